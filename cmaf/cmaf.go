@@ -1,0 +1,57 @@
+// Package cmaf reads CMAF (ISO/IEC 23000-19) init and media segments and says
+// what is wrong with them. It is pure: bytes in, findings out. It reads boxes
+// and sample tables (ISO/IEC 14496-12), never sample data, and allocates
+// nothing in proportion to what a size field claims.
+package cmaf
+
+import (
+	"errors"
+
+	"headwater/live"
+)
+
+// ErrMalformed is wrapped by every error of this package that the bytes caused.
+var ErrMalformed = errors.New("cmaf: malformed")
+
+// ErrNotCMAF is wrapped where the bytes are not ISO BMFF at all, or an ISO
+// file that is not fragmented (a progressive MP4, an MPEG transport stream).
+var ErrNotCMAF = errors.New("cmaf: not CMAF")
+
+// An Init is a parsed init segment.
+type Init struct {
+	Tracks []Track
+}
+
+// A Track is what an init segment says of one track.
+type Track struct {
+	ID        uint32
+	Type      live.MediaType // video, audio, text; "" for other handlers
+	Timescale uint32         // ticks per second of decode times and durations
+	Codecs    string         // RFC 6381, e.g. avc1.64001f, mp4a.40.2, wvtt, stpp
+	Language  string         // ISO 639-2/T or elng's BCP 47; "" when und
+	Width     int            // video, pixels
+	Height    int
+	// SampleRate in Hz and Channels, audio only.
+	SampleRate int
+	Channels   int
+	Encrypted  bool // a protected sample entry (encv, enca, ...): samples stay opaque
+	// Descriptions counts the sample entries: a fragment may refer to 1..Descriptions.
+	Descriptions int
+	// The defaults of trex (ISO/IEC 14496-12, 8.8.3).
+	DefaultDescription, DefaultDuration, DefaultSize, DefaultFlags uint32
+	// Config is the sample description box (stsd), whole: two init segments
+	// are interchangeable when type, timescale and this agree. A subslice of
+	// the bytes that were parsed.
+	Config []byte
+}
+
+// A Sample is one entry of a fragment's sample table.
+type Sample struct {
+	Decode      int64 // decode time in the track's timescale
+	Duration    uint32
+	Size        uint32
+	Composition int32 // composition offset
+	Sync        bool
+	Flags       uint32
+	Offset      int64 // of the sample's data, from the start of the bytes parsed
+}

@@ -1,0 +1,113 @@
+package live
+
+import (
+	"slices"
+	"strings"
+)
+
+// A Kind names one thing that inspection can find wrong with a segment. The
+// names are on the wire (Live-Defects) and in metrics.
+type Kind string
+
+// The findings. MissingMS of a Finding says what each one costs.
+const (
+	// Short: the segment ends more than one frame before its template boundary.
+	Short Kind = "short"
+	// MissingSamples: there is a hole between the segment's first and last sample.
+	MissingSamples Kind = "missing-samples"
+	// Gap: the segment begins more than one frame after its template boundary.
+	Gap Kind = "gap"
+	// Overlap: the segment begins more than one frame before its template
+	// boundary, or ends more than one frame after the next one.
+	Overlap Kind = "overlap"
+	// NoKeyframe: a video segment does not begin with a sync sample.
+	NoKeyframe Kind = "no-keyframe"
+	// Unparsable: the bytes are not a well-formed CMAF segment.
+	Unparsable Kind = "unparsable"
+	// WrongTrack: a fragment belongs to a track that is not the rendition's.
+	WrongTrack Kind = "wrong-track"
+	// InitMismatch: the media cannot be decoded with the rendition's init segment.
+	InitMismatch Kind = "init-mismatch"
+	// DigestMismatch: the bytes are not those that were digested.
+	DigestMismatch Kind = "digest-mismatch"
+	// Late: published after its deadline. Costs no media.
+	Late Kind = "late"
+)
+
+// Kinds lists every finding, in the order of the documentation; counters
+// exist for each from the start.
+var Kinds = []Kind{Short, MissingSamples, Gap, Overlap, NoKeyframe, Unparsable, WrongTrack, InitMismatch, DigestMismatch, Late}
+
+// Fatal reports whether a segment with this finding would break a player
+// rather than show a flaw: such bytes are never served, a gap is better.
+func (k Kind) Fatal() bool {
+	switch k {
+	case Unparsable, WrongTrack, InitMismatch, DigestMismatch:
+		return true
+	}
+	return false
+}
+
+// A Finding is one defect of a segment.
+type Finding struct {
+	Kind Kind
+	// MissingMS is the cost: milliseconds of media that a viewer will not see.
+	// A fatal finding costs the whole segment, Late costs none.
+	MissingMS int64
+	// Samples counts the missing samples, where that is known.
+	Samples int64
+}
+
+// Findings is what inspection found. Empty means clean.
+type Findings []Finding
+
+// Clean reports whether there is nothing wrong.
+func (f Findings) Clean() bool { return len(f) == 0 }
+
+// MissingMS is the total cost in milliseconds of missing media.
+func (f Findings) MissingMS() int64 {
+	var sum int64
+	for _, x := range f {
+		sum += x.MissingMS
+	}
+	return sum
+}
+
+// Fatal reports whether any finding is fatal.
+func (f Findings) Fatal() bool {
+	return slices.ContainsFunc(f, func(x Finding) bool { return x.Kind.Fatal() })
+}
+
+// Has reports whether there is a finding of kind k.
+func (f Findings) Has(k Kind) bool {
+	return slices.ContainsFunc(f, func(x Finding) bool { return x.Kind == k })
+}
+
+// Merge returns the union of two reports on the same bytes. Where both report
+// a kind the costlier one stands: nobody's good word hides a defect. Neither
+// argument is changed.
+func (f Findings) Merge(g Findings) Findings {
+	out := slices.Clone(f)
+	for _, x := range g {
+		i := slices.IndexFunc(out, func(y Finding) bool { return y.Kind == x.Kind })
+		switch {
+		case i < 0:
+			out = append(out, x)
+		case x.MissingMS > out[i].MissingMS:
+			out[i] = x
+		}
+	}
+	return out
+}
+
+// String is the Live-Defects form.
+func (f Findings) String() string {
+	var b strings.Builder
+	for i, x := range f {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(x.String())
+	}
+	return b.String()
+}
