@@ -2,6 +2,7 @@ package live
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -110,4 +111,16 @@ func (f Findings) String() string {
 		b.WriteString(x.String())
 	}
 	return b.String()
+}
+
+// String is the structured-field member, e.g. missing-samples;ms=400;n=12.
+func (x Finding) String() string {
+	s := string(x.Kind)
+	if x.MissingMS > 0 {
+		s += ";ms=" + strconv.FormatInt(x.MissingMS, 10)
+	}
+	if x.Samples > 0 {
+		s += ";n=" + strconv.FormatInt(x.Samples, 10)
+	}
+	return s
 }
