@@ -1,0 +1,233 @@
+// Package store is the key-value contract that the origin keeps its data in:
+// a namespace holds records, a record holds items in key order.
+//
+// The contract is made so that a mutation can be repeated, hedged, delayed or
+// overtaken without harm. Each one carries a [Token]; for any key the highest
+// token decides, whichever order the mutations arrive in, and the same token
+// again changes nothing. A delete covers every item with a token up to its own
+// and leaves what is newer. So the state after any replay, reordering or
+// duplication of a set of mutations is the state after the set itself.
+//
+// # Outcomes
+//
+// A nil error is the only success. The errors are:
+//
+//   - [ErrNotFound]: no such item, or it has expired or was deleted.
+//   - [ErrInvalid]: a name, range, page token or size that the contract rules
+//     out. Trying again does not help.
+//   - [ErrTooLarge]: metadata or value over the limits below.
+//   - [ErrTokenDrift]: the token's time is further than [MaxDrift] from the
+//     store's clock. Nothing was changed.
+//   - [ErrFull]: no space. Nothing was changed; reads and deletes still work.
+//     It passes by itself when space returns.
+//   - [ErrCorrupt]: the item is there but its bytes fail their checksum. They
+//     are never returned.
+//   - [ErrUnavailable]: the backend failed or did not answer. A mutation may or
+//     may not have taken effect: repeat it with the same token.
+//   - [ErrClosed]: the store was closed.
+//   - [context.Canceled], [context.DeadlineExceeded]: the caller's context
+//     ended first. As with ErrUnavailable, a mutation may have taken effect.
+//
+// Errors wrap these with the operation and what it was about.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// The namespaces. There are no others.
+const (
+	Media   = "media"   // segments: many bytes, written once, expire
+	Control = "control" // events, masks, notifications: few bytes, rewritten, kept
+)
+
+// The limits of an item, in bytes. Every backend takes at least and at most this.
+const (
+	MaxIDBytes    = 1 << 10
+	MaxKeyBytes   = 1 << 10
+	MaxMetaBytes  = 64 << 10
+	MaxValueBytes = 64 << 20
+)
+
+// DefaultPageBytes is the size of a page when [ScanOptions.MaxBytes] is zero.
+const DefaultPageBytes = 4 << 20
+
+var (
+	ErrNotFound    = errors.New("store: not found")
+	ErrInvalid     = errors.New("store: invalid request")
+	ErrTooLarge    = errors.New("store: too large")
+	ErrTokenDrift  = errors.New("store: token too far from now")
+	ErrFull        = errors.New("store: full")
+	ErrCorrupt     = errors.New("store: corrupt")
+	ErrUnavailable = errors.New("store: unavailable")
+	ErrClosed      = errors.New("store: closed")
+)
+
+// Record names a record: a set of items in key order that can be scanned and
+// deleted together, such as {Media, "acme/final/v720"}.
+type Record struct {
+	Namespace string // Media or Control
+	ID        string // 1 to MaxIDBytes of UTF-8 without NUL
+}
+
+func (r Record) String() string { return r.Namespace + ":" + r.ID }
+
+// Item is one value with its metadata.
+type Item struct {
+	Key   string // 1 to MaxKeyBytes of UTF-8 without NUL; keys order by their bytes
+	Token Token
+	Meta  []byte // up to MaxMetaBytes, always returned
+	Value []byte // up to MaxValueBytes; nil where a scan did not ask for it
+
+	// Size is len(Value) in bytes. Reads set it even when the value was not
+	// asked for; Put ignores it.
+	Size int64
+
+	// Expires is when the item ceases to exist, exact to a millisecond; the
+	// zero time keeps it for ever. A time that has passed is allowed.
+	Expires time.Time
+}
+
+// Store is the contract. All methods are safe for concurrent use, and take
+// effect at most up to the end of ctx; see the package's outcomes.
+type Store interface {
+	// Put writes one item. When it returns nil the item is durable; readers
+	// see all of it or nothing. Where the record already has the key with the
+	// same or a newer token, or a delete with such a token covered it, Put
+	// changes nothing and returns nil. The caller must not modify Meta and
+	// Value until Put returns; the store keeps no reference afterwards.
+	Put(ctx context.Context, r Record, item Item) error
+
+	// Get returns the item with its value. The bytes are the caller's to read,
+	// never to modify, for as long as it likes.
+	Get(ctx context.Context, r Record, key string) (Item, error)
+
+	// Scan returns one page of the record's items in key order; an unknown
+	// record is an empty one. It keeps the deadline of ctx by returning what
+	// it has with a token for the rest, and fails with
+	// context.DeadlineExceeded only if it has nothing. A page may be empty and
+	// still not the last: only an empty Next says so.
+	Scan(ctx context.Context, r Record, opt ScanOptions) (Page, error)
+
+	// DeleteItem, DeleteRange and DeleteRecord delete durably every item they
+	// name whose token is not newer than t, whether it is there already or
+	// arrives later. A range is [from, to); from "" is the start of the record
+	// and to "" its end. What is not there is deleted without error.
+	DeleteItem(ctx context.Context, r Record, key string, t Token) error
+	DeleteRange(ctx context.Context, r Record, from, to string, t Token) error
+	DeleteRecord(ctx context.Context, r Record, t Token) error
+
+	// Close waits for operations under way, and releases what the store holds.
+	// Operations after it return ErrClosed, and so does a second Close.
+	Close() error
+}
+
+// ScanOptions says what a scan returns.
+type ScanOptions struct {
+	From, To string // [From, To); "" is the start, and the end, of the record
+	Values   bool   // with the values, not only metadata and sizes
+
+	// MaxBytes bounds the page: the sum of its keys, metadata and (if asked
+	// for) values. The default is DefaultPageBytes. The first item is
+	// returned whatever its size.
+	MaxBytes int
+
+	// Page is the Next of the page before, with the same other options; ""
+	// for the first. Items that are put or deleted between two pages may
+	// appear or not, all others appear exactly once.
+	Page string
+}
+
+// Page is a part of a record.
+type Page struct {
+	Items []Item
+	Next  string // for ScanOptions.Page; "" when there is no more
+}
+
+// All scans the whole range page by page. It ends after the first error.
+func All(ctx context.Context, s Store, r Record, opt ScanOptions) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		for {
+			page, err := s.Scan(ctx, r, opt)
+			if err != nil {
+				yield(Item{}, err)
+				return
+			}
+			for _, item := range page.Items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if page.Next == "" {
+				return
+			}
+			opt.Page = page.Next
+		}
+	}
+}
+
+// Validate returns an error wrapping ErrInvalid unless r names a record.
+func (r Record) Validate() error {
+	if r.Namespace != Media && r.Namespace != Control {
+		return fmt.Errorf("%w: namespace %q is neither %s nor %s", ErrInvalid, r.Namespace, Media, Control)
+	}
+	return validName("record id", r.ID, MaxIDBytes)
+}
+
+// ValidateKey returns an error wrapping ErrInvalid unless key can name an item.
+func ValidateKey(key string) error { return validName("key", key, MaxKeyBytes) }
+
+// Validate returns an error wrapping ErrInvalid or ErrTooLarge unless the item
+// can be put. It does not judge the token: see [Token.CheckDrift].
+func (i Item) Validate() error {
+	if err := ValidateKey(i.Key); err != nil {
+		return err
+	}
+	if len(i.Meta) > MaxMetaBytes {
+		return fmt.Errorf("%w: metadata of %d bytes, at most %d", ErrTooLarge, len(i.Meta), MaxMetaBytes)
+	}
+	if len(i.Value) > MaxValueBytes {
+		return fmt.Errorf("%w: value of %d bytes, at most %d", ErrTooLarge, len(i.Value), MaxValueBytes)
+	}
+	return nil
+}
+
+// Validate returns an error wrapping ErrInvalid unless the options can be
+// used. It leaves the page token, which is the backend's own, to the backend.
+func (o ScanOptions) Validate() error {
+	if o.MaxBytes < 0 {
+		return fmt.Errorf("%w: page size of %d bytes", ErrInvalid, o.MaxBytes)
+	}
+	return ValidateRange(o.From, o.To)
+}
+
+// ValidateRange returns an error wrapping ErrInvalid unless from and to can
+// bound a range. An empty or inverted range is valid and holds nothing.
+func ValidateRange(from, to string) error {
+	for _, bound := range []string{from, to} {
+		if bound != "" {
+			if err := validName("range bound", bound, MaxKeyBytes); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func validName(what, s string, limit int) error {
+	switch {
+	case s == "":
+		return fmt.Errorf("%w: empty %s", ErrInvalid, what)
+	case len(s) > limit:
+		return fmt.Errorf("%w: %s of %d bytes, at most %d", ErrInvalid, what, len(s), limit)
+	case strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s):
+		return fmt.Errorf("%w: %s %q is not UTF-8 without NUL", ErrInvalid, what, s)
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package store
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// MaxDrift is how far a token's time may be from the store's clock, in either
+// direction. It covers a mutation's retries and the difference between the
+// clocks of healthy machines many times over, and it bounds how long a store
+// must remember a delete: once the delete's token is older than this, every
+// older Put is refused by itself.
+const MaxDrift = time.Minute
+
+// Token is the idempotency token of a mutation: when it was generated, and a
+// random number that tells apart the tokens of different generators. The higher
+// token wins, and the same token again is a no-op, so a mutation keeps its token
+// through retries and hedges, and no two mutations share one.
+type Token struct {
+	Time  int64 // nanoseconds since the Unix epoch
+	Nonce uint64
+}
+
+// Compare is negative if t is older than u, positive if newer, zero if they are
+// the same: by time, then by nonce.
+func (t Token) Compare(u Token) int {
+	if c := cmp.Compare(t.Time, u.Time); c != 0 {
+		return c
+	}
+	return cmp.Compare(t.Nonce, u.Nonce)
+}
+
+// IsZero reports whether t is the zero token, which no generator returns.
+func (t Token) IsZero() bool { return t == Token{} }
+
+// String returns 33 characters that order as tokens do (for times after 1970)
+// and are safe in file names and URLs.
+func (t Token) String() string { return fmt.Sprintf("%016x-%016x", uint64(t.Time), t.Nonce) }
+
+// CheckDrift returns an error wrapping ErrTokenDrift if t is further than
+// MaxDrift from now. The zero token always is.
+func (t Token) CheckDrift(now time.Time) error {
+	drift := time.Duration(t.Time - now.UnixNano())
+	if drift > MaxDrift || drift < -MaxDrift {
+		return fmt.Errorf("%w: by %v, at most %v", ErrTokenDrift, drift, MaxDrift)
+	}
+	return nil
+}
+
+// Tokens generates tokens with strictly increasing times, also while the clock
+// stands still or steps back. After a step back of more than MaxDrift its
+// tokens are refused until the clock has caught up: to accept them would be to
+// let old values win over new ones silently. It is safe for concurrent use.
+type Tokens struct {
+	mu   sync.Mutex
+	last int64 // guarded by mu
+}
+
+// NewTokens returns a generator. One per process is enough.
+func NewTokens() *Tokens { return new(Tokens) }
+
+// Next returns a token newer than all that this generator returned before.
+func (g *Tokens) Next() Token {
+	g.mu.Lock()
+	g.last = max(g.last+1, time.Now().UnixNano())
+	t := Token{Time: g.last, Nonce: rand.Uint64()}
+	g.mu.Unlock()
+	return t
+}
