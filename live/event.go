@@ -1,0 +1,318 @@
+package live
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits of an event. They keep every product of the timeline's arithmetic
+// inside 128 bits and every list inside memory.
+const (
+	MaxPipelines     = 16
+	MaxRenditions    = 128
+	MaxTicks         = 1_000_000_000
+	MinSegment       = 100 * time.Millisecond
+	MaxSegment       = time.Minute
+	MaxFirstNumber   = 1 << 53
+	maxMilliseconds  = 600_000
+	maxWindowSeconds = 366 * 24 * 3600
+)
+
+// An Event is the configuration of one live event, as the control API takes
+// it. Times without a unit in their name are UTC instants.
+type Event struct {
+	// Start is the capture time of the first frame of segment FirstNumber.
+	Start time.Time
+	// End is when the event ends, or zero while it is not known. The segment
+	// that holds the last instant before End is the last one.
+	End time.Time
+	// FirstNumber is the number of the first segment. Default 1.
+	FirstNumber Number
+	// Segment is the constant average segment duration. Default 2 s.
+	Segment Duration
+	// MediaTime says what decode time zero is. Default MediaUnix.
+	MediaTime MediaEpoch
+	// AllowanceMS is the time from a segment's last frame to its publication. Default 500.
+	AllowanceMS int64
+	// HoldMS is how long before its expected time a segment may be asked for
+	// and the request held. Default 2000.
+	HoldMS int64
+	// BudgetMS is how long after its expected time a segment may still arrive
+	// and be waited for. Default 2000.
+	BudgetMS int64
+	// DVRSeconds is how far back viewers may go. Default 14400.
+	DVRSeconds int64
+	// LiveWindowSeconds is how far behind the live edge still counts as live. Default 30.
+	LiveWindowSeconds int64
+	// Pipelines in order of preference.
+	Pipelines []Pipeline
+	// Renditions in the order manifests list them.
+	Renditions []Rendition
+}
+
+// A Duration is an exact length of time: Ticks over Timescale seconds.
+type Duration struct {
+	Ticks     int64 `json:"ticks"`
+	Timescale int64 `json:"timescale"`
+}
+
+// A MediaEpoch says what decode time zero means.
+type MediaEpoch string
+
+// The media epochs.
+const (
+	MediaUnix  MediaEpoch = "unix"  // decode time 0 is 1970-01-01T00:00:00Z
+	MediaStart MediaEpoch = "start" // decode time 0 is the event's start
+)
+
+// A Pipeline is one of the redundant chains of encoder and packager.
+type Pipeline struct {
+	Name   string `json:"name"`
+	Region string `json:"region,omitempty"`
+}
+
+// A Rendition is one encoding of the event. What an init segment tells may be
+// left out of the configuration and is learnt from it.
+type Rendition struct {
+	Name      string    `json:"name"`
+	Type      MediaType `json:"type"`
+	Bandwidth int64     `json:"bandwidth"` // bits per second
+	Language  string    `json:"language,omitempty"`
+
+	Codecs     string `json:"codecs,omitempty"` // RFC 6381
+	Width      int    `json:"width,omitempty"`  // pixels
+	Height     int    `json:"height,omitempty"`
+	FrameRate  string `json:"frame_rate,omitempty"` // "30" or "30000/1001"
+	Timescale  int64  `json:"timescale,omitempty"`  // ticks per second
+	SampleRate int    `json:"sample_rate,omitempty"`
+	Channels   int    `json:"channels,omitempty"`
+}
+
+// Default returns an event with every default set and nothing that has none.
+func Default() Event {
+	return Event{
+		FirstNumber: 1, Segment: Duration{Ticks: 2, Timescale: 1}, MediaTime: MediaUnix,
+		AllowanceMS: 500, HoldMS: 2000, BudgetMS: 2000, DVRSeconds: 14400, LiveWindowSeconds: 30,
+	}
+}
+
+// A FieldError says which field of a configuration is wrong, and why. Field is
+// the JSON path, e.g. renditions[1].bandwidth.
+type FieldError struct {
+	Field, Reason string
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
+
+func badField(field, format string, a ...any) error {
+	return &FieldError{Field: field, Reason: fmt.Sprintf(format, a...)}
+}
+
+// Validate returns a *FieldError for the first impossible value.
+func (e *Event) Validate() error {
+	if e.Start.IsZero() {
+		return badField("start", "is required: the UTC time of the first frame, e.g. 2026-11-23T20:00:00Z")
+	}
+	// The arithmetic is in nanoseconds of a signed 64-bit Unix time.
+	if y := e.Start.UTC().Year(); y < 1971 || y > 2200 {
+		return badField("start", "year %d is outside 1971 to 2200", y)
+	}
+	if !e.End.IsZero() {
+		if !e.End.After(e.Start) {
+			return badField("end", "is not after start")
+		}
+		if e.End.UTC().Year() > 2200 {
+			return badField("end", "year %d is after 2200", e.End.UTC().Year())
+		}
+	}
+	if e.FirstNumber < 0 || e.FirstNumber > MaxFirstNumber {
+		return badField("first_number", "%d is outside 0 to %d", e.FirstNumber, int64(MaxFirstNumber))
+	}
+	d := e.Segment
+	switch {
+	case d.Ticks < 1 || d.Ticks > MaxTicks:
+		return badField("segment.ticks", "%d is outside 1 to %d", d.Ticks, MaxTicks)
+	case d.Timescale < 1 || d.Timescale > MaxTicks:
+		return badField("segment.timescale", "%d is outside 1 to %d", d.Timescale, MaxTicks)
+	case d.Floor() < MinSegment || d.Floor() > MaxSegment:
+		return badField("segment", "%d/%d s is outside %v to %v", d.Ticks, d.Timescale, MinSegment, MaxSegment)
+	}
+	if e.MediaTime != MediaUnix && e.MediaTime != MediaStart {
+		return badField("media_time", "%q is neither \"unix\" nor \"start\"", e.MediaTime)
+	}
+	for _, f := range []struct {
+		name           string
+		v, least, most int64
+	}{
+		{"allowance_ms", e.AllowanceMS, 0, maxMilliseconds},
+		{"hold_ms", e.HoldMS, 0, maxMilliseconds},
+		{"budget_ms", e.BudgetMS, 0, maxMilliseconds},
+		{"dvr_seconds", e.DVRSeconds, 1, maxWindowSeconds},
+		{"live_window_seconds", e.LiveWindowSeconds, 1, maxWindowSeconds},
+	} {
+		if f.v < f.least || f.v > f.most {
+			return badField(f.name, "%d is outside %d to %d", f.v, f.least, f.most)
+		}
+	}
+	if e.DVRSeconds*1000 < e.AllowanceMS+e.BudgetMS {
+		return badField("dvr_seconds", "%d s is shorter than allowance_ms and budget_ms together", e.DVRSeconds)
+	}
+	if err := e.validatePipelines(); err != nil {
+		return err
+	}
+	return e.validateRenditions()
+}
+
+func (e *Event) validatePipelines() error {
+	if n := len(e.Pipelines); n < 1 || n > MaxPipelines {
+		return badField("pipelines", "%d given, 1 to %d are possible", n, MaxPipelines)
+	}
+	for i, p := range e.Pipelines {
+		at := "pipelines[" + strconv.Itoa(i) + "]."
+		if !ValidName(p.Name) {
+			return badField(at+"name", "%q is not %s", p.Name, namePattern)
+		}
+		if p.Region != "" && !ValidName(p.Region) {
+			return badField(at+"region", "%q is not %s", p.Region, namePattern)
+		}
+		if slices.ContainsFunc(e.Pipelines[:i], func(q Pipeline) bool { return q.Name == p.Name }) {
+			return badField(at+"name", "%q is there twice", p.Name)
+		}
+	}
+	return nil
+}
+
+func (e *Event) validateRenditions() error {
+	if n := len(e.Renditions); n < 1 || n > MaxRenditions {
+		return badField("renditions", "%d given, 1 to %d are possible", n, MaxRenditions)
+	}
+	for i, r := range e.Renditions {
+		at := "renditions[" + strconv.Itoa(i) + "]."
+		if !ValidName(r.Name) {
+			return badField(at+"name", "%q is not %s", r.Name, namePattern)
+		}
+		if slices.ContainsFunc(e.Renditions[:i], func(q Rendition) bool { return q.Name == r.Name }) {
+			return badField(at+"name", "%q is there twice", r.Name)
+		}
+		switch r.Type {
+		case Video, Audio, Text:
+		default:
+			return badField(at+"type", "%q is not video, audio or text", r.Type)
+		}
+		if r.Bandwidth < 1 || r.Bandwidth > 1e12 {
+			return badField(at+"bandwidth", "%d is outside 1 to 10^12 bits per second", r.Bandwidth)
+		}
+		if r.Language != "" && !validLanguage(r.Language) {
+			return badField(at+"language", "%q is not a BCP 47 tag", r.Language)
+		}
+		if !plain(r.Codecs) {
+			return badField(at+"codecs", "%q is not an RFC 6381 string", r.Codecs)
+		}
+		if r.FrameRate != "" && !validFrameRate(r.FrameRate) {
+			return badField(at+"frame_rate", "%q is not a number like 30 or 30000/1001", r.FrameRate)
+		}
+		for _, f := range []struct {
+			name    string
+			v, most int64
+		}{
+			{"width", int64(r.Width), 65535}, {"height", int64(r.Height), 65535},
+			{"timescale", r.Timescale, 1<<32 - 1}, {"sample_rate", int64(r.SampleRate), 1 << 24},
+			{"channels", int64(r.Channels), 255},
+		} {
+			if f.v < 0 || f.v > f.most {
+				return badField(at+f.name, "%d is outside 0 to %d", f.v, f.most)
+			}
+		}
+	}
+	return nil
+}
+
+// Floor is the duration rounded down to nanoseconds.
+func (d Duration) Floor() time.Duration {
+	return time.Duration(mulDiv(uint64(d.Ticks), nsPerSecond, uint64(d.Timescale)))
+}
+
+// Pipeline returns the pipeline of that name and its place in the order.
+func (e *Event) Pipeline(name string) (Pipeline, int, bool) {
+	for i, p := range e.Pipelines {
+		if p.Name == name {
+			return p, i, true
+		}
+	}
+	return Pipeline{}, 0, false
+}
+
+// Rendition returns the rendition of that name.
+func (e *Event) Rendition(name string) (Rendition, bool) {
+	for _, r := range e.Renditions {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return Rendition{}, false
+}
+
+const namePattern = "[a-z0-9][a-z0-9-]{0,62}"
+
+// ValidName reports whether s can name a tenant, event, pipeline, region or
+// rendition: [a-z0-9][a-z0-9-]{0,62}.
+func ValidName(s string) bool {
+	if len(s) < 1 || len(s) > 63 || s[0] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func validLanguage(s string) bool {
+	if len(s) > 35 {
+		return false
+	}
+	for part := range strings.SplitSeq(s, "-") {
+		if len(part) < 1 || len(part) > 8 {
+			return false
+		}
+		for i := range len(part) {
+			c := part[i] | 0x20
+			if (c < 'a' || c > 'z') && (part[i] < '0' || part[i] > '9') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// plain reports whether s can stand in a header, a playlist attribute and an
+// XML attribute as it is.
+func plain(s string) bool {
+	if len(s) > 128 {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' || strings.IndexByte(`"<>&'\`, s[i]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func validFrameRate(s string) bool {
+	num, den, frac := strings.Cut(s, "/")
+	n, err := strconv.ParseUint(num, 10, 32)
+	if err != nil || n == 0 {
+		return false
+	}
+	if !frac {
+		return true
+	}
+	d, err := strconv.ParseUint(den, 10, 32)
+	return err == nil && d > 0
+}

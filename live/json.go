@@ -1,0 +1,199 @@
+package live
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// eventJSON is the event on the wire. Times are strings here so that a bad one
+// is reported with its field; numbers are pointers so that 0 is not a default.
+type eventJSON struct {
+	Start             *string     `json:"start"`
+	End               *string     `json:"end"`
+	FirstNumber       *Number     `json:"first_number"`
+	Segment           *Duration   `json:"segment"`
+	MediaTime         *MediaEpoch `json:"media_time"`
+	AllowanceMS       *int64      `json:"allowance_ms"`
+	HoldMS            *int64      `json:"hold_ms"`
+	BudgetMS          *int64      `json:"budget_ms"`
+	DVRSeconds        *int64      `json:"dvr_seconds"`
+	LiveWindowSeconds *int64      `json:"live_window_seconds"`
+	Pipelines         []Pipeline  `json:"pipelines"`
+	Renditions        []Rendition `json:"renditions"`
+}
+
+// configJSON is what GET returns: an event and what the origin adds.
+type configJSON struct {
+	eventJSON
+	Version       int64            `json:"version"`
+	FlushVersion  int64            `json:"flush_version,omitempty"`
+	LatenessMS    map[string]int64 `json:"lateness_ms,omitempty"`
+	Masks         []Mask           `json:"masks,omitempty"`
+	Invalidations []Invalidation   `json:"invalidations,omitempty"`
+}
+
+// putJSON is what PUT takes. What GET added is accepted and ignored, so that
+// an operator can edit what GET returned and PUT it back.
+type putJSON struct {
+	eventJSON
+	Version       json.RawMessage `json:"version"`
+	FlushVersion  json.RawMessage `json:"flush_version"`
+	LatenessMS    json.RawMessage `json:"lateness_ms"`
+	Masks         json.RawMessage `json:"masks"`
+	Invalidations json.RawMessage `json:"invalidations"`
+}
+
+// ParseEvent reads an event strictly: unknown fields, wrong types, trailing
+// data and impossible values are refused with a *FieldError that names the
+// field. Absent fields get their defaults.
+func ParseEvent(b []byte) (Event, error) {
+	var w putJSON
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&w); err != nil {
+		return Event{}, jsonError(err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return Event{}, &FieldError{Field: "event", Reason: "there is something after the JSON object"}
+	}
+	e, err := w.event()
+	if err != nil {
+		return Event{}, err
+	}
+	return e, e.Validate()
+}
+
+func (w *eventJSON) event() (Event, error) {
+	e := Default()
+	var err error
+	if e.Start, err = parseTime("start", w.Start); err != nil {
+		return e, err
+	}
+	if e.End, err = parseTime("end", w.End); err != nil {
+		return e, err
+	}
+	set(&e.FirstNumber, w.FirstNumber)
+	set(&e.Segment, w.Segment)
+	set(&e.MediaTime, w.MediaTime)
+	set(&e.AllowanceMS, w.AllowanceMS)
+	set(&e.HoldMS, w.HoldMS)
+	set(&e.BudgetMS, w.BudgetMS)
+	set(&e.DVRSeconds, w.DVRSeconds)
+	set(&e.LiveWindowSeconds, w.LiveWindowSeconds)
+	e.Pipelines, e.Renditions = w.Pipelines, w.Renditions
+	return e, nil
+}
+
+func set[T any](dst *T, v *T) {
+	if v != nil {
+		*dst = *v
+	}
+}
+
+func parseTime(field string, s *string) (time.Time, error) {
+	if s == nil {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, *s)
+	if err != nil {
+		return time.Time{}, badField(field, "%q is not an RFC 3339 time like 2026-11-23T20:00:00Z", *s)
+	}
+	return t.UTC(), nil
+}
+
+func jsonError(err error) error {
+	var te *json.UnmarshalTypeError
+	if errors.As(err, &te) {
+		field := strings.TrimPrefix(te.Field, "eventJSON.")
+		if field == "" {
+			field = "event"
+		}
+		return badField(field, "a JSON %s cannot be a %s", te.Value, te.Type)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return badField(strings.Trim(name, `"`), "is not a field of an event")
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return badField("event", "the JSON is cut off")
+	}
+	return badField("event", "%v", err)
+}
+
+func (e *Event) wire() eventJSON {
+	start := e.Start.UTC().Format(time.RFC3339Nano)
+	w := eventJSON{
+		Start: &start, FirstNumber: &e.FirstNumber, Segment: &e.Segment, MediaTime: &e.MediaTime,
+		AllowanceMS: &e.AllowanceMS, HoldMS: &e.HoldMS, BudgetMS: &e.BudgetMS,
+		DVRSeconds: &e.DVRSeconds, LiveWindowSeconds: &e.LiveWindowSeconds,
+		Pipelines: e.Pipelines, Renditions: e.Renditions,
+	}
+	if !e.End.IsZero() {
+		end := e.End.UTC().Format(time.RFC3339Nano)
+		w.End = &end
+	}
+	return w
+}
+
+// MarshalJSON writes the event with every field.
+func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.wire()) }
+
+// UnmarshalJSON reads leniently and without validation: for what this program
+// wrote itself. ParseEvent is for what comes from outside.
+func (e *Event) UnmarshalJSON(b []byte) error {
+	var w eventJSON
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	var err error
+	*e, err = w.event()
+	return err
+}
+
+// A Config is the live event configuration: what event.json carries from
+// origin to edges and players.
+type Config struct {
+	Event
+	// Version grows with every change by an operator.
+	Version int64
+	// FlushVersion is the Version at the last flush: a cache keeps nothing
+	// that it filled under a lower one.
+	FlushVersion int64
+	// LatenessMS is by rendition how much later than expected its segments
+	// are published, as the origin measures it, in milliseconds.
+	LatenessMS    map[string]int64
+	Masks         []Mask
+	Invalidations []Invalidation
+}
+
+// MarshalJSON writes one flat object: the event's fields and the config's own.
+func (c Config) MarshalJSON() ([]byte, error) {
+	return json.Marshal(configJSON{eventJSON: c.Event.wire(), Version: c.Version, FlushVersion: c.FlushVersion,
+		LatenessMS: c.LatenessMS, Masks: c.Masks, Invalidations: c.Invalidations})
+}
+
+// UnmarshalJSON reads leniently (a newer origin may send more) but validates
+// the event: an edge or a player builds a timeline from it.
+func (c *Config) UnmarshalJSON(b []byte) error {
+	var w configJSON
+	if err := json.Unmarshal(b, &w); err != nil {
+		return fmt.Errorf("live: event configuration: %w", err)
+	}
+	e, err := w.event()
+	if err != nil {
+		return err
+	}
+	*c = Config{Event: e, Version: w.Version, FlushVersion: w.FlushVersion,
+		LatenessMS: w.LatenessMS, Masks: w.Masks, Invalidations: w.Invalidations}
+	return e.Validate()
+}
+
+// Timeline returns the timeline of one rendition: the event's, with the
+// rendition's observed lateness.
+func (c *Config) Timeline(rendition string) Timeline {
+	return c.Event.Timeline().Late(time.Duration(c.LatenessMS[rendition]) * time.Millisecond)
+}

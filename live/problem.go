@@ -1,0 +1,94 @@
+package live
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// ProblemType is the media type of error bodies (RFC 9457).
+const ProblemType = "application/problem+json"
+
+// A Problem is an error as clients see it (RFC 9457). Its Code is the last
+// part of the problem type's URI, and is in docs/protocol.md.
+type Problem struct {
+	Code   string
+	Status int
+	Title  string
+	Detail string
+	// RetryAfter, where set, is sent in whole seconds, at least one.
+	RetryAfter time.Duration
+	// Lifetime is how long a cache may repeat the refusal. Negative: not at all.
+	Lifetime time.Duration
+}
+
+// typePrefix begins the type URI of every problem.
+const typePrefix = "urn:headwater:problem:"
+
+func (p *Problem) Error() string { return p.Title + ": " + p.Detail }
+
+// With returns a copy that says what happened this time.
+func (p *Problem) With(detail string) *Problem {
+	q := *p
+	q.Detail = detail
+	return &q
+}
+
+// For returns a copy that caches may repeat for d.
+func (p *Problem) For(d time.Duration) *Problem {
+	q := *p
+	q.Lifetime = d
+	return &q
+}
+
+// MarshalJSON is the problem+json object.
+func (p *Problem) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Type   string `json:"type"`
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail,omitempty"`
+	}{typePrefix + p.Code, p.Title, p.Status, p.Detail})
+}
+
+// UnmarshalJSON reads a problem+json object of ours or of somebody else's.
+func (p *Problem) UnmarshalJSON(b []byte) error {
+	var w struct {
+		Type, Title, Detail string
+		Status              int
+	}
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	code := w.Type
+	if len(code) > len(typePrefix) && code[:len(typePrefix)] == typePrefix {
+		code = code[len(typePrefix):]
+	}
+	*p = Problem{Code: code, Title: w.Title, Status: w.Status, Detail: w.Detail}
+	return nil
+}
+
+// Write answers with the problem. Headers already set are kept.
+func (p *Problem) Write(w http.ResponseWriter, r *http.Request) {
+	body, err := json.Marshal(p)
+	if err != nil { // strings and an int: cannot happen
+		body = []byte("{}")
+	}
+	body = append(body, '\n')
+	h := w.Header()
+	h.Set("Content-Type", ProblemType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if p.Lifetime >= 0 {
+		h.Set(HeaderCacheControl, FormatLifetime(p.Lifetime))
+	} else {
+		h.Set(HeaderCacheControl, "no-store")
+	}
+	if p.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10))
+	}
+	w.WriteHeader(p.Status)
+	if r.Method != http.MethodHead {
+		w.Write(body)
+	}
+}
