@@ -27,15 +27,15 @@ type Reason string
 
 // The reasons. Serve has the first five, Wait the next two, Refuse the last two.
 const (
-	Preferred    Reason = "preferred"           // clean, from the first pipeline that is not masked
-	NotYet       Reason = "preferred-missing"   // clean; a pipeline before it has not published
-	Defective    Reason = "preferred-defective" // clean; a pipeline before it is defective
-	LeastBad     Reason = "least-bad"           // none is clean, none is owed
-	TimeIsUp     Reason = "least-bad-time-up"   // none is clean by the decision time, one is owed
-	AwaitClean   Reason = "await-clean"         // a defective one is there, a pipeline is owed
-	AwaitAny     Reason = "await-any"           // nothing that could serve is there
+	Preferred     Reason = "preferred"           // clean, from the first pipeline that is not masked
+	NotYet        Reason = "preferred-missing"   // clean; a pipeline before it has not published
+	Defective     Reason = "preferred-defective" // clean; a pipeline before it is defective
+	LeastBad      Reason = "least-bad"           // none is clean, none is owed
+	TimeIsUp      Reason = "least-bad-time-up"   // none is clean by the decision time, one is owed
+	AwaitClean    Reason = "await-clean"         // a defective one is there, a pipeline is owed
+	AwaitAny      Reason = "await-any"           // nothing that could serve is there
 	NonePublished Reason = "none-published"      // the deadline passed without a candidate
-	NoneUsable   Reason = "none-usable"         // all candidates are masked or would break a player
+	NoneUsable    Reason = "none-usable"         // all candidates are masked or would break a player
 )
 
 // Reasons lists every reason, for counters.
