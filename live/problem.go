@@ -28,6 +28,13 @@ const typePrefix = "urn:headwater:problem:"
 
 func (p *Problem) Error() string { return p.Title + ": " + p.Detail }
 
+// Is reports whether target is the same problem, whatever happened this time:
+// errors.Is(err, live.ErrEarly) holds for what With and For made of it.
+func (p *Problem) Is(target error) bool {
+	q, ok := target.(*Problem)
+	return ok && q.Code == p.Code
+}
+
 // With returns a copy that says what happened this time.
 func (p *Problem) With(detail string) *Problem {
 	q := *p
