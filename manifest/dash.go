@@ -1,11 +1,281 @@
 package manifest
 
-import "headwater/live"
+import (
+	"strings"
+	"time"
 
-// MPD writes the event's DASH manifest (ISO/IEC 23009-1). Errors are
-// *live.Problem, ready to be answered: live.ErrNoInit while no rendition's
-// init segment is known, live.ErrGone once the whole event has left the DVR
-// window.
+	"headwater/live"
+)
+
+// aheadShare bounds how long before a segment is expected a DASH player asks
+// for it: at most this part of a segment's duration.
+//
+// A player asks for a segment the moment the MPD makes it available, and the
+// origin holds requests from Due on. So nothing is gained by telling players
+// to wait for the publish allowance: they may ask when the last frame has been
+// filmed, the answer leaves the instant the segment is there, and viewers gain
+// whatever the encoder does not use of the allowance. What a hold costs is
+// that some players count the wait as part of the download: they measure at
+// least D/(wait+download) of the rendition's bit rate. With a wait of at most
+// a quarter of D they see up to four times the rendition's bit rate, which is
+// more than the next step of any common ladder, and never too little to stay.
+const aheadShare = 4
+
+// ahead is how long before Expected a player is told to ask: from the
+// segment's end on, as far as aheadShare and the hold window allow.
+func ahead(tl *live.Timeline) time.Duration {
+	return max(0, min(tl.Allowance(), tl.Hold(), tl.Segment()/aheadShare))
+}
+
+// delay is how far behind the live edge players should stay: the segment
+// that plays, the allowance and the whole retry budget of the next, and half
+// a segment to bring it over. A segment that comes at its deadline is still
+// in time.
+func delay(tl *live.Timeline) time.Duration {
+	d := tl.Segment()
+	return roundUp(d+tl.Allowance()+tl.Budget()+d/2, 100*time.Millisecond)
+}
+
+func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1) / unit * unit }
+
+// MPD writes the event's DASH manifest (ISO/IEC 23009-1:2022, profile
+// isoff-live). Errors are *live.Problem, ready to be answered: live.ErrNoInit
+// while no rendition's init segment is known, live.ErrGone once the whole
+// event has left the DVR window.
+//
+// Presentation time 0 is the event's start, and stays so: also in the static
+// MPD of a finished event, whose one Period begins where the DVR window does.
 func MPD(in Input) ([]byte, error) {
-	return nil, live.ErrNoInit
+	tl := in.Config.Event.Timeline()
+	sets := group(in.Config.Renditions)
+	if len(sets) == 0 {
+		return nil, live.ErrNoInit
+	}
+	p := period{tl: &tl, first: tl.First()}
+	p.last, p.ends = tl.Last()
+	p.static = tl.Finished(in.Now)
+	if p.static {
+		if p.first = tl.Oldest(in.Now.Add(margin(&tl))); p.first > p.last {
+			return nil, live.ErrGone
+		}
+	}
+	p.scale = scaleOf(in.Config)
+
+	x := &xmlWriter{b: make([]byte, 0, 2048+512*len(in.Config.Renditions))}
+	x.b = append(x.b, `<?xml version="1.0" encoding="UTF-8"?>`...)
+	x.start("MPD")
+	x.attr("xmlns", "urn:mpeg:dash:schema:mpd:2011")
+	x.attr("profiles", "urn:mpeg:dash:profile:isoff-live:2011")
+	in.timing(x, &p)
+	x.attrDuration("minBufferTime", roundUp(tl.Segment(), 100*time.Millisecond))
+	x.attrDuration("maxSegmentDuration", roundUp(tl.Segment(), 100*time.Millisecond))
+	x.start("Period")
+	x.attr("id", "1")
+	x.attrDuration("start", tl.Start(p.first).Sub(tl.Start(tl.First())))
+	for _, s := range sets {
+		s.write(x, &p)
+	}
+	x.end()
+	if !p.static {
+		// In the same place as the manifest's host, tenant and event: /time.
+		x.start("UTCTiming")
+		x.attr("schemeIdUri", "urn:mpeg:dash:utc:http-iso:2014")
+		x.attr("value", "../../time")
+		x.end()
+	}
+	x.end()
+	return append(x.b, '\n'), nil
+}
+
+// A period is what the MPD shows of the event.
+type period struct {
+	tl          *live.Timeline
+	first, last live.Number
+	ends        bool // last is known
+	static      bool
+	scale       scale
+}
+
+func (in *Input) timing(x *xmlWriter, p *period) {
+	tl := p.tl
+	if p.static {
+		x.attr("type", "static")
+		x.attrDuration("mediaPresentationDuration", tl.End(p.last).Sub(tl.Start(tl.First())))
+		return
+	}
+	x.attr("type", "dynamic")
+	// Where it is the event's start, latency that players work out from it is
+	// that from the camera.
+	x.attr("availabilityStartTime", isoTime(tl.Start(tl.First()).Add(tl.Allowance()-ahead(tl))))
+	x.attr("publishTime", isoTime(in.Now.Truncate(time.Second)))
+	update := steady
+	if !in.allKnown() {
+		update = 2 * learning
+	}
+	x.attrDuration("minimumUpdatePeriod", update)
+	if p.ends {
+		x.attrDuration("mediaPresentationDuration", tl.End(p.last).Sub(tl.Start(tl.First())))
+	}
+	x.attrDuration("timeShiftBufferDepth", tl.DVR()-margin(tl))
+	x.attrDuration("suggestedPresentationDelay", delay(tl))
+}
+
+// A set is one AdaptationSet: renditions among which a player may switch.
+type set struct {
+	id         int
+	main       bool // the first of its type
+	renditions []*live.Rendition
+}
+
+// group sorts the known renditions into adaptation sets: by type, language,
+// codec family and channels.
+func group(rs []live.Rendition) []*set {
+	var sets []*set
+	seen := map[live.MediaType]bool{}
+next:
+	for i := range rs {
+		r := &rs[i]
+		if !known(r) {
+			continue
+		}
+		for _, s := range sets {
+			if f := s.renditions[0]; f.Type == r.Type && f.Language == r.Language &&
+				family(f.Codecs) == family(r.Codecs) && f.Channels == r.Channels {
+				s.renditions = append(s.renditions, r)
+				continue next
+			}
+		}
+		sets = append(sets, &set{id: i + 1, main: !seen[r.Type], renditions: []*live.Rendition{r}})
+		seen[r.Type] = true
+	}
+	return sets
+}
+
+// family is the sample entry of an RFC 6381 string: what cannot be switched
+// within one source buffer.
+func family(codecs string) string {
+	f, _, _ := strings.Cut(codecs, ".")
+	return f
+}
+
+func (s *set) write(x *xmlWriter, p *period) {
+	r := s.renditions[0]
+	x.start("AdaptationSet")
+	x.attrInt("id", int64(s.id))
+	x.attr("contentType", string(r.Type))
+	x.attr("mimeType", mimeType(r.Type))
+	x.attr("lang", r.Language)
+	x.attr("segmentAlignment", "true")
+	x.attr("startWithSAP", "1")
+	if r.Type == live.Video {
+		var w, h int
+		for _, r := range s.renditions {
+			w, h = max(w, r.Width), max(h, r.Height)
+		}
+		x.attrPositive("maxWidth", int64(w))
+		x.attrPositive("maxHeight", int64(h))
+	}
+	if role := s.role(); role != "" {
+		x.start("Role")
+		x.attr("schemeIdUri", "urn:mpeg:dash:role:2011")
+		x.attr("value", role)
+		x.end()
+	}
+	p.template(x)
+	for _, r := range s.renditions {
+		x.start("Representation")
+		x.attr("id", r.Name)
+		x.attrInt("bandwidth", r.Bandwidth)
+		x.attr("codecs", r.Codecs)
+		x.attrPositive("width", int64(r.Width))
+		x.attrPositive("height", int64(r.Height))
+		x.attr("frameRate", r.FrameRate)
+		x.attrPositive("audioSamplingRate", int64(r.SampleRate))
+		if r.Channels > 0 {
+			x.start("AudioChannelConfiguration")
+			x.attr("schemeIdUri", "urn:mpeg:dash:23003:3:audio_channel_configuration:2011")
+			x.attrInt("value", int64(r.Channels))
+			x.end()
+		}
+		x.end()
+	}
+	x.end()
+}
+
+func (s *set) role() string {
+	switch {
+	case s.renditions[0].Type == live.Text:
+		return "subtitle"
+	case s.main:
+		return "main"
+	}
+	return "alternate"
+}
+
+func mimeType(t live.MediaType) string {
+	switch t {
+	case live.Video:
+		return "video/mp4"
+	case live.Audio:
+		return "audio/mp4"
+	}
+	return "application/mp4" // ISO/IEC 14496-30: wvtt and stpp in ISO BMFF
+}
+
+// template is the same for every rendition: numbers are aligned, and the
+// template's timescale need not be the track's.
+func (p *period) template(x *xmlWriter) {
+	x.start("SegmentTemplate")
+	x.attrInt("timescale", p.scale.timescale)
+	x.attrInt("duration", p.scale.duration)
+	x.attrInt("startNumber", int64(p.first))
+	if p.ends {
+		x.attrInt("endNumber", int64(p.last))
+	}
+	x.attrPositive("presentationTimeOffset", p.scale.offset(p.tl, p.first))
+	x.attr("initialization", "$RepresentationID$/"+live.InitName)
+	x.attr("media", "$RepresentationID$/$Number$.m4s")
+	x.end()
+}
+
+// A scale is a timescale in which both the segment duration and the media
+// time of the event's start are whole.
+type scale struct{ timescale, duration int64 }
+
+// maxTimescale keeps media times since 1970 below 2^53, so that JavaScript
+// players count them exactly, until the year 2200.
+const maxTimescale = 1_000_000
+
+// scaleOf returns the event's scale. The segment duration is always whole in
+// it; where the start lies on no tick that fits maxTimescale, its media time
+// is rounded, by less than a frame: up to half a tick of at least
+// maxTimescale/2.
+func scaleOf(c *live.Config) scale {
+	d := c.Segment
+	g := int64(gcd(uint64(d.Ticks), uint64(d.Timescale)))
+	s := scale{timescale: d.Timescale / g, duration: d.Ticks / g}
+	ns := uint64(c.Start.UnixNano() % 1e9)
+	if c.MediaTime == live.MediaStart || ns == 0 {
+		return s
+	}
+	// The start is on a tick when ns*timescale divides by 10^9.
+	k := int64(1e9 / gcd(1e9, ns))
+	k /= int64(gcd(uint64(k), uint64(s.timescale)))
+	if s.timescale*k > maxTimescale {
+		k = max(1, maxTimescale/s.timescale)
+	}
+	return scale{s.timescale * k, s.duration * k}
+}
+
+// offset is the media time of the start of segment n.
+func (s scale) offset(tl *live.Timeline, n live.Number) int64 {
+	start, _ := tl.Media(n, s.timescale)
+	return start
+}
+
+func gcd(a, b uint64) uint64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }

@@ -1,7 +1,7 @@
 // Package manifest writes what players read first: the MPD of DASH and the
 // playlists of HLS. Everything here is a pure function of the event's
-// configuration and a time, so that an origin and any number of edges write
-// the same bytes without talking to each other.
+// configuration, what is known of its segments, and a time, so that an origin
+// and any number of edges write the same without talking to each other.
 //
 // All URLs are relative to the manifest's own, so that any host and any prefix
 // a CDN puts before the path works.
@@ -24,19 +24,19 @@ const (
 	// player asks for it again, while nothing in it is about to change. An
 	// operator's change of the event reaches players within twice this.
 	steady = 10 * time.Second
-	// learning is the same while an init segment is still missing.
+	// learning is how long it may be cached while an init segment is missing.
 	learning = time.Second
 	// overdue is how long a media playlist may be cached when the next
 	// segment should have been published already.
 	overdue = 200 * time.Millisecond
 )
 
-// Input is all that a manifest is made of. The functions may be called from
-// inside MPD, Multivariant and Media, at most once per rendition and segment;
-// any of them may be nil.
+// Input is all that a manifest is made of. The functions are called from
+// inside MPD, Multivariant and Media, Lost up to once per listed segment. Any
+// of them may be nil.
 type Input struct {
-	// Config is the event as event.json carries it. Renditions without Codecs
-	// are those whose init segment is not known yet.
+	// Config is the event as event.json carries it, valid. Renditions without
+	// Codecs are those whose init segment is not known yet.
 	Config *live.Config
 	// Now is the time of the answer.
 	Now time.Time
@@ -51,10 +51,77 @@ type Input struct {
 	Average func(rendition string) int64
 }
 
-// Lifetime is how long an answer with that file may be cached: FileMPD,
-// FileHLS or, of one rendition, FilePlaylist. It is zero for other files.
+// Lifetime is how long an answer may be cached that was made from the same
+// input: the manifest of FileMPD or FileHLS, or the media playlist of one
+// rendition, FilePlaylist. It is zero for other files. Where the function for
+// the file gave an error, the error's own lifetime holds instead.
 func Lifetime(in Input, file live.File, rendition string) time.Duration {
+	tl := in.Config.Event.Timeline()
+	switch file {
+	case live.FileMPD:
+		if !in.allKnown() {
+			return learning
+		}
+		// The MPD of a finished event is another one.
+		if last, ok := tl.Last(); ok && !tl.Finished(in.Now) {
+			return min(steady, tl.Deadline(last).Sub(in.Now)+1)
+		}
+		return steady
+	case live.FileHLS:
+		if !in.allKnown() {
+			return learning
+		}
+		return steady
+	case live.FilePlaylist:
+		tl := in.Config.Timeline(rendition)
+		newest := in.newest(&tl, rendition)
+		if last, ok := tl.Last(); ok && newest >= last {
+			return steady
+		}
+		// It changes when the next segment is published.
+		if d := tl.Expected(newest + 1).Sub(in.Now); d > 0 {
+			return min(d, tl.Segment())
+		}
+		return overdue
+	}
 	return 0
+}
+
+// known reports whether players can be told of a rendition: its init segment
+// has been published, so that they can be told what it takes to decode it.
+func known(r *live.Rendition) bool { return r.Codecs != "" }
+
+func (in *Input) allKnown() bool {
+	for i := range in.Config.Renditions {
+		if !known(&in.Config.Renditions[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// newest is the newest number that a media playlist lists, at most one less
+// than the first number when there is none.
+//
+// A listed segment must be there for immediate download (RFC 8216bis, 6.2.1),
+// so that is what has been published, not what could be asked for and held: a
+// player that polls gains nothing from a hold that a fresh playlist does not
+// give it, and its measure of bandwidth would suffer. Numbers past their
+// deadline are listed too, whatever became of them: they are lost, and a
+// player must learn that it should go on without them.
+func (in *Input) newest(tl *live.Timeline, rendition string) live.Number {
+	if in.Published == nil {
+		return tl.Edge(in.Now)
+	}
+	settled := tl.Edge(in.Now.Add(-tl.Budget() - 1))
+	n, ok := in.Published(rendition)
+	if !ok {
+		return settled
+	}
+	if last, ok := tl.Last(); ok {
+		n = min(n, last)
+	}
+	return max(n, settled)
 }
 
 // margin is how long before it leaves the DVR window a segment leaves the
