@@ -22,6 +22,19 @@ type Init struct {
 	Tracks []Track
 }
 
+// Track is the track with that ID, or nil.
+func (i *Init) Track(id uint32) *Track {
+	if i == nil {
+		return nil
+	}
+	for n := range i.Tracks {
+		if i.Tracks[n].ID == id {
+			return &i.Tracks[n]
+		}
+	}
+	return nil
+}
+
 // A Track is what an init segment says of one track.
 type Track struct {
 	ID        uint32
@@ -43,6 +56,12 @@ type Track struct {
 	// are interchangeable when type, timescale and this agree. A subslice of
 	// the bytes that were parsed.
 	Config []byte
+	// EditOffset is the media time at which presentation begins (elst), in the
+	// track's timescale: presentation = decode + composition - EditOffset. 0
+	// when there is no edit list.
+	EditOffset int64
+
+	ivSize int // of each sample's initialization vector, encrypted tracks (tenc)
 }
 
 // A Sample is one entry of a fragment's sample table.
@@ -53,5 +72,9 @@ type Sample struct {
 	Composition int32 // composition offset
 	Sync        bool
 	Flags       uint32
-	Offset      int64 // of the sample's data, from the start of the bytes parsed
+	Description uint32 // sample entry, from 1
+	Offset      int64  // of the sample's data, from the start of the bytes parsed
+	// Aux is the sample's entry of senc (ISO/IEC 23001-7, 7.2): initialization
+	// vector and subsamples. Encrypted tracks only; nil where there is none.
+	Aux []byte
 }

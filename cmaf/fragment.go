@@ -1,0 +1,420 @@
+package cmaf
+
+import "math"
+
+// Flags of tfhd (ISO/IEC 14496-12, 8.8.7).
+const (
+	tfhdBaseOffset    = 0x000001
+	tfhdDescription   = 0x000002
+	tfhdDuration      = 0x000008
+	tfhdSize          = 0x000010
+	tfhdFlags         = 0x000020
+	tfhdEmpty         = 0x010000
+	tfhdBaseIsMoof    = 0x020000
+	trunDataOffset    = 0x000001
+	trunFirstFlags    = 0x000004
+	trunDuration      = 0x000100
+	trunSize          = 0x000200
+	trunFlags         = 0x000400
+	trunComposition   = 0x000800
+	flagNonSync       = 0x00010000 // sample_is_non_sync_sample
+	flagDependsMask   = 0x03000000 // sample_depends_on
+	flagDependsOthers = 0x01000000
+)
+
+// maxTime bounds decode times, so that no sum of them overflows.
+const maxTime = math.MaxInt64 / 4
+
+// syncFlags reports whether sample flags mean a sync sample. A sample that
+// depends on others is none, whatever its sync flag says: muxers that leave
+// the sync flag 0 everywhere exist, and players judge it so.
+func syncFlags(flags uint32) bool {
+	return flags&flagNonSync == 0 && flags&flagDependsMask != flagDependsOthers
+}
+
+// A trackFragment is what tfhd and tfdt of a traf say.
+type trackFragment struct {
+	box                         Box
+	id                          uint32
+	flags                       uint32
+	base                        int64 // of data offsets
+	description                 uint32
+	duration, size, sampleFlags uint32
+	decode                      int64
+}
+
+// parseTraf reads the headers of a traf. moof is the offset of the moof, and
+// follow where the data of the traf before it ended.
+func parseTraf(x Box, moof, follow int64) (trackFragment, error) {
+	f := trackFragment{box: x, decode: -1}
+	var found bool
+	for s := x.children(0); s.more(); {
+		c, err := s.next()
+		if err != nil {
+			return f, err
+		}
+		switch c.Type {
+		case boxTfhd:
+			if found {
+				return f, malformed(c.Offset, "a second tfhd")
+			}
+			found = true
+			if err := f.header(c, moof, follow); err != nil {
+				return f, err
+			}
+		case boxTfdt:
+			if err := f.time(c); err != nil {
+				return f, err
+			}
+		}
+	}
+	switch {
+	case !found:
+		return f, malformed(x.Offset, "no tfhd")
+	case f.decode < 0:
+		return f, malformed(x.Offset, "no tfdt: the fragment has no decode time")
+	}
+	return f, nil
+}
+
+func (f *trackFragment) header(c Box, moof, follow int64) error {
+	_, flags, p, err := c.full(4)
+	if err != nil {
+		return err
+	}
+	need := 4
+	for _, o := range [...]struct {
+		flag uint32
+		size int
+	}{{tfhdBaseOffset, 8}, {tfhdDescription, 4}, {tfhdDuration, 4}, {tfhdSize, 4}, {tfhdFlags, 4}} {
+		if flags&o.flag != 0 {
+			need += o.size
+		}
+	}
+	if len(p) < need {
+		return malformed(c.Offset, "needs %d bytes for its flags %#x, has %d", need, flags, len(p)).in(c.Type)
+	}
+	f.id, f.flags = be32(p), flags
+	p = p[4:]
+	switch {
+	case flags&tfhdBaseOffset != 0:
+		base := be64(p)
+		if base > maxTime {
+			return malformed(c.Offset, "impossible base data offset %d", base).in(c.Type)
+		}
+		f.base = int64(base)
+		p = p[8:]
+	case flags&tfhdBaseIsMoof != 0:
+		f.base = moof
+	default:
+		f.base = follow
+	}
+	for _, o := range [...]struct {
+		flag uint32
+		to   *uint32
+	}{{tfhdDescription, &f.description}, {tfhdDuration, &f.duration}, {tfhdSize, &f.size}, {tfhdFlags, &f.sampleFlags}} {
+		if flags&o.flag != 0 {
+			*o.to, p = be32(p), p[4:]
+		}
+	}
+	return nil
+}
+
+// inherit takes from trex what tfhd left out; t may be nil.
+func (f *trackFragment) inherit(t *Track) {
+	if t == nil {
+		return
+	}
+	for _, o := range [...]struct {
+		flag uint32
+		to   *uint32
+		from uint32
+	}{
+		{tfhdDescription, &f.description, t.DefaultDescription}, {tfhdDuration, &f.duration, t.DefaultDuration},
+		{tfhdSize, &f.size, t.DefaultSize}, {tfhdFlags, &f.sampleFlags, t.DefaultFlags},
+	} {
+		if f.flags&o.flag == 0 {
+			*o.to = o.from
+		}
+	}
+}
+
+func (f *trackFragment) time(c Box) error {
+	version, _, p, err := c.full(4)
+	if err != nil {
+		return err
+	}
+	if f.decode >= 0 {
+		return malformed(c.Offset, "a second tfdt")
+	}
+	t := uint64(be32(p))
+	if version > 0 {
+		if len(p) < 8 {
+			return malformed(c.Offset, "needs 8 bytes for a version 1 time, has %d", len(p)).in(c.Type)
+		}
+		t = be64(p)
+	}
+	if t > maxTime {
+		return malformed(c.Offset, "impossible decode time %d", t).in(c.Type)
+	}
+	f.decode = int64(t)
+	return nil
+}
+
+// A sampleRun is one trun: samples whose data lies end to end.
+type sampleRun struct {
+	count      uint32
+	flags      uint32
+	firstFlags uint32
+	data       int64  // offset of the first sample's data
+	table      []byte // count entries of stride bytes
+	stride     int
+	// where in an entry a field lies, -1 where the default below holds
+	durationAt, sizeAt, flagsAt, compositionAt int
+	duration, size, sampleFlags                uint32
+}
+
+// parseRun reads a trun of f. follow is where the data of the run before ended.
+func (f *trackFragment) parseRun(c Box, follow int64) (sampleRun, error) {
+	_, flags, p, err := c.full(4)
+	if err != nil {
+		return sampleRun{}, err
+	}
+	r := sampleRun{
+		count: be32(p), flags: flags, data: follow,
+		durationAt: -1, sizeAt: -1, flagsAt: -1, compositionAt: -1,
+		duration: f.duration, size: f.size, sampleFlags: f.sampleFlags, firstFlags: f.sampleFlags,
+	}
+	p = p[4:]
+	short := func() (sampleRun, error) {
+		return sampleRun{}, malformed(c.Offset, "%d samples do not fit in %d bytes", r.count, len(c.Data)).in(c.Type)
+	}
+	if flags&trunDataOffset != 0 {
+		if len(p) < 4 {
+			return short()
+		}
+		r.data, p = f.base+int64(int32(be32(p))), p[4:]
+	}
+	if flags&trunFirstFlags != 0 {
+		if len(p) < 4 {
+			return short()
+		}
+		r.firstFlags, p = be32(p), p[4:]
+	}
+	if flags&trunDuration != 0 {
+		r.durationAt, r.stride = r.stride, r.stride+4
+	}
+	if flags&trunSize != 0 {
+		r.sizeAt, r.stride = r.stride, r.stride+4
+	}
+	if flags&trunFlags != 0 {
+		r.flagsAt, r.stride = r.stride, r.stride+4
+	}
+	if flags&trunComposition != 0 {
+		r.compositionAt, r.stride = r.stride, r.stride+4
+	}
+	if int64(len(p)) < int64(r.count)*int64(r.stride) {
+		return short()
+	}
+	r.table = p[:int(r.count)*r.stride]
+	return r, nil
+}
+
+// sample is entry i. A composition offset is read as signed in both versions
+// of trun: writers of version 0 use negative ones too, and no true offset
+// needs the 32nd bit.
+func (r *sampleRun) sample(i int) (duration, size, flags uint32, composition int32) {
+	duration, size, flags = r.duration, r.size, r.sampleFlags
+	e := r.table[i*r.stride:]
+	if r.durationAt >= 0 {
+		duration = be32(e[r.durationAt:])
+	}
+	if r.sizeAt >= 0 {
+		size = be32(e[r.sizeAt:])
+	}
+	if r.flagsAt >= 0 {
+		flags = be32(e[r.flagsAt:])
+	}
+	if r.compositionAt >= 0 {
+		composition = int32(be32(e[r.compositionAt:]))
+	}
+	if i == 0 && r.flags&trunFirstFlags != 0 {
+		flags = r.firstFlags
+	}
+	return duration, size, flags, composition
+}
+
+// A Fragment is a parsed moof.
+type Fragment struct {
+	Sequence uint32 // of mfhd
+	Tracks   []TrackFragment
+}
+
+// A TrackFragment is one traf of a moof.
+type TrackFragment struct {
+	ID          uint32
+	Track       *Track // nil when the init segment has no such track
+	Description uint32 // sample entry, from 1
+	Decode      int64  // of the first sample, in the track's timescale
+	Samples     []Sample
+	Box         Box // the traf itself
+}
+
+// maxBareSamples bounds the samples of one fragment that take no bytes at all:
+// neither in the sample table nor, having no size, in the data.
+const maxBareSamples = 1 << 16
+
+// ParseFragment reads the sample tables of a moof, which begins at offset base
+// of its stream (this matters to absolute data offsets only) and is followed
+// by at most data bytes of media. Offsets of samples count from the moof.
+//
+// It allocates for no more samples than the moof has table entries for or,
+// where all is default, than fit into data by their size; samples of no size
+// at all are at most 65,536. More is ErrMalformed.
+func ParseFragment(moof []byte, in *Init, base, data int64) (*Fragment, error) {
+	s := scanner{rest: moof}
+	x, err := s.next()
+	if err != nil {
+		return nil, err
+	}
+	if x.Type != boxMoof {
+		return nil, malformed(0, "not a moof").in(x.Type)
+	}
+	f := &Fragment{}
+	room := int64(len(x.Data)) + max(data, 0)
+	bare := maxBareSamples
+	follow := int64(0)
+	seen := false
+	for s := x.children(0); s.more(); {
+		c, err := s.next()
+		if err != nil {
+			return nil, within(boxMoof, err)
+		}
+		switch c.Type {
+		case boxMfhd:
+			_, _, p, err := c.full(4)
+			if err != nil {
+				return nil, within(boxMoof, err)
+			}
+			f.Sequence, seen = be32(p), true
+		case boxTraf:
+			t, end, err := readTraf(c, in, base, follow, &room, &bare)
+			if err != nil {
+				return nil, within(boxMoof, within(boxTraf, err))
+			}
+			f.Tracks = append(f.Tracks, t)
+			follow = end
+		}
+	}
+	if !seen {
+		return nil, malformed(0, "no mfhd").in(boxMoof)
+	}
+	return f, nil
+}
+
+func readTraf(c Box, in *Init, base, follow int64, room *int64, bare *int) (TrackFragment, int64, error) {
+	f, err := parseTraf(c, 0, follow)
+	if err != nil {
+		return TrackFragment{}, 0, err
+	}
+	f.inherit(in.Track(f.id))
+	if f.flags&tfhdBaseOffset != 0 {
+		f.base -= base
+	}
+	out := TrackFragment{ID: f.id, Track: in.Track(f.id), Description: f.description, Decode: f.decode, Box: c}
+	decode, end := f.decode, f.base
+	for s := c.children(0); s.more(); {
+		b, err := s.next()
+		if err != nil {
+			return out, 0, err
+		}
+		if b.Type != boxTrun {
+			continue
+		}
+		r, err := f.parseRun(b, end)
+		if err != nil {
+			return out, 0, err
+		}
+		if r.stride == 0 {
+			// A product of two uint32 fits a uint64.
+			need := uint64(r.count) * uint64(r.size)
+			if need > uint64(*room) || r.size == 0 && int64(r.count) > int64(*bare) {
+				return out, 0, malformed(b.Offset, "%d samples without entries are more than the data holds", r.count).in(boxTrun)
+			}
+			*room -= int64(need)
+			if r.size == 0 {
+				*bare -= int(r.count)
+			}
+		}
+		end = r.data
+		for i := range int(r.count) {
+			duration, size, flags, composition := r.sample(i)
+			out.Samples = append(out.Samples, Sample{
+				Decode: decode, Duration: duration, Size: size, Composition: composition,
+				Sync: syncFlags(flags), Flags: flags, Offset: end, Description: f.description,
+			})
+			decode += int64(duration)
+			end += int64(size)
+		}
+		if decode > maxTime {
+			return out, 0, malformed(b.Offset, "impossible decode time %d", decode).in(boxTrun)
+		}
+	}
+	return out, end, nil
+}
+
+// dataEnd is the offset from the start of a moof where its samples' data ends.
+func dataEnd(moof []byte, in *Init, base int64) (int64, error) {
+	s := scanner{rest: moof}
+	x, err := s.next()
+	if err != nil {
+		return 0, err
+	}
+	var follow, end int64
+	for s := x.children(0); s.more(); {
+		c, err := s.next()
+		if err != nil {
+			return 0, within(boxMoof, err)
+		}
+		if c.Type != boxTraf {
+			continue
+		}
+		f, err := parseTraf(c, 0, follow)
+		if err != nil {
+			return 0, within(boxMoof, within(boxTraf, err))
+		}
+		if f.flags&tfhdBaseOffset != 0 {
+			f.base -= base
+		}
+		f.inherit(in.Track(f.id))
+		follow = f.base
+		for s := c.children(0); s.more(); {
+			b, err := s.next()
+			if err != nil {
+				return 0, within(boxMoof, within(boxTraf, err))
+			}
+			if b.Type != boxTrun {
+				continue
+			}
+			r, err := f.parseRun(b, follow)
+			if err != nil {
+				return 0, within(boxMoof, within(boxTraf, err))
+			}
+			follow = min(r.data+r.bytes(), maxTime)
+			end = max(end, follow)
+		}
+	}
+	return end, nil
+}
+
+// bytes is how much data the samples have, at most maxTime.
+func (r *sampleRun) bytes() int64 {
+	if r.sizeAt < 0 {
+		return int64(min(uint64(r.count)*uint64(r.size), maxTime))
+	}
+	sum := int64(0)
+	for i := range int(r.count) {
+		sum += int64(be32(r.table[i*r.stride+r.sizeAt:]))
+	}
+	return sum
+}

@@ -1,0 +1,231 @@
+package cmaf
+
+import (
+	"slices"
+
+	"headwater/live"
+)
+
+// A Window is where the template wants a segment to lie.
+type Window struct {
+	// Start and End are the boundaries in the track's timescale: the exact
+	// rational average, rounded down.
+	Start, End int64
+	SegmentMS  int64 // nominal duration, milliseconds
+}
+
+// A Report is what Inspect found.
+type Report struct {
+	Findings live.Findings // empty for a clean segment
+	// Start is the earliest decode time in the segment and End the latest end
+	// of a sample, in the track's timescale. 0 when the bytes are unparsable.
+	Start, End    int64
+	Samples       int
+	Keyframe      bool   // the first sample is a sync sample
+	Fragments     int    // moof boxes
+	FrameDuration uint32 // the most common sample duration, in the track's timescale
+}
+
+// Inspect reads a media segment of track t and says what is wrong with it. It
+// reads boxes and sample tables, never sample data, in time linear in their
+// bytes, whatever they claim, and in constant memory for up to 64 mdat boxes.
+//
+// An error means that the bytes are not a well-formed segment and must be
+// refused: it wraps ErrNotCMAF for another format (415) and ErrMalformed for
+// broken boxes (400), and names the box and its offset. The Report then holds
+// the one finding Unparsable. All else is a finding. Costs add up to no more
+// than SegmentMS; a fatal finding costs all of it and stands alone.
+//
+// The rules, where F is the most common duration of the segment's samples:
+//
+//   - gap, short: the first sample decodes more than F after Start, the last
+//     one ends more than F before End. They cost the difference.
+//   - overlap: the first sample decodes more than F before Start, the last one
+//     ends more than F after End, or time runs backwards inside. Nothing is
+//     missing, so it costs nothing. But a segment that lies wholly outside its
+//     window costs all of it, as gap or overlap.
+//   - Where decode time is off its boundary but presentation time is not, the
+//     boundary is met: encoders that reorder frames differ in which of the
+//     two they align.
+//   - missing-samples: holes in decode time of more than a millisecond and a
+//     tick; samples without data, or with data outside of the mdat boxes; and,
+//     where more than half of the samples last F give or take an eighth, samples of
+//     more than 1.5 F: there a muxer stretched one over frames that are
+//     missing. At truly variable frame rates no such majority exists or no
+//     duration is wrong, and durations are not judged.
+//   - no-keyframe: video that does not begin with a sync sample. It costs what
+//     comes before the first one: nobody can begin to decode before that.
+//   - wrong-track: a fragment is of another track than t.
+//   - init-mismatch: a fragment names a sample entry that t does not have, or
+//     is encrypted where t is not.
+//
+// Text (wvtt, stpp) may be sparse, and one sample may last as long as the
+// segment: for it only overlap is judged, to within 100 ms, and whether it
+// lies wholly outside the window.
+func Inspect(seg []byte, t *Track, w Window) (Report, error) {
+	in := inspection{track: t, window: w, text: t.Type == live.Text}
+	in.mdats = in.fewMdats[:0]
+	if err := in.read(seg); err != nil {
+		return Report{Findings: live.Findings{{Kind: live.Unparsable, MissingMS: max(w.SegmentMS, 0)}}}, err
+	}
+	return in.report(), nil
+}
+
+// An inspection is the state of one Inspect.
+type inspection struct {
+	track  *Track
+	window Window
+	text   bool
+	size   int64 // of the segment
+
+	mdats    []extent // payloads, in order
+	fewMdats [64]extent
+
+	fragments  int
+	wrongTrack bool
+	mismatch   bool
+
+	samples     int64
+	start, end  int64 // decode: earliest begin, latest end
+	first, last int64 // presentation, likewise
+	keyframe    bool  // the very first sample is sync
+	synced      bool  // a sync sample was seen,
+	syncAt      int64 // the first one at this decode time
+	durations   histogram
+
+	holes       int64 // between trafs
+	holeTicks   int64
+	lostSamples int64 // without data
+	lostTicks   int64
+	backwards   bool
+}
+
+// An extent is a range of bytes of the segment.
+type extent struct{ begin, end int64 }
+
+func (in *inspection) read(seg []byte) error {
+	if err := sniff(seg); err != nil {
+		return err
+	}
+	in.size = int64(len(seg))
+	for s := (scanner{rest: seg}); s.more(); {
+		x, err := s.next()
+		if err != nil {
+			return err
+		}
+		switch x.Type {
+		case boxMoov:
+			return notCMAF(x.Offset, "a media segment holds no movie box").in(boxMoov)
+		case boxMdat:
+			in.mdats = append(in.mdats, extent{x.Offset + int64(x.Header), x.End()})
+		case boxMoof:
+			in.fragments++
+		}
+	}
+	if in.fragments == 0 {
+		return malformed(0, "no moof: not a media segment")
+	}
+	for s := (scanner{rest: seg}); s.more(); {
+		x, err := s.next()
+		if err != nil {
+			return err
+		}
+		if x.Type == boxMoof {
+			if err := in.moof(x); err != nil {
+				return within(boxMoof, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (in *inspection) moof(x Box) error {
+	header, fragment := false, false
+	follow := x.Offset
+	for s := x.children(0); s.more(); {
+		c, err := s.next()
+		if err != nil {
+			return err
+		}
+		switch c.Type {
+		case boxMfhd:
+			if _, _, _, err := c.full(4); err != nil {
+				return err
+			}
+			header = true
+		case boxTraf:
+			fragment = true
+			if follow, err = in.traf(c, x.Offset, follow); err != nil {
+				return within(boxTraf, err)
+			}
+		}
+	}
+	switch {
+	case !header:
+		return malformed(x.Offset, "no mfhd")
+	case !fragment:
+		return malformed(x.Offset, "no traf")
+	}
+	return nil
+}
+
+func (in *inspection) traf(x Box, moof, follow int64) (int64, error) {
+	f, err := parseTraf(x, moof, follow)
+	if err != nil {
+		return 0, err
+	}
+	ours := f.id == in.track.ID
+	if !ours {
+		in.wrongTrack = true
+	} else {
+		f.inherit(in.track)
+	}
+	if n := in.track.Descriptions; ours && n > 0 && (f.description < 1 || int64(f.description) > int64(n)) {
+		in.mismatch = true
+	}
+	decode, end := f.decode, f.base
+	for s := x.children(0); s.more(); {
+		c, err := s.next()
+		if err != nil {
+			return 0, err
+		}
+		switch c.Type {
+		case boxSenc:
+			in.mismatch = in.mismatch || ours && !in.track.Encrypted
+		case boxTrun:
+			r, err := f.parseRun(c, end)
+			if err != nil {
+				return 0, err
+			}
+			next, dataEnd := in.run(&r, decode, ours)
+			switch {
+			case next > maxTime || next < 0:
+				return 0, malformed(c.Offset, "impossible decode time after %d samples", r.count).in(boxTrun)
+			case r.count > 0 && dataEnd > r.data && (r.data < 0 || dataEnd > in.size):
+				return 0, malformed(c.Offset, "data from %d to %d, in a segment of %d bytes", r.data, dataEnd, in.size).in(boxTrun)
+			}
+			decode, end = next, dataEnd
+		}
+	}
+	if ours && in.samples == 0 {
+		in.start, in.end, in.first, in.last = f.decode, f.decode, f.decode, f.decode
+	}
+	return end, nil
+}
+
+// holder is the mdat payload that byte at lies in, or nothing.
+func (in *inspection) holder(at int64) extent {
+	i, ok := slices.BinarySearchFunc(in.mdats, at, func(e extent, at int64) int {
+		switch {
+		case e.end <= at:
+			return -1
+		case e.begin > at:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return extent{}
+	}
+	return in.mdats[i]
+}
