@@ -18,8 +18,8 @@
 //   - [ErrTooLarge]: metadata or value over the limits below.
 //   - [ErrTokenDrift]: the token's time is further than [MaxDrift] from the
 //     store's clock. Nothing was changed.
-//   - [ErrFull]: no space. Nothing was changed; reads and deletes still work.
-//     It passes by itself when space returns.
+//   - [ErrFull]: no space. Nothing was changed; reads go on. It passes by
+//     itself when space returns.
 //   - [ErrCorrupt]: the item is there but its bytes fail their checksum. They
 //     are never returned.
 //   - [ErrUnavailable]: the backend failed or did not answer. A mutation may or
@@ -35,6 +35,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"strings"
 	"time"
@@ -146,11 +147,29 @@ type ScanOptions struct {
 
 // Page is a part of a record.
 type Page struct {
-	Items []Item
-	Next  string // for ScanOptions.Page; "" when there is no more
+	Items   []Item
+	Next    string   // for ScanOptions.Page; "" when there is no more
+	Corrupt []string // keys of items left out because what was to be read fails its checksum
 }
 
-// All scans the whole range page by page. It ends after the first error.
+// Opener is what a store also is when it can read parts of a value without
+// holding all of it.
+type Opener interface {
+	// Open returns the item for reading, with the errors of Get. The value's
+	// checksum has been verified when it returns, though perhaps not by this call.
+	Open(ctx context.Context, r Record, key string) (Reader, error)
+}
+
+// Reader reads one item's value. It stays valid while the item is replaced,
+// deleted or expires, until Close. ReadAt is safe for concurrent use.
+type Reader interface {
+	io.ReaderAt
+	io.Closer
+	Item() Item // without Value
+}
+
+// All scans the whole range page by page. An item that is corrupt comes as its
+// key with ErrCorrupt, and the scan goes on after it; any other error ends it.
 func All(ctx context.Context, s Store, r Record, opt ScanOptions) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		for {
@@ -161,6 +180,11 @@ func All(ctx context.Context, s Store, r Record, opt ScanOptions) iter.Seq2[Item
 			}
 			for _, item := range page.Items {
 				if !yield(item, nil) {
+					return
+				}
+			}
+			for _, key := range page.Corrupt {
+				if !yield(Item{Key: key}, fmt.Errorf("%w: %v, key %q", ErrCorrupt, r, key)) {
 					return
 				}
 			}
