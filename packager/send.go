@@ -1,0 +1,280 @@
+package packager
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"headwater/live"
+)
+
+const (
+	// maxOpen bounds the attempts of one segment that are under way at once.
+	maxOpen = 2
+	// maxLive bounds the live segments of one rendition that are under way at
+	// once. Those above it wait as backfill: an input that runs far ahead of
+	// its acknowledgements must not fill memory.
+	maxLive = 16
+	// maxInitRetries bounds how often one segment has its init segment sent again.
+	maxInitRetries = 2
+
+	firstBackoff = 50 * time.Millisecond
+	mostBackoff  = 400 * time.Millisecond
+	// An attempt that has not been answered for its share of the time that is
+	// left has stalled: another begins. The bounds are for very short and very
+	// long budgets.
+	shares     = 4
+	leastShare = 150 * time.Millisecond
+	mostShare  = 5 * time.Second
+	// leastBudget is for what has no deadline of its own: init segments, backfill.
+	leastBudget = 2 * time.Second
+)
+
+// A sender brings segments to the origin. Live segments go at once, each for
+// itself; those that miss their deadline queue up and go when no live one is
+// under way. Everything it starts ends with the ctx of newSender, and close
+// waits for it.
+//
+// Lock order: mu, then a counter's or a destination's. Nothing blocks under it.
+type sender struct {
+	senderConfig
+	ctx context.Context
+	wg  sync.WaitGroup
+
+	mu      sync.Mutex // guards the following
+	inits   map[string]*initState
+	live    map[string]int // under way, by rendition
+	total   int            // sum of live, and the init segments under way
+	later   int            // delayed on purpose
+	queue   queue
+	busy    bool          // a backfill is under way
+	changed chan struct{} // closed and replaced when any of the above changes
+}
+
+type senderConfig struct {
+	id         live.EventID
+	pipeline   string
+	token      string
+	dests      []*destination
+	timeline   func() live.Timeline
+	queueBytes int64
+	count      *counters
+	log        *slog.Logger
+}
+
+// An initState is the init segment of a rendition.
+type initState struct {
+	seg     *segment
+	settled chan struct{} // closed when it was acknowledged or refused for the first time
+	turn    chan struct{} // holds one token: who has it sends the init segment again
+}
+
+// newSender starts the backfill worker.
+func newSender(ctx context.Context, cfg senderConfig) *sender {
+	s := &sender{
+		senderConfig: cfg, ctx: ctx,
+		inits: map[string]*initState{}, live: map[string]int{},
+		queue: queue{limit: cfg.queueBytes}, changed: make(chan struct{}),
+	}
+	s.wg.Go(s.backfill)
+	return s
+}
+
+// close waits for all that the sender started. Its ctx has ended.
+func (s *sender) close() {
+	s.wg.Wait()
+	s.mu.Lock()
+	left := len(s.queue.items)
+	s.mu.Unlock()
+	s.count.drop(DropShutdown, int64(left))
+	for _, d := range s.dests {
+		d.transport.CloseIdleConnections()
+	}
+}
+
+// change runs f under the lock and wakes who waits for a change.
+func (s *sender) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// drain waits until nothing is under way and nothing is queued, or ctx ends.
+func (s *sender) drain(ctx context.Context) {
+	for {
+		s.mu.Lock()
+		done, changed := s.total+s.later == 0 && !s.busy && len(s.queue.items) == 0, s.changed
+		s.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// sendInit makes seg the init segment of its rendition and sends it, until it
+// is acknowledged or refused.
+func (s *sender) sendInit(seg *segment) {
+	st := &initState{seg: seg, settled: make(chan struct{}), turn: make(chan struct{}, 1)}
+	st.turn <- struct{}{}
+	s.change(func() { s.inits[seg.rendition] = st; s.total++ })
+	s.wg.Go(func() {
+		defer s.change(func() { s.total-- })
+		defer close(st.settled)
+		for s.ctx.Err() == nil {
+			tl := s.timeline()
+			a := s.deliver(s.ctx, seg, time.Now().Add(max(tl.Budget(), leastBudget)), s.dests)
+			if s.settleInit(seg, a) {
+				return
+			}
+		}
+	})
+}
+
+func (s *sender) settleInit(seg *segment, a answer) bool {
+	switch a.verdict {
+	case acked:
+		s.count.with(func(c *Stats) { c.Inits++ })
+		s.log.Info("init segment published", "rendition", seg.rendition, "to", a.from.base)
+		return true
+	case refused:
+		s.count.with(func(c *Stats) { c.Refused[a.code]++ })
+		s.log.Error("init segment refused", "rendition", seg.rendition, "to", a.from.base, "code", a.code, "detail", a.detail)
+		return true
+	}
+	return false
+}
+
+// initAgain sends the init segment of a rendition once more, to the
+// destination that misses it. Segments that miss it together send it once each,
+// one after the other: it is small, and the same bytes again do no harm.
+func (s *sender) initAgain(ctx context.Context, rendition string, to *destination) {
+	s.mu.Lock()
+	st := s.inits[rendition]
+	s.mu.Unlock()
+	if st == nil {
+		return
+	}
+	select {
+	case <-st.turn:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { st.turn <- struct{}{} }()
+	deadline, _ := ctx.Deadline()
+	s.settleInit(st.seg, s.deliver(ctx, st.seg, deadline, []*destination{to}))
+}
+
+// send takes a media segment and returns at once. Its init segment was given
+// to sendInit before.
+func (s *sender) send(seg *segment) {
+	tl := s.timeline()
+	deadline := tl.Deadline(seg.number)
+	s.mu.Lock()
+	st := s.inits[seg.rendition]
+	full := s.live[seg.rendition] >= maxLive
+	s.mu.Unlock()
+	if full || !time.Now().Before(deadline) {
+		s.missed(seg, answer{detail: "the source was late"})
+		return
+	}
+	s.change(func() { s.live[seg.rendition]++; s.total++ })
+	s.wg.Go(func() {
+		defer s.change(func() { s.live[seg.rendition]--; s.total-- })
+		s.sendLive(seg, st, deadline)
+	})
+}
+
+// sendAfter is send, d from now.
+func (s *sender) sendAfter(seg *segment, d time.Duration) {
+	s.change(func() { s.later++ })
+	s.wg.Go(func() {
+		defer s.change(func() { s.later-- })
+		select {
+		case <-time.After(d):
+			s.send(seg)
+		case <-s.ctx.Done():
+			s.count.drop(DropShutdown, 1)
+		}
+	})
+}
+
+func (s *sender) sendLive(seg *segment, st *initState, deadline time.Time) {
+	if st != nil {
+		late := time.NewTimer(time.Until(deadline))
+		defer late.Stop()
+		select {
+		case <-st.settled:
+		case <-late.C:
+		case <-s.ctx.Done():
+		}
+	}
+	a := s.deliver(s.ctx, seg, deadline, s.dests)
+	switch a.verdict {
+	case acked:
+		after := time.Since(seg.complete)
+		s.count.ack(seg, after)
+		s.log.Debug("segment published", "rendition", seg.rendition, "number", seg.number, "to", a.from.base, "after", after)
+	case refused:
+		s.refuse(seg, a)
+	default:
+		if s.ctx.Err() != nil {
+			s.count.drop(DropShutdown, 1)
+			return
+		}
+		s.missed(seg, a)
+	}
+}
+
+func (s *sender) refuse(seg *segment, a answer) {
+	s.count.with(func(c *Stats) { c.Refused[a.code]++ })
+	s.log.Error("segment refused", "rendition", seg.rendition, "number", seg.number, "to", a.from.base, "code", a.code, "detail", a.detail)
+}
+
+// missed queues a segment whose deadline has passed.
+func (s *sender) missed(seg *segment, a answer) {
+	s.count.with(func(c *Stats) { c.Missed++ })
+	s.log.Warn("segment missed its deadline, queued behind live ones", "rendition", seg.rendition, "number", seg.number, "detail", a.detail)
+	s.change(func() {
+		if n := s.queue.push(seg); n > 0 {
+			s.count.drop(DropQueueFull, n)
+		}
+	})
+}
+
+// deliver makes attempts until one is acknowledged or refused, or the deadline
+// passes; then the verdict is again. It tries the destinations in order of
+// preference and health.
+func (s *sender) deliver(ctx context.Context, seg *segment, deadline time.Time, dests []*destination) answer {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	d := delivery{
+		sender: s, seg: seg, dests: dests, deadline: deadline,
+		share:   min(max(time.Until(deadline)/shares, leastShare), mostShare),
+		results: make(chan result),
+		next:    time.NewTimer(0),
+		final:   answer{verdict: again, detail: "the deadline passed"},
+	}
+	defer d.next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return d.final
+		case <-d.next.C:
+			d.attempt(ctx)
+		case r := <-d.results:
+			if d.answered(ctx, r) {
+				return d.final
+			}
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package packager
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"headwater/live"
+)
+
+// Reasons for which a segment is not sent, or not sent again. Stats.Dropped
+// has a counter for each from the start.
+const (
+	DropPartial   = "partial"    // the first, incomplete segment of a stream
+	DropOutside   = "outside"    // before the event's first number or after its last
+	DropStale     = "stale"      // decode time went back to a number that was already cut
+	DropFault     = "fault"      // an injected fault
+	DropQueueFull = "queue-full" // the backfill queue was full of newer segments
+	DropGone      = "gone"       // left the DVR window before it could be backfilled
+	DropShutdown  = "shutdown"   // the packager ended first
+)
+
+// DropReasons lists every reason, in the order of the documentation.
+var DropReasons = []string{DropPartial, DropOutside, DropStale, DropFault, DropQueueFull, DropGone, DropShutdown}
+
+// Stats is a snapshot of what a packager has done. Counts are of media
+// segments, from the start, unless they say otherwise.
+type Stats struct {
+	Cut        int64 // whole or not, that left the source
+	Published  int64 // acknowledged, backfilled ones included
+	Backfilled int64 // of those, after they had missed their budget
+	Missed     int64 // not acknowledged before their deadline
+	Retried    int64 // attempts after the first of a segment, hedges included
+	Hedged     int64 // attempts that were begun because another had stalled
+	Inits      int64 // init segments acknowledged
+	Bytes      int64 // of media segments acknowledged
+
+	// Refused counts answers that are final, by the code of the problem
+	// (docs/protocol.md), or "status-NNN" where there was none.
+	Refused map[string]int64
+	// Dropped counts segments that were never sent or given up, by reason.
+	Dropped map[string]int64
+	// Findings counts segments with a finding, by kind.
+	Findings map[live.Kind]int64
+
+	InFlight    int                    // live segments being sent now
+	Queued      int                    // segments waiting to be backfilled
+	QueuedBytes int64                  // their size
+	Newest      map[string]live.Number // newest acknowledged number, by rendition
+
+	// Acknowledgement latency, from when a segment was complete to its 200 or
+	// 201: over the last 1,024 segments that were not backfilled, and since the start.
+	AckP50, AckP99, AckMax time.Duration
+
+	Destinations []DestinationStats
+}
+
+// DestinationStats is what one publishing address did.
+type DestinationStats struct {
+	URL      string
+	Acks     int64 // segments and init segments
+	Failures int64 // attempts that ended without an answer, or with 408, 429 or 5xx
+}
+
+// RefusedTotal is the sum over all codes.
+func (s *Stats) RefusedTotal() int64 { return total(s.Refused) }
+
+// DroppedTotal is the sum over all reasons.
+func (s *Stats) DroppedTotal() int64 { return total(s.Dropped) }
+
+func total(m map[string]int64) (sum int64) {
+	for _, n := range m {
+		sum += n
+	}
+	return sum
+}
+
+// counters is the live form of Stats.
+type counters struct {
+	mu    sync.Mutex // guards the following
+	s     Stats
+	acks  [1024]time.Duration // ring
+	nAcks int
+}
+
+func newCounters() *counters {
+	c := &counters{s: Stats{
+		Refused: map[string]int64{}, Dropped: map[string]int64{},
+		Findings: map[live.Kind]int64{}, Newest: map[string]live.Number{},
+	}}
+	for _, r := range DropReasons {
+		c.s.Dropped[r] = 0
+	}
+	for _, k := range live.Kinds {
+		c.s.Findings[k] = 0
+	}
+	return c
+}
+
+// with runs f on the counters. f must not block.
+func (c *counters) with(f func(s *Stats)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(&c.s)
+}
+
+func (c *counters) drop(reason string, n int64) {
+	c.with(func(s *Stats) { s.Dropped[reason] += n })
+}
+
+// ack counts an acknowledged segment. after is negative for a backfilled one.
+func (c *counters) ack(seg *segment, after time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.s.Published++
+	c.s.Bytes += int64(len(seg.data))
+	if n, ok := c.s.Newest[seg.rendition]; !ok || seg.number > n {
+		c.s.Newest[seg.rendition] = seg.number
+	}
+	if after < 0 {
+		c.s.Backfilled++
+		return
+	}
+	c.acks[c.nAcks%len(c.acks)] = after
+	c.nAcks++
+	c.s.AckMax = max(c.s.AckMax, after)
+}
+
+func (c *counters) snapshot() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.s
+	s.Refused, s.Dropped = maps.Clone(s.Refused), maps.Clone(s.Dropped)
+	s.Findings, s.Newest = maps.Clone(s.Findings), maps.Clone(s.Newest)
+	recent := slices.Clone(c.acks[:min(c.nAcks, len(c.acks))])
+	if n := len(recent); n > 0 {
+		slices.Sort(recent)
+		s.AckP50, s.AckP99 = recent[(n-1)*50/100], recent[(n-1)*99/100]
+	}
+	return s
+}
