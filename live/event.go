@@ -16,7 +16,7 @@ const (
 	MaxTicks         = 1_000_000_000
 	MinSegment       = 100 * time.Millisecond
 	MaxSegment       = time.Minute
-	MaxFirstNumber   = 1 << 53
+	MaxFirstNumber   = 100_000_000_000_000 // so that every number fits an integer of RFC 9651
 	maxMilliseconds  = 600_000
 	maxWindowSeconds = 366 * 24 * 3600
 )

@@ -113,14 +113,17 @@ func (f Findings) String() string {
 	return b.String()
 }
 
+// maxInteger is the largest integer of a structured field (RFC 9651, 3.3.1).
+const maxInteger = 999_999_999_999_999
+
 // String is the structured-field member, e.g. missing-samples;ms=400;n=12.
 func (x Finding) String() string {
 	s := string(x.Kind)
 	if x.MissingMS > 0 {
-		s += ";ms=" + strconv.FormatInt(x.MissingMS, 10)
+		s += ";ms=" + strconv.FormatInt(min(x.MissingMS, maxInteger), 10)
 	}
 	if x.Samples > 0 {
-		s += ";n=" + strconv.FormatInt(x.Samples, 10)
+		s += ";n=" + strconv.FormatInt(min(x.Samples, maxInteger), 10)
 	}
 	return s
 }

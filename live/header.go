@@ -127,8 +127,8 @@ func intParam(p *httpsfv.Params, name string) (int64, error) {
 
 // ParseNumber reads Live-Edge.
 func ParseNumber(v string) (Number, error) {
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < 0 || n > MaxNumber {
+	n, err := parseCount(v)
+	if err != nil || n > MaxNumber {
 		return 0, badHeader(HeaderEdge, "%q is not a segment number", clip(v))
 	}
 	return Number(n), nil
@@ -136,24 +136,30 @@ func ParseNumber(v string) (Number, error) {
 
 // ParseVersion reads Live-Version.
 func ParseVersion(v string) (int64, error) {
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < 0 {
+	n, err := parseCount(v)
+	if err != nil {
 		return 0, badHeader(HeaderVersion, "%q is not a version", clip(v))
 	}
 	return n, nil
 }
 
+// parseCount reads digits, without a sign.
+func parseCount(v string) (int64, error) {
+	n, err := strconv.ParseUint(v, 10, 63)
+	return int64(n), err
+}
+
 // FormatPublished is the Live-Published form: seconds of Unix time with milliseconds.
 func FormatPublished(t time.Time) string {
-	ms := t.UnixMilli()
+	ms := max(t.UnixMilli(), 0)
 	return fmt.Sprintf("%d.%03d", ms/1000, ms%1000)
 }
 
 // ParsePublished reads Live-Published.
 func ParsePublished(v string) (time.Time, error) {
 	sec, frac, _ := strings.Cut(v, ".")
-	s, err := strconv.ParseInt(sec, 10, 64)
-	if err != nil || s < 0 || s > 1<<34 || len(frac) > 9 {
+	s, err := parseCount(sec)
+	if err != nil || s > 1<<34 || len(frac) > 9 {
 		return time.Time{}, badHeader(HeaderPublished, "%q is not seconds with milliseconds", clip(v))
 	}
 	var ns int64
@@ -172,19 +178,24 @@ func ParsePublished(v string) (time.Time, error) {
 
 // Cache-Control
 
+// MaxLifetime is the longest that is written or believed. Longer ones tell a
+// cache nothing more, and numbers past 2^31 s some cannot read (RFC 9111, 1.2.2).
+const MaxLifetime = 366 * 24 * time.Hour
+
 // FormatLifetime is the Cache-Control of an answer that is fresh for d: whole
 // seconds rounded down for every cache, and milliseconds for those of ours.
 // Rounding is always down: nothing is served past its lifetime.
 func FormatLifetime(d time.Duration) string {
-	ms := max(d.Milliseconds(), 0)
+	ms := min(max(d, 0), MaxLifetime).Milliseconds()
 	return "max-age=" + strconv.FormatInt(ms/1000, 10) + ", max-age-ms=" + strconv.FormatInt(ms, 10)
 }
 
 // ParseLifetime reads how long an answer is fresh from Cache-Control values:
-// max-age-ms where there is one, else max-age (RFC 9111, 5.2.2). ok is false
-// where nothing is said; no-store, no-cache and private say zero.
+// max-age-ms where there is one, else max-age (RFC 9111, 5.2.2), of each the
+// first. It is at most MaxLifetime. ok is false where nothing is said;
+// no-store, no-cache and private say zero.
 func ParseLifetime(values []string) (d time.Duration, ok bool) {
-	var ms, sec int64 = -1, -1
+	var ms, sec time.Duration = -1, -1
 	for _, v := range values {
 		for part := range strings.SplitSeq(v, ",") {
 			name, val, _ := strings.Cut(textproto.TrimString(part), "=")
@@ -192,29 +203,33 @@ func ParseLifetime(values []string) (d time.Duration, ok bool) {
 			case "no-store", "no-cache", "private":
 				return 0, true
 			case "max-age":
-				sec = seconds(val)
+				if sec < 0 {
+					sec = delta(val, time.Second)
+				}
 			case "max-age-ms":
-				ms = seconds(val)
+				if ms < 0 {
+					ms = delta(val, time.Millisecond)
+				}
 			}
 		}
 	}
 	switch {
 	case ms >= 0:
-		return time.Duration(ms) * time.Millisecond, true
+		return ms, true
 	case sec >= 0:
-		return time.Duration(sec) * time.Second, true
+		return sec, true
 	}
 	return 0, false
 }
 
-// seconds is a delta: what cannot be read is stale at once (RFC 9111, 4.2.1),
-// what is too large is a year in either unit.
-func seconds(v string) int64 {
+// delta is a count of units: what cannot be read is stale at once (RFC 9111,
+// 4.2.1), what is too large is MaxLifetime.
+func delta(v string, unit time.Duration) time.Duration {
 	n, err := strconv.ParseUint(strings.Trim(v, `"`), 10, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0
 	}
-	return int64(min(n, 366*24*3600*1000))
+	return time.Duration(min(n, uint64(MaxLifetime/unit))) * unit
 }
 
 // Content-Digest

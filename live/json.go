@@ -1,12 +1,9 @@
 package live
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"strings"
+	"reflect"
 	"time"
 )
 
@@ -48,18 +45,17 @@ type putJSON struct {
 	Invalidations json.RawMessage `json:"invalidations"`
 }
 
-// ParseEvent reads an event strictly: unknown fields, wrong types, trailing
-// data and impossible values are refused with a *FieldError that names the
-// field. Absent fields get their defaults.
+// ParseEvent reads an event strictly: unknown or repeated fields (letters count
+// in their case), wrong types, trailing data and impossible values are refused
+// with a *FieldError that names the field. Absent fields, and those that are
+// null, get their defaults.
 func ParseEvent(b []byte) (Event, error) {
 	var w putJSON
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&w); err != nil {
-		return Event{}, jsonError(err)
+	if err := checkJSON(b, "event", reflect.TypeFor[putJSON]()); err != nil {
+		return Event{}, err
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return Event{}, &FieldError{Field: "event", Reason: "there is something after the JSON object"}
+	if err := json.Unmarshal(b, &w); err != nil { // checkJSON saw all that can be wrong
+		return Event{}, badField("event", "%v", err)
 	}
 	e, err := w.event()
 	if err != nil {
@@ -103,25 +99,10 @@ func parseTime(field string, s *string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, badField(field, "%q is not an RFC 3339 time like 2026-11-23T20:00:00Z", *s)
 	}
+	if t.IsZero() { // would read as not given
+		return t, badField(field, "year 1 is outside 1971 to 2200")
+	}
 	return t.UTC(), nil
-}
-
-func jsonError(err error) error {
-	var te *json.UnmarshalTypeError
-	if errors.As(err, &te) {
-		field := strings.TrimPrefix(te.Field, "eventJSON.")
-		if field == "" {
-			field = "event"
-		}
-		return badField(field, "a JSON %s cannot be a %s", te.Value, te.Type)
-	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return badField(strings.Trim(name, `"`), "is not a field of an event")
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return badField("event", "the JSON is cut off")
-	}
-	return badField("event", "%v", err)
 }
 
 func (e *Event) wire() eventJSON {
@@ -195,5 +176,6 @@ func (c *Config) UnmarshalJSON(b []byte) error {
 // Timeline returns the timeline of one rendition: the event's, with the
 // rendition's observed lateness.
 func (c *Config) Timeline(rendition string) Timeline {
-	return c.Event.Timeline().Late(time.Duration(c.LatenessMS[rendition]) * time.Millisecond)
+	ms := min(max(c.LatenessMS[rendition], -maxMilliseconds), maxMilliseconds)
+	return c.Event.Timeline().Late(time.Duration(ms) * time.Millisecond)
 }

@@ -3,6 +3,7 @@ package live
 import (
 	"math"
 	"math/bits"
+	"time"
 )
 
 // A MediaType says what kind of samples a rendition carries.
@@ -18,7 +19,8 @@ const (
 // Media returns the template boundaries of segment n on a track with that
 // timescale: the decode times, rounded down to a tick, at which it begins and
 // ends. Frames rarely divide a segment, so real boundaries follow these to
-// within one frame.
+// within one frame. Decode times are below 2^63: where the timescale is so fine
+// that the media epoch lies further back, they stay there.
 func (tl *Timeline) Media(n Number, timescale int64) (start, end int64) {
 	k := int64(n - tl.first)
 	return tl.mediaAt(k, timescale), tl.mediaAt(k+1, timescale)
@@ -59,10 +61,9 @@ func (tl *Timeline) NumberHolding(decode, timescale int64) Number {
 		return tl.first - 1
 	}
 	k := int64(min(mulDiv(uint64(decode-base), tl.scale, tl.ticks*uint64(timescale)), math.MaxInt64/4))
-	// The base was rounded, so the quotient can be one off either way.
-	if k > 0 && tl.mediaAt(k, timescale) > decode {
-		k--
-	} else if tl.mediaAt(k+1, timescale) <= decode {
+	// The boundaries are rounded down, so more segments than the quotient may
+	// have begun: one, or as many as begin in one tick of a coarse timescale.
+	for i := time.Duration(0); i <= time.Second/MinSegment && tl.mediaAt(k+1, timescale) <= decode; i++ {
 		k++
 	}
 	return tl.first + Number(k)
@@ -75,7 +76,7 @@ func (tl *Timeline) NumberNear(decode, timescale int64) Number {
 	if n < tl.first {
 		base := tl.mediaAt(0, timescale)
 		_, end := tl.Media(tl.first, timescale)
-		if base-decode <= (end-base)/2 {
+		if decode >= base-(end-base)/2 {
 			return tl.first
 		}
 		return n

@@ -20,7 +20,7 @@ type Notification struct {
 	Type string // an RFC 9651 token
 	ID   string // at most 64 printable ASCII characters; the name by which it is replaced or withdrawn
 	From Number
-	To   Number // inclusive; 0: no end known
+	To   Number // inclusive; 0: no end known (a notification of segment 0 alone cannot be said)
 	Data []byte // opaque to Headwater
 }
 
@@ -39,11 +39,11 @@ func (n *Notification) Validate() error {
 	if n.ID == "" || len(n.ID) > 64 || strings.ContainsFunc(n.ID, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return badField("id", "%q is not 1 to 64 printable ASCII characters", clip(n.ID))
 	}
-	if n.From < 0 || n.From > MaxNumber {
+	if n.From < 0 || n.From > maxInteger {
 		return badField("from", "%d is not a segment number", n.From)
 	}
-	if n.To != 0 && (n.To < n.From || n.To > MaxNumber) {
-		return badField("to", "%d is before from, %d", n.To, n.From)
+	if n.To != 0 && (n.To < n.From || n.To > maxInteger) {
+		return badField("to", "%d is not a segment number from %d on", n.To, n.From)
 	}
 	if len(n.Data) > MaxNotificationData {
 		return badField("data", "%d bytes, at most %d", len(n.Data), MaxNotificationData)

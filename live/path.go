@@ -98,7 +98,7 @@ func ParsePath(path string) (Path, error) {
 	}
 	rendition, file, ok := strings.Cut(rest, "/")
 	if !ok {
-		return p, fmt.Errorf("%w: %q is not a file of an event: %s, %s, %s or RENDITION/FILE", ErrPath, rest, MPDName, HLSName, ConfigName)
+		return p, fmt.Errorf("%w: %q is not a file of an event: %s, %s, %s or RENDITION/FILE", ErrPath, clip(rest), MPDName, HLSName, ConfigName)
 	}
 	if !ValidName(rendition) {
 		return p, fmt.Errorf("%w: rendition %q is not %s", ErrPath, clip(rendition), namePattern)
@@ -172,8 +172,11 @@ type PublishPath struct {
 	Number    Number
 }
 
-// String is the URL path. A FileForeign has none.
+// String is the URL path. A FileForeign has none: it is empty.
 func (p PublishPath) String() string {
+	if p.File == FileForeign {
+		return ""
+	}
 	base := "/" + p.Event.Tenant + "/" + p.Event.Name + "/" + p.Pipeline + "/" + p.Rendition + "/"
 	if p.File == FileInit {
 		return base + InitName
@@ -183,7 +186,8 @@ func (p PublishPath) String() string {
 
 // ParsePublishPath reads a publish URL path. A manifest or playlist anywhere
 // below the event is FileForeign: packagers push their own, which are accepted
-// and dropped.
+// and dropped. Of such a path only the event is checked; Pipeline is set where
+// there is one.
 func ParsePublishPath(path string) (PublishPath, error) {
 	var p PublishPath
 	rest, err := p.Event.cut(path)
@@ -192,7 +196,9 @@ func ParsePublishPath(path string) (PublishPath, error) {
 	}
 	if strings.HasSuffix(rest, ".mpd") || strings.HasSuffix(rest, ".m3u8") {
 		p.File = FileForeign
-		p.Pipeline, _, _ = strings.Cut(rest, "/")
+		if pipeline, _, below := strings.Cut(rest, "/"); below && ValidName(pipeline) {
+			p.Pipeline = pipeline
+		}
 		return p, nil
 	}
 	pipeline, rest, ok1 := strings.Cut(rest, "/")

@@ -59,6 +59,10 @@ func (p Place) String() string {
 // Validate accepted, is a plain value, and none of its methods allocate or
 // round with floats: all times are nanoseconds of Unix time, all durations
 // rationals that are rounded down once.
+//
+// Instants are right from 1678 to 2262, which nanoseconds of Unix time can
+// count; what lies outside counts as the nearer end. The times of a number
+// before the first are those of the moment the event starts.
 type Timeline struct {
 	start       int64 // Unix ns of the first frame of segment first
 	first, last Number
@@ -93,9 +97,12 @@ func (e *Event) Timeline() Timeline {
 }
 
 // Late returns the timeline of a rendition that publishes d later than the
-// event's allowance says. Media times stay as they are.
+// event's allowance says, or earlier where d is negative: never before a
+// segment's last frame, and at most the largest possible allowance later.
+// Media times stay as they are.
 func (tl Timeline) Late(d time.Duration) Timeline {
-	tl.allowance += int64(d)
+	most := time.Duration(maxMilliseconds) * time.Millisecond
+	tl.allowance = max(tl.allowance+int64(min(max(d, -most), most)), 0)
 	return tl
 }
 
@@ -120,10 +127,10 @@ func (tl *Timeline) offset(k int64) int64 {
 // at is the number of the segment that holds the instant ns: the largest n
 // whose start is not after it. It can be before the first number.
 func (tl *Timeline) at(ns int64) Number {
-	d := ns - tl.start
-	if d < 0 {
+	if ns < tl.start {
 		return tl.first - 1
 	}
+	d := ns - tl.start // start is after 1970: no overflow
 	// floor(k*x) <= d  <=>  k < (d+1)/x, with x = ticks*1e9/scale ns. The
 	// largest such k is floor(((d+1)*scale - 1) / (ticks*1e9)).
 	hi, lo := bits.Mul64(uint64(d)+1, tl.scale)
@@ -187,7 +194,7 @@ func (tl *Timeline) Place(n Number, t time.Time) Place {
 	if !tl.Holds(n) {
 		return Never
 	}
-	now, expected := t.UnixNano(), tl.expectedNS(n)
+	now, expected := nanos(t), tl.expectedNS(n)
 	switch {
 	case now < expected-tl.hold:
 		return Early
@@ -203,14 +210,14 @@ func (tl *Timeline) Place(n Number, t time.Time) Place {
 // than the first number before the event has one; never after the last.
 func (tl *Timeline) Edge(t time.Time) Number {
 	// n is expected when the segment after it has begun, L later.
-	return min(tl.at(t.UnixNano()-tl.allowance)-1, tl.last)
+	return min(max(tl.at(nanos(t)-tl.allowance), tl.first)-1, tl.last)
 }
 
 // Oldest is the smallest number that is not gone at t; one more than the last
 // when all are.
 func (tl *Timeline) Oldest(t time.Time) Number {
 	// n is not gone while End(n) >= x, and End(n) is Start(n+1).
-	x := t.UnixNano() - tl.keep()
+	x := nanos(t) - tl.keep()
 	n := tl.at(x)
 	if n >= tl.first && tl.startNS(n) == x {
 		n--
@@ -219,17 +226,17 @@ func (tl *Timeline) Oldest(t time.Time) Number {
 }
 
 // At is the number of the segment being captured at t: the one with
-// Start <= t < End. It can lie outside First and Last.
-func (tl *Timeline) At(t time.Time) Number { return tl.at(t.UnixNano()) }
+// Start <= t < End. It is First-1 before the event, and goes on after Last.
+func (tl *Timeline) At(t time.Time) Number { return tl.at(nanos(t)) }
 
 // Live reports whether n counts as live at t, rather than as DVR.
 func (tl *Timeline) Live(n Number, t time.Time) bool {
-	return tl.endNS(n) >= t.UnixNano()-tl.liveWindow
+	return tl.endNS(n) >= nanos(t)-tl.liveWindow
 }
 
 // Finished reports whether the event's last segment is past its deadline.
 func (tl *Timeline) Finished(t time.Time) bool {
-	return tl.last != math.MaxInt64 && t.UnixNano() > add(tl.expectedNS(tl.last), tl.budget)
+	return tl.last != math.MaxInt64 && nanos(t) > add(tl.expectedNS(tl.last), tl.budget)
 }
 
 // Segment is the average segment duration, rounded down to nanoseconds.
@@ -271,5 +278,12 @@ func add(a, b int64) int64 {
 }
 
 func add1(n Number) Number { return Number(add(int64(n), 1)) }
+
+// nanos is t in Unix nanoseconds, clamped to what they can count less a year,
+// which is more than any window: what is subtracted from it does not wrap.
+func nanos(t time.Time) int64 {
+	const most = math.MaxInt64/nsPerSecond - maxWindowSeconds - 1
+	return max(min(t.Unix(), most), -most)*nsPerSecond + int64(t.Nanosecond())
+}
 
 func unixNano(ns int64) time.Time { return time.Unix(0, ns).UTC() }
