@@ -86,6 +86,7 @@ const (
 	boxTrun FourCC = 0x7472756e
 	boxUdta FourCC = 0x75647461
 	boxUUID FourCC = 0x75756964
+	boxWide FourCC = 0x77696465
 )
 
 // A Box is one box of a file (ISO/IEC 14496-12, 4.2).

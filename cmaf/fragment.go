@@ -258,6 +258,10 @@ type TrackFragment struct {
 	Decode      int64  // of the first sample, in the track's timescale
 	Samples     []Sample
 	Box         Box // the traf itself
+	// Whole says that the samples of this fragment must stay together, and be
+	// written by AppendFragment: keys change by sample group (seig), or where
+	// their initialization vectors are is known to saio alone.
+	Whole bool
 }
 
 // maxBareSamples bounds the samples of one fragment that take no bytes at all:
@@ -358,6 +362,11 @@ func readTraf(c Box, in *Init, base, follow int64, room *int64, bare *int) (Trac
 		}
 		if decode > maxTime {
 			return out, 0, malformed(b.Offset, "impossible decode time %d", decode).in(boxTrun)
+		}
+	}
+	if out.Track != nil && out.Track.Encrypted {
+		if err := out.protection(); err != nil {
+			return out, 0, err
 		}
 	}
 	return out, end, nil

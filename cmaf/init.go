@@ -47,32 +47,39 @@ func ParseInit(b []byte) (*Init, error) {
 }
 
 func parseMoov(moov Box) (*Init, error) {
-	in := &Init{}
 	var mvex Box
 	for s := moov.children(0); s.more(); {
 		x, err := s.next()
 		if err != nil {
 			return nil, within(boxMoov, err)
 		}
-		switch x.Type {
-		case boxMvex:
+		if x.Type == boxMvex {
 			mvex = x
-		case boxTrak:
-			if len(in.Tracks) == maxTracks {
-				return nil, malformed(x.Offset, "more than %d tracks", maxTracks).in(boxMoov)
-			}
-			t, err := parseTrak(x)
-			if err != nil {
-				return nil, within(boxMoov, within(boxTrak, err))
-			}
-			if in.Track(t.ID) != nil {
-				return nil, malformed(x.Offset, "a second track %d", t.ID).in(boxMoov)
-			}
-			in.Tracks = append(in.Tracks, t)
 		}
 	}
 	if mvex.Data == nil {
 		return nil, notCMAF(moov.Offset, "no mvex: a progressive MP4, not a fragmented one").in(boxMoov)
+	}
+	in := &Init{}
+	for s := moov.children(0); s.more(); {
+		x, err := s.next()
+		if err != nil {
+			return nil, within(boxMoov, err)
+		}
+		if x.Type != boxTrak {
+			continue
+		}
+		if len(in.Tracks) == maxTracks {
+			return nil, malformed(x.Offset, "more than %d tracks", maxTracks).in(boxMoov)
+		}
+		t, err := parseTrak(x)
+		if err != nil {
+			return nil, within(boxMoov, within(boxTrak, err))
+		}
+		if in.Track(t.ID) != nil {
+			return nil, malformed(x.Offset, "a second track %d", t.ID).in(boxMoov)
+		}
+		in.Tracks = append(in.Tracks, t)
 	}
 	if len(in.Tracks) == 0 {
 		return nil, malformed(moov.Offset, "no trak").in(boxMoov)
@@ -262,9 +269,10 @@ func (t *Track) information(minf Box) error {
 	return nil
 }
 
-// edits takes the offset of an edit list that CMAF allows: one entry, no
-// longer than a shift (ISO/IEC 23000-19, 7.5.13). Others are left out of
-// account: players ignore them in fragmented files.
+// edits takes the offset of an edit list: the media time of its one entry that
+// is not empty. CMAF allows nothing else (ISO/IEC 23000-19, 7.5.13); empty
+// entries before it delay the whole presentation, which the template's times
+// make pointless, and players ignore longer lists in fragmented files.
 func (t *Track) edits(edts Box) error {
 	for s := edts.children(0); s.more(); {
 		x, err := s.next()
@@ -278,24 +286,26 @@ func (t *Track) edits(edts Box) error {
 		if err != nil {
 			return err
 		}
-		n := be32(p)
-		size := 12
+		n, p, size := int64(be32(p)), p[4:], 12
 		if version > 0 {
 			size = 20
 		}
-		p = p[4:]
-		if int64(len(p)) < int64(n)*int64(size) {
+		if int64(len(p)) < n*int64(size) {
 			return malformed(x.Offset, "%d entries do not fit", n).in(x.Type)
 		}
-		if n != 1 {
-			return nil
+		offset, entries := int64(0), 0
+		for ; n > 0; n, p = n-1, p[size:] {
+			at := int64(int32(be32(p[4:])))
+			if version > 0 {
+				at = int64(be64(p[8:]))
+			}
+			if at >= 0 {
+				offset = at
+				entries++
+			}
 		}
-		at := int64(int32(be32(p[4:])))
-		if version > 0 {
-			at = int64(be64(p[8:]))
-		}
-		if at > 0 && at < maxTime {
-			t.EditOffset = at
+		if entries == 1 && offset < maxTime {
+			t.EditOffset = offset
 		}
 	}
 	return nil
@@ -331,7 +341,7 @@ func sniff(b []byte) error {
 	}
 	switch typ := FourCC(be32(b[4:])); typ {
 	case boxFtyp, boxStyp, boxMoov, boxMoof, boxMdat, boxSidx, boxSsix, boxPrft, boxEmsg,
-		boxFree, boxSkip, boxUUID, boxMeta, boxMfra, boxPdin, boxPssh:
+		boxFree, boxSkip, boxWide, boxUUID, boxMeta, boxMfra, boxPdin, boxPssh:
 		return nil
 	default:
 		return notCMAF(0, "%s is no box that a segment begins with", typ)

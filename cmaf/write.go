@@ -20,11 +20,12 @@ func AppendStyp(dst []byte) []byte { return appendBrands(dst, boxStyp, "cmfs", "
 // samples[i].Decode says: where it does not follow on the sample before, or
 // the sample entry changes, a new moof begins, so holes stay holes. Sequence
 // numbers count from seq. The track ID is t's; what the samples leave to
-// defaults is written out. Without samples it appends nothing.
+// defaults is written out. Of encrypted samples the Aux is written, as senc,
+// saiz and saio. Without samples it appends nothing.
 func AppendChunk(dst []byte, seq uint32, t *Track, samples []Sample, data func(i int) []byte) []byte {
 	for from := 0; from < len(samples); seq++ {
 		to := from + 1
-		for to < len(samples) && follows(samples[to-1], samples[to]) {
+		for to < len(samples) && t.follows(samples[to-1], samples[to]) {
 			to++
 		}
 		dst = appendMoof(dst, seq, t, samples, data, from, to)
@@ -33,8 +34,9 @@ func AppendChunk(dst []byte, seq uint32, t *Track, samples []Sample, data func(i
 	return dst
 }
 
-func follows(a, b Sample) bool {
-	return b.Decode == a.Decode+int64(a.Duration) && b.Description == a.Description
+// follows reports whether b can be in one trun with a, the sample before it.
+func (t *Track) follows(a, b Sample) bool {
+	return b.Decode == a.Decode+int64(a.Duration) && b.Description == a.Description && t.subsampled(a) == t.subsampled(b)
 }
 
 func appendMoof(dst []byte, seq uint32, t *Track, samples []Sample, data func(i int) []byte, from, to int) []byte {
@@ -85,7 +87,8 @@ func appendMoof(dst []byte, seq uint32, t *Track, samples []Sample, data func(i 
 			dst = be.AppendUint32(dst, uint32(s.Composition))
 		}
 	}
-	dst = endMoof(endTraf(endTrun(dst)))
+	dst = appendProtection(endTrun(dst), t, samples[from:to], start)
+	dst = endMoof(endTraf(dst))
 	dst = appendMediaHeader(dst, sum)
 	be.PutUint32(dst[offset:], uint32(len(dst)-start))
 	for i := from; i < to; i++ {

@@ -5,8 +5,8 @@ import "encoding/binary"
 // Single makes the init segment of one track out of one that may hold many: b
 // is what i was parsed from. The track gets ID 1, ftyp the brands of CMAF
 // (ISO/IEC 23000-19, 7.2). What speaks of other tracks (tref) or of the whole
-// presentation (udta, meta, mehd) is left out; pssh stays. Of edit lists only
-// one that shifts by an offset stays, as the standard allows no other.
+// presentation (udta, meta, mehd) is left out; pssh stays. Of an edit list only
+// the shift by EditOffset stays, as the standard allows no other.
 //
 // The error wraps ErrMalformed when b has no such track.
 func (i *Init) Single(b []byte, trackID uint32) ([]byte, error) {
@@ -75,9 +75,7 @@ func singleTrack(dst []byte, trak Box, t Track) ([]byte, error) {
 		switch x.Type {
 		case boxTref:
 		case boxEdts:
-			if t.EditOffset > 0 {
-				dst = append(dst, x.Data...)
-			}
+			dst = appendEdits(dst, t.EditOffset)
 		case boxTkhd:
 			version, _, _, err := x.full(20)
 			if err != nil {
@@ -94,6 +92,20 @@ func singleTrack(dst []byte, trak Box, t Track) ([]byte, error) {
 		}
 	}
 	return end(dst), nil
+}
+
+// appendEdits writes an edit list that shifts presentation by offset.
+func appendEdits(dst []byte, offset int64) []byte {
+	if offset == 0 {
+		return dst
+	}
+	be := binary.BigEndian
+	dst, endEdts := openBox(dst, boxEdts)
+	dst, end := openBox(dst, boxElst)
+	dst = be.AppendUint32(be.AppendUint32(dst, 1<<24), 1)
+	dst = be.AppendUint64(dst, 0) // to the end
+	dst = be.AppendUint64(dst, uint64(offset))
+	return endEdts(end(be.AppendUint32(dst, 1<<16)))
 }
 
 func singleExtends(dst []byte, mvex Box, id uint32) ([]byte, error) {
