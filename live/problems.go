@@ -29,8 +29,8 @@ var (
 var (
 	ErrNotHere     = &Problem{Code: "not-found", Status: 404, Title: "There is nothing of that name", Lifetime: time.Minute}
 	ErrNoEvent     = &Problem{Code: "no-such-event", Status: 404, Title: "There is no such event", Lifetime: 2 * time.Second}
-	ErrNoRendition = &Problem{Code: "no-such-rendition", Status: 404, Title: "The event has no such rendition", Lifetime: 10 * time.Second}
-	ErrNever       = &Problem{Code: "never", Status: 404, Title: "The event never has that segment", Lifetime: time.Minute}
+	ErrNoRendition = &Problem{Code: "no-such-rendition", Status: 404, Title: "The event has no such rendition", Lifetime: time.Minute}
+	ErrNever       = &Problem{Code: "never", Status: 404, Title: "The event never has that segment", Lifetime: time.Hour}
 	ErrEarly       = &Problem{Code: "early", Status: 404, Title: "The segment cannot exist yet"}
 	ErrNoInit      = &Problem{Code: "no-init", Status: 404, Title: "The init segment has not been published yet", Lifetime: time.Second}
 	ErrMethod      = &Problem{Code: "method-not-allowed", Status: 405, Title: "The method is not for this URL", Lifetime: time.Minute}
@@ -38,6 +38,7 @@ var (
 	ErrGone        = &Problem{Code: "gone", Status: 410, Title: "The segment has left the DVR window", Lifetime: time.Hour}
 	ErrShed        = &Problem{Code: "overloaded", Status: 503, Title: "Too many requests of this class", Lifetime: 5 * time.Second, RetryAfter: 5 * time.Second}
 	ErrStoreDown   = &Problem{Code: "store-unavailable", Status: 503, Title: "The store does not answer", Lifetime: time.Second, RetryAfter: time.Second}
+	ErrDraining    = &Problem{Code: "draining", Status: 503, Title: "This server is about to stop", Lifetime: -1, RetryAfter: time.Second}
 	ErrUpstream    = &Problem{Code: "upstream-unavailable", Status: 503, Title: "No origin answers", Lifetime: time.Second, RetryAfter: time.Second}
 	ErrInternal    = &Problem{Code: "internal", Status: 500, Title: "Something went wrong here", Lifetime: -1}
 )
@@ -45,6 +46,7 @@ var (
 // Control:
 var (
 	ErrBadEvent   = &Problem{Code: "bad-event", Status: 400, Title: "The event configuration is not valid", Lifetime: -1}
+	ErrStarted    = &Problem{Code: "event-started", Status: 409, Title: "Segments are already published on the old timeline", Lifetime: -1}
 	ErrBadRequest = &Problem{Code: "bad-request", Status: 400, Title: "The request is not valid", Lifetime: -1}
 )
 
@@ -53,5 +55,5 @@ var Problems = []*Problem{
 	ErrBadPath, ErrMalformedMedia, ErrBadHeader, ErrDigest, ErrFuture, ErrIncomplete, ErrUnauthorized, ErrForbidden,
 	ErrNoPipeline, ErrOutside, ErrTimeout, ErrConflict, ErrInitMissing, ErrInitDiffers, ErrTooLarge, ErrNotCMAF, ErrNotStored,
 	ErrNotHere, ErrNoEvent, ErrNoRendition, ErrNever, ErrEarly, ErrNoInit, ErrMethod, ErrLost, ErrGone, ErrShed, ErrStoreDown,
-	ErrUpstream, ErrInternal, ErrBadEvent, ErrBadRequest,
+	ErrDraining, ErrUpstream, ErrInternal, ErrBadEvent, ErrStarted, ErrBadRequest,
 }

@@ -1,0 +1,80 @@
+package edge
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/live"
+)
+
+// metrics are the edge's counters. They share their names with the outcomes.
+type metrics struct {
+	requests         map[Outcome]prometheus.Counter
+	refusals         *prometheus.CounterVec // by problem
+	originRequests   *prometheus.CounterVec // for segments, by event and rendition
+	otherRequests    prometheus.Counter
+	bytes            prometheus.Counter
+	holding          prometheus.Gauge
+	fillErrors       prometheus.Counter
+	digestMismatches prometheus.Counter
+	left             prometheus.Counter
+}
+
+func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
+	opts := func(name, help string) prometheus.CounterOpts {
+		return prometheus.CounterOpts{Namespace: "headwater", Subsystem: "edge", Name: name, Help: help}
+	}
+	one := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(opts(name, help))
+		reg.MustRegister(c)
+		return c
+	}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(opts(name, help), labels)
+		reg.MustRegister(v)
+		return v
+	}
+	gauge := func(name, help string, f func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts(name, help)), f))
+	}
+	m := &metrics{
+		requests:         make(map[Outcome]prometheus.Counter),
+		refusals:         vec("refusals_total", "Refused requests by problem.", "problem"),
+		originRequests:   vec("origin_requests_total", "Requests to parents for segments.", "event", "rendition"),
+		otherRequests:    one("origin_other_requests_total", "Requests to parents for init segments and manifests."),
+		bytes:            one("streamed_bytes_total", "Bytes written while their object was being filled."),
+		holding:          prometheus.NewGauge(prometheus.GaugeOpts(opts("holding", "Requests held now."))),
+		fillErrors:       one("fill_errors_total", "Fills that failed."),
+		digestMismatches: one("digest_mismatches_total", "Fills whose bytes were not what their digest says."),
+		left:             one("clients_left_total", "Clients that left before their answer."),
+	}
+	reg.MustRegister(m.holding)
+	outcomes := vec("requests_total", "Requests by outcome.", "outcome")
+	for _, o := range Outcomes {
+		m.requests[o] = outcomes.WithLabelValues(string(o))
+	}
+	for _, p := range live.Problems {
+		m.refusals.WithLabelValues(p.Code)
+	}
+	gauge("objects", "Objects in memory.", func() float64 { n, _ := ed.cache.size(); return float64(n) })
+	gauge("memory_bytes", "Bytes of objects in memory.", func() float64 { _, b := ed.cache.size(); return float64(b) })
+	return m
+}
+
+// asked counts a request to a parent. Events and renditions are bounded: only
+// those that exist get so far.
+func (m *metrics) asked(p live.Path) {
+	if p.File == live.FileSegment {
+		m.originRequests.WithLabelValues(p.Event.String(), p.Rendition).Inc()
+		return
+	}
+	m.otherRequests.Inc()
+}
+
+func (m *metrics) answered(q *request) { m.requests[q.outcome].Inc() }
+
+func (m *metrics) refused(q *request, p *live.Problem) {
+	m.refusals.WithLabelValues(p.Code).Inc()
+	if c := m.requests[q.outcome]; c != nil {
+		c.Inc()
+	}
+}

@@ -1,0 +1,68 @@
+package edge
+
+import (
+	"bytes"
+	"errors"
+	"headwater/live"
+	"headwater/manifest"
+	"net/http"
+	"time"
+)
+
+// refuse maps an error to its status: the one place that does.
+func (ed *Edge) refuse(q *request, err error) {
+	var problem *live.Problem
+	switch {
+	case errors.As(err, &problem):
+	case q.r.Context().Err() != nil:
+		ed.metrics.left.Inc()
+		return
+	default:
+		problem = live.ErrInternal.With(err.Error())
+		ed.log.Error("request", "path", q.r.URL.Path, "err", err)
+	}
+	if problem.Code == live.ErrUpstream.Code && ed.standIn(q) {
+		return
+	}
+	ed.metrics.refused(q, problem)
+	h := q.w.Header()
+	for name := range h {
+		if name != "Access-Control-Allow-Origin" && name != "Access-Control-Expose-Headers" && name != "Timing-Allow-Origin" && name != "Allow" {
+			delete(h, name)
+		}
+	}
+	ed.stamp(q)
+	problem.Write(q.w, q.r)
+}
+
+// standIn answers for a manifest that no parent gives: this node knows enough
+// to write one, except for which segments were lost.
+func (ed *Edge) standIn(q *request) bool {
+	if q.view == nil {
+		return false
+	}
+	in := manifest.Input{Config: &q.view.config, Now: time.Now()}
+	var body []byte
+	var err error
+	ct := manifest.HLSType
+	switch q.path.File {
+	case live.FileMPD:
+		ct = manifest.MPDType
+		body, err = manifest.MPD(in)
+	case live.FileHLS:
+		body, err = manifest.Multivariant(in)
+	case live.FilePlaylist:
+		body, err = manifest.Media(in, q.path.Rendition)
+	default:
+		return false
+	}
+	if err != nil {
+		return false
+	}
+	h := q.w.Header()
+	ed.stamp(q)
+	h.Set("Content-Type", ct)
+	h.Set(live.HeaderCacheControl, live.FormatLifetime(min(manifest.Lifetime(in, q.path.File, q.path.Rendition), time.Second)))
+	http.ServeContent(q.w, q.r, "", time.Time{}, bytes.NewReader(body))
+	return true
+}

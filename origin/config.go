@@ -1,0 +1,105 @@
+package origin
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/announce"
+	"headwater/store"
+)
+
+// Config is what an origin is built from. Zero values take the defaults.
+type Config struct {
+	// Store keeps segments and events. Required; the origin does not close it.
+	Store store.Store
+	// Bus carries announcements. Default: within this process.
+	Bus announce.Bus
+	// Region is what Live-Pipeline says answered. Default: the pipeline's own.
+	Region string
+	// PublishTokens is by tenant the secret that its packagers send, as a
+	// Bearer token or as the password of Basic authentication. Without any,
+	// publishing is open.
+	PublishTokens map[string]string
+	// ControlToken, where set, is the Bearer token of the control API.
+	ControlToken string
+
+	// MaxSegmentBytes bounds one body. Default 32 MiB, at most 64 MiB.
+	MaxSegmentBytes int64
+	// PublishBytes bounds all bodies being read at once. Default 1 GiB.
+	PublishBytes int64
+	// BodyTimeout is how long one body may take to arrive. Default 10 s.
+	BodyTimeout time.Duration
+	// StoreTimeout bounds one store operation. Default 2 s, the retry budget.
+	StoreTimeout time.Duration
+	// FutureTolerance is how far a packager's clock may be ahead. Default 30 s.
+	FutureTolerance time.Duration
+
+	// MemoryBytes is the window of newest segments kept in memory. Default 256 MiB.
+	MemoryBytes int64
+	// MaxHolds bounds the requests held at once. Default 100,000.
+	MaxHolds int64
+	// MaxReads bounds the store reads under way for delivery. Default 256.
+	MaxReads int64
+	// GuardInterval is how often a held segment is looked for in the store, in
+	// case an announcement was lost. Default 500 ms.
+	GuardInterval time.Duration
+
+	Log *slog.Logger
+	// Metrics registers the origin's counters. Default: a registry of its own.
+	Metrics *prometheus.Registry
+}
+
+func (c *Config) setDefaults() {
+	def(&c.MaxSegmentBytes, 32<<20)
+	def(&c.PublishBytes, 1<<30)
+	def(&c.BodyTimeout, 10*time.Second)
+	def(&c.StoreTimeout, 2*time.Second)
+	def(&c.FutureTolerance, 30*time.Second)
+	def(&c.MemoryBytes, 256<<20)
+	def(&c.MaxHolds, 100_000)
+	def(&c.MaxReads, 256)
+	def(&c.GuardInterval, 500*time.Millisecond)
+	if c.Bus == nil {
+		c.Bus = announce.NewLocal()
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = prometheus.NewRegistry()
+	}
+}
+
+func def[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// Validate says what cannot be. Defaults count as set.
+func (c *Config) Validate() error {
+	if c.Store == nil {
+		return errors.New("origin: no store")
+	}
+	if c.MaxSegmentBytes < 0 || c.MaxSegmentBytes > store.MaxValueBytes {
+		return fmt.Errorf("origin: MaxSegmentBytes: %d is outside 1 to %d", c.MaxSegmentBytes, store.MaxValueBytes)
+	}
+	for _, f := range []struct {
+		name string
+		v    int64
+	}{
+		{"PublishBytes", c.PublishBytes}, {"BodyTimeout", int64(c.BodyTimeout)}, {"StoreTimeout", int64(c.StoreTimeout)},
+		{"FutureTolerance", int64(c.FutureTolerance)}, {"MemoryBytes", c.MemoryBytes}, {"MaxHolds", c.MaxHolds},
+		{"MaxReads", c.MaxReads}, {"GuardInterval", int64(c.GuardInterval)},
+	} {
+		if f.v < 0 {
+			return fmt.Errorf("origin: %s is negative", f.name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+package origin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"headwater/announce"
+	"headwater/live"
+	"headwater/store"
+)
+
+// publishInit takes an init segment. The first of a rendition is the one that
+// viewers get; every other must be able to stand in for it, since a viewer
+// sees segments of all pipelines with one init segment.
+func (o *Origin) publishInit(p *publication) error {
+	in, err := newInit(p.body, p.source, time.Now().UTC())
+	if err != nil {
+		return mediaProblem(err)
+	}
+	want, _ := p.view.config().Rendition(p.path.Rendition)
+	if in.track.Type != want.Type {
+		return live.ErrInitDiffers.With(fmt.Sprintf("rendition %q is %s, the init segment's track is %s (%s)", want.Name, want.Type, orOther(in.track.Type), in.track.Codecs))
+	}
+	// One at a time for the whole rendition: the first must be one.
+	done, err := o.busy.enter(p.r.Context(), busyKey{p.path.Event, "", p.path.Rendition, -1})
+	if err != nil {
+		return err
+	}
+	defer done()
+
+	first, own := p.event.initOf(p.path.Rendition, p.path.Pipeline)
+	p.outcome = created
+	p.cand = live.Candidate{Pipeline: p.source.Pipeline, Region: p.source.Region, Digest: in.digest, Size: int64(len(p.body)), Published: in.published}
+	switch {
+	case own == in.digest:
+		p.outcome = identical
+		return nil
+	case first != nil:
+		if err := first.track.Compatible(&in.track); err != nil {
+			return live.ErrInitDiffers.With(fmt.Sprintf("viewers have the init segment of pipeline %q, and this one cannot stand in for it: %v", first.source.Pipeline, err))
+		}
+		if !own.IsZero() {
+			p.outcome = repaired
+		}
+	}
+	return o.keepInit(p, in)
+}
+
+func orOther(t live.MediaType) string {
+	if t == "" {
+		return "of another kind"
+	}
+	return string(t)
+}
+
+func (o *Origin) keepInit(p *publication, in *initSegment) error {
+	meta, err := encodeMeta(p.cand)
+	if err != nil {
+		return fmt.Errorf("publish: metadata: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), o.cfg.StoreTimeout)
+	defer cancel()
+	item := store.Item{Key: p.path.Pipeline, Token: o.tokens.Next(), Meta: meta, Value: p.body}
+	// A restarted encoder's new init segment must not become older than the
+	// one viewers have: then a restart of the origin would serve another.
+	if first, _ := p.event.initOf(p.path.Rendition, p.path.Pipeline); first != nil && first.source.Pipeline == p.path.Pipeline {
+		p.event.learnInit(p.path.Rendition, in)
+		return nil
+	}
+	if err := o.store.Put(ctx, initRecord(p.path.Event, p.path.Rendition), item); err != nil {
+		return fmt.Errorf("publish: storing the init segment: %w", err)
+	}
+	p.event.learnInit(p.path.Rendition, in)
+	t := in.track
+	o.learnRendition(p, func(r *live.Rendition) {
+		setIfEmpty(&r.Codecs, t.Codecs)
+		setIfEmpty(&r.Width, t.Width)
+		setIfEmpty(&r.Height, t.Height)
+		setIfEmpty(&r.Timescale, int64(t.Timescale))
+		setIfEmpty(&r.SampleRate, t.SampleRate)
+		setIfEmpty(&r.Channels, t.Channels)
+	})
+	m := announce.Message{Kind: announce.Init, Event: p.path.Event, Rendition: p.path.Rendition, Candidate: p.cand}
+	if err := o.cfg.Bus.Announce(ctx, m); err != nil {
+		o.log.Warn("announcement lost", "event", p.path.Event.String(), "rendition", p.path.Rendition, "err", err)
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package origin
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/admit"
+	"headwater/live"
+	"headwater/selection"
+)
+
+// metrics are the origin's counters. Each exists at zero from the start, and
+// shares its label values with the names in the code.
+type metrics struct {
+	places              map[live.Place]prometheus.Counter
+	decisions           map[selection.Reason]prometheus.Counter
+	publications        *prometheus.CounterVec // by pipeline and outcome
+	defects             *prometheus.CounterVec // by pipeline and kind
+	refusals            *prometheus.CounterVec // by side and problem
+	servings            *prometheus.CounterVec // by pipeline
+	publishSeconds      prometheus.Histogram
+	held                prometheus.Histogram
+	holding             prometheus.Gauge
+	memory, storeReads  prometheus.Counter
+	condemned, left     prometheus.Counter
+	missedAnnouncements prometheus.Counter
+}
+
+func newMetrics(reg *prometheus.Registry, o *Origin) *metrics {
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "headwater", Subsystem: "origin", Name: name, Help: help}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	one := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "headwater", Subsystem: "origin", Name: name, Help: help})
+		reg.MustRegister(c)
+		return c
+	}
+	seconds := func(name, help string) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "headwater", Subsystem: "origin", Name: name, Help: help,
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 4}})
+		reg.MustRegister(h)
+		return h
+	}
+	gauge := func(name, help string, labels prometheus.Labels, f func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "headwater", Subsystem: "origin", Name: name, Help: help, ConstLabels: labels}, f))
+	}
+	m := &metrics{
+		places:         make(map[live.Place]prometheus.Counter),
+		decisions:      make(map[selection.Reason]prometheus.Counter),
+		publications:   vec("publications_total", "Publications that ended well.", "pipeline", "outcome"),
+		defects:        vec("defects_total", "Defects in published segments.", "pipeline", "kind"),
+		refusals:       vec("refusals_total", "Refused requests.", "side", "problem"),
+		servings:       vec("segments_served_total", "Segments delivered.", "pipeline"),
+		publishSeconds: seconds("publish_seconds", "From a PUT's headers to its acknowledgement."),
+		held:           seconds("hold_seconds", "How long requests were held."),
+		holding:        prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "headwater", Subsystem: "origin", Name: "holding", Help: "Requests held now."}),
+		memory:         one("memory_hits_total", "Segments answered from memory."),
+		storeReads:     one("store_reads_total", "Segments read from the store."),
+		condemned:      one("condemned_total", "Candidates whose stored bytes were bad or gone."),
+		left:           one("clients_left_total", "Clients that left before their answer."),
+
+		missedAnnouncements: one("missed_announcements_total", "Candidates found in the store that no announcement had told of."),
+	}
+	reg.MustRegister(m.holding)
+	places := vec("places_total", "Segment requests by their place on the timeline.", "place")
+	for _, p := range live.Places {
+		m.places[p] = places.WithLabelValues(p.String())
+	}
+	decisions := vec("decisions_total", "Selections by reason.", "reason")
+	for _, r := range selection.Reasons {
+		m.decisions[r] = decisions.WithLabelValues(string(r))
+	}
+	for _, p := range live.Problems {
+		m.refusals.WithLabelValues("publish", p.Code)
+		m.refusals.WithLabelValues("deliver", p.Code)
+	}
+	for _, c := range admit.Classes {
+		gauge("shed_total", "Requests shed by class.", prometheus.Labels{"class": c.String()}, func() float64 {
+			return float64(o.holds.Shed(c) + o.reads.Shed(c) + o.bodies.Shed(c))
+		})
+	}
+	gauge("memory_bytes", "Bytes of segments in memory.", nil, func() float64 { _, b := o.window.size(); return float64(b) })
+	gauge("events", "Events known.", nil, func() float64 { return float64(len(o.events.list())) })
+	return m
+}
+
+func (m *metrics) published(p *publication) {
+	// A dropped manifest's path may name anything.
+	if p.outcome == dropped {
+		m.publications.WithLabelValues("", string(dropped)).Inc()
+		return
+	}
+	m.publications.WithLabelValues(p.path.Pipeline, string(p.outcome)).Inc()
+	m.publishSeconds.Observe(p.elapsed().Seconds())
+	if p.path.File == live.FileSegment && p.outcome != identical {
+		for _, f := range p.cand.Findings {
+			m.defects.WithLabelValues(p.path.Pipeline, string(knownKind(f.Kind))).Inc()
+		}
+	}
+}
+
+// knownKind keeps strangers from inventing labels.
+func knownKind(k live.Kind) live.Kind {
+	for _, known := range live.Kinds {
+		if k == known {
+			return k
+		}
+	}
+	return "other"
+}
+
+func (m *metrics) refused(side string, p *live.Problem) {
+	m.refusals.WithLabelValues(side, p.Code).Inc()
+}
+
+func (m *metrics) decided(r selection.Reason) { m.decisions[r].Inc() }
+
+func (m *metrics) served(d *delivery) {
+	m.servings.WithLabelValues(d.decision.Candidate.Pipeline).Inc()
+}

@@ -1,0 +1,340 @@
+package origin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"headwater/announce"
+	"headwater/cmaf"
+	"headwater/live"
+	"headwater/selection"
+	"headwater/store"
+)
+
+// A publication is one PUT on its way through the steps.
+type publication struct {
+	r      *http.Request
+	w      http.ResponseWriter
+	path   live.PublishPath
+	event  *event
+	view   *view
+	source live.Source
+
+	claimed  live.Findings // what the packager says is wrong
+	sent     live.Digest   // what the packager says it sent; zero: nothing
+	body     []byte
+	held     int64 // of the bodies gate
+	init     *initSegment
+	found    cmaf.Report
+	cand     live.Candidate
+	outcome  publishOutcome
+	timing   live.Timing
+	received time.Time
+}
+
+// A publishOutcome is how a PUT ended well. Counters share the names.
+type publishOutcome string
+
+const (
+	created   publishOutcome = "created"   // 201
+	identical publishOutcome = "identical" // 200: the same bytes again
+	repaired  publishOutcome = "repaired"  // 200: better than what was there
+	dropped   publishOutcome = "dropped"   // 200: a manifest of the packager's own, or a DELETE
+)
+
+// PublishHandler serves the publish listener.
+func (o *Origin) PublishHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := &publication{r: r, w: w, received: time.Now()}
+		err := o.publish(p)
+		if p.held > 0 {
+			o.bodies.Leave(p.held)
+		}
+		if err != nil {
+			o.refusePublication(p, err)
+			return
+		}
+		o.acknowledge(p)
+	})
+}
+
+// publish is the walk of one PUT. Each step returns a *live.Problem or an
+// error that refusePublication maps.
+func (o *Origin) publish(p *publication) error {
+	if err := p.parse(); err != nil {
+		return err
+	}
+	if err := o.authorise(p); err != nil {
+		return err
+	}
+	if p.outcome == dropped {
+		return drain(p.r.Body)
+	}
+	if err := o.locate(p); err != nil {
+		return err
+	}
+	if err := o.place(p); err != nil {
+		return err
+	}
+	if err := o.read(p); err != nil {
+		return err
+	}
+	if err := p.verify(); err != nil {
+		return err
+	}
+	if p.path.File == live.FileInit {
+		return o.publishInit(p)
+	}
+	if err := o.inspect(p); err != nil {
+		return err
+	}
+	done, err := o.busy.enter(p.r.Context(), busyKey{p.path.Event, p.path.Pipeline, p.path.Rendition, p.path.Number})
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := o.reconcile(p); err != nil || p.outcome == identical {
+		return err
+	}
+	return o.keep(p)
+}
+
+// parse reads method, path and headers.
+func (p *publication) parse() error {
+	switch p.r.Method {
+	case http.MethodPut, http.MethodPost, http.MethodDelete:
+	default:
+		p.w.Header().Set("Allow", "PUT, POST, DELETE")
+		return live.ErrMethod.With(p.r.Method + " is not for publishing: PUT or POST a segment")
+	}
+	var err error
+	if p.path, err = live.ParsePublishPath(p.r.URL.Path); err != nil {
+		return live.ErrBadPath.With(err.Error())
+	}
+	// Retention is the event's business, and so are manifests.
+	if p.r.Method == http.MethodDelete || p.path.File == live.FileForeign {
+		p.outcome = dropped
+		return nil
+	}
+	h := p.r.Header
+	if ct := h.Get("Content-Type"); !plausibleType(ct) {
+		return live.ErrNotCMAF.With(fmt.Sprintf("Content-Type is %q: segments are video/mp4, audio/mp4 or application/mp4", ct))
+	}
+	if p.claimed, err = live.ParseFindings(h.Values(live.HeaderDefects)); err != nil {
+		return live.ErrBadHeader.With(err.Error())
+	}
+	if p.sent, err = live.ParseDigest(h.Values(live.HeaderContentDigest)); err != nil {
+		return live.ErrBadHeader.With(err.Error())
+	}
+	return nil
+}
+
+// plausibleType reports whether a Content-Type may be fragmented MP4. Many
+// packagers send none or a general one.
+func plausibleType(ct string) bool {
+	ct, _, _ = strings.Cut(strings.ToLower(ct), ";")
+	switch strings.TrimSpace(ct) {
+	case "", "application/octet-stream", "application/mp4", "video/mp4", "audio/mp4", "text/mp4", "video/iso.segment",
+		"application/x-www-form-urlencoded": // what curl --data-binary says of anything
+		return true
+	}
+	return false
+}
+
+// locate finds event, pipeline and rendition, in memory.
+func (o *Origin) locate(p *publication) error {
+	if p.event = o.events.get(p.path.Event); p.event == nil {
+		return live.ErrNoEvent.For(-1).With(fmt.Sprintf("event %v has not been created", p.path.Event))
+	}
+	p.view = p.event.view.Load()
+	pipeline, _, ok := p.view.config().Pipeline(p.path.Pipeline)
+	if !ok {
+		return live.ErrNoPipeline.With(fmt.Sprintf("event %v has no pipeline %q", p.path.Event, p.path.Pipeline))
+	}
+	p.source = live.Source{Pipeline: pipeline.Name, Region: pipeline.Region}
+	if _, ok := p.view.config().Rendition(p.path.Rendition); !ok {
+		return live.ErrNoRendition.For(-1).With(fmt.Sprintf("event %v has no rendition %q", p.path.Event, p.path.Rendition))
+	}
+	return nil
+}
+
+// place refuses what cannot exist: numbers outside the event, segments of
+// which not a frame can have been filmed, and what has left the DVR window.
+func (o *Origin) place(p *publication) error {
+	if p.path.File != live.FileSegment {
+		return nil
+	}
+	n, tl := p.path.Number, p.view.timelines[p.path.Rendition]
+	if !tl.Holds(n) {
+		last := "no last"
+		if l, ok := tl.Last(); ok {
+			last = "last " + l.String()
+		}
+		return live.ErrOutside.With(fmt.Sprintf("segment %d is outside the event: first %d, %s", n, tl.First(), last))
+	}
+	if ahead := tl.Start(n).Sub(p.received); ahead > o.cfg.FutureTolerance {
+		return live.ErrFuture.With(fmt.Sprintf("segment %d begins at %s, %v ahead of this origin's clock: check the packager's clock and the event's start, first_number and media_time",
+			n, tl.Start(n).Format(live.TimeLayout), ahead.Truncate(time.Second)))
+	}
+	if tl.Place(n, p.received) == live.Gone {
+		return live.ErrOutside.With(fmt.Sprintf("segment %d left the DVR window at %s", n, tl.GoneAt(n).Format(live.TimeLayout)))
+	}
+	return nil
+}
+
+// verify holds the body against the packager's digest.
+func (p *publication) verify() error {
+	began := time.Now()
+	got := live.DigestOf(p.body)
+	p.timing.Add("digest", time.Since(began))
+	if !p.sent.IsZero() && p.sent != got {
+		return live.ErrDigest.With(fmt.Sprintf("Content-Digest says %v, the %d bytes that arrived have %v", p.sent, len(p.body), got))
+	}
+	p.cand.Digest = got
+	return nil
+}
+
+// inspect finds what is wrong. Nobody's word is taken: what the packager says
+// and what is found here are merged.
+func (o *Origin) inspect(p *publication) error {
+	var own live.Digest
+	if p.init, own = p.event.initOf(p.path.Rendition, p.path.Pipeline); own.IsZero() {
+		return live.ErrInitMissing.With(fmt.Sprintf("pipeline %q has not published %s of rendition %q: PUT it first", p.path.Pipeline, live.InitName, p.path.Rendition))
+	}
+	began := time.Now()
+	tl := p.view.timelines[p.path.Rendition]
+	start, end := tl.Media(p.path.Number, int64(p.init.track.Timescale))
+	var err error
+	p.found, err = cmaf.Inspect(p.body, &p.init.track, cmaf.Window{Start: start, End: end, SegmentMS: tl.Segment().Milliseconds()})
+	p.timing.Add("inspect", time.Since(began))
+	if err != nil {
+		return mediaProblem(err)
+	}
+	if p.found.Findings.Has(live.WrongTrack) || p.found.Findings.Has(live.InitMismatch) {
+		return live.ErrInitDiffers.With(fmt.Sprintf("segment %d does not belong to the rendition's init segment (%v): its track is %d, %s at %d ticks per second",
+			p.path.Number, p.found.Findings, p.init.track.ID, p.init.track.Codecs, p.init.track.Timescale))
+	}
+	p.cand = live.Candidate{
+		Pipeline: p.source.Pipeline, Region: p.source.Region, Number: p.path.Number, Digest: p.cand.Digest, Size: int64(len(p.body)),
+		Findings: p.claimed.Merge(p.found.Findings),
+	}
+	if p.received.After(tl.Deadline(p.path.Number)) {
+		p.cand.Findings = p.cand.Findings.Merge(live.Findings{{Kind: live.Late}})
+	}
+	return nil
+}
+
+func mediaProblem(err error) error {
+	if errors.Is(err, cmaf.ErrNotCMAF) {
+		return live.ErrNotCMAF.With(err.Error())
+	}
+	return live.ErrMalformedMedia.With(err.Error())
+}
+
+// reconcile compares with what this pipeline has already published of the slot.
+func (o *Origin) reconcile(p *publication) error {
+	p.outcome = created
+	old, ok := p.event.candidate(p.path.Rendition, p.path.Number, p.path.Pipeline)
+	switch {
+	case !ok:
+	case old.Digest == p.cand.Digest:
+		p.outcome, p.cand = identical, old
+	case selection.Better(p.cand.Findings, old.Findings):
+		p.outcome = repaired
+	case old.Clean():
+		return live.ErrConflict.With(fmt.Sprintf("pipeline %q has published other bytes of segment %d, without a defect", p.path.Pipeline, p.path.Number))
+	default:
+		return live.ErrConflict.With(fmt.Sprintf("pipeline %q has published segment %d with %v, and these bytes (%v) are no better", p.path.Pipeline, p.path.Number, old.Findings, p.cand.Findings))
+	}
+	return nil
+}
+
+// keep stores durably, writes through to memory, and announces.
+func (o *Origin) keep(p *publication) error {
+	tl := p.view.timelines[p.path.Rendition]
+	// Published is part of what is stored, so it is the time at which storing
+	// began; it differs from the acknowledgement by one group commit.
+	p.cand.Published = time.Now().UTC()
+	meta, err := encodeMeta(p.cand)
+	if err != nil {
+		return fmt.Errorf("publish: metadata: %w", err)
+	}
+	// The packager may be gone; what it sent whole is worth keeping all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), o.cfg.StoreTimeout)
+	defer cancel()
+	item := store.Item{
+		Key: segmentKey(p.path.Number, p.path.Pipeline), Token: o.tokens.Next(), Meta: meta, Value: p.body,
+		Expires: tl.GoneAt(p.path.Number).Add(time.Minute),
+	}
+	if err := o.store.Put(ctx, mediaRecord(p.path.Event, p.path.Rendition), item); err != nil {
+		return fmt.Errorf("publish: storing segment %d: %w", p.path.Number, err)
+	}
+	p.timing.Add("store", time.Since(p.cand.Published))
+	o.window.put(windowKey{p.path.Event, p.path.Rendition, p.path.Number, p.path.Pipeline, p.cand.Digest}, p.body)
+	m := announce.Message{Kind: announce.Published, Event: p.path.Event, Rendition: p.path.Rendition, Candidate: p.cand}
+	o.hear(m) // this node at once, whatever becomes of the announcement
+	if err := o.cfg.Bus.Announce(ctx, m); err != nil {
+		o.log.Warn("announcement lost", "event", p.path.Event.String(), "rendition", p.path.Rendition, "number", int64(p.path.Number), "err", err)
+	}
+	o.learnFrameRate(p)
+	return nil
+}
+
+// elapsed is how long the publication has taken.
+func (p *publication) elapsed() time.Duration { return time.Since(p.received) }
+
+// acknowledge answers what ended well.
+func (o *Origin) acknowledge(p *publication) {
+	o.metrics.published(p)
+	h := p.w.Header()
+	h.Set(live.HeaderCacheControl, "no-store")
+	status := http.StatusOK
+	if p.outcome != dropped {
+		h.Set(live.HeaderContentDigest, p.cand.Digest.String())
+		h.Set(live.HeaderPublished, live.FormatPublished(p.cand.Published))
+		if !p.cand.Findings.Clean() {
+			h.Set(live.HeaderDefects, p.cand.Findings.String())
+		}
+		if s := p.timing.String(); s != "" {
+			h.Set(live.HeaderServerTiming, s)
+		}
+		if p.outcome == created {
+			status = http.StatusCreated
+		}
+	}
+	h.Set("Content-Length", "0")
+	p.w.WriteHeader(status)
+	if p.path.File == live.FileSegment && p.outcome != dropped && !p.cand.Clean() {
+		o.log.Warn("defective segment", "event", p.path.Event.String(), "pipeline", p.path.Pipeline, "rendition", p.path.Rendition,
+			"number", int64(p.path.Number), "defects", p.cand.Findings.String(), "outcome", string(p.outcome))
+	}
+}
+
+// refusePublication maps an error to its status: the one place that does.
+func (o *Origin) refusePublication(p *publication, err error) {
+	var problem *live.Problem
+	switch {
+	case errors.As(err, &problem):
+	case errors.Is(err, store.ErrFull):
+		problem = live.ErrNotStored.With("the store is full")
+	case errors.Is(err, context.Canceled):
+		problem = live.ErrIncomplete.With("the packager left")
+	default:
+		problem = live.ErrNotStored.With(err.Error())
+	}
+	o.metrics.refused("publish", problem)
+	level := o.log.Warn
+	if problem.Status >= 500 {
+		level = o.log.Error
+	}
+	level("refused a publication", "path", p.r.URL.Path, "status", problem.Status, "problem", problem.Code, "detail", problem.Detail)
+	// A body that was not read to its end leaves the connection useless.
+	if p.body == nil && p.r.ContentLength != 0 && drain(p.r.Body) != nil {
+		p.w.Header().Set("Connection", "close")
+	}
+	problem.Write(p.w, p.r)
+}
