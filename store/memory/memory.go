@@ -142,9 +142,7 @@ func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token)
 
 func (s *Store) delete(ctx context.Context, r store.Record, from, to string, t store.Token) error {
 	return s.mutate(ctx, r, t, func() error {
-		if to == "" || from < to {
-			s.index.Delete(r, from, to, t, value{})
-		}
+		s.index.Delete(r, from, to, t, value{})
 		return nil
 	})
 }

@@ -81,6 +81,9 @@ func Contains(from, to, key string) bool { return key >= from && (to == "" || ke
 // Items returns how many entries are not Dead; some may have expired.
 func (x *Index[V]) Items() int { return x.items }
 
+// Len returns how many records hold anything.
+func (x *Index[V]) Len() int { return len(x.records) }
+
 // Records returns the records that hold anything, in no order.
 func (x *Index[V]) Records() []store.Record {
 	records := make([]store.Record, 0, len(x.records))
@@ -152,8 +155,24 @@ func (x *Index[V]) Move(r store.Record, key string, t store.Token, v V) bool {
 	return true
 }
 
+// Forget removes e if it still is the entry of its key, without a trace.
+func (x *Index[V]) Forget(r store.Record, e *Entry[V]) {
+	if rec := x.records[r]; rec != nil {
+		from, to := ItemRange(e.Key)
+		rec.entries.removeFunc(from, to, func(is *Entry[V]) bool {
+			if is == e {
+				x.drop(e)
+			}
+			return is == e
+		})
+	}
+}
+
 // DeleteStale reports whether Delete of this range with this token would change nothing.
 func (x *Index[V]) DeleteStale(r store.Record, from, to string, t store.Token) bool {
+	if to != "" && from >= to {
+		return true
+	}
 	rec := x.records[r]
 	return rec != nil && rec.deleteStale(from, to, t)
 }
@@ -170,10 +189,10 @@ func (rec *record[V]) deleteStale(from, to string, t store.Token) bool {
 // Delete deletes what is in [from, to) and not newer than t, and remembers to
 // refuse what arrives later. It reports whether it was not stale.
 func (x *Index[V]) Delete(r store.Record, from, to string, t store.Token, v V) bool {
-	rec := x.record(r)
-	if rec.deleteStale(from, to, t) {
+	if x.DeleteStale(r, from, to, t) {
 		return false
 	}
+	rec := x.record(r)
 	if key, ok := itemOf(from, to); ok {
 		x.drop(rec.entries.set(&Entry[V]{Key: key, Token: t, Expires: Forever, Dead: true, Value: v}))
 		return true

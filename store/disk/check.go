@@ -1,0 +1,101 @@
+package disk
+
+import (
+	"context"
+	"fmt"
+
+	"headwater/store"
+)
+
+// Problem is damage that Check found.
+type Problem struct {
+	File   string
+	Offset int64
+	Bytes  int64        // how much is damaged
+	Record store.Record // what it belongs to, where that can be told
+	Key    string
+	Live   bool // it is an item that readers would get
+	What   string
+}
+
+func (p Problem) String() string {
+	s := fmt.Sprintf("%s: %d bytes at %d: %s", p.File, p.Bytes, p.Offset, p.What)
+	if p.Record.ID != "" {
+		s += fmt.Sprintf(" (%v, key %q, live %v)", p.Record, p.Key, p.Live)
+	}
+	return s
+}
+
+// CheckReport is what Check looked at.
+type CheckReport struct {
+	Files    int
+	Records  int
+	Bytes    int64
+	Problems int
+}
+
+// Check reads all that is durable and verifies every checksum, beside
+// operations that go on. It calls report for each problem, and returns an error
+// if it could not look at everything.
+func (s *Store) Check(ctx context.Context, report func(Problem)) (CheckReport, error) {
+	var sum CheckReport
+	for _, l := range s.logs() {
+		if err := l.check(ctx, &sum, func(p Problem) { sum.Problems++; report(p) }); err != nil {
+			return sum, fmt.Errorf("disk store: check %s: %w", l.namespace, err)
+		}
+	}
+	return sum, nil
+}
+
+func (l *log) check(ctx context.Context, sum *CheckReport, report func(Problem)) error {
+	l.mu.RLock()
+	if l.shut {
+		l.mu.RUnlock()
+		return store.ErrClosed
+	}
+	files := append([]*logFile(nil), l.files...)
+	for _, f := range files {
+		f.users.Add(1)
+	}
+	l.mu.RUnlock()
+	defer func() {
+		for _, f := range files {
+			f.release()
+		}
+	}()
+	buf := make([]byte, 256<<10)
+	for _, f := range files {
+		end := f.durable.Load()
+		if end == 0 {
+			continue
+		}
+		sum.Files++
+		sum.Bytes += end
+		header := make([]byte, fileHeaderSize)
+		n, _ := f.f.ReadAt(header, 0)
+		if err := checkFileHeader(header[:n], f.id, l.namespace); err != nil {
+			report(Problem{File: f.path, Bytes: fileHeaderSize, What: err.Error()})
+		}
+		err := newScanner(f.f, f.id, end).walk(ctx, min(fileHeaderSize, end), func(r record) error {
+			sum.Records++
+			if valueGood(f.f, r, buf) {
+				return nil
+			}
+			p := Problem{File: f.path, Offset: r.offset, Bytes: r.len(), Key: r.key, What: "value checksum",
+				Record: store.Record{Namespace: l.namespace, ID: r.id}}
+			l.mu.RLock()
+			e := l.index.Get(p.Record, r.key)
+			p.Live = e != nil && e.Value.file == f && e.Value.offset == r.offset
+			l.mu.RUnlock()
+			report(p)
+			return nil
+		}, func(from, to int64) error {
+			report(Problem{File: f.path, Offset: from, Bytes: to - from, What: "no valid record"})
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

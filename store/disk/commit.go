@@ -1,0 +1,411 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"headwater/store"
+	"headwater/store/internal/index"
+)
+
+// A group of mutations is written at once: small ones together, a large one alone.
+const (
+	groupOps   = 64
+	groupBytes = 1 << 20
+)
+
+// write is the writer. It ends when the log is closing and the queue is empty.
+func (l *log) write() {
+	var bufs [][]byte
+	for range l.queued {
+		for {
+			group, closing := l.take()
+			if len(group) == 0 {
+				if closing {
+					l.retire()
+					l.flightMu.Lock()
+					l.drained = true
+					l.flightMu.Unlock()
+					signal(l.written)
+					return
+				}
+				break
+			}
+			bufs = l.writeGroup(group, bufs[:0])
+		}
+	}
+}
+
+// take takes the next group out of the queue.
+func (l *log) take() (group []*op, closing bool) {
+	l.queueMu.Lock()
+	defer l.queueMu.Unlock()
+	n, size := 0, int64(0)
+	for n < len(l.queue) && n < groupOps {
+		if size += l.queue[n].record.len(); n > 0 && size > groupBytes {
+			break
+		}
+		l.queue[n].taken = true
+		n++
+	}
+	group = append(group, l.queue[:n]...)
+	m := copy(l.queue, l.queue[n:])
+	clear(l.queue[m:])
+	l.queue = l.queue[:m]
+	return group, l.closing
+}
+
+// writeGroup writes what must be written of a group and passes all of it on,
+// in order. bufs is scratch space, which it returns.
+func (l *log) writeGroup(group []*op, bufs [][]byte) [][]byte {
+	now := time.Now()
+	var accepted []*op
+	var size int64
+	free, freeErr := l.fs.free(l.dir)
+	for _, o := range group {
+		if o.retire {
+			if l.active != nil && !now.Before(l.active.until) {
+				l.retire()
+			}
+			o.finish(nil)
+			continue
+		}
+		switch l.standing(o, accepted) {
+		case standsStale:
+			o.finish(nil)
+			continue
+		case standsBehind:
+			// Written ops of this group come first in flight.
+			accepted = append(accepted, o)
+			o.follower = true
+			continue
+		}
+		if err := l.room(o, size, free, freeErr); err != nil {
+			l.refuse(o, err)
+			continue
+		}
+		if l.full && o.record.kind == kindPut && o.moveFrom == nil {
+			l.full = false
+			l.logger.Info("there is space again")
+		}
+		accepted = append(accepted, o)
+		size += o.record.len()
+	}
+	if len(accepted) == 0 {
+		return bufs
+	}
+	if size == 0 {
+		l.pass(accepted)
+		return bufs
+	}
+	f, err := l.activeFile(now)
+	if err == nil {
+		start := f.size.Load()
+		offset := start
+		for _, o := range accepted {
+			if o.follower {
+				continue
+			}
+			place(o.head, f.id, offset, f.durable.Load())
+			o.file, o.record.offset = f, offset
+			offset += o.record.len()
+			bufs = append(bufs, o.head)
+			if len(o.value) > 0 {
+				bufs = append(bufs, o.value)
+			}
+		}
+		if err = f.f.writeAt(start, bufs); err == nil {
+			l.resize(f, offset)
+		} else if cut := f.f.truncate(start); cut != nil {
+			// What was written in part stays at the end. A file that is not
+			// appended to any more may have such a tail.
+			l.logger.Error("a partial write could not be cut back", "file", f.path, "error", cut)
+			l.retire()
+		}
+		clear(bufs)
+	}
+	if err != nil {
+		l.counters.writeErrors.Add(1)
+		if err = outcome(err); !errors.Is(err, store.ErrFull) {
+			l.logger.Error("write failed", "error", err)
+		}
+		for _, o := range accepted {
+			if o.follower {
+				continue
+			}
+			o.file = nil
+			l.refuse(o, err)
+		}
+		return bufs
+	}
+	l.pass(accepted)
+	return bufs
+}
+
+type standing int
+
+const (
+	standsFirst  standing = iota // has something to do
+	standsStale                  // has nothing to do, durably
+	standsBehind                 // will have nothing to do if what is in flight succeeds
+)
+
+func (l *log) standing(o *op, accepted []*op) standing {
+	for _, a := range accepted {
+		if a.covers(o) {
+			return standsBehind
+		}
+	}
+	l.flightMu.Lock()
+	behind := false
+	for _, a := range l.inflight {
+		if behind = a.covers(o); behind {
+			break
+		}
+	}
+	l.flightMu.Unlock()
+	// What leaves inflight is in the index before: this order misses nothing.
+	l.mu.RLock()
+	stale := l.stale(o)
+	l.mu.RUnlock()
+	switch {
+	case stale:
+		return standsStale
+	case behind:
+		return standsBehind
+	}
+	return standsFirst
+}
+
+// room returns an error unless there is space for o after size bytes of others.
+// Deletes and compaction, which make space, are refused by the disk alone.
+func (l *log) room(o *op, size, free int64, freeErr error) error {
+	if o.record.kind != kindPut || o.moveFrom != nil {
+		return nil
+	}
+	need, reserve := size+o.record.len(), l.opt.ReserveBytes
+	if l.namespace == store.Control {
+		reserve /= 2
+	} else if used := l.bytes.Load(); l.opt.MaxBytes > 0 && used+need > l.opt.MaxBytes {
+		return fmt.Errorf("%w: %d of at most %d bytes, %d more", store.ErrFull, used, l.opt.MaxBytes, need)
+	}
+	if freeErr == nil && free-need < reserve {
+		return fmt.Errorf("%w: %d bytes free on the disk with %d in reserve, %d more", store.ErrFull, free, reserve, need)
+	}
+	return nil
+}
+
+func (l *log) refuse(o *op, err error) {
+	if errors.Is(err, store.ErrFull) {
+		l.counters.full.Add(1)
+		if !l.full {
+			l.full = true
+			l.logger.Warn("full: items are refused until space returns", "error", err)
+		}
+		l.poke()
+	}
+	o.finish(err)
+}
+
+// pass hands written ops, and followers of them, to the syncer.
+func (l *log) pass(ops []*op) {
+	for _, o := range ops {
+		o.free()
+	}
+	l.flightMu.Lock()
+	l.inflight = append(l.inflight, ops...)
+	l.flightMu.Unlock()
+	signal(l.written)
+}
+
+// activeFile returns the file to append to, a new one where the last is full,
+// past its bucket, or broken.
+func (l *log) activeFile(now time.Time) (*logFile, error) {
+	if f := l.active; f != nil {
+		if !f.broken.Load() && f.size.Load() < l.opt.FileBytes && now.Before(f.until) {
+			return f, nil
+		}
+		l.retire()
+	}
+	f, err := createFile(l.fs, l.dir, l.namespace, l.nextSeq, rand.Uint64(), now)
+	if err != nil {
+		return nil, err
+	}
+	l.nextSeq++
+	f.until = l.bucketEnd(now)
+	l.active = f
+	l.mu.Lock()
+	l.files = append(l.files, f)
+	l.mu.Unlock()
+	l.bytes.Add(f.size.Load())
+	return f, nil
+}
+
+// resize records how long a file has become.
+func (l *log) resize(f *logFile, size int64) { l.bytes.Add(size - f.size.Swap(size)) }
+
+// retire ends appending to the active file. The syncer seals it when all that
+// is in flight for it is done.
+func (l *log) retire() {
+	if l.active == nil {
+		return
+	}
+	o := &op{retire: true, file: l.active, done: make(chan struct{})}
+	l.active = nil
+	l.flightMu.Lock()
+	l.inflight = append(l.inflight, o)
+	l.flightMu.Unlock()
+	signal(l.written)
+}
+
+// sync is the syncer. It ends when the writer has ended and nothing is in flight.
+func (l *log) sync() {
+	for range l.written {
+		for {
+			l.flightMu.Lock()
+			ops, drained := append([]*op(nil), l.inflight...), l.drained
+			l.flightMu.Unlock()
+			if len(ops) == 0 {
+				if drained {
+					return
+				}
+				break
+			}
+			l.syncGroup(ops)
+		}
+	}
+}
+
+// syncGroup makes durable what was written so far, shows it to readers and answers.
+func (l *log) syncGroup(ops []*op) {
+	// Almost always one file; two where the writer went on to the next.
+	var last *logFile
+	for i, o := range ops {
+		if o.file != nil && o.file != last && !o.retire {
+			last = o.file
+			l.syncFile(last, ops[i:])
+		}
+	}
+	answers := make([]error, len(ops))
+	l.mu.Lock()
+	for i, o := range ops {
+		answers[i] = l.apply(o)
+	}
+	l.mu.Unlock()
+	for _, o := range ops {
+		if o.retire {
+			l.seal(o.file)
+		}
+	}
+	// After the index: see standing.
+	l.flightMu.Lock()
+	n := copy(l.inflight, l.inflight[len(ops):])
+	clear(l.inflight[n:])
+	l.inflight = l.inflight[:n]
+	l.flightMu.Unlock()
+	for i, o := range ops {
+		o.finish(answers[i])
+	}
+}
+
+func (l *log) syncFile(f *logFile, ops []*op) {
+	if f.broken.Load() {
+		return
+	}
+	end, n := int64(0), 0
+	for _, o := range ops {
+		if o.file == f && !o.retire {
+			end, n = o.record.offset+o.record.len(), n+1
+		}
+	}
+	begun := time.Now()
+	err := f.f.sync()
+	if err != nil {
+		// The kernel may have dropped the pages and would call the next sync a
+		// success: this file is not written to again, and nothing beyond what
+		// was durable before is believed.
+		f.failure = wrapped{outcome(err), errBroken}
+		f.broken.Store(true)
+		l.counters.syncErrors.Add(1)
+		l.logger.Error("sync failed", "file", f.path, "error", err)
+		return
+	}
+	f.durable.Store(end)
+	l.counters.synced(n, time.Since(begun))
+}
+
+var errBroken = errors.New("the log file could not be synced")
+
+// apply puts a durable mutation into the index and returns its answer. l.mu is held.
+func (l *log) apply(o *op) error {
+	switch {
+	case o.retire:
+		return nil
+	case o.follower:
+		if !l.stale(o) {
+			return wrapped{store.ErrUnavailable, errBroken}
+		}
+		return nil
+	case o.file.broken.Load() && o.record.offset >= o.file.durable.Load():
+		return o.file.failure
+	}
+	l.insert(o.file, &o.record, o.moveFrom)
+	return nil
+}
+
+// insert puts a record of f into the index, as a commit or a start does. l.mu is held.
+func (l *log) insert(f *logFile, r *record, moveFrom *location) {
+	loc := &location{file: f, offset: r.offset, size: r.size, head: int32(r.headLen()), meta: int32(r.metaLen)}
+	rec := store.Record{Namespace: l.namespace, ID: r.id}
+	// Counted first: an entry may replace itself at once.
+	f.refs++
+	f.live += loc.len()
+	kept, replaced := false, true
+	switch {
+	case moveFrom != nil:
+		if e := l.index.Get(rec, r.key); e != nil && e.Value == moveFrom {
+			kept = l.index.Move(rec, r.key, r.token, loc)
+		}
+	case r.kind == kindDelete:
+		kept = l.index.Delete(rec, r.key, r.to, r.token, loc)
+	default:
+		kept, replaced = l.index.Put(rec, &index.Entry[*location]{Key: r.key, Token: r.token, Expires: r.expires, Value: loc})
+	}
+	if !kept {
+		l.index.Removed(loc)
+	} else if replaced {
+		f.shadows = true
+	}
+}
+
+// seal ends a retired file with a record that says it is whole. Without one,
+// the next start reads the values at its end, nothing worse.
+func (l *log) seal(f *logFile) {
+	if f.broken.Load() {
+		if err := f.f.truncate(f.durable.Load()); err != nil {
+			l.logger.Error("a file that could not be synced could not be cut back either", "file", f.path, "error", err)
+		} else {
+			l.resize(f, f.durable.Load())
+		}
+	} else if size := f.size.Load(); f.durable.Load() == size {
+		l.writeSeal(f, size)
+	}
+	l.mu.Lock()
+	f.sealed = true
+	l.mu.Unlock()
+}
+
+func (l *log) writeSeal(f *logFile, at int64) {
+	r := record{kind: kindSeal, expires: index.Forever}
+	head := r.appendHead(nil)
+	place(head, f.id, at, at)
+	if f.f.writeAt(at, [][]byte{head}) != nil {
+		// Best effort both: a torn seal is a torn tail.
+		_ = f.f.truncate(at)
+		return
+	}
+	l.resize(f, at+r.len())
+	f.durable.Store(at + r.len())
+}

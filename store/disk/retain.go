@@ -1,0 +1,162 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"headwater/store"
+)
+
+// What a record replaced or deleted must not return when the record is gone
+// and the log is read again. Such older records are only ever in the same file
+// or in older ones: mutations that change nothing are not written, and
+// compaction copies only what is there. So the oldest file can always go once
+// the index needs nothing in it, and a later one only if it shadows nothing.
+
+// retain forgets what has expired, drops files and compacts.
+func (l *log) retain(ctx context.Context) error {
+	now := time.Now()
+	l.mu.RLock()
+	records := l.index.Records()
+	l.mu.RUnlock()
+	for _, r := range records {
+		l.mu.Lock() // for one record at a time: readers wait little
+		l.index.Sweep(r, now)
+		l.mu.Unlock()
+	}
+	// A bucket that is over gets no more records, also where none arrive.
+	o := &op{retire: true, waiting: true, released: make(chan struct{}), done: make(chan struct{})}
+	if err := l.submit(ctx, o); err != nil {
+		return err
+	}
+	if err := l.drop(); err != nil {
+		return err
+	}
+	for {
+		f := l.sparse()
+		if f == nil {
+			return nil
+		}
+		if err := l.compact(ctx, f); err != nil {
+			return err
+		}
+		before := l.counters.dropped.Load() + l.counters.setAside.Load()
+		if err := l.drop(); err != nil {
+			return err
+		}
+		if before == l.counters.dropped.Load()+l.counters.setAside.Load() {
+			return nil // something in it is remembered for some time yet
+		}
+	}
+}
+
+// drop removes the files that nothing needs, oldest first.
+func (l *log) drop() error {
+	for {
+		f := l.droppable()
+		if f == nil {
+			return nil
+		}
+		// The name goes first, durably, so that no older record outlives what
+		// shadows it; only then the file is forgotten.
+		var err error
+		if f.damaged && l.namespace == store.Control {
+			// Control items do not expire: the damage may hide one of value.
+			if err = l.fs.rename(f.path, f.path+damagedSuffix); err == nil {
+				l.counters.setAside.Add(1)
+			}
+		} else if err = l.fs.remove(f.path); err == nil {
+			l.counters.dropped.Add(1)
+		}
+		if err != nil {
+			return err
+		}
+		err = l.fs.syncDir(l.dir)
+		l.mu.Lock()
+		for i := range l.files {
+			if l.files[i] == f {
+				l.files = append(l.files[:i:i], l.files[i+1:]...)
+				break
+			}
+		}
+		l.mu.Unlock()
+		l.bytes.Add(-f.size.Load())
+		f.release()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (l *log) droppable() *logFile {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for i, f := range l.files {
+		// A file that could not be synced may hold records that the index
+		// does not know; nothing may go that might shadow them.
+		if f.broken.Load() && f.durable.Load() != f.size.Load() && i > 0 {
+			return nil
+		}
+		if f.sealed && f.refs == 0 && (i == 0 || !f.shadows) {
+			return f
+		}
+	}
+	return nil
+}
+
+// sparse returns the oldest file if the log has more garbage than live bytes,
+// and a file's worth of garbage beyond. Copying the oldest file's live records
+// makes it droppable, and frees those after it that waited for it.
+func (l *log) sparse() *logFile {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var live, size int64
+	for _, f := range l.files {
+		live += f.live
+		size += f.size.Load()
+	}
+	if len(l.files) == 0 || !l.files[0].sealed || size-live <= live+l.opt.FileBytes {
+		return nil
+	}
+	return l.files[0]
+}
+
+// compact copies the live items of f to the end of the log.
+func (l *log) compact(ctx context.Context, f *logFile) error {
+	f.users.Add(1)
+	defer f.release()
+	end := f.size.Load()
+	return newScanner(f.f, f.id, end).walk(ctx, min(fileHeaderSize, end), func(r record) error {
+		if r.kind != kindPut {
+			return nil
+		}
+		rec := store.Record{Namespace: l.namespace, ID: r.id}
+		l.mu.RLock()
+		e := l.index.Get(rec, r.key)
+		l.mu.RUnlock()
+		if e == nil || e.Value.file != f || e.Value.offset != r.offset || !e.Live(time.Now()) {
+			return nil
+		}
+		value := make([]byte, r.size)
+		if _, err := f.f.ReadAt(value, r.offset+int64(r.headLen())); err != nil && !errors.Is(err, io.EOF) {
+			return outcome(err)
+		} else if checksum(value) != r.valueSum {
+			// It can be neither served nor copied. Its file is going.
+			_ = l.corrupt(found{e}, "value checksum, in compaction: the item is lost")
+			l.mu.Lock()
+			f.damaged = true
+			l.index.Forget(rec, e)
+			l.mu.Unlock()
+			return nil
+		}
+		o := newOp(rec, record{kind: kindPut, key: r.key, meta: r.meta, token: r.token, expires: r.expires, valueSum: r.valueSum}, value)
+		o.moveFrom = e.Value
+		if err := l.submit(ctx, o); err != nil {
+			return err
+		}
+		l.counters.compactedBytes.Add(r.len())
+		return nil
+	}, func(from, to int64) error { return nil })
+}
