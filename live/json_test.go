@@ -111,6 +111,8 @@ func TestParseEventNamesBadFields(t *testing.T) {
 		{strings.Replace(minimal, `[{"name":"a"}]`, `[null]`, 1), "pipelines[0].name", "is not"},
 		{strings.Replace(minimal, `[{"name":"a"}]`, `{"name":"a"}`, 1), "pipelines", "is an object, not a list"},
 		{strings.Replace(minimal, `[{"name":"a"}]`, `["a"]`, 1), "pipelines[0]", "is a string, not an object"},
+		{`{"": 1}`, `""`, "is not a field of the event"},
+		{`{"a\nb": 1}`, `"a\nb"`, "is not a field of the event"},
 		{replace(`{"name": "b", "region"`, `{"name": "b", "Region"`), "pipelines[1].Region", "is not a field of pipelines[1]"},
 		{replace(`"name": "b"`, `"name": "a"`), "pipelines[1].name", "is there twice"},
 		{replace(`"name": "b"`, `"name": "B"`), "pipelines[1].name", "[a-z0-9]"},

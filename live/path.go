@@ -125,7 +125,7 @@ func (id *EventID) cut(path string) (rest string, err error) {
 	tenant, s, _ := strings.Cut(s, "/")
 	name, s, ok := strings.Cut(s, "/")
 	if !ok {
-		return "", fmt.Errorf("%w: %q is not /TENANT/EVENT/...", ErrPath, clip(path))
+		return "", fmt.Errorf("%w: %q is not a path below /TENANT/EVENT", ErrPath, clip(path))
 	}
 	if !ValidName(tenant) {
 		return "", fmt.Errorf("%w: tenant %q is not %s", ErrPath, clip(tenant), namePattern)

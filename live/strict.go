@@ -102,7 +102,7 @@ func (c *checker) object(path string, t reflect.Type) error {
 			return c.syntax(err)
 		}
 		key := tok.(string) // the decoder refuses other keys
-		at := clip(key)
+		at := fieldName(key)
 		if path != "" {
 			at = path + "." + at
 		}
@@ -122,6 +122,17 @@ func (c *checker) object(path string, t reflect.Type) error {
 		return c.syntax(err)
 	}
 	return nil
+}
+
+// fieldName is how a field is reported: quoted where it is none that any type
+// could have.
+func fieldName(key string) string {
+	if key == "" || strings.ContainsFunc(key, func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
+	}) {
+		return strconv.Quote(clip(key))
+	}
+	return clip(key)
 }
 
 func what(at, name string) string {

@@ -40,13 +40,16 @@ func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1) / unit
 
 // MPD writes the event's DASH manifest (ISO/IEC 23009-1:2022, profile
 // isoff-live). Errors are *live.Problem, ready to be answered: live.ErrNoInit
-// while no rendition's init segment is known, live.ErrGone once the whole
-// event has left the DVR window.
+// while too little is known of what there is to play, live.ErrGone once the
+// whole event has left the DVR window.
 //
 // Presentation time 0 is the event's start, and stays so: also in the static
 // MPD of a finished event, whose one Period begins where the DVR window does.
 func MPD(in Input) ([]byte, error) {
 	tl := in.Config.Event.Timeline()
+	if err := in.ready(&tl); err != nil {
+		return nil, err
+	}
 	sets := group(in.Config.Renditions)
 	if len(sets) == 0 {
 		return nil, live.ErrNoInit
@@ -67,8 +70,8 @@ func MPD(in Input) ([]byte, error) {
 	x.attr("xmlns", "urn:mpeg:dash:schema:mpd:2011")
 	x.attr("profiles", "urn:mpeg:dash:profile:isoff-live:2011")
 	in.timing(x, &p)
-	x.attrDuration("minBufferTime", roundUp(tl.Segment(), 100*time.Millisecond))
-	x.attrDuration("maxSegmentDuration", roundUp(tl.Segment(), 100*time.Millisecond))
+	x.attrDuration("minBufferTime", roundUp(tl.Segment(), time.Millisecond))
+	x.attrDuration("maxSegmentDuration", roundUp(tl.Segment(), time.Millisecond))
 	x.start("Period")
 	x.attr("id", "1")
 	x.attrDuration("start", tl.Start(p.first).Sub(tl.Start(tl.First())))

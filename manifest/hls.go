@@ -6,8 +6,17 @@ import (
 	"headwater/live"
 )
 
-// hlsVersion is the least that EXT-X-GAP needs (RFC 8216bis, 8).
-const hlsVersion = 8
+const (
+	// hlsVersion is what EXT-X-GAP needs, skipVersion what EXT-X-SKIP does
+	// (RFC 8216bis, 8).
+	hlsVersion, skipVersion = 8, 9
+	// holdBack is how many target durations behind the end players stay: the
+	// least that is allowed (RFC 8216bis, 4.4.3.8).
+	holdBack = 3
+	// keepListed is how many target durations a delta update lists: twice the
+	// least that is allowed, so that a player may miss some answers.
+	keepListed = 12
+)
 
 // Media writes the HLS media playlist of one rendition (RFC 8216bis, 4.4.3).
 // Errors are *live.Problem, ready to be answered: live.ErrNoRendition,
@@ -36,33 +45,45 @@ func Media(in Input, rendition string) ([]byte, error) {
 	}
 	oldest = min(oldest, newest) // a rendition so late that nothing is left lists its newest
 
-	inf := extinfOf(in.Config.Segment, &tl)
-	entry := inf.len() + len(newest.String()) + len(".m4s\n")
-	b := make([]byte, 0, 512+int(newest-oldest+1)*entry)
-	b = append(b, "#EXTM3U\n#EXT-X-VERSION:"...)
-	b = appendInt(b, hlsVersion)
-	b = append(b, "\n#EXT-X-TARGETDURATION:"...)
 	target := targetDuration(in.Config.Segment)
-	b = appendInt(b, target)
-	b = append(b, "\n#EXT-X-MEDIA-SEQUENCE:"...)
-	b = appendInt(b, int64(oldest))
-	b = append(b, "\n#EXT-X-INDEPENDENT-SEGMENTS"...)
-	if !(ends && newest == last) {
-		// Three target durations are the least that is allowed (4.4.3.8).
-		b = append(b, "\n#EXT-X-SERVER-CONTROL:HOLD-BACK="...)
-		b = append(appendInt(b, 3*target), ".0"...)
+	ended := ends && newest == last
+	from, version := oldest, int64(hlsVersion)
+	if in.Skip && in.DeltaUpdates && !ended {
+		keep := (keepListed*target*in.Config.Segment.Timescale + in.Config.Segment.Ticks - 1) / in.Config.Segment.Ticks
+		if f := newest - live.Number(keep) + 1; f > oldest {
+			from, version = f, skipVersion
+		}
 	}
-	b = append(b, "\n#EXT-X-MAP:URI=\""+live.InitName+"\"\n#EXT-X-PROGRAM-DATE-TIME:"...)
-	b = tl.Start(oldest).AppendFormat(b, "2006-01-02T15:04:05.000Z")
-	b = append(b, '\n')
-	for n := oldest; n <= newest; n++ {
+	inf := extinfOf(in.Config.Segment, &tl)
+	entry := inf.len() + digits(int64(newest)) + len(".m4s\n")
+	b := make([]byte, 0, 512+int(newest-from+1)*entry)
+	b = appendInt(append(b, "#EXTM3U\n#EXT-X-VERSION:"...), version)
+	b = appendInt(append(b, "\n#EXT-X-TARGETDURATION:"...), target)
+	b = appendInt(append(b, "\n#EXT-X-MEDIA-SEQUENCE:"...), int64(oldest))
+	b = append(b, "\n#EXT-X-INDEPENDENT-SEGMENTS\n"...)
+	if !ended {
+		b = appendInt(append(b, "#EXT-X-SERVER-CONTROL:HOLD-BACK="...), holdBack*target)
+		b = append(b, ".0"...)
+		if in.DeltaUpdates {
+			b = appendInt(append(b, ",CAN-SKIP-UNTIL="...), keepListed*target)
+			b = append(b, ".0"...)
+		}
+		b = append(b, '\n')
+	}
+	b = append(b, "#EXT-X-MAP:URI=\""+live.InitName+"\"\n"...)
+	if from > oldest {
+		b = appendInt(append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...), int64(from-oldest))
+		b = append(b, '\n')
+	}
+	b = tl.Start(from).AppendFormat(b, "#EXT-X-PROGRAM-DATE-TIME:2006-01-02T15:04:05.000Z\n")
+	for n := from; n <= newest; n++ {
 		b = inf.append(b, n)
 		if in.Lost != nil && in.Lost(rendition, n) {
 			b = append(b, "#EXT-X-GAP\n"...)
 		}
 		b = append(appendInt(b, int64(n)), ".m4s\n"...)
 	}
-	if ends && newest == last {
+	if ended {
 		b = append(b, "#EXT-X-ENDLIST\n"...)
 	}
 	return b, nil
@@ -79,53 +100,63 @@ func targetDuration(d live.Duration) int64 {
 // sum never drifts from the timeline, however long the playlist.
 type extinf struct {
 	tl   *live.Timeline
-	same string // the tag, where it is the same for every number
+	same [maxExtinf]byte // the tag, where it is the same for every number,
+	n    int             // and its length, else 0
 }
+
+const maxExtinf = len("#EXTINF:60.000000,\n")
 
 func extinfOf(d live.Duration, tl *live.Timeline) extinf {
 	e := extinf{tl: tl}
 	if us := d.Ticks * 1_000_000; us%d.Timescale == 0 {
-		e.same = string(appendExtinf(nil, us/d.Timescale))
+		e.n = len(appendExtinf(e.same[:0], us/d.Timescale))
 	}
 	return e
 }
 
 func (e *extinf) append(b []byte, n live.Number) []byte {
-	if e.same != "" {
-		return append(b, e.same...)
+	if e.n > 0 {
+		return append(b, e.same[:e.n]...)
 	}
 	return appendExtinf(b, e.tl.End(n).UnixMicro()-e.tl.Start(n).UnixMicro())
 }
 
 func (e *extinf) len() int {
-	if e.same != "" {
-		return len(e.same)
+	if e.n > 0 {
+		return e.n
 	}
-	return len("#EXTINF:60.000000,\n")
+	return maxExtinf
 }
 
 // appendExtinf writes milliseconds, and microseconds where there are any.
 func appendExtinf(b []byte, us int64) []byte {
 	b = append(b, "#EXTINF:"...)
 	b = append(appendInt(b, us/1_000_000), '.')
-	digits, frac := 6, us%1_000_000
+	width, frac := 6, us%1_000_000
 	if frac%1000 == 0 {
-		digits, frac = 3, frac/1000
+		width, frac = 3, frac/1000
 	}
-	b = appendPadded(b, frac, digits)
+	b = appendPadded(b, frac, width)
 	return append(b, ",\n"...)
 }
 
-func appendPadded(b []byte, v int64, digits int) []byte {
+func appendPadded(b []byte, v int64, width int) []byte {
 	at := len(b)
-	for range digits {
+	for range width {
 		b = append(b, '0')
 	}
-	for i := at + digits - 1; i >= at; i-- {
+	for i := at + width - 1; i >= at; i-- {
 		b[i] = byte('0' + v%10)
 		v /= 10
 	}
 	return b
+}
+
+func digits(v int64) (n int) {
+	for n = 1; v >= 10; v /= 10 {
+		n++
+	}
+	return n
 }
 
 func appendInt(b []byte, v int64) []byte { return strconv.AppendInt(b, v, 10) }

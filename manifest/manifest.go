@@ -26,6 +26,9 @@ const (
 	steady = 10 * time.Second
 	// learning is how long it may be cached while an init segment is missing.
 	learning = time.Second
+	// settling is how long after the first segment's deadline a manifest waits
+	// for a rendition of each type.
+	settling = 10 * time.Second
 	// overdue is how long a media playlist may be cached when the next
 	// segment should have been published already.
 	overdue = 200 * time.Millisecond
@@ -49,6 +52,10 @@ type Input struct {
 	// Average is the measured average bit rate of a rendition in bits per
 	// second, 0 where it is not known.
 	Average func(rendition string) int64
+	// DeltaUpdates says that whoever answers takes the query _HLS_skip=YES on
+	// media playlists, and Skip that this request has it (RFC 8216bis,
+	// 6.2.5.1). Such an answer is another one for caches.
+	DeltaUpdates, Skip bool
 }
 
 // Lifetime is how long an answer may be cached that was made from the same
@@ -98,6 +105,35 @@ func (in *Input) allKnown() bool {
 		}
 	}
 	return true
+}
+
+// ready refuses a manifest that would lead players astray: few of them ever
+// take up a type of media that was not there when they began. Without any
+// video rendition there is no manifest of an event that has video; audio is
+// waited for until well after the start, and then missed.
+func (in *Input) ready(tl *live.Timeline) error {
+	var of, have struct{ video, audio int }
+	for i := range in.Config.Renditions {
+		r := &in.Config.Renditions[i]
+		n := 0
+		if known(r) {
+			n = 1
+		}
+		switch r.Type {
+		case live.Video:
+			of.video, have.video = of.video+1, have.video+n
+		case live.Audio:
+			of.audio, have.audio = of.audio+1, have.audio+n
+		}
+	}
+	starting := in.Now.Before(tl.Deadline(tl.First()).Add(settling))
+	switch {
+	case of.video > 0 && have.video == 0:
+		return live.ErrNoInit.With("no video rendition has been published yet")
+	case of.audio > 0 && have.audio == 0 && (starting || have.video == 0):
+		return live.ErrNoInit.With("no audio rendition has been published yet")
+	}
+	return nil
 }
 
 // newest is the newest number that a media playlist lists, at most one less

@@ -10,15 +10,18 @@ import (
 
 // Multivariant writes the event's HLS multivariant playlist (RFC 8216bis,
 // 4.4.6). Errors are *live.Problem, ready to be answered: live.ErrNoInit
-// while no rendition's init segment is known.
+// while too little is known of what there is to play.
 //
 // Every video rendition is offered with every audio group. A group holds one
 // rendition per language; where a language has several, the second of each
 // makes the second group, and so on. An event without video offers its audio
 // groups themselves.
 func Multivariant(in Input) ([]byte, error) {
-	var videos, texts []*live.Rendition
-	var audios []*live.Rendition
+	tl := in.Config.Event.Timeline()
+	if err := in.ready(&tl); err != nil {
+		return nil, err
+	}
+	var videos, audios, texts []*live.Rendition
 	for i := range in.Config.Renditions {
 		r := &in.Config.Renditions[i]
 		switch {
@@ -128,7 +131,7 @@ type variant struct {
 	texts []*live.Rendition
 }
 
-// parts calls f for what may be played at once: main, and of each group the
+// sum adds f up over what may be played at once: main, and of each group the
 // rendition for which f gives most.
 func (v *variant) sum(f func(*live.Rendition) int64) int64 {
 	most := func(rs []*live.Rendition) (m int64) {

@@ -50,15 +50,6 @@ func (x *xmlWriter) end() {
 	x.b = append(append(append(x.b, '<', '/'), name...), '>')
 }
 
-// text is an element that holds nothing but text.
-func (x *xmlWriter) text(name, value string) {
-	x.start(name)
-	x.closeTag()
-	x.b = xmlEscape(x.b, value)
-	x.b = append(append(append(x.b, '<', '/'), name...), '>')
-	x.open = x.open[:len(x.open)-1]
-}
-
 // attr adds an attribute to the element that was just begun; an empty value
 // adds nothing.
 func (x *xmlWriter) attr(name, value string) {

@@ -1,0 +1,240 @@
+package manifest
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"headwater/live"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files in testdata")
+
+func at(s string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func config(start string, segment live.Duration, rs ...live.Rendition) *live.Config {
+	c := &live.Config{Event: live.Default()}
+	c.Start, c.Segment, c.Renditions = at(start), segment, rs
+	c.Pipelines = []live.Pipeline{{Name: "a"}, {Name: "b"}}
+	return c
+}
+
+func with(c *live.Config, change func(*live.Config)) *live.Config {
+	change(c)
+	return c
+}
+
+var (
+	v1080 = live.Rendition{Name: "v1080", Type: live.Video, Bandwidth: 6_000_000, Codecs: "avc1.640028", Width: 1920, Height: 1080, FrameRate: "30", Timescale: 90000}
+	v720  = live.Rendition{Name: "v720", Type: live.Video, Bandwidth: 3_000_000, Codecs: "avc1.64001f", Width: 1280, Height: 720, FrameRate: "30", Timescale: 90000}
+	v2160 = live.Rendition{Name: "v2160", Type: live.Video, Bandwidth: 12_000_000, Codecs: "hvc1.2.4.L153.B0", Width: 3840, Height: 2160, FrameRate: "60", Timescale: 90000}
+	ntsc  = live.Rendition{Name: "v720", Type: live.Video, Bandwidth: 3_000_000, Codecs: "avc1.64001f", Width: 1280, Height: 720, FrameRate: "30000/1001", Timescale: 30000}
+	ntsc2 = live.Rendition{Name: "v720p60", Type: live.Video, Bandwidth: 4_500_000, Codecs: "avc1.640020", Width: 1280, Height: 720, FrameRate: "60000/1001", Timescale: 60000}
+	aEn   = live.Rendition{Name: "a-en", Type: live.Audio, Bandwidth: 128_000, Language: "en", Codecs: "mp4a.40.2", SampleRate: 48000, Channels: 2, Timescale: 48000}
+	aDe   = live.Rendition{Name: "a-de", Type: live.Audio, Bandwidth: 128_000, Language: "de", Codecs: "mp4a.40.2", SampleRate: 48000, Channels: 2, Timescale: 48000}
+	aEn64 = live.Rendition{Name: "a-en-64", Type: live.Audio, Bandwidth: 64_000, Language: "en", Codecs: "mp4a.40.5", SampleRate: 44100, Channels: 2, Timescale: 44100}
+	a51   = live.Rendition{Name: "a-en-51", Type: live.Audio, Bandwidth: 384_000, Language: "en", Codecs: "ec-3", SampleRate: 48000, Channels: 6, Timescale: 48000}
+	aMain = live.Rendition{Name: "sound", Type: live.Audio, Bandwidth: 96_000, Codecs: "mp4a.40.2", SampleRate: 48000, Channels: 1}
+	tEn   = live.Rendition{Name: "t-en", Type: live.Text, Bandwidth: 2_000, Language: "en", Codecs: "wvtt"}
+	tDe   = live.Rendition{Name: "t-de", Type: live.Text, Bandwidth: 2_000, Language: "de", Codecs: "stpp.ttml.im1t"}
+)
+
+func unknown(r live.Rendition) live.Rendition {
+	return live.Rendition{Name: r.Name, Type: r.Type, Bandwidth: r.Bandwidth, Language: r.Language}
+}
+
+func numbers(ns ...live.Number) func(string, live.Number) bool {
+	return func(_ string, n live.Number) bool {
+		for _, m := range ns {
+			if m == n {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func newest(n live.Number) func(string) (live.Number, bool) {
+	return func(string) (live.Number, bool) { return n, true }
+}
+
+var twoSeconds = live.Duration{Ticks: 2, Timescale: 1}
+
+func short(c *live.Config) { c.DVRSeconds = 60 }
+
+// The cases are read side by side with their files in testdata.
+var golden = []struct {
+	name string
+	in   Input
+}{
+	{"live", Input{ // 40 s in; the newest segment came early, one never did
+		Config:    config("2026-11-23T20:00:00Z", twoSeconds, v1080, v720, aEn, aDe, tEn, tDe),
+		Now:       at("2026-11-23T20:00:40.3Z"),
+		Published: newest(20), Lost: numbers(15),
+		Average: func(r string) int64 {
+			return map[string]int64{"v1080": 5_100_000, "v720": 2_400_000, "a-en": 120_000, "a-de": 121_000, "t-en": 300, "t-de": 400}[r]
+		},
+	}},
+	{"live-unknown", Input{ // the same without anything known but the configuration
+		Config: config("2026-11-23T20:00:00Z", twoSeconds, v1080, v720, aEn, aDe),
+		Now:    at("2026-11-23T20:00:40.3Z"),
+	}},
+	{"dvr-29.97", Input{ // an hour in, one minute of DVR
+		Config: with(config("2026-11-23T20:00:00Z", live.Duration{Ticks: 2002, Timescale: 1000}, ntsc, ntsc2, aEn), short),
+		Now:    at("2026-11-23T21:00:00Z"), Published: newest(1797),
+	}},
+	{"off-grid", Input{ // starts between seconds, numbers since 1970, durations that are no whole microseconds
+		Config: with(config("2026-11-23T20:00:00.123Z", live.Duration{Ticks: 88064, Timescale: 44100}, aEn64), func(c *live.Config) {
+			c.FirstNumber, c.DVRSeconds = 899_127_000, 60
+		}),
+		Now: at("2026-11-23T20:05:00Z"),
+	}},
+	{"media-start", Input{ // decode time 0 is the event's start, slow to publish
+		Config: with(config("2026-11-23T20:00:00.5Z", live.Duration{Ticks: 180180, Timescale: 90000}, ntsc, aEn), func(c *live.Config) {
+			c.MediaTime, c.AllowanceMS, c.HoldMS, c.LatenessMS = live.MediaStart, 3000, 1000, map[string]int64{"a-en": 250}
+			c.FirstNumber = 0
+			short(c)
+		}),
+		Now: at("2026-11-23T20:00:12Z"),
+	}},
+	{"learning", Input{ // no audio yet, and one video
+		Config: config("2026-11-23T20:00:00Z", twoSeconds, v1080, unknown(v720), unknown(aEn)),
+		Now:    at("2026-11-23T20:00:03Z"), Published: newest(1),
+	}},
+	{"silent", Input{ // long after the start there is still no audio
+		Config: config("2026-11-23T20:00:00Z", twoSeconds, v1080, unknown(aEn)),
+		Now:    at("2026-11-23T20:00:20Z"), Published: newest(9),
+	}},
+	{"before", Input{ // players come before the event
+		Config: config("2026-11-23T20:00:00Z", twoSeconds, v720, aEn),
+		Now:    at("2026-11-23T19:59:50Z"),
+	}},
+	{"ending", Input{ // the end is known
+		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v720, aEn), func(c *live.Config) { c.End = at("2026-11-23T20:00:41Z") }),
+		Now:    at("2026-11-23T20:00:40Z"), Published: newest(19),
+	}},
+	{"finished", Input{ // all of it is in the DVR window, one is missing at the end
+		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v720, aEn, tEn), func(c *live.Config) { c.End = at("2026-11-23T20:00:20Z") }),
+		Now:    at("2026-11-23T20:01:00Z"), Published: newest(9), Lost: numbers(10),
+	}},
+	{"finished-29.97", Input{ // the window has left its beginning behind
+		Config: with(config("2026-11-23T20:00:00Z", live.Duration{Ticks: 2002, Timescale: 1000}, ntsc, aEn), func(c *live.Config) {
+			c.End = at("2026-11-23T20:01:00Z")
+			short(c)
+		}),
+		Now: at("2026-11-23T20:01:30Z"),
+	}},
+	{"over", Input{ // nothing is left of it
+		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v720, aEn), func(c *live.Config) {
+			c.End = at("2026-11-23T20:00:20Z")
+			short(c)
+		}),
+		Now: at("2026-11-23T20:02:00Z"),
+	}},
+	{"stopped", Input{ // both pipelines went quiet at 12, nobody has ended the event
+		Config: config("2026-11-23T20:00:00Z", twoSeconds, v720),
+		Now:    at("2026-11-23T20:00:40Z"), Published: newest(12),
+		Lost: func(_ string, n live.Number) bool { return n > 12 },
+	}},
+	{"audio-only", Input{
+		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, aEn, aEn64, aDe), short),
+		Now:    at("2026-11-23T20:00:20Z"),
+	}},
+	{"codecs", Input{ // two families of video, stereo and surround
+		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v2160, v1080, aEn, a51, aMain), short),
+		Now:    at("2026-11-23T20:00:20Z"),
+	}},
+	{"delta", Input{ // only what is new
+		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v720), func(c *live.Config) { c.DVRSeconds = 300 }),
+		Now:    at("2026-11-23T20:10:00Z"), DeltaUpdates: true, Skip: true,
+	}},
+}
+
+func TestGolden(t *testing.T) {
+	for _, tt := range golden {
+		t.Run(tt.name, func(t *testing.T) {
+			check(t, tt.in, tt.name, live.MPDName, live.FileMPD, "")
+			check(t, tt.in, tt.name, live.HLSName, live.FileHLS, "")
+			for _, r := range tt.in.Config.Renditions {
+				check(t, tt.in, tt.name, r.Name+".m3u8", live.FilePlaylist, r.Name)
+			}
+		})
+	}
+}
+
+func render(in Input, file live.File, rendition string) ([]byte, error) {
+	switch file {
+	case live.FileMPD:
+		return MPD(in)
+	case live.FileHLS:
+		return Multivariant(in)
+	}
+	return Media(in, rendition)
+}
+
+func check(t *testing.T, in Input, dir, name string, file live.File, rendition string) {
+	t.Helper()
+	if err := in.Config.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := render(in, file, rendition)
+	lifetime := Lifetime(in, file, rendition)
+	if err != nil {
+		var p *live.Problem
+		if !errors.As(err, &p) {
+			t.Fatalf("%s: %v is not a problem", name, err)
+		}
+		b, lifetime = fmt.Appendf(nil, "%d %s: %s\n", p.Status, p.Code, p.Detail), p.Lifetime
+	} else if file == live.FileMPD {
+		checkMPD(t, in, b)
+	} else if file == live.FilePlaylist {
+		checkPlaylist(t, in, rendition, b)
+	} else {
+		checkMultivariant(t, in, b)
+	}
+	comment := "# " + live.FormatLifetime(lifetime) + "\n"
+	if file == live.FileMPD && err == nil {
+		comment = "<!-- " + live.FormatLifetime(lifetime) + " -->\n"
+	}
+	got := string(b) + comment
+
+	path := filepath.Join("testdata", dir, name)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (go test -update writes it)", err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs (go test -update rewrites it):\n%s", path, diff(string(want), got))
+	}
+}
+
+// diff shows the first line that differs.
+func diff(want, got string) string {
+	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range min(len(w), len(g)) {
+		if w[i] != g[i] {
+			return fmt.Sprintf("line %d\n\twant %s\n\tgot  %s", i+1, w[i], g[i])
+		}
+	}
+	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
+}

@@ -1,0 +1,361 @@
+package manifest
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"headwater/live"
+	"pgregory.net/rapid"
+)
+
+// An attribute list (RFC 8216bis, 4.2), its names in order.
+var attribute = regexp.MustCompile(`^([A-Z0-9-]+)=("[^"\r\n]*"|[^",\s]+)(,|$)`)
+
+func parseAttributes(t rapid.TB, s string) map[string]string {
+	t.Helper()
+	m := map[string]string{}
+	for rest := s; rest != ""; {
+		x := attribute.FindStringSubmatch(rest)
+		if x == nil {
+			t.Fatalf("%q is no attribute list at %q", s, rest)
+		}
+		if _, ok := m[x[1]]; ok {
+			t.Errorf("%s is there twice in %q", x[1], s)
+		}
+		m[x[1]] = strings.Trim(x[2], `"`)
+		rest = rest[len(x[0]):]
+	}
+	return m
+}
+
+func lines(t rapid.TB, b []byte) []string {
+	t.Helper()
+	s, ok := strings.CutSuffix(string(b), "\n")
+	if !ok || !strings.HasPrefix(s, "#EXTM3U\n") || strings.Contains(s, "\n\n") || strings.ContainsAny(s, "\r\t") {
+		t.Fatalf("no playlist:\n%s", b)
+	}
+	return strings.Split(s, "\n")
+}
+
+// checkPlaylist holds a media playlist against the standard's rules and
+// against the timeline.
+func checkPlaylist(t rapid.TB, in Input, rendition string, b []byte) {
+	t.Helper()
+	tl := in.Config.Timeline(rendition)
+	last, ends := tl.Last()
+	tags := map[string]string{}
+	var n, first live.Number = -1, -1
+	var extinf, skipped, target int64
+	var gap, mapped bool
+	var when int64 // µs of Unix time at which the next segment begins
+	for i, line := range lines(t, b) {
+		name, value, _ := strings.Cut(line, ":")
+		if strings.HasPrefix(line, "#") {
+			if _, ok := tags[name]; ok && name != "#EXTINF" && name != "#EXT-X-GAP" {
+				t.Errorf("%s is there twice", name)
+			}
+			tags[name] = value
+		}
+		switch name {
+		case "#EXTM3U", "#EXT-X-VERSION", "#EXT-X-INDEPENDENT-SEGMENTS":
+		case "#EXT-X-TARGETDURATION":
+			target = atoi(t, value)
+		case "#EXT-X-SERVER-CONTROL":
+			a := parseAttributes(t, value)
+			if hold, err := strconv.ParseFloat(a["HOLD-BACK"], 64); err != nil || hold < 3*float64(target) {
+				t.Errorf("HOLD-BACK=%s of target duration %d", a["HOLD-BACK"], target)
+			}
+			if until, err := strconv.ParseFloat(a["CAN-SKIP-UNTIL"], 64); in.DeltaUpdates != (err == nil && until >= 6*float64(target)) {
+				t.Errorf("CAN-SKIP-UNTIL=%s of target duration %d", a["CAN-SKIP-UNTIL"], target)
+			}
+		case "#EXT-X-MEDIA-SEQUENCE":
+			first = live.Number(atoi(t, value))
+			n = first
+		case "#EXT-X-SKIP":
+			skipped = atoi(t, parseAttributes(t, value)["SKIPPED-SEGMENTS"])
+			n += live.Number(skipped)
+		case "#EXT-X-MAP":
+			mapped = parseAttributes(t, value)["URI"] == "init.mp4"
+		case "#EXT-X-PROGRAM-DATE-TIME":
+			x, err := time.Parse("2006-01-02T15:04:05.000Z", value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			when = x.UnixMicro()
+		case "#EXTINF":
+			d, comma := strings.CutSuffix(value, ",")
+			sec, frac, dot := strings.Cut(d, ".")
+			if !comma || !dot || len(frac) != 3 && len(frac) != 6 {
+				t.Fatalf("line %d: %s", i+1, line)
+			}
+			extinf = atoi(t, sec)*1e6 + atoi(t, (frac + "000")[:6])
+			if (extinf+500_000)/1_000_000 > target {
+				t.Errorf("%s rounds above target duration %d", line, target)
+			}
+		case "#EXT-X-GAP":
+			gap = true
+		case "#EXT-X-ENDLIST":
+		default:
+			if line != n.String()+".m4s" {
+				t.Fatalf("line %d is %q, want segment %d", i+1, line, n)
+			}
+			if extinf == 0 || !mapped || tags["#EXT-X-PROGRAM-DATE-TIME"] == "" {
+				t.Fatalf("segment %d has no duration, init segment or time", n)
+			}
+			if off := when - tl.Start(n).UnixMicro(); off < -1001 || off > 1001 {
+				t.Errorf("segment %d begins at %d, %d µs off the timeline", n, when, off)
+			}
+			if lost := in.Lost != nil && in.Lost(rendition, n); gap != lost {
+				t.Errorf("segment %d is a gap: %v, is lost: %v", n, gap, lost)
+			}
+			when, extinf, gap = when+extinf, 0, false
+			n++
+		}
+	}
+	newest := n - 1
+	listed := int64(n-first) - skipped
+	switch {
+	case tags["#EXT-X-VERSION"] != "8" && (skipped == 0 || tags["#EXT-X-VERSION"] != "9"):
+		t.Errorf("version %s, %d skipped", tags["#EXT-X-VERSION"], skipped)
+	case listed < 1 || !tl.Holds(first) || !tl.Holds(newest):
+		t.Errorf("lists %d to %d", first, newest)
+	case skipped > 0 && (!in.Skip || !in.DeltaUpdates):
+		t.Errorf("skips %d unasked", skipped)
+	case skipped > 0 && listed*int64(tl.Segment()) < 6*target*1e9:
+		t.Errorf("lists only %d segments of %v", listed, tl.Segment())
+	}
+	if _, ok := tags["#EXT-X-ENDLIST"]; ok != (ends && newest == last) {
+		t.Errorf("ends: %v, newest %d", ok, newest)
+	}
+	if tl.Place(first, in.Now) == live.Gone && first != newest {
+		t.Errorf("the oldest listed, %d, is gone", first)
+	}
+	// Nothing is listed before it is there, and nothing is left out for ever.
+	if in.Published == nil {
+		if newest != tl.Edge(in.Now) {
+			t.Errorf("newest is %d, the live edge %d", newest, tl.Edge(in.Now))
+		}
+	} else if p, ok := in.Published(rendition); newest != p || !ok {
+		if ok && newest < p && newest != last {
+			t.Errorf("newest is %d, but %d is published", newest, p)
+		}
+		if (!ok || newest > p) && tl.Place(newest, in.Now) < live.Past {
+			t.Errorf("newest is %d, which is neither published nor past its deadline", newest)
+		}
+	}
+	if !ends || newest < last {
+		if p := tl.Place(newest+1, in.Now); p >= live.Past {
+			t.Errorf("%d is past its deadline and not listed", newest+1)
+		}
+	}
+}
+
+// checkMultivariant holds a multivariant playlist against the standard's rules.
+func checkMultivariant(t rapid.TB, in Input, b []byte) {
+	t.Helper()
+	groups := map[string][]map[string]string{} // by TYPE and GROUP-ID
+	uris := map[string]bool{}
+	var variant map[string]string
+	variants := 0
+	for i, line := range lines(t, b) {
+		name, value, _ := strings.Cut(line, ":")
+		switch name {
+		case "#EXTM3U", "#EXT-X-VERSION", "#EXT-X-INDEPENDENT-SEGMENTS":
+		case "#EXT-X-MEDIA":
+			a := parseAttributes(t, value)
+			key := a["TYPE"] + " " + a["GROUP-ID"]
+			if a["NAME"] == "" || slices.ContainsFunc(groups[key], func(b map[string]string) bool { return b["NAME"] == a["NAME"] }) {
+				t.Errorf("line %d: NAME %q is empty or there twice in its group", i+1, a["NAME"])
+			}
+			if (a["DEFAULT"] == "YES") != (a["TYPE"] == "AUDIO" && len(groups[key]) == 0) {
+				t.Errorf("line %d: DEFAULT=%s", i+1, a["DEFAULT"])
+			}
+			if a["URI"] != "" {
+				uris[a["URI"]] = true
+			} else if a["TYPE"] == "SUBTITLES" {
+				t.Errorf("line %d: subtitles without URI", i+1)
+			}
+			groups[key] = append(groups[key], a)
+		case "#EXT-X-STREAM-INF":
+			variant = parseAttributes(t, value)
+		default:
+			variants++
+			r, ok := in.Config.Rendition(strings.TrimSuffix(line, "/media.m3u8"))
+			if !ok || variant == nil {
+				t.Fatalf("line %d: %s", i+1, line)
+			}
+			uris[line] = true
+			if atoi(t, variant["BANDWIDTH"]) < r.Bandwidth || !strings.Contains(variant["CODECS"], r.Codecs) {
+				t.Errorf("%s: BANDWIDTH=%s, CODECS=%s", line, variant["BANDWIDTH"], variant["CODECS"])
+			}
+			if avg := variant["AVERAGE-BANDWIDTH"]; avg != "" && atoi(t, avg) > atoi(t, variant["BANDWIDTH"]) {
+				t.Errorf("%s: AVERAGE-BANDWIDTH=%s above BANDWIDTH=%s", line, avg, variant["BANDWIDTH"])
+			}
+			for _, kind := range []string{"AUDIO", "SUBTITLES"} {
+				if id := variant[kind]; id != "" && groups[kind+" "+id] == nil {
+					t.Errorf("%s: there is no group %s %s", line, kind, id)
+				}
+			}
+			variant = nil
+		}
+	}
+	if variants == 0 || variant != nil {
+		t.Errorf("no variant, or one without URI:\n%s", b)
+	}
+	// All groups of a type offer the same languages.
+	languages := map[string]string{}
+	for key, group := range groups {
+		kind, _, _ := strings.Cut(key, " ")
+		var l []string
+		for _, a := range group {
+			l = append(l, a["LANGUAGE"])
+		}
+		all := strings.Join(l, " ")
+		if was, ok := languages[kind]; ok && was != all {
+			t.Errorf("groups of %s have languages %q and %q", kind, was, all)
+		}
+		languages[kind] = all
+	}
+	for _, r := range in.Config.Renditions {
+		if uri := r.Name + "/media.m3u8"; uris[uri] != (r.Codecs != "") {
+			t.Errorf("rendition %s with codecs %q is listed: %v", r.Name, r.Codecs, uris[uri])
+		}
+	}
+}
+
+func TestTargetDuration(t *testing.T) {
+	for d, want := range map[live.Duration]int64{
+		{Ticks: 2, Timescale: 1}: 2, {Ticks: 2002, Timescale: 1000}: 2, {Ticks: 88064, Timescale: 44100}: 2, {Ticks: 5, Timescale: 2}: 3,
+		{Ticks: 2499, Timescale: 1000}: 2, {Ticks: 1, Timescale: 10}: 1, {Ticks: 60, Timescale: 1}: 60,
+	} {
+		if got := targetDuration(d); got != want {
+			t.Errorf("%d/%d s has target duration %d, want %d", d.Ticks, d.Timescale, got, want)
+		}
+	}
+}
+
+func TestFrameRates(t *testing.T) {
+	for s, want := range map[string]string{"30": "30.000", "30000/1001": "29.970", "60000/1001": "59.940", "24000/1001": "23.976", "25/2": "12.500", "": "", "x": "", "1/0": "", "1/": ""} {
+		if got := decimalFrameRate(s); got != want {
+			t.Errorf("%q is %q, want %q", s, got, want)
+		}
+	}
+}
+
+// EXTINF values that are no whole microseconds add up to the timeline.
+func TestExtinfDoesNotDrift(t *testing.T) {
+	c := config("2026-11-23T20:00:00Z", live.Duration{Ticks: 88064, Timescale: 44100}, aEn64)
+	tl := c.Event.Timeline()
+	inf := extinfOf(c.Segment, &tl)
+	var sum time.Duration
+	const n = 100_000
+	for i := live.Number(1); i <= n; i++ {
+		s := strings.TrimSuffix(strings.TrimPrefix(string(inf.append(nil, i)), "#EXTINF:"), ",\n")
+		d, err := time.ParseDuration(s + "s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += d
+	}
+	if want := tl.End(n).Sub(c.Start); sum-want > time.Microsecond || want-sum > time.Microsecond {
+		t.Errorf("%d segments add up to %v, want %v", n, sum, want)
+	}
+}
+
+func TestUnknownRenditions(t *testing.T) {
+	in := Input{Config: config("2026-11-23T20:00:00Z", twoSeconds, v720), Now: at("2026-11-23T20:01:00Z")}
+	if _, err := Media(in, "v1080"); err != live.ErrNoRendition {
+		t.Errorf("a rendition that the event does not have: %v", err)
+	}
+}
+
+func TestLifetimes(t *testing.T) {
+	c := config("2026-11-23T20:00:00Z", twoSeconds, v720, aEn)
+	c.LatenessMS = map[string]int64{"a-en": 100}
+	for _, tt := range []struct {
+		name      string
+		at        string
+		published func(string) (live.Number, bool)
+		file      live.File
+		rendition string
+		want      time.Duration
+	}{
+		// Segment 20 is expected at 20:00:40.5, 21 two seconds later.
+		{"until the next is expected", "2026-11-23T20:00:41Z", newest(20), live.FilePlaylist, "v720", 1500 * time.Millisecond},
+		{"of a rendition that is late", "2026-11-23T20:00:41Z", newest(20), live.FilePlaylist, "a-en", 1600 * time.Millisecond},
+		{"the next came early", "2026-11-23T20:00:41Z", newest(21), live.FilePlaylist, "v720", 2 * time.Second},
+		{"the next is overdue", "2026-11-23T20:00:42.6Z", newest(20), live.FilePlaylist, "v720", overdue},
+		{"nothing known", "2026-11-23T20:00:41Z", nil, live.FilePlaylist, "v720", 1500 * time.Millisecond},
+		{"MPD", "2026-11-23T20:00:41Z", nil, live.FileMPD, "", steady},
+		{"multivariant", "2026-11-23T20:00:41Z", nil, live.FileHLS, "", steady},
+	} {
+		if got := Lifetime(Input{Config: c, Now: at(tt.at), Published: tt.published}, tt.file, tt.rendition); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	c.End = at("2026-11-23T20:00:40Z") // the last deadline is at 20:00:42.5
+	for now, want := range map[string]time.Duration{"2026-11-23T20:00:20Z": steady, "2026-11-23T20:00:41Z": 1500*time.Millisecond + 1, "2026-11-23T20:00:43Z": steady} {
+		in := Input{Config: c, Now: at(now)}
+		if got := Lifetime(in, live.FileMPD, ""); got != want {
+			t.Errorf("MPD of an ending event at %s: %v, want %v", now, got, want)
+		}
+	}
+}
+
+// Four hours of two seconds: one allocation, whatever the number of segments.
+func TestMediaAllocatesOnce(t *testing.T) {
+	in := dvr()
+	if got := testing.AllocsPerRun(10, func() {
+		if _, err := Media(in, "v720"); err != nil {
+			t.Fatal(err)
+		}
+	}); got > 1 {
+		t.Errorf("Media allocates %v times", got)
+	}
+}
+
+func dvr() Input {
+	return Input{
+		Config:    config("2026-11-23T20:00:00Z", live.Duration{Ticks: 2002, Timescale: 1000}, v720),
+		Now:       at("2026-11-24T20:00:00Z"),
+		Published: newest(43156),
+		Lost:      func(_ string, n live.Number) bool { return n%1000 == 0 },
+	}
+}
+
+func BenchmarkMedia(b *testing.B) {
+	in := dvr()
+	bench := func(name string) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			size := 0
+			for b.Loop() {
+				p, err := Media(in, "v720")
+				if err != nil {
+					b.Fatal(err)
+				}
+				size = len(p)
+			}
+			b.ReportMetric(float64(size), "bytes")
+		})
+	}
+	bench("dvr-4h")
+	in.DeltaUpdates, in.Skip = true, true
+	bench("delta")
+	in.DeltaUpdates, in.Config.Segment = false, live.Duration{Ticks: 88064, Timescale: 44100}
+	bench("fractions")
+}
+
+func BenchmarkMPD(b *testing.B) {
+	in := Input{Config: config("2026-11-23T20:00:00Z", twoSeconds, v1080, v720, aEn, aDe, tEn), Now: at("2026-11-24T20:00:00Z")}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := MPD(in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
