@@ -181,7 +181,7 @@ func (e *event) learn(rendition string, c live.Candidate) bool {
 	switch {
 	case i < 0:
 		s.candidates = append(slices.Clip(s.candidates), c)
-	case s.candidates[i].Published.Before(c.Published):
+	case s.candidates[i].Digest != c.Digest && s.candidates[i].Published.Before(c.Published):
 		s.candidates = slices.Clone(s.candidates)
 		s.candidates[i] = c
 	default:

@@ -256,9 +256,10 @@ func (o *Origin) reconcile(p *publication) error {
 // keep stores durably, writes through to memory, and announces.
 func (o *Origin) keep(p *publication) error {
 	tl := p.view.timelines[p.path.Rendition]
-	// Published is part of what is stored, so it is the time at which storing
-	// began; it differs from the acknowledgement by one group commit.
-	p.cand.Published = time.Now().UTC()
+	// What is stored says when storing began, since it cannot say when it ended;
+	// what is announced says when it was durable. They differ by one group commit.
+	began := time.Now()
+	p.cand.Published = began.UTC()
 	meta, err := encodeMeta(p.cand)
 	if err != nil {
 		return fmt.Errorf("publish: metadata: %w", err)
@@ -273,7 +274,8 @@ func (o *Origin) keep(p *publication) error {
 	if err := o.store.Put(ctx, mediaRecord(p.path.Event, p.path.Rendition), item); err != nil {
 		return fmt.Errorf("publish: storing segment %d: %w", p.path.Number, err)
 	}
-	p.timing.Add("store", time.Since(p.cand.Published))
+	p.cand.Published = time.Now().UTC()
+	p.timing.Add("store", time.Since(began))
 	o.window.put(windowKey{p.path.Event, p.path.Rendition, p.path.Number, p.path.Pipeline, p.cand.Digest}, p.body)
 	m := announce.Message{Kind: announce.Published, Event: p.path.Event, Rendition: p.path.Rendition, Candidate: p.cand}
 	o.hear(m) // this node at once, whatever becomes of the announcement

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"headwater/origin"
+	"headwater/store"
+	"headwater/store/disk"
+	"headwater/store/memory"
+)
+
+// described registers each command's flags, for its help.
+var described = map[string]func(*options){
+	"origin":   func(o *options) { new(originFlags).register(o) },
+	"edge":     func(o *options) { new(edgeFlags).register(o) },
+	"packager": func(o *options) { new(packagerFlags).register(o) },
+	"event":    func(o *options) { new(eventFlags).register(o) },
+	"demo":     func(o *options) { new(demoFlags).register(o) },
+	"load":     func(o *options) { new(loadFlags).register(o) },
+	"store":    func(o *options) { new(storeFlags).register(o) },
+}
+
+var originCommand = &command{
+	name: "origin", summary: "take segments from packagers and deliver them",
+	usage: "[flags]",
+	about: `
+Runs an origin: packagers PUT segments to the publish listener, edges and any
+HTTP cache GET them from the delivery listener, operators use the control
+listener (headwater event, /metrics, /healthz, /readyz). What was acknowledged
+is on disk and survives kill -9.`,
+}
+
+func init() { originCommand.run = runOrigin }
+
+type originFlags struct {
+	publish, deliver, control string
+	store, region             string
+	roles                     string
+	tokens                    []string
+	controlToken              string
+	memory, maxSegment        int64
+	storeMax, storeReserve    int64
+	bodyTimeout               time.Duration
+	logging                   logging
+}
+
+func (f *originFlags) register(o *options) {
+	o.String(&f.publish, "publish", ":7001", "`ADDRESS` of the publish listener")
+	o.String(&f.deliver, "deliver", ":7002", "`ADDRESS` of the delivery listener")
+	o.String(&f.control, "control", ":7003", "`ADDRESS` of the control listener")
+	o.String(&f.roles, "roles", "publish,deliver,control", "`LIST` of the listeners to run")
+	o.String(&f.store, "store", "disk:headwater-data", "`STORE` to keep segments in: disk:DIR or memory:")
+	o.Bytes(&f.storeMax, "store-max", 0, "`SIZE` that the segments of a disk store may take; beyond it packagers get 503; 0 is all there is")
+	o.Bytes(&f.storeReserve, "store-reserve", 64<<20, "`SIZE` that a disk store leaves free on its file system")
+	o.String(&f.region, "region", "", "`NAME` of the region that answers, for Live-Pipeline; default each pipeline's own")
+	o.List(&f.tokens, "publish-token", "`TENANT=SECRET` that packagers must send (Bearer, or Basic's password); without any, publishing is open")
+	o.String(&f.controlToken, "control-token", "", "`SECRET` that control clients must send (Bearer); without it, control is open")
+	o.Bytes(&f.memory, "memory", 256<<20, "`SIZE` of the window of newest segments kept in memory")
+	o.Bytes(&f.maxSegment, "max-segment", 32<<20, "`SIZE` of the largest segment taken, at most 64MiB")
+	o.Duration(&f.bodyTimeout, "body-timeout", 10*time.Second, "`TIME` that one segment may take to arrive")
+	f.logging.flags(o)
+}
+
+func runOrigin(ctx context.Context, env *environment, args []string) error {
+	var f originFlags
+	o := newOptions("origin")
+	f.register(o)
+	rest, err := o.parse(env, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return usagef("%q: origin takes only flags", rest[0])
+	}
+	log, err := f.logging.logger(env.stderr)
+	if err != nil {
+		return err
+	}
+	tokens, err := parseTokens(f.tokens)
+	if err != nil {
+		return err
+	}
+	roles, err := f.parseRoles()
+	if err != nil {
+		return err
+	}
+	st, err := openStore(f.store, disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log})
+	if err != nil {
+		return err
+	}
+	defer closeStore(st, log)
+
+	cfg := origin.Config{
+		Store: st, Region: f.region, PublishTokens: tokens, ControlToken: f.controlToken,
+		MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
+		Log: log, Metrics: newRegistry(),
+	}
+	org, err := origin.New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	// Housekeeping outlives the listeners, which end first.
+	house, stop := context.WithCancel(context.Background())
+	var tasks sync.WaitGroup
+	tasks.Go(func() { org.Run(house) })
+	defer tasks.Wait()
+	defer stop()
+
+	var listeners []*listener
+	for _, l := range []*listener{
+		{flag: "publish", addr: f.publish, handler: org.PublishHandler()},
+		{flag: "deliver", addr: f.deliver, handler: org.DeliverHandler()},
+		{flag: "control", addr: f.control, handler: org.ControlHandler()},
+	} {
+		if roles[l.flag] {
+			listeners = append(listeners, l)
+		}
+	}
+	return serve(ctx, log, org.Drain, listeners...)
+}
+
+func (f *originFlags) parseRoles() (map[string]bool, error) {
+	roles := make(map[string]bool)
+	for r := range strings.SplitSeq(f.roles, ",") {
+		if !slices.Contains([]string{"publish", "deliver", "control"}, r) {
+			return nil, usagef("--roles: %q is not publish, deliver or control", r)
+		}
+		roles[r] = true
+	}
+	return roles, nil
+}
+
+func parseTokens(list []string) (map[string]string, error) {
+	tokens := make(map[string]string)
+	for _, t := range list {
+		tenant, secret, ok := strings.Cut(t, "=")
+		if !ok || tenant == "" || secret == "" {
+			return nil, usagef("--publish-token: %q is not TENANT=SECRET", t)
+		}
+		if _, twice := tokens[tenant]; twice {
+			return nil, usagef("--publish-token: tenant %q is there twice", tenant)
+		}
+		tokens[tenant] = secret
+	}
+	return tokens, nil
+}
+
+// reserve maps the flag to the option, where 0 is the default and less is none.
+func reserve(n int64) int64 {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+func openStore(address string, opt disk.Options) (store.Store, error) {
+	a, err := store.ParseAddress(address)
+	if err != nil {
+		return nil, usagef("--store: %w", err)
+	}
+	switch a.Scheme {
+	case store.SchemeMemory:
+		return memory.New(memory.Options{}), nil
+	case store.SchemeDisk:
+		return disk.Open(a.Path, opt)
+	}
+	return nil, usagef("--store: this build has no %s store: use disk:DIR or memory:", a.Scheme)
+}
+
+func closeStore(st store.Store, log *slog.Logger) {
+	if err := st.Close(); err != nil && !errors.Is(err, store.ErrClosed) {
+		log.Error("closing the store", "err", err)
+	}
+}
+
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+var storeCommand = &command{
+	name: "store", summary: "look after a store at rest",
+	usage: "check [--store STORE]",
+	about: `
+check reads everything in a store and verifies every checksum. The origin that
+owns a disk store must not be running.`,
+}
+
+func init() { storeCommand.run = runStore }
+
+type storeFlags struct{ store string }
+
+func (f *storeFlags) register(o *options) {
+	o.String(&f.store, "store", "disk:headwater-data", "`STORE`: disk:DIR")
+}
+
+func runStore(ctx context.Context, env *environment, args []string) error {
+	var f storeFlags
+	o := newOptions("store")
+	f.register(o)
+	rest, err := o.parse(env, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 || rest[0] != "check" {
+		return usagef("say what to do: store check")
+	}
+	a, err := store.ParseAddress(f.store)
+	if err != nil {
+		return usagef("--store: %w", err)
+	}
+	if a.Scheme != store.SchemeDisk {
+		return usagef("--store: a %s store has nothing at rest to check", a.Scheme)
+	}
+	st, err := disk.Open(a.Path, disk.Options{})
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	report, err := st.Check(ctx, func(p disk.Problem) { fmt.Fprintf(env.stdout, "bad: %v\n", p) })
+	fmt.Fprintf(env.stdout, "%d records in %d files, %d bytes, %d problems\n", report.Records, report.Files, report.Bytes, report.Problems)
+	if err == nil && report.Problems > 0 {
+		return errQuiet
+	}
+	return err
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"headwater/packager"
+)
+
+var packagerCommand = &command{
+	name: "packager", summary: "cut an encoder's output into segments and publish them",
+	usage: "--event TENANT/EVENT --pipeline NAME --to URL [flags]",
+	about: `
+Reads fragmented MP4 on standard input (ffmpeg's -f mp4 pipe:1), or plays the
+built-in clip, or listens for CMAF ingest; cuts at the event's boundaries,
+inspects, and PUTs every segment to the origin within the event's budget.`,
+}
+
+func init() { packagerCommand.run = runPackager }
+
+type packagerFlags struct {
+	event, pipeline string
+	to              []string
+	token, eventURL string
+	eventWait       time.Duration
+	clip, print     bool
+	clipVersion     string
+	listen          string
+	tracks, clock   string
+	backfill        int64
+	drain           time.Duration
+	faults          []string
+	stats           time.Duration
+	logging         logging
+}
+
+func (f *packagerFlags) register(o *options) {
+	o.String(&f.event, "event", "", "`TENANT/EVENT` to publish to")
+	o.String(&f.pipeline, "pipeline", "", "`NAME` of the event's pipeline that this is")
+	o.List(&f.to, "to", "base `URL` of an origin's publish listener, e.g. http://host:7001; the first is preferred")
+	o.String(&f.token, "token", "", "`SECRET` of the tenant, sent as a Bearer token")
+	o.String(&f.eventURL, "event-url", "", "base `URL` of a delivery listener or edge that has the event; default: the host of --to, its port plus one")
+	o.Duration(&f.eventWait, "event-wait", 30*time.Second, "`TIME` that the event may be unknown at the start")
+	o.Bool(&f.clip, "clip", "play the built-in clip for ever instead of reading standard input")
+	o.String(&f.clipVersion, "clip-version", "", "`VERSION` of the clip, a or b: the badge in the picture; default by the pipeline's name")
+	o.Bool(&f.print, "print-renditions", "with --clip: print its renditions as JSON and end")
+	o.String(&f.listen, "listen", "", "`ADDRESS` on which to answer an encoder's own PUTs")
+	o.String(&f.tracks, "tracks", "", "`MAP` of track IDs to renditions, as in 1=v720,2=a-en; default by type and size")
+	o.String(&f.clock, "clock", "auto", "`MODE` of numbering: absolute (decode times), prft, or auto")
+	o.Bytes(&f.backfill, "backfill", 64<<20, "`SIZE` of the segments that may wait behind live ones")
+	o.Duration(&f.drain, "drain", 10*time.Second, "`TIME` after the end of the input in which segments may still be sent")
+	o.List(&f.faults, "fault", "`FAULT` to inject for a drill: drop, truncate, remove-samples:12, shift:400ms, delay:1500ms, stop; with rendition=, from=, to=, every=")
+	o.Duration(&f.stats, "stats", 10*time.Second, "`TIME` between lines of what was done; 0 is none")
+	f.logging.flags(o)
+}
+
+func runPackager(ctx context.Context, env *environment, args []string) error {
+	var f packagerFlags
+	o := newOptions("packager")
+	f.register(o)
+	rest, err := o.parse(env, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return usagef("%q: packager takes only flags", rest[0])
+	}
+	if f.print {
+		if !f.clip {
+			return usagef("--print-renditions: goes with --clip")
+		}
+		return packager.PrintRenditions(env.stdout)
+	}
+	for name, v := range map[string]string{"event": f.event, "pipeline": f.pipeline} {
+		if v == "" {
+			return usagef("--%s: is required", name)
+		}
+	}
+	if len(f.to) == 0 {
+		return usagef("--to: give the base URL of an origin's publish listener, e.g. http://127.0.0.1:7001")
+	}
+	log, err := f.logging.logger(env.stderr)
+	if err != nil {
+		return err
+	}
+	cfg := packager.Config{
+		Event: f.event, Pipeline: f.pipeline, To: f.to, Token: f.token, EventURL: f.eventURL, EventWait: f.eventWait,
+		Clip: f.clip, ClipVersion: f.clipVersion, Listen: f.listen, Clock: packager.ClockMode(f.clock),
+		BackfillBytes: f.backfill, DrainFor: f.drain, Faults: f.faults, Log: log,
+	}
+	if f.tracks != "" {
+		if cfg.Tracks, err = packager.ParseTracks(f.tracks); err != nil {
+			return usagef("--tracks: %w", err)
+		}
+	}
+	if !f.clip && f.listen == "" {
+		cfg.Input = env.stdin
+		// A closed input ends a blocked read.
+		if c, ok := env.stdin.(io.Closer); ok {
+			defer context.AfterFunc(ctx, func() { c.Close() })()
+		}
+	}
+	p, err := packager.New(cfg)
+	if errors.Is(err, packager.ErrConfig) {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	if f.stats > 0 {
+		tick := time.NewTicker(f.stats)
+		defer tick.Stop()
+		ended := make(chan struct{})
+		defer close(ended)
+		go func() {
+			for {
+				select {
+				case <-tick.C:
+					s := p.Stats()
+					log.Info("packager", "published", s.Published, "missed", s.Missed, "backfilled", s.Backfilled, "refused", s.RefusedTotal(),
+						"dropped", s.DroppedTotal(), "queued", s.Queued, "ack_p50", s.AckP50, "ack_p99", s.AckP99)
+				case <-ended:
+					return
+				}
+			}
+		}()
+	}
+	err = p.Run(ctx)
+	s := p.Stats()
+	fmt.Fprintf(env.stderr, "published %d segments (%d backfilled), missed %d, refused %d, dropped %d; acknowledged in %v p50, %v p99\n",
+		s.Published, s.Backfilled, s.Missed, s.RefusedTotal(), s.DroppedTotal(), s.AckP50, s.AckP99)
+	if ctx.Err() != nil {
+		return nil // told to stop
+	}
+	return err
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// A listener is one address that a command serves.
+type listener struct {
+	flag    string // the flag that named the address, for errors
+	addr    string
+	handler http.Handler
+
+	net.Listener
+}
+
+// Limits of what a stranger may send before the handler sees it.
+const (
+	headerTimeout = 5 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 32 << 10 // bytes
+	drainTimeout  = 10 * time.Second
+)
+
+// serve opens every listener before it serves any, so that a taken port stops
+// the command before it begins. When ctx ends it calls drain, and shuts the
+// listeners down in reverse order: what is being answered is answered.
+func serve(ctx context.Context, log *slog.Logger, drain func(), listeners ...*listener) error {
+	for i, l := range listeners {
+		var err error
+		if l.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", l.addr); err != nil {
+			for _, open := range listeners[:i] {
+				open.Close()
+			}
+			return fmt.Errorf("--%s: %w", l.flag, err)
+		}
+	}
+	servers := make([]*http.Server, len(listeners))
+	failed := make(chan error, len(listeners))
+	for i, l := range listeners {
+		servers[i] = &http.Server{
+			Handler: l.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		}
+		log.Info("listening", "for", l.flag, "address", l.Addr().String())
+		go func() { failed <- servers[i].Serve(l) }()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+	case err = <-failed:
+	}
+	drain()
+	end, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	for i := len(servers) - 1; i >= 0; i-- {
+		if e := servers[i].Shutdown(end); e != nil {
+			err = errors.Join(err, fmt.Errorf("--%s: %w", listeners[i].flag, e))
+			servers[i].Close()
+		}
+	}
+	return err
+}
