@@ -230,14 +230,6 @@ func (f *Faults) List() []Fault {
 	return slices.Clone(f.list)
 }
 
-// stopped reports whether the whole pipeline of a rendition is stopped, for
-// init segments, which have no number.
-func (f *Faults) stopped(rendition string) bool {
-	return slices.ContainsFunc(f.List(), func(x Fault) bool {
-		return x.Kind == FaultStop && (x.Rendition == "" || x.Rendition == rendition) && x.From == 0 && x.Every == 0
-	})
-}
-
 // of returns the faults that select a segment.
 func (f *Faults) of(rendition string, n live.Number) []Fault {
 	return slices.DeleteFunc(f.List(), func(x Fault) bool { return !x.selects(rendition, n) })

@@ -1,6 +1,7 @@
 package packager
 
 import (
+	"fmt"
 	"time"
 
 	"headwater/cmaf"
@@ -19,6 +20,7 @@ type segment struct {
 	defects   live.Findings // of those, what Live-Defects says
 
 	track    *cmaf.Track // what the rendition's init segment says, after rewriting
+	samples  []sample    // media: what data was made of, until faults were injected
 	complete time.Time   // when its last byte left the source
 }
 
@@ -47,4 +49,40 @@ func (s *segment) contentType() string {
 		return "application/mp4"
 	}
 	return "video/mp4"
+}
+
+// newSegment builds a media segment. It copies the samples' bytes.
+func newSegment(rendition string, track *cmaf.Track, n live.Number, samples []sample) (*segment, error) {
+	size := 1024
+	table := make([]cmaf.Sample, len(samples))
+	for i := range samples {
+		table[i] = samples[i].Sample
+		size += len(samples[i].data) + 16 + len(samples[i].Aux) + 8
+	}
+	dst, seq := cmaf.AppendStyp(make([]byte, 0, size)), uint32(n)
+	for from := 0; from < len(samples); {
+		to := from + 1
+		for to < len(samples) && samples[to].whole == samples[from].whole {
+			to++
+		}
+		if w := samples[from].whole; w != nil {
+			var err error
+			if dst, err = cmaf.AppendFragment(dst, seq, track, w.part, w.track); err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrInput, err)
+			}
+		} else {
+			dst = cmaf.AppendChunk(dst, seq, track, table[from:to], func(i int) []byte { return samples[from+i].data })
+		}
+		from = to
+	}
+	return &segment{rendition: rendition, number: n, data: dst, track: track, samples: samples, complete: time.Now()}, nil
+}
+
+// inspect says what is wrong with a media segment, and digests it.
+func (s *segment) inspect(tl *live.Timeline) {
+	start, end := tl.Media(s.number, int64(s.track.Timescale))
+	report, _ := cmaf.Inspect(s.data, s.track, cmaf.Window{Start: start, End: end, SegmentMS: tl.Segment().Milliseconds()})
+	// An error says in words what the finding "unparsable" in report says.
+	s.findings, s.defects = report.Findings, report.Findings
+	s.digest = live.DigestOf(s.data)
 }

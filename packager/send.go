@@ -140,6 +140,15 @@ func (s *sender) sendInit(seg *segment) {
 	})
 }
 
+// holdInit makes seg the init segment of its rendition without sending it: it
+// goes when an answer asks for it.
+func (s *sender) holdInit(seg *segment) {
+	st := &initState{seg: seg, settled: make(chan struct{}), turn: make(chan struct{}, 1)}
+	st.turn <- struct{}{}
+	close(st.settled)
+	s.change(func() { s.inits[seg.rendition] = st })
+}
+
 func (s *sender) settleInit(seg *segment, a answer) bool {
 	switch a.verdict {
 	case acked:

@@ -14,7 +14,7 @@ import (
 const (
 	DropPartial   = "partial"    // the first, incomplete segment of a stream
 	DropOutside   = "outside"    // before the event's first number or after its last
-	DropStale     = "stale"      // decode time went back to a number that was already cut
+	DropFuture    = "future"     // its decode time is far ahead of this machine's clock
 	DropFault     = "fault"      // an injected fault
 	DropQueueFull = "queue-full" // the backfill queue was full of newer segments
 	DropGone      = "gone"       // left the DVR window before it could be backfilled
@@ -22,7 +22,7 @@ const (
 )
 
 // DropReasons lists every reason, in the order of the documentation.
-var DropReasons = []string{DropPartial, DropOutside, DropStale, DropFault, DropQueueFull, DropGone, DropShutdown}
+var DropReasons = []string{DropPartial, DropOutside, DropFuture, DropFault, DropQueueFull, DropGone, DropShutdown}
 
 // Stats is a snapshot of what a packager has done. Counts are of media
 // segments, from the start, unless they say otherwise.

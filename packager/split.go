@@ -1,0 +1,237 @@
+package packager
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"headwater/cmaf"
+	"headwater/live"
+)
+
+// ErrInput is wrapped by every error that the input's bytes caused, beside
+// those of package cmaf.
+var ErrInput = errors.New("packager: input")
+
+// maxGathered bounds what all tracks together gather for segments that are not
+// complete: an input whose decode times stand still must not fill memory.
+const maxGathered = 256 << 20
+
+// A splitter makes segments of a fragmented MP4 stream of one or many tracks.
+// It is not safe for concurrent use.
+type splitter struct {
+	r        *cmaf.Reader
+	event    *live.Event
+	timeline func() live.Timeline
+	explicit map[uint32]string
+	clock    clock
+	count    *counters
+	log      *slog.Logger
+
+	cutters map[uint32]*cutter     // by track ID of the input
+	inits   map[string]initVersion // newest, by rendition
+	ready   []*segment
+	err     error
+}
+
+type initVersion struct {
+	data  string
+	track *cmaf.Track
+}
+
+type splitterConfig struct {
+	input    io.Reader
+	event    *live.Event
+	timeline func() live.Timeline
+	explicit map[uint32]string // rendition by track ID; empty: match by type
+	mode     ClockMode
+	count    *counters
+	log      *slog.Logger
+}
+
+func newSplitter(cfg splitterConfig) *splitter {
+	return &splitter{
+		r: cmaf.NewReader(cfg.input), event: cfg.event, timeline: cfg.timeline, explicit: cfg.explicit,
+		clock: clock{mode: cfg.mode, event: cfg.event}, count: cfg.count, log: cfg.log,
+		cutters: map[uint32]*cutter{}, inits: map[string]initVersion{},
+	}
+}
+
+// Next returns the next init or media segment: an init segment before the
+// media that needs it. It blocks in Read of the input. After the input's end,
+// or the event's, it returns what was left, inspected or not, and then io.EOF;
+// after an error likewise that error.
+func (s *splitter) Next() (*segment, error) {
+	for len(s.ready) == 0 {
+		if s.err != nil {
+			return nil, s.err
+		}
+		part, err := s.r.Next()
+		if err == nil {
+			err = s.part(part)
+		} else if err != io.EOF {
+			err = fmt.Errorf("%w: %w", ErrInput, err)
+		}
+		if err != nil {
+			s.flush()
+			s.err = err
+		} else if s.err == nil && s.finished() {
+			s.err = io.EOF
+		}
+	}
+	seg := s.ready[0]
+	s.ready[0] = nil
+	s.ready = s.ready[1:]
+	return seg, nil
+}
+
+func (s *splitter) part(p *cmaf.Part) error {
+	if p.Init != nil {
+		return s.begin(p)
+	}
+	moved, err := s.clock.observe(p)
+	if err != nil {
+		return err
+	}
+	if moved {
+		s.log.Warn("the input's clock jumped", "offset_ticks", s.clock.offset, "timescale", s.clock.scale)
+	}
+	var total int64
+	for i := range p.Fragment.Tracks {
+		t := &p.Fragment.Tracks[i]
+		c := s.cutters[t.ID]
+		if c == nil || len(t.Samples) == 0 {
+			continue
+		}
+		samples, err := s.samples(p, t)
+		if err != nil {
+			return err
+		}
+		if t.Whole {
+			c.addWhole(samples)
+		} else {
+			c.add(samples)
+		}
+	}
+	for _, c := range s.cutters {
+		total += c.bytes
+	}
+	if total > maxGathered {
+		return fmt.Errorf("%w: %d bytes without a segment boundary", ErrInput, total)
+	}
+	return nil
+}
+
+// samples moves a fragment's samples to the event's media time.
+func (s *splitter) samples(p *cmaf.Part, t *cmaf.TrackFragment) ([]sample, error) {
+	shift := s.clock.shift(t.Track.Timescale)
+	if at := t.Samples[0].Decode + shift; at < 0 || at > 1<<61 {
+		return nil, fmt.Errorf("%w: decode time %d of track %d is out of range", ErrInput, at, t.ID)
+	}
+	var whole *wholeFragment
+	if t.Whole {
+		if shift != 0 {
+			return nil, fmt.Errorf("%w: track %d is encrypted with keys that change, for which decode times must be absolute", ErrInput, t.ID)
+		}
+		whole = &wholeFragment{p, t}
+	}
+	out := make([]sample, len(t.Samples))
+	for i, x := range t.Samples {
+		data := p.Data(x)
+		if data == nil && x.Size > 0 {
+			return nil, fmt.Errorf("%w: sample %d of track %d lies outside of its fragment", ErrInput, i, t.ID)
+		}
+		x.Decode += shift
+		out[i] = sample{x, data, whole}
+	}
+	return out, nil
+}
+
+// begin takes an init segment: the first, or that of an encoder which began
+// anew. Renditions whose init segment is the same go on where they were.
+func (s *splitter) begin(p *cmaf.Part) error {
+	match, err := matchTracks(p.Init, s.event.Renditions, s.explicit)
+	if err != nil {
+		return err
+	}
+	if len(s.inits) > 0 {
+		s.log.Info("the encoder began anew")
+	}
+	s.clock.reset()
+	before := map[string]*cutter{}
+	for _, c := range s.cutters {
+		before[c.rendition.Name] = c
+	}
+	cutters := map[uint32]*cutter{}
+	for _, t := range p.Init.Tracks {
+		r, ok := match[t.ID]
+		if !ok {
+			s.log.Info("track left out", "track", t.ID, "codecs", t.Codecs, "type", typeName(t.Type))
+			continue
+		}
+		data, err := p.Init.Single(p.Raw, t.ID)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrInput, err)
+		}
+		if old, ok := s.inits[r.Name]; ok && old.data == string(data) && before[r.Name] != nil {
+			cutters[t.ID] = before[r.Name]
+			delete(before, r.Name)
+			continue
+		}
+		single, err := cmaf.ParseInit(data)
+		if err != nil {
+			return fmt.Errorf("%w: init segment of track %d: %w", ErrInput, t.ID, err)
+		}
+		if old := before[r.Name]; old != nil {
+			old.flush()
+			delete(before, r.Name)
+		}
+		track := &single.Tracks[0]
+		s.inits[r.Name] = initVersion{string(data), track}
+		s.ready = append(s.ready, &segment{
+			rendition: r.Name, init: true, data: data, digest: live.DigestOf(data), track: track, complete: time.Now(),
+		})
+		s.log.Info("track matched", "track", t.ID, "rendition", r.Name, "codecs", t.Codecs, "timescale", t.Timescale)
+		cutters[t.ID] = &cutter{
+			rendition: r, track: track, timeline: s.timeline, emit: s.emit,
+			dropped: func(reason string) { s.count.drop(reason, 1) },
+		}
+	}
+	for _, c := range before {
+		c.flush() // its track is no longer there
+	}
+	s.cutters = cutters
+	for _, r := range s.event.Renditions {
+		if _, ok := s.inits[r.Name]; !ok {
+			s.log.Warn("the input has no track for a rendition", "rendition", r.Name, "type", string(r.Type))
+		}
+	}
+	return nil
+}
+
+func (s *splitter) emit(c *cutter, n live.Number, samples []sample) {
+	seg, err := newSegment(c.rendition.Name, c.track, n, samples)
+	if err != nil {
+		s.err = err // after what is ready
+		return
+	}
+	s.ready = append(s.ready, seg)
+}
+
+func (s *splitter) flush() {
+	for _, c := range s.cutters {
+		c.flush()
+	}
+}
+
+// finished reports whether every track is past the event's end.
+func (s *splitter) finished() bool {
+	for _, c := range s.cutters {
+		if !c.past() {
+			return false
+		}
+	}
+	return len(s.cutters) > 0
+}
