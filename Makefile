@@ -1,0 +1,35 @@
+# make check   the quick loop: format, vet, staticcheck, short tests
+# make test    everything, with real ffmpeg and a real browser; sets up what it needs
+# make bench   the side-by-side benchmarks (docs/benchmarks.md)
+# make fuzz    each fuzz target for FUZZTIME
+
+GO       ?= go
+FUZZTIME ?= 30s
+
+.PHONY: check lint test setup bench fuzz build
+
+build:
+	$(GO) build -o build/headwater ./cmd/headwater
+
+check: lint
+	$(GO) test -short ./...
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	cd bench && $(GO) vet ./...
+
+test: setup lint
+	$(GO) test -race -timeout 15m ./...
+	cd bench && $(GO) test -short ./...
+
+setup:
+	scripts/setup.sh
+
+bench:
+	scripts/bench.sh
+
+fuzz:
+	scripts/fuzz.sh $(FUZZTIME)

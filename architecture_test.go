@@ -1,0 +1,204 @@
+package headwater_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "headwater"
+
+// may says what each package may import besides the standard library: packages
+// of this module by their path, and other modules by theirs. Tests may import
+// more (see forTests). A package that is not here fails the test: whoever adds
+// one says what it may do.
+var may = map[string][]string{
+	"live":             {"github.com/dunglas/httpsfv"},
+	"cmaf":             {"live"},
+	"selection":        {"live"},
+	"manifest":         {"live"},
+	"admit":            {},
+	"announce":         {"live"},
+	"store":            {"live"},
+	"store/internal":   {"store"},
+	"store/memory":     {"store", "store/internal"},
+	"store/disk":       {"store", "store/internal", "golang.org/x/sys"},
+	"store/storetest":  {"store", "store/internal", "pgregory.net/rapid"},
+	"origin":           {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "github.com/prometheus/client_golang", "golang.org/x/sync"},
+	"edge":             {"live", "manifest", "admit", "github.com/prometheus/client_golang", "golang.org/x/sys", "golang.org/x/net"},
+	"packager":         {"live", "cmaf", "packager/clip"},
+	"packager/clip":    {},
+	"player":           {},
+	"viewer":           {"live", "cmaf"},
+	"scenario":         {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "store/memory", "store/disk", "origin", "edge", "packager", "player", "viewer", "github.com/prometheus/client_golang"},
+	"scenario/browser": {},
+	"cmd/headwater":    {"*"},
+}
+
+// forTests is what the tests of any package may import as well.
+var forTests = []string{"live", "cmaf", "store", "store/memory", "store/disk", "store/storetest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
+
+// pure packages decide by their arguments alone: no clock, no I/O.
+var pure = []string{"live", "cmaf", "selection", "manifest"}
+
+// impure is what a pure package must not use, by package and name; "" is all of it.
+var impure = map[string][]string{
+	"time":    {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"},
+	"os":      {""},
+	"net":     {""},
+	"log":     {""},
+	"sync":    {""},
+	"context": {""},
+}
+
+// exceptions are functions that serve the wire for others, and say so.
+var exceptions = map[string]bool{"live/http.go": true}
+
+const (
+	manyLines = 400 // a file should be shorter
+	maxLines  = 800 // a file must be shorter
+)
+
+type file struct {
+	path string // slash-separated, from the root
+	dir  string
+	ast  *ast.File
+	pos  *token.FileSet
+	test bool
+}
+
+func sources(t *testing.T) []file {
+	t.Helper()
+	var out []file
+	err := fs.WalkDir(os.DirFS("."), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			// bench is a module of its own, for what only comparisons need.
+			if base := d.Name(); name != "." && (strings.HasPrefix(base, ".") || base == "node_modules" || base == "testdata" || name == "bench" || name == "build") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		pos := token.NewFileSet()
+		f, err := parser.ParseFile(pos, name, nil, 0)
+		if err != nil {
+			return err
+		}
+		out = append(out, file{path: name, dir: path.Dir(name), ast: f, pos: pos, test: strings.HasSuffix(name, "_test.go")})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestImports holds the arrows between the packages.
+func TestImports(t *testing.T) {
+	for _, f := range sources(t) {
+		if f.dir == "." {
+			continue
+		}
+		allowed, ok := may[f.dir]
+		if !ok {
+			allowed, ok = may[path.Dir(f.dir)+"/internal"], strings.Contains(f.dir, "/internal")
+		}
+		if strings.Contains(f.dir, "/internal/") {
+			allowed, ok = may[f.dir[:strings.Index(f.dir, "/internal/")]+"/internal"], true
+		}
+		if !ok {
+			t.Errorf("%s: package %s is not in the table of this test", f.path, f.dir)
+			continue
+		}
+		if f.test {
+			allowed = append(slices.Clone(allowed), forTests...)
+			allowed = append(allowed, f.dir)
+		}
+		for _, spec := range f.ast.Imports {
+			p, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			own, ours := strings.CutPrefix(p, module+"/")
+			first, _, _ := strings.Cut(p, "/")
+			if !ours && !strings.Contains(first, ".") {
+				continue // the standard library
+			}
+			if !slices.ContainsFunc(allowed, func(a string) bool {
+				return a == "*" || a == own || ours && strings.HasPrefix(own, a+"/internal/") || !ours && (p == a || strings.HasPrefix(p, a+"/"))
+			}) {
+				t.Errorf("%s: package %s must not import %s", f.path, f.dir, p)
+			}
+		}
+	}
+}
+
+// TestOriginAndEdgeMeetOverHTTP: neither imports the other, tests included.
+func TestOriginAndEdgeMeetOverHTTP(t *testing.T) {
+	for _, f := range sources(t) {
+		for _, spec := range f.ast.Imports {
+			p := strings.Trim(spec.Path.Value, `"`)
+			if f.dir == "origin" && p == module+"/edge" || f.dir == "edge" && p == module+"/origin" {
+				t.Errorf("%s imports %s", f.path, p)
+			}
+		}
+	}
+}
+
+// TestPurity: decisions take time as an argument, and do nothing but decide.
+func TestPurity(t *testing.T) {
+	for _, f := range sources(t) {
+		if f.test || !slices.Contains(pure, f.dir) || exceptions[f.path] {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Obj == nil {
+				if names, ok := impure[pkg.Name]; ok && (slices.Contains(names, "") || slices.Contains(names, sel.Sel.Name)) {
+					t.Errorf("%v: %s.%s in pure package %s", f.pos.Position(n.Pos()), pkg.Name, sel.Sel.Name, f.dir)
+				}
+			}
+			return true
+		})
+	}
+}
+
+// TestNoInit: wiring is explicit. Only commands are assembled in init.
+func TestNoInit(t *testing.T) {
+	for _, f := range sources(t) {
+		if f.test || f.dir == "cmd/headwater" {
+			continue
+		}
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%v: init", f.pos.Position(fn.Pos()))
+			}
+		}
+	}
+}
+
+func TestFileLength(t *testing.T) {
+	for _, f := range sources(t) {
+		switch n := f.pos.Position(f.ast.End()).Line; {
+		case n > maxLines:
+			t.Errorf("%s has %d lines, at most %d", f.path, n, maxLines)
+		case n > manyLines && !f.test:
+			t.Logf("%s has %d lines", f.path, n)
+		}
+	}
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs what the tests need and the machine has not got: programs from
+# Debian's packages, players from npm. Does nothing where all is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=()
+need() { # need PROGRAM PACKAGE
+	command -v "$1" >/dev/null || packages+=("$2")
+}
+need ffmpeg ffmpeg
+need chromium chromium
+need node nodejs
+need npm npm
+
+if [ ${#packages[@]} -gt 0 ]; then
+	if ! command -v apt-get >/dev/null; then
+		echo "setup: the tests need ${packages[*]}, and this is not Debian or Ubuntu: install them by hand" >&2
+		exit 1
+	fi
+	sudo=()
+	if [ "$(id -u)" -ne 0 ]; then
+		if ! sudo -n true 2>/dev/null; then
+			echo "setup: the tests need ${packages[*]}; this user may not install them. Run:" >&2
+			echo "  sudo apt-get install ${packages[*]}" >&2
+			exit 1
+		fi
+		sudo=(sudo)
+	fi
+	echo "setup: installing ${packages[*]}"
+	"${sudo[@]}" apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+browser=scenario/browser
+if [ ! -e $browser/node_modules ] || [ $browser/package-lock.json -nt $browser/node_modules ]; then
+	echo "setup: players from npm"
+	(cd $browser && npm ci --silent --no-audit --no-fund)
+	touch $browser/node_modules
+fi
