@@ -71,7 +71,7 @@ func (l *log) check(ctx context.Context, sum *CheckReport, report func(Problem))
 		}
 		sum.Files++
 		sum.Bytes += end
-		header := make([]byte, fileHeaderSize)
+		header := make([]byte, fileHeaderLen)
 		n, _ := f.f.ReadAt(header, 0)
 		if err := checkFileHeader(header[:n], f.id, l.namespace); err != nil {
 			report(Problem{File: f.path, Bytes: fileHeaderSize, What: err.Error()})

@@ -14,11 +14,13 @@ import (
 const (
 	groupOps   = 64
 	groupBytes = 1 << 20
+
+	// stageBytes is the most that is handed to the kernel at once.
+	stageBytes = 4 << 20
 )
 
 // write is the writer. It ends when the log is closing and the queue is empty.
 func (l *log) write() {
-	var bufs [][]byte
 	for range l.queued {
 		for {
 			group, closing := l.take()
@@ -33,7 +35,7 @@ func (l *log) write() {
 				}
 				break
 			}
-			bufs = l.writeGroup(group, bufs[:0])
+			l.writeGroup(group)
 		}
 	}
 }
@@ -58,8 +60,8 @@ func (l *log) take() (group []*op, closing bool) {
 }
 
 // writeGroup writes what must be written of a group and passes all of it on,
-// in order. bufs is scratch space, which it returns.
-func (l *log) writeGroup(group []*op, bufs [][]byte) [][]byte {
+// in order.
+func (l *log) writeGroup(group []*op) {
 	now := time.Now()
 	var accepted []*op
 	var size int64
@@ -94,37 +96,15 @@ func (l *log) writeGroup(group []*op, bufs [][]byte) [][]byte {
 		size += o.record.len()
 	}
 	if len(accepted) == 0 {
-		return bufs
+		return
 	}
 	if size == 0 {
 		l.pass(accepted)
-		return bufs
+		return
 	}
 	f, err := l.activeFile(now)
 	if err == nil {
-		start := f.size.Load()
-		offset := start
-		for _, o := range accepted {
-			if o.follower {
-				continue
-			}
-			place(o.head, f.id, offset, f.durable.Load())
-			o.file, o.record.offset = f, offset
-			offset += o.record.len()
-			bufs = append(bufs, o.head)
-			if len(o.value) > 0 {
-				bufs = append(bufs, o.value)
-			}
-		}
-		if err = f.f.writeAt(start, bufs); err == nil {
-			l.resize(f, offset)
-		} else if cut := f.f.truncate(start); cut != nil {
-			// What was written in part stays at the end. A file that is not
-			// appended to any more may have such a tail.
-			l.logger.Error("a partial write could not be cut back", "file", f.path, "error", cut)
-			l.retire()
-		}
-		clear(bufs)
+		err = l.append(f, accepted)
 	}
 	if err != nil {
 		l.counters.writeErrors.Add(1)
@@ -138,10 +118,67 @@ func (l *log) writeGroup(group []*op, bufs [][]byte) [][]byte {
 			o.file = nil
 			l.refuse(o, err)
 		}
-		return bufs
+		return
 	}
 	l.pass(accepted)
-	return bufs
+}
+
+// append writes the ops' records behind each other to the end of f.
+func (l *log) append(f *logFile, ops []*op) error {
+	start := f.size.Load()
+	w := stager{f: f.f, start: start, buf: l.stage}
+	var last *op
+	for _, o := range ops {
+		if o.follower {
+			continue
+		}
+		last, o.file, o.record.offset = o, f, w.end()
+		place(o.head, f.id, w.end(), f.durable.Load())
+		w.write(o.head)
+		w.write(o.value)
+	}
+	last.pad = uint16(roundUp(w.end()) - w.end())
+	if w.flush(); w.err == nil {
+		l.resize(f, w.start)
+	} else if err := f.f.truncate(start); err != nil {
+		// What was written in part stays at the end. A file that is not
+		// appended to any more may have such a tail.
+		l.logger.Error("a partial write could not be cut back", "file", f.path, "error", err)
+		l.retire()
+	}
+	return w.err
+}
+
+// stager writes to a file through a buffer of blocks.
+type stager struct {
+	f     file
+	start int64 // where buf goes
+	buf   []byte
+	n     int // of buf
+	err   error
+}
+
+func (s *stager) end() int64 { return s.start + int64(s.n) }
+
+func (s *stager) write(b []byte) {
+	for len(b) > 0 && s.err == nil {
+		n := copy(s.buf[s.n:], b)
+		s.n += n
+		if b = b[n:]; s.n == len(s.buf) {
+			s.flush()
+		}
+	}
+}
+
+// flush writes what there is, padded to whole blocks.
+func (s *stager) flush() {
+	n := int(roundUp(int64(s.n)))
+	if n == 0 || s.err != nil {
+		return
+	}
+	clear(s.buf[s.n:n])
+	s.err = s.f.writeAt(s.start, s.buf[:n])
+	s.start, s.n = s.start+int64(n), 0
 }
 
 type standing int
@@ -317,7 +354,7 @@ func (l *log) syncFile(f *logFile, ops []*op) {
 	end, n := int64(0), 0
 	for _, o := range ops {
 		if o.file == f && !o.retire {
-			end, n = o.record.offset+o.record.len(), n+1
+			end, n = o.end(), n+1
 		}
 	}
 	begun := time.Now()
@@ -351,17 +388,17 @@ func (l *log) apply(o *op) error {
 	case o.file.broken.Load() && o.record.offset >= o.file.durable.Load():
 		return o.file.failure
 	}
-	l.insert(o.file, &o.record, o.moveFrom)
+	l.insert(o.file, &o.record, o.pad, o.moveFrom)
 	return nil
 }
 
 // insert puts a record of f into the index, as a commit or a start does. l.mu is held.
-func (l *log) insert(f *logFile, r *record, moveFrom *location) {
-	loc := &location{file: f, offset: r.offset, size: r.size, head: int32(r.headLen()), meta: int32(r.metaLen)}
+func (l *log) insert(f *logFile, r *record, pad uint16, moveFrom *location) {
+	loc := &location{file: f, offset: r.offset, size: r.size, head: int32(r.headLen()), meta: uint32(r.metaLen), pad: pad}
 	rec := store.Record{Namespace: l.namespace, ID: r.id}
 	// Counted first: an entry may replace itself at once.
 	f.refs++
-	f.live += loc.len()
+	f.live += loc.footprint()
 	kept, replaced := false, true
 	switch {
 	case moveFrom != nil:
@@ -392,6 +429,7 @@ func (l *log) seal(f *logFile) {
 	} else if size := f.size.Load(); f.durable.Load() == size {
 		l.writeSeal(f, size)
 	}
+	f.f.retire()
 	l.mu.Lock()
 	f.sealed = true
 	l.mu.Unlock()
@@ -401,11 +439,13 @@ func (l *log) writeSeal(f *logFile, at int64) {
 	r := record{kind: kindSeal, expires: index.Forever}
 	head := r.appendHead(nil)
 	place(head, f.id, at, at)
-	if f.f.writeAt(at, [][]byte{head}) != nil {
+	w := stager{f: f.f, start: at, buf: newBlocks(blockSize)}
+	w.write(head)
+	if w.flush(); w.err != nil {
 		// Best effort both: a torn seal is a torn tail.
 		_ = f.f.truncate(at)
 		return
 	}
-	l.resize(f, at+r.len())
-	f.durable.Store(at + r.len())
+	l.resize(f, w.start)
+	f.durable.Store(w.start)
 }

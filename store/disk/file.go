@@ -39,11 +39,15 @@ type location struct {
 	offset   int64
 	size     int64 // of the value
 	head     int32
-	meta     int32
+	meta     uint32
+	pad      uint16      // zero bytes behind it
 	verified atomic.Bool // Open has seen the value's checksum hold
 }
 
 func (l *location) len() int64 { return int64(l.head) + l.size }
+
+// footprint is what the record takes of its file.
+func (l *location) footprint() int64 { return l.len() + int64(l.pad) }
 
 // release gives up one use; the last one closes the file.
 func (f *logFile) release() {
@@ -71,7 +75,9 @@ func createFile(fsys vfs, dir, namespace string, seq, id uint64, now time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	if err = f.writeAt(0, [][]byte{fileHeader(id, now.UnixMilli(), namespace)}); err == nil {
+	block := newBlocks(fileHeaderSize)
+	copy(block, fileHeader(id, now.UnixMilli(), namespace))
+	if err = f.writeAt(0, block); err == nil {
 		err = fsys.syncDir(dir)
 	}
 	if err != nil {

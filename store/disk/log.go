@@ -49,7 +49,8 @@ type log struct {
 	// The writer's own.
 	active  *logFile // nil until something must be written
 	nextSeq uint64
-	full    bool // the last item was refused for want of space
+	stage   []byte // where groups are put together, in blocks
+	full    bool   // the last item was refused for want of space
 
 	bytes    atomic.Int64 // in the files
 	counters counters
@@ -58,10 +59,11 @@ type log struct {
 func newLog(fsys vfs, dir, namespace string, opt Options, poke func()) *log {
 	l := &log{namespace: namespace, dir: dir, fs: fsys, opt: opt, poke: poke,
 		logger: opt.Logger.With("namespace", namespace),
+		stage:  newBlocks(int(min(stageBytes, roundUp(opt.FileBytes)))),
 		queued: make(chan struct{}, 1), written: make(chan struct{}, 1)}
 	l.index.Removed = func(loc *location) {
 		loc.file.refs--
-		loc.file.live -= loc.len()
+		loc.file.live -= loc.footprint()
 	}
 	return l
 }
@@ -79,6 +81,7 @@ type op struct {
 
 	// The writer's.
 	file     *logFile // where it was written; nil for a follower
+	pad      uint16   // zero bytes written behind it
 	follower bool     // changes nothing beside an earlier one in flight, and shares its fate
 	waiting  bool     // released is open
 
@@ -94,6 +97,9 @@ func newOp(r store.Record, rec record, value []byte) *op {
 		head:     rec.appendHead(make([]byte, 0, rec.headLen())),
 		released: make(chan struct{}), done: make(chan struct{})}
 }
+
+// end is where the op's bytes in the file end, padding included.
+func (o *op) end() int64 { return o.record.offset + o.record.len() + int64(o.pad) }
 
 // covers reports whether o, once it has taken effect, leaves p nothing to do.
 func (o *op) covers(p *op) bool {

@@ -10,10 +10,11 @@ import (
 	"headwater/store/internal/index"
 )
 
-// A log file is a file header and then records, without gaps. All integers are
-// little-endian.
+// A log file is a file header and then records. All integers are
+// little-endian. Records that were written together follow each other without a
+// gap; after them come zero bytes up to the next multiple of 4096.
 //
-//	file header, 64 bytes
+//	file header, 64 bytes and zeros up to 4096
 //	 0  magic "HWTRLOG\n"
 //	 8  format version, 4 bytes
 //	12  zero, 4 bytes
@@ -50,7 +51,8 @@ import (
 const (
 	fileMagic      = "HWTRLOG\n"
 	fileVersion    = 1
-	fileHeaderSize = 64
+	fileHeaderLen  = 64
+	fileHeaderSize = blockSize
 
 	recordMagic = "HWR1"
 	headSize    = 80
@@ -184,12 +186,25 @@ func parseHead(b []byte) (record, error) {
 		durable:  int64(le.Uint64(b[64:])),
 	}
 	if b[5]&flagExpires != 0 {
-		r.expires = int64(le.Uint64(b[40:]))
+		r.expires = min(int64(le.Uint64(b[40:])), index.Forever-1)
 	}
-	if r.kind < kindPut || r.kind > kindSeal || b[5]&^flagExpires != 0 || r.offset < 0 || r.durable < 0 || r.durable > r.offset {
+	if b[5]&^flagExpires != 0 || b[5] == 0 && le.Uint64(b[40:]) != 0 || r.offset < 0 || r.durable < 0 || r.durable > r.offset || !r.sound() {
 		return record{}, fmt.Errorf("%w: impossible fields", errBadRecord)
 	}
 	return r, nil
+}
+
+// sound reports whether the record has what its kind has, and nothing else.
+func (r *record) sound() bool {
+	switch r.kind {
+	case kindPut:
+		return r.id != "" && r.key != "" && r.to == ""
+	case kindDelete:
+		return r.id != "" && r.metaLen == 0 && r.size == 0
+	case kindSeal:
+		return r.id == "" && r.key == "" && r.to == "" && r.metaLen == 0 && r.size == 0
+	}
+	return false
 }
 
 func fileHeader(id uint64, created int64, namespace string) []byte {
@@ -210,13 +225,13 @@ var errVersion = errors.New("written by a newer version")
 // errVersion for one whose format this program does not know.
 func checkFileHeader(b []byte, id uint64, namespace string) error {
 	le := binary.LittleEndian
-	if len(b) < fileHeaderSize || string(b[:8]) != fileMagic || checksum(b[:60]) != le.Uint32(b[60:]) {
+	if len(b) < fileHeaderLen || string(b[:8]) != fileMagic || checksum(b[:60]) != le.Uint32(b[60:]) {
 		return fmt.Errorf("%w: file header", errBadRecord)
 	}
 	if v := le.Uint32(b[8:]); v != fileVersion {
 		return fmt.Errorf("%w: format %d, this is %d", errVersion, v, fileVersion)
 	}
-	if want := fileHeader(id, int64(le.Uint64(b[24:])), namespace); string(b[:fileHeaderSize]) != string(want) {
+	if want := fileHeader(id, int64(le.Uint64(b[24:])), namespace); string(b[:fileHeaderLen]) != string(want) {
 		return fmt.Errorf("%w: the header of another file", errBadRecord)
 	}
 	return nil

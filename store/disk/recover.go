@@ -98,7 +98,7 @@ func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
 	if f.f, found.size, err = l.fs.open(f.path); err != nil {
 		return found, err
 	}
-	header := make([]byte, fileHeaderSize)
+	header := make([]byte, fileHeaderLen)
 	n, _ := f.f.ReadAt(header, 0)
 	headerErr := checkFileHeader(header[:n], f.id, l.namespace)
 	if errors.Is(headerErr, errVersion) {
@@ -110,7 +110,7 @@ func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
 		r.meta = nil
 		found.records = append(found.records, r)
 		durable = max(durable, r.durable)
-		found.whole = r.kind == kindSeal && r.offset+r.len() == found.size
+		found.whole = r.kind == kindSeal && roundUp(r.offset+r.len()) == found.size
 		return nil
 	}, func(from, to int64) error {
 		found.holes = append(found.holes, stretch{from, to})
@@ -133,7 +133,7 @@ func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
 	for _, r := range found.records {
 		found.end = max(found.end, r.offset+r.len())
 	}
-	found.torn = found.end < found.size && found.end >= durable
+	found.torn = roundUp(found.end) != found.size && roundUp(found.end) >= durable
 	// What a crash tore was not acknowledged: it is no damage.
 	found.holes = slices.DeleteFunc(found.holes, func(h stretch) bool { return h.from >= durable })
 	if headerErr != nil && len(found.records) > 0 {
@@ -156,14 +156,21 @@ func (l *log) adopt(f *logFile, found recovered) error {
 		return l.discard(f, found)
 	}
 	if found.torn {
-		if err := f.f.truncate(found.end); err != nil {
+		// To the byte, and then with zeros to the block again.
+		err := f.f.truncate(found.end)
+		if err == nil {
+			err = f.f.truncate(roundUp(found.end))
+		}
+		if err != nil {
 			f.f.Close()
 			return fmt.Errorf("cut off a torn tail: %w", err)
 		}
-		l.counters.tails.Add(1)
-		l.counters.truncatedBytes.Add(found.size - found.end)
-		l.logger.Warn("torn tail cut off", "file", f.path, "bytes", found.size-found.end)
-		f.size.Store(found.end)
+		if cut := found.size - found.end; cut > 0 {
+			l.counters.tails.Add(1)
+			l.counters.truncatedBytes.Add(cut)
+			l.logger.Warn("torn tail cut off", "file", f.path, "bytes", cut)
+		}
+		f.size.Store(roundUp(found.end))
 	}
 	f.durable.Store(f.size.Load())
 	l.bytes.Add(f.size.Load())
@@ -178,8 +185,14 @@ func (l *log) adopt(f *logFile, found recovered) error {
 	}
 	l.files = append(l.files, f)
 	for i := range found.records {
-		if r := &found.records[i]; r.kind != kindSeal {
-			l.insert(f, r, nil)
+		r := &found.records[i]
+		next := f.size.Load()
+		if i+1 < len(found.records) {
+			next = found.records[i+1].offset
+		}
+		if r.kind != kindSeal {
+			// Damage between two records is no padding.
+			l.insert(f, r, uint16(min(next, roundUp(r.offset+r.len()))-r.offset-r.len()), nil)
 		}
 	}
 	return nil

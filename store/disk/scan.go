@@ -114,6 +114,10 @@ func (s *scanner) walk(ctx context.Context, off int64, visit func(record) error,
 		}
 		r, ok := s.record(off)
 		if !ok {
+			if block := min(roundUp(off), s.end); off < block && s.padding(off, block) {
+				off = block
+				continue
+			}
 			next := s.resync(off)
 			if err := bad(off, next); err != nil {
 				return err
@@ -129,6 +133,13 @@ func (s *scanner) walk(ctx context.Context, off int64, visit func(record) error,
 		off = next
 	}
 	return nil
+}
+
+// padding reports whether there are only zero bytes in [from, to), which is
+// within a block.
+func (s *scanner) padding(from, to int64) bool {
+	b := s.bytes(from, int(to-from))
+	return len(b) == int(to-from) && len(bytes.TrimLeft(b, "\x00")) == 0
 }
 
 // valueGood reads the value of r and reports whether its checksum holds. An

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"unsafe"
 
 	"headwater/store"
 )
@@ -29,9 +30,13 @@ type vfs interface {
 type file interface {
 	io.ReaderAt
 	io.Closer
-	writeAt(off int64, bufs [][]byte) error // an error may leave a part written
-	sync() error                            // data and size, not times
+
+	// writeAt writes whole blocks: off and len(b) are multiples of blockSize,
+	// and b comes from newBlocks. An error may leave a part written.
+	writeAt(off int64, b []byte) error
+	sync() error // data and size, not times
 	truncate(size int64) error
+	retire() // no writeAt follows
 }
 
 var errLocked = errors.New("locked by another process")
@@ -94,12 +99,20 @@ func (osFS) list(dir string) ([]string, error) {
 	return names, nil
 }
 
+// osFile reads through the page cache. It writes around it where it can: the
+// one copy of a value then goes to memory that is used again and again, and not
+// to fresh pages that must be found, filled and written back by the kernel.
+type osFile struct {
+	*os.File
+	direct *os.File // nil where the file system has no direct writes
+}
+
 func (osFS) create(path string) (file, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return &osFile{f, openDirect(path)}, nil
 }
 
 func (osFS) open(path string) (file, int64, error) {
@@ -112,7 +125,42 @@ func (osFS) open(path string) (file, int64, error) {
 		f.Close()
 		return nil, 0, err
 	}
-	return osFile{f}, info.Size(), nil
+	return &osFile{f, nil}, info.Size(), nil
+}
+
+func (f *osFile) writeAt(off int64, b []byte) error {
+	if f.direct != nil {
+		_, err := f.direct.WriteAt(b, off)
+		if off > 0 || !errors.Is(err, syscall.EINVAL) {
+			return err
+		}
+		// The first write of all: blocks of another size, or no direct writes
+		// after all. Later the syncer uses direct, too.
+		f.retire()
+	}
+	_, err := f.File.WriteAt(b, off)
+	return err
+}
+
+func (f *osFile) sync() error {
+	if f.direct != nil {
+		return syncData(f.direct)
+	}
+	return syncData(f.File)
+}
+
+func (f *osFile) truncate(size int64) error { return f.Truncate(size) }
+
+func (f *osFile) retire() {
+	if f.direct != nil {
+		f.direct.Close()
+		f.direct = nil
+	}
+}
+
+func (f *osFile) Close() error {
+	f.retire()
+	return f.File.Close()
 }
 
 func (osFS) rename(from, to string) error { return os.Rename(from, to) }
@@ -127,6 +175,14 @@ func (osFS) syncDir(dir string) error {
 	return errors.Join(err, d.Close())
 }
 
-type osFile struct{ *os.File }
+// blockSize is what direct writes are aligned to, in the file and in memory.
+const blockSize = 4096
 
-func (f osFile) truncate(size int64) error { return f.Truncate(size) }
+// newBlocks returns a buffer of n bytes that begins at a multiple of blockSize.
+func newBlocks(n int) []byte {
+	b := make([]byte, n+blockSize)
+	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % blockSize)
+	return b[skip : skip+n : skip+n]
+}
+
+func roundUp(n int64) int64 { return (n + blockSize - 1) &^ (blockSize - 1) }
