@@ -1,0 +1,327 @@
+package viewer
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"headwater/live"
+)
+
+var (
+	// errLeft says that the viewer went away before the answer was complete.
+	errLeft = errors.New("viewer: left")
+	// errSilent says that the edge did not answer in time.
+	errSilent = errors.New("no answer in time")
+	errHead   = errors.New("the answer's head is too large")
+)
+
+// A dialError says that no connection could be opened.
+type dialError struct{ error }
+
+func (e dialError) Unwrap() error { return e.error }
+
+// A cutError says that an answer began and did not end.
+type cutError struct{ error }
+
+func (e cutError) Unwrap() error { return e.error }
+
+// A request is what a viewer asks for. Its times are by our clock.
+type request struct {
+	path     string
+	answerBy time.Time // the answer has begun by then, or the edge is silent
+	until    time.Time // the viewer goes away then; zero: never
+	verify   bool      // digest the body
+	// keep is asked, once the head has been read, whether to keep the body. May be nil.
+	keep func(*reply) bool
+}
+
+// A reply is what the edge answered.
+type reply struct {
+	status   int
+	digest   live.Digest // of the header; zero: none
+	source   live.Source
+	version  int64
+	lifetime time.Duration // how long the answer may be cached, or how long to stay away
+	lasting  bool          // lifetime was said
+	// published is when the origin made it durable, by the origin's clock.
+	published     time.Time
+	notifications string
+	defective     bool
+	malformed     error // a header that cannot be read
+
+	sent, first, last time.Time // by our clock
+	bytes             int64
+	sum               live.Digest // of the body, where it was verified or kept
+	body              []byte      // where it was kept; the caller's
+}
+
+// A client asks one edge after the other, over one connection at a time.
+type client struct {
+	net     *network
+	edges   []*edge
+	at      int // of edges
+	conn    *conn
+	waiting func(int64) // counts the requests that wait for their answer
+}
+
+func (cl *client) edge() *edge { return cl.edges[cl.at] }
+
+// close closes the connection, if there is one.
+func (cl *client) close() {
+	if cl.conn != nil {
+		cl.net.close(cl.conn)
+		cl.conn = nil
+	}
+}
+
+// idleRace is how soon after a request a reused connection can turn out to
+// have been closed before it: that is nobody's failure. Later, the edge has cut
+// off a request that it was holding.
+const idleRace = 100 * time.Millisecond
+
+// get asks for a path and reads the whole answer. Errors are errStopped,
+// errLeft, a dialError, a cutError, or a network error before the answer began;
+// after any of them the connection is closed.
+func (cl *client) get(ctx context.Context, req *request) (reply, error) {
+	for {
+		if cl.conn == nil {
+			c, err := cl.net.connect(ctx, cl.edge())
+			if errors.Is(err, errStopped) {
+				return reply{}, err
+			}
+			if err != nil {
+				cl.at = (cl.at + 1) % len(cl.edges)
+				return reply{}, dialError{err}
+			}
+			cl.conn = c
+		}
+		c := cl.conn
+		r, again, err := cl.exchange(c, req)
+		if err == nil {
+			c.used = true
+			if !again {
+				cl.close()
+			}
+			return r, nil
+		}
+		cl.close()
+		now := time.Now()
+		switch {
+		case ctx.Err() != nil:
+			return r, errStopped
+		case !req.until.IsZero() && !now.Before(req.until):
+			return r, errLeft
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			err = errSilent
+		case c.used && r.first.IsZero() && now.Sub(r.sent) < idleRace:
+			continue // on a new connection, which is not used
+		}
+		if !r.first.IsZero() {
+			return r, cutError{err}
+		}
+		return r, err
+	}
+}
+
+// exchange sends the request and reads the answer; again says that the
+// connection can be used once more.
+func (cl *client) exchange(c *conn, req *request) (r reply, again bool, err error) {
+	e := cl.edge()
+	w := workspaces.Get().(*workspace)
+	w.buf = append(w.buf[:0], "GET "...)
+	w.buf = append(w.buf, e.prefix...)
+	w.buf = append(w.buf, req.path...)
+	w.buf = append(w.buf, " HTTP/1.1\r\nHost: "...)
+	w.buf = append(w.buf, e.host...)
+	w.buf = append(w.buf, "\r\nUser-Agent: headwater-viewer\r\n\r\n"...)
+	r.sent = time.Now()
+	c.deadline(earlier(req.answerBy, req.until))
+	_, err = c.Write(w.buf)
+	workspaces.Put(w)
+	if err != nil {
+		return r, false, err
+	}
+
+	cl.waiting(1)
+	n := 0
+	for n == 0 && err == nil {
+		n, err = c.Read(c.first[:])
+	}
+	cl.waiting(-1)
+	if n == 0 && err != nil {
+		return r, false, err
+	}
+	r.first = time.Now()
+
+	w = workspaces.Get().(*workspace)
+	defer w.release()
+	w.src = source{conn: c, head: c.first[:n], room: maxHead}
+	w.br.Reset(&w.src)
+	c.deadline(earlier(r.first.Add(cl.net.timeout), req.until))
+	resp, err := http.ReadResponse(w.br, nil)
+	for err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
+		// An interim answer (RFC 9110, 15.2): the real one is still to come.
+		c.deadline(earlier(req.answerBy, req.until))
+		resp, err = http.ReadResponse(w.br, nil)
+		r.first = time.Now()
+	}
+	if err != nil {
+		return r, false, err
+	}
+	w.src.room = -1
+	c.deadline(earlier(r.first.Add(cl.net.timeout), req.until))
+	r.readHead(resp)
+	keep := req.keep != nil && req.keep(&r)
+	if err := r.readBody(resp, w, req.verify, keep); err != nil {
+		return r, false, err
+	}
+	r.last = time.Now()
+	return r, !resp.Close && resp.StatusCode >= 200 && w.br.Buffered() == 0, nil
+}
+
+func (r *reply) readHead(resp *http.Response) {
+	h := resp.Header
+	r.status = resp.StatusCode
+	note := func(err error) {
+		if err != nil && r.malformed == nil {
+			r.malformed = err
+		}
+	}
+	var err error
+	r.digest, err = live.ParseDigest(h[live.HeaderContentDigest])
+	note(err)
+	if v := h.Get(live.HeaderVersion); v != "" {
+		r.version, err = live.ParseVersion(v)
+		note(err)
+	}
+	if v := h.Get(live.HeaderPublished); v != "" {
+		r.published, err = live.ParsePublished(v)
+		note(err)
+	}
+	if v := h.Get(live.HeaderPipeline); v != "" {
+		r.source, err = live.ParseSource(v)
+		note(err)
+	}
+	r.notifications = h.Get(live.HeaderNotifications)
+	r.defective = len(h[live.HeaderDefects]) > 0
+	r.lifetime, r.lasting = live.ParseLifetime(h[live.HeaderCacheControl])
+	if v := h.Get("Retry-After"); v != "" && r.lifetime == 0 {
+		if s, err := strconv.ParseUint(v, 10, 16); err == nil {
+			r.lifetime, r.lasting = time.Duration(s)*time.Second, true
+		}
+	}
+}
+
+// maxKept bounds a body that is kept.
+const maxKept = 64 << 20
+
+func (r *reply) readBody(resp *http.Response, w *workspace, verify, keep bool) error {
+	if keep {
+		r.body = make([]byte, 0, min(max(resp.ContentLength, 0), maxKept))
+	}
+	verify = verify || keep
+	if verify {
+		w.sum.Reset()
+	}
+	buf := w.buf[:cap(w.buf)]
+	for {
+		n, err := resp.Body.Read(buf)
+		r.bytes += int64(n)
+		if verify {
+			w.sum.Write(buf[:n])
+		}
+		if keep && len(r.body)+n <= maxKept {
+			r.body = append(r.body, buf[:n]...)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if verify {
+		w.sum.Sum(r.sum[:0])
+	}
+	return nil
+}
+
+// A workspace is what reading an answer takes. A viewer has one only while bytes
+// arrive, not while it waits for them.
+type workspace struct {
+	src source
+	br  *bufio.Reader
+	buf []byte
+	sum hash.Hash
+}
+
+var workspaces = sync.Pool{New: func() any {
+	return &workspace{br: bufio.NewReaderSize(nil, 2048), buf: make([]byte, 0, 16<<10), sum: sha256.New()}
+}}
+
+func (w *workspace) release() {
+	w.src = source{}
+	w.br.Reset(nil)
+	workspaces.Put(w)
+}
+
+// maxHead bounds the head of an answer.
+const maxHead = 64 << 10
+
+// A source is the connection, after the bytes that were read first.
+type source struct {
+	conn *conn
+	head []byte
+	room int // bytes that may still be read, or -1: any number
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	if len(s.head) > 0 {
+		n := copy(p, s.head)
+		s.head = s.head[n:]
+		return n, nil
+	}
+	if s.room < 0 {
+		return s.conn.Read(p)
+	}
+	if s.room == 0 {
+		return 0, errHead
+	}
+	n, err := s.conn.Read(p[:min(len(p), s.room)])
+	s.room -= n
+	return n, err
+}
+
+// earlier is the earlier of two times, of which the second can be zero: never.
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// cause is an error in few words, without the addresses that would make each
+// one different.
+func cause(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		inner := op.Err
+		var sys *os.SyscallError
+		if errors.As(inner, &sys) {
+			inner = sys.Err
+		}
+		return fmt.Sprintf("%s: %v", op.Op, inner)
+	}
+	return err.Error()
+}

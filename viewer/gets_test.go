@@ -1,0 +1,99 @@
+package viewer
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"headwater/live"
+)
+
+func TestCounters(t *testing.T) {
+	const text = `# HELP headwater_edge_origin_requests_total Requests to parents.
+# TYPE headwater_edge_origin_requests_total counter
+headwater_edge_origin_requests_total{event="t/e",rendition="v720"} 12
+headwater_edge_origin_requests_total{event="t/e",rendition="a-en",parent="x, \"}{\\"} 1.2e+01 1700000000
+headwater_edge_origin_requests_total{event="t/e",rendition="a-en",parent="y"} 3
+headwater_edge_origin_requests_total{event="t/other",rendition="v720"} 100
+headwater_edge_origin_requests_total{tenant="u",event="e",rendition="v720"} 100
+headwater_edge_origin_requests_total{event="t/e",rendition=""} 100
+headwater_edge_origin_requests_total{event="t/e"} 100
+headwater_edge_origin_requests_total 100
+headwater_edge_origin_requests_total{event="t/e",rendition="v360"} NaN
+headwater_edge_origin_requests_total{event="t/e",rendition="v360
+headwater_edge_origin_requests_total{rendition="v1080",} 7
+headwater_edge_requests_total{rendition="v720"} 100
+`
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/metrics" {
+			http.NotFound(w, r)
+			return
+		}
+		fmt.Fprint(w, text)
+	}))
+	defer srv.Close()
+	event := live.EventID{Tenant: "t", Name: "e"}
+	got, err := Counters(srv.Client(), OriginRequests, event, srv.URL+"/metrics", srv.URL+"/metrics")(t.Context())
+	if want := map[string]int64{"v720": 24, "a-en": 30, "v1080": 14}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+	if _, err := Counters(srv.Client(), OriginRequests, event, srv.URL+"/nothing")(t.Context()); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOriginGetsPerSegment(t *testing.T) {
+	s := &script{}
+	read := 0
+	cfg := Config{Viewers: 3, Renditions: []string{"v720", "a-en"}, Duration: 20 * time.Second}
+	cfg.OriginGets = func(context.Context) (map[string]int64, error) {
+		read++
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		gets := map[string]int64{"v720": 1000, "a-en": 0}
+		for path := range s.requests {
+			if p, err := live.ParsePath(path); err == nil && p.File == live.FileSegment {
+				gets[p.Rendition] += 1
+				if p.Rendition == "v720" {
+					gets[p.Rendition]++ // twice each
+				}
+			}
+		}
+		// The edge starts anew in the middle.
+		if read > 5 {
+			gets["a-en"] -= 8
+		}
+		return gets, nil
+	}
+	r := play(t, s, cfg, nil)
+	clean(t, r)
+	if r.OriginGetsPerSegment["v720"] != 2 || len(r.OriginGetsPerSegment) != 2 || len(r.Notes) != 0 {
+		t.Errorf("%v, %v", r.OriginGetsPerSegment, r.Notes)
+	}
+	if g := r.OriginGetsPerSegment["a-en"]; g > 1.2 || g < 0.8 {
+		t.Errorf("%g for what restarted", g)
+	}
+}
+
+func TestOriginGetsThatCannotBeHad(t *testing.T) {
+	cfg := Config{Duration: 20 * time.Second, OriginGets: func(context.Context) (map[string]int64, error) {
+		return nil, fmt.Errorf("nobody there")
+	}}
+	r := play(t, &script{}, cfg, nil)
+	clean(t, r)
+	if r.OriginGetsPerSegment != nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "nobody there") {
+		t.Errorf("%v, %v", r.OriginGetsPerSegment, r.Notes)
+	}
+}
+
+func TestGrown(t *testing.T) {
+	got := grown(map[string]int64{"a": 10, "b": 10, "c": 10}, map[string]int64{"a": 12, "b": 3, "d": 4})
+	if want := map[string]int64{"a": 2, "b": 3, "d": 4}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
