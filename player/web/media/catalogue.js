@@ -1,0 +1,98 @@
+// The event's renditions: which can be played here, which are chosen, and
+// their init segments.
+
+import { choose } from '../core/ladder.js';
+import { readInit } from '../core/mp4.js';
+import { get } from '../core/segment.js';
+import { mimeOf } from './sink.js';
+
+export class Catalogue {
+  // supports(mime) says what this browser plays; url(path) makes addresses.
+  constructor({ supports, url }) {
+    this.supports = supports;
+    this.url = url;
+    this.byType = { video: [], audio: [] };
+    // The names chosen by hand; null is automatic.
+    this.manual = { video: null, audio: null };
+    this.current = { video: null, audio: null };
+    this.unplayable = new Set();
+    this.inits = new Map();
+  }
+
+  // update takes a new configuration's renditions. What was learned of init
+  // segments is learned anew: an operator may have replaced them.
+  update(renditions) {
+    this.inits.clear();
+    for (const type of ['video', 'audio']) {
+      const playable = renditions.filter((r) => r.type === type && this.#playable(r));
+      this.byType[type] = playable.sort((a, b) => a.bandwidth - b.bandwidth);
+      const has = (name) => playable.some((r) => r.name === name);
+      if (!has(this.manual[type])) this.manual[type] = null;
+      if (!has(this.current[type])) this.current[type] = null;
+    }
+  }
+
+  #playable(r) {
+    if (this.unplayable.has(r.name)) return false;
+    return !r.codecs || this.supports(mimeOf(r.type, r.codecs));
+  }
+
+  types() {
+    return ['video', 'audio'].filter((type) => this.byType[type].length > 0);
+  }
+
+  of(type, name) {
+    return this.byType[type].find((r) => r.name === name) ?? null;
+  }
+
+  lowest(type) {
+    return this.byType[type][0] ?? null;
+  }
+
+  // The rendition to ask for next, {rendition, reason}. Audio is by hand or
+  // the best there is; conditions are those of choose.
+  pick(type, conditions) {
+    const manual = this.of(type, this.manual[type]);
+    let picked;
+    if (manual) picked = { rendition: manual, reason: 'chosen by hand' };
+    else if (type === 'audio') picked = { rendition: this.#bestAudio(), reason: 'steady' };
+    else picked = choose({ renditions: this.byType[type], current: this.current[type], ...conditions });
+    const before = this.current[type];
+    this.current[type] = picked.rendition.name;
+    return { ...picked, changed: before !== null && before !== picked.rendition.name, before };
+  }
+
+  // Of the first language in the event's order of bandwidth: the best.
+  #bestAudio() {
+    const current = this.of('audio', this.current.audio);
+    if (current) return current;
+    const { language } = this.byType.audio[0];
+    return this.byType.audio.filter((r) => r.language === language).at(-1);
+  }
+
+  // A rendition's init segment as a result of get, with codecs and timescale;
+  // fetched once, the same object for each segment. Failures are not kept.
+  async init(rendition, signal) {
+    const known = this.inits.get(rendition.name);
+    if (known) return known;
+    const result = await get(this.url(`${rendition.name}/init.mp4`), { signal });
+    if (result.outcome !== 'segment') return result;
+    let read = { codecs: '', timescale: 0 };
+    try {
+      read = readInit(result.bytes);
+    } catch {
+      // A codec that this page cannot name: the event's own word is used.
+    }
+    const init = { ...result, codecs: read.codecs || rendition.codecs || '', timescale: read.timescale || rendition.timescale || 0 };
+    this.inits.set(rendition.name, init);
+    return init;
+  }
+
+  // drop takes a rendition out that turned out not to be playable here.
+  drop(type, name) {
+    this.unplayable.add(name);
+    this.byType[type] = this.byType[type].filter((r) => r.name !== name);
+    if (this.current[type] === name) this.current[type] = null;
+    if (this.manual[type] === name) this.manual[type] = null;
+  }
+}
