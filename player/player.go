@@ -6,7 +6,7 @@
 //
 //	mux.Handle(player.Path, player.Handler())
 //
-// and takes its event from the query: ?event=TENANT/EVENT, with
+// (with http.StripPrefix or without) and takes its event from the query: ?event=TENANT/EVENT, with
 // &edge=http://host:port where another origin than the page's own serves the
 // event. Without an event it asks the page's own server for a demo
 // (/-/demo/state) and otherwise the person.
@@ -56,18 +56,19 @@ type asset struct {
 	body        []byte
 }
 
-// Handler serves the page and its modules under Path, for GET and HEAD. Files
+// Handler serves the page and its modules, under Path or at the root, for GET
+// and HEAD. Files
 // may be cached but are revalidated each time, so that the modules of two
 // versions never mix. Any other path is answered 404, any other method 405.
 func Handler() http.Handler {
 	assets := load()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name, under := strings.CutPrefix(r.URL.Path, Path)
+		name := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, Path), "/")
 		if name == "" {
 			name = "index.html"
 		}
 		a, ok := assets[name]
-		if !under || !ok {
+		if !ok {
 			http.NotFound(w, r)
 			return
 		}

@@ -85,7 +85,9 @@ func TestPageAndRefusals(t *testing.T) {
 		{http.MethodGet, Path + "nothing.js", 404},
 		{http.MethodGet, Path + "core", 404},
 		{http.MethodGet, Path + "../player.go", 404},
-		{http.MethodGet, "/index.html", 404},
+		{http.MethodGet, "/player.go", 404},
+		{http.MethodGet, "/", 200},
+		{http.MethodGet, "/core/sfv.js", 200},
 		{http.MethodPost, Path, 405},
 		{http.MethodDelete, Path + "app.js", 405},
 	} {
@@ -196,11 +198,7 @@ func TestModules(t *testing.T) {
 	if err != nil || len(tests) == 0 {
 		t.Fatalf("no module tests: %v", err)
 	}
-	args := []string{"--test"}
-	for _, name := range tests {
-		args = append(args, name)
-	}
-	out, err := exec.Command(node, args...).CombinedOutput()
+	out, err := exec.Command(node, append([]string{"--test"}, tests...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
