@@ -27,13 +27,10 @@ func (c FourCC) String() string {
 	return string([]byte{byte(c >> 24), byte(c >> 16), byte(c >> 8), byte(c)})
 }
 
+// printable reports whether all four bytes are within 0x20 to 0x7e, all at once:
+// a byte that is not shows in a top bit.
 func (c FourCC) printable() bool {
-	for shift := 0; shift < 32; shift += 8 {
-		if x := byte(c >> shift); x < 0x20 || x > 0x7e {
-			return false
-		}
-	}
-	return true
+	return (c|(c-0x20202020)|(c+0x01010101))&0x80808080 == 0
 }
 
 // The boxes that this package knows (ISO/IEC 14496-12 and 23001-7).

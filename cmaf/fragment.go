@@ -1,6 +1,9 @@
 package cmaf
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Flags of tfhd (ISO/IEC 14496-12, 8.8.7).
 const (
@@ -41,6 +44,8 @@ type trackFragment struct {
 	description                 uint32
 	duration, size, sampleFlags uint32
 	decode                      int64
+	runs                        scanner // from the first trun on
+	encrypted                   bool    // has senc
 }
 
 // parseTraf reads the headers of a traf. moof is the offset of the moof, and
@@ -49,11 +54,18 @@ func parseTraf(x Box, moof, follow int64) (trackFragment, error) {
 	f := trackFragment{box: x, decode: -1}
 	var found bool
 	for s := x.children(0); s.more(); {
+		from := s
 		c, err := s.next()
 		if err != nil {
 			return f, err
 		}
 		switch c.Type {
+		case boxTrun:
+			if !f.runs.more() {
+				f.runs = from
+			}
+		case boxSenc:
+			f.encrypted = true
 		case boxTfhd:
 			if found {
 				return f, malformed(c.Offset, "a second tfhd")
@@ -327,7 +339,7 @@ func readTraf(c Box, in *Init, base, follow int64, room *int64, bare *int) (Trac
 	}
 	out := TrackFragment{ID: f.id, Track: in.Track(f.id), Description: f.description, Decode: f.decode, Box: c}
 	decode, end := f.decode, f.base
-	for s := c.children(0); s.more(); {
+	for s := f.runs; s.more(); {
 		b, err := s.next()
 		if err != nil {
 			return out, 0, err
@@ -351,6 +363,7 @@ func readTraf(c Box, in *Init, base, follow int64, room *int64, bare *int) (Trac
 			}
 		}
 		end = r.data
+		out.Samples = slices.Grow(out.Samples, int(r.count))
 		for i := range int(r.count) {
 			duration, size, flags, composition := r.sample(i)
 			out.Samples = append(out.Samples, Sample{
@@ -397,7 +410,7 @@ func dataEnd(moof []byte, in *Init, base int64) (int64, error) {
 		}
 		f.inherit(in.Track(f.id))
 		follow = f.base
-		for s := c.children(0); s.more(); {
+		for s := f.runs; s.more(); {
 			b, err := s.next()
 			if err != nil {
 				return 0, within(boxMoof, within(boxTraf, err))

@@ -1,10 +1,6 @@
 package cmaf
 
-import (
-	"slices"
-
-	"headwater/live"
-)
+import "headwater/live"
 
 // A Window is where the template wants a segment to lie.
 type Window struct {
@@ -28,7 +24,7 @@ type Report struct {
 
 // Inspect reads a media segment of track t and says what is wrong with it. It
 // reads boxes and sample tables, never sample data, in time linear in their
-// bytes, whatever they claim, and in constant memory for up to 64 mdat boxes.
+// bytes, whatever they claim, and in constant memory for up to 128 mdat boxes.
 //
 // An error means that the bytes are not a well-formed segment and must be
 // refused: it wraps ErrNotCMAF for another format (415) and ErrMalformed for
@@ -64,7 +60,6 @@ type Report struct {
 // lies wholly outside the window.
 func Inspect(seg []byte, t *Track, w Window) (Report, error) {
 	in := inspection{track: t, window: w, text: t.Type == live.Text}
-	in.mdats = in.fewMdats[:0]
 	if err := in.read(seg); err != nil {
 		return Report{Findings: live.Findings{{Kind: live.Unparsable, MissingMS: max(w.SegmentMS, 0)}}}, err
 	}
@@ -78,8 +73,11 @@ type inspection struct {
 	text   bool
 	size   int64 // of the segment
 
-	mdats    []extent // payloads, in order
-	fewMdats [64]extent
+	// Payloads of mdat boxes, in order: the first of them here, so that a
+	// segment of usual make allocates nothing.
+	mdats     [128]extent
+	mdatCount int
+	mdatsMore []extent
 
 	fragments  int
 	wrongTrack bool
@@ -117,7 +115,7 @@ func (in *inspection) read(seg []byte) error {
 		case boxMoov:
 			return notCMAF(x.Offset, "a media segment holds no movie box").in(boxMoov)
 		case boxMdat:
-			in.mdats = append(in.mdats, extent{x.Offset + int64(x.Header), x.End()})
+			in.media(extent{x.Offset + int64(x.Header), x.End()})
 		case boxMoof:
 			in.fragments++
 		}
@@ -183,29 +181,28 @@ func (in *inspection) traf(x Box, moof, follow int64) (int64, error) {
 	if n := in.track.Descriptions; ours && n > 0 && (f.description < 1 || int64(f.description) > int64(n)) {
 		in.mismatch = true
 	}
+	in.mismatch = in.mismatch || ours && f.encrypted && !in.track.Encrypted
 	decode, end := f.decode, f.base
-	for s := x.children(0); s.more(); {
+	for s := f.runs; s.more(); {
 		c, err := s.next()
 		if err != nil {
 			return 0, err
 		}
-		switch c.Type {
-		case boxSenc:
-			in.mismatch = in.mismatch || ours && !in.track.Encrypted
-		case boxTrun:
-			r, err := f.parseRun(c, end)
-			if err != nil {
-				return 0, err
-			}
-			next, dataEnd := in.run(&r, decode, ours)
-			switch {
-			case next > maxTime || next < 0:
-				return 0, malformed(c.Offset, "impossible decode time after %d samples", r.count).in(boxTrun)
-			case r.count > 0 && dataEnd > r.data && (r.data < 0 || dataEnd > in.size):
-				return 0, malformed(c.Offset, "data from %d to %d, in a segment of %d bytes", r.data, dataEnd, in.size).in(boxTrun)
-			}
-			decode, end = next, dataEnd
+		if c.Type != boxTrun {
+			continue
 		}
+		r, err := f.parseRun(c, end)
+		if err != nil {
+			return 0, err
+		}
+		next, dataEnd := in.run(&r, decode, ours)
+		switch {
+		case next > maxTime || next < 0:
+			return 0, malformed(c.Offset, "impossible decode time after %d samples", r.count).in(boxTrun)
+		case dataEnd > r.data && (r.data < 0 || dataEnd > in.size):
+			return 0, malformed(c.Offset, "data from %d to %d, in a segment of %d bytes", r.data, dataEnd, in.size).in(boxTrun)
+		}
+		decode, end = next, dataEnd
 	}
 	if ours && in.samples == 0 {
 		in.start, in.end, in.first, in.last = f.decode, f.decode, f.decode, f.decode
@@ -213,19 +210,32 @@ func (in *inspection) traf(x Box, moof, follow int64) (int64, error) {
 	return end, nil
 }
 
+// media notes the payload of an mdat.
+func (in *inspection) media(e extent) {
+	if in.mdatCount < len(in.mdats) {
+		in.mdats[in.mdatCount] = e
+		in.mdatCount++
+		return
+	}
+	in.mdatsMore = append(in.mdatsMore, e)
+}
+
 // holder is the mdat payload that byte at lies in, or nothing.
 func (in *inspection) holder(at int64) extent {
-	i, ok := slices.BinarySearchFunc(in.mdats, at, func(e extent, at int64) int {
-		switch {
-		case e.end <= at:
-			return -1
-		case e.begin > at:
-			return 1
-		}
-		return 0
-	})
-	if !ok {
-		return extent{}
+	all := in.mdats[:in.mdatCount]
+	if len(in.mdatsMore) > 0 && at >= in.mdatsMore[0].begin {
+		all = in.mdatsMore
 	}
-	return in.mdats[i]
+	lo, hi := 0, len(all)
+	for lo < hi {
+		if mid := (lo + hi) / 2; all[mid].end <= at {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo < len(all) && all[lo].begin <= at {
+		return all[lo]
+	}
+	return extent{}
 }

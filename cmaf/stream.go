@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -14,7 +15,7 @@ import (
 const (
 	maxMovieBox    = 4 << 20   // ftyp, moov, moof, emsg, prft
 	maxMediaBox    = 256 << 20 // mdat boxes of one fragment
-	firstAllocated = 1 << 20
+	firstAllocated = 8 << 20   // at once for a claim, then by doubling
 )
 
 // A Part is one piece of a stream: an init segment, or a fragment.
@@ -249,7 +250,7 @@ func (r *Reader) box(dst []byte, h header, limit int64) ([]byte, error) {
 	for left := h.size; left > 0; {
 		n := min(left, max(firstAllocated, int64(len(dst))))
 		from := len(dst)
-		dst = append(dst, make([]byte, n)...)
+		dst = slices.Grow(dst, int(n))[:from+int(n)]
 		got, err := io.ReadFull(r.r, dst[from:])
 		r.at += int64(got)
 		left -= int64(got)
