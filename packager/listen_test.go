@@ -1,0 +1,116 @@
+package packager
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"headwater/live"
+)
+
+func listening(t *testing.T, log *slog.Logger) (url string) {
+	t.Helper()
+	p, err := New(Config{Event: "acme/final", Pipeline: "a", To: []string{"http://127.0.0.1:7001"}, Listen: "127.0.0.1:0", Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	return "http://" + l.Addr().String()
+}
+
+func TestListenAnswersEncoders(t *testing.T) {
+	url := listening(t, quiet())
+	for _, c := range []struct {
+		method, path string
+		status       int
+		code, detail string
+	}{
+		{"PUT", "/acme/final/a/manifest.mpd", 200, "", ""},
+		{"PUT", "/acme/final/a/v720/media.m3u8", 200, "", ""},
+		{"DELETE", "/acme/final/a/v720/7.m4s", 200, "", ""},
+		{"PUT", "/acme/final/a/v720/7.m4s", 501, "no-ingest", "standard input"},
+		{"POST", "/acme/final/a/v720/init.mp4", 501, "no-ingest", "publish listener"},
+		{"PUT", "/acme/final/a/v720/chunk-stream0-00001.m4s", 400, "bad-path", "-media_seg_name '$Number$.m4s'"},
+		{"PUT", "/live/stream", 400, "bad-path", "/TENANT/EVENT"},
+		{"PUT", "/acme/other/a/v720/7.m4s", 404, "no-such-event", "acme/final, not acme/other"},
+		{"PUT", "/acme/final/b/v720/7.m4s", 404, "no-such-pipeline", "pipeline a, not b"},
+		{"GET", "/acme/final/a/v720/7.m4s", 405, "method-not-allowed", "PUT, POST and DELETE"},
+	} {
+		req, err := http.NewRequest(c.method, url+c.path, io.MultiReader(bytes.NewReader(make([]byte, 1<<20)))) // chunked
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Errorf("%s %s: %v", c.method, c.path, err)
+			continue
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != c.status {
+			t.Errorf("%s %s: %s", c.method, c.path, resp.Status)
+		}
+		if c.code == "" {
+			continue
+		}
+		var p live.Problem
+		if err := json.Unmarshal(body, &p); err != nil || p.Code != c.code || p.Status != c.status || !strings.Contains(p.Detail, c.detail) ||
+			resp.Header.Get("Content-Type") != live.ProblemType {
+			t.Errorf("%s %s: %s", c.method, c.path, body)
+		}
+	}
+}
+
+// ffmpeg's DASH muxer does not look at the answers to its PUTs (5.1), so that
+// it must not hang is all that it can show; the packager's own log says what is
+// wrong.
+func TestListenAndFFmpegDash(t *testing.T) {
+	ffmpeg := needFFmpeg(t)
+	var log bytes.Buffer
+	url := listening(t, slog.New(slog.NewTextHandler(&log, nil)))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, ffmpeg, "-nostdin", "-hide_banner", "-loglevel", "error",
+		"-f", "lavfi", "-i", "testsrc2=size=64x36:rate=30", "-t", "4", "-c:v", "libx264", "-g", "60", "-preset", "ultrafast", "-b:v", "50k",
+		"-f", "dash", "-method", "PUT", "-http_persistent", "1", "-seg_duration", "2",
+		"-init_seg_name", "v720/init.mp4", "-media_seg_name", "v720/$Number$.m4s", url+"/acme/final/a/manifest.mpd").CombinedOutput()
+	if err != nil {
+		t.Errorf("ffmpeg: %v: %s", err, out)
+	}
+	for _, want := range []string{"path=/acme/final/a/v720/init.mp4 status=501", "path=/acme/final/a/v720/2.m4s status=501", "standard input"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, log.String())
+		}
+	}
+}
+
+// needFFmpeg is the real encoder; without one the test has nothing to show.
+func needFFmpeg(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Skip("ffmpeg is not installed: the committed fixtures stand for it")
+	}
+	return path
+}
