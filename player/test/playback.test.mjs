@@ -193,19 +193,20 @@ test('ranges', () => {
 
 // ---- stalls
 
-test('a stall counts from 200 ms, with its whole duration', () => {
+test('a stall counts from 300 ms, with its whole duration', () => {
   const s = new Stalls();
   let now = 0;
-  const tick = (position, moves = true) => s.tick((now += 100), position, moves);
+  const tick = (position) => s.tick((now += 100), position, true);
   assert.equal(tick(1), null);
   assert.equal(tick(1.1), null);
   assert.equal(tick(1.1), null);
   assert.equal(tick(1.2), null, '100 ms are nothing');
+  tick(1.2);
   assert.equal(tick(1.2), null);
   assert.equal(tick(1.2), 'began');
   assert.equal(s.count, 1);
   assert.ok(s.stalled);
-  tick(1.2);
+  assert.equal(s.totalMS, 300);
   tick(1.2);
   assert.equal(s.totalMS, 400);
   assert.deepEqual(tick(1.3), { endedMS: 500 });
@@ -223,6 +224,34 @@ test('what a viewer asked for is no stall', () => {
   assert.deepEqual(s.tick(3400, 1, false), { endedMS: 400 });
   assert.equal(s.tick(9000, 1, true), null);
   assert.equal(s.totalMS, 400);
+});
+
+test('the wait at a gap is the gap, as long as it is no longer', () => {
+  const wait = (ms, missing = true) => {
+    const s = new Stalls();
+    for (let now = 0; now <= ms; now += 100) s.tick(now, 1, true, missing);
+    return s;
+  };
+  let s = wait(1100);
+  assert.ok(s.stalled, 'the page may say that it waits');
+  assert.equal(s.jumped(1100, 2), 1100);
+  assert.deepEqual([s.count, s.totalMS, s.gapMS], [0, 0, 1100]);
+
+  s = wait(4000);
+  s.jumped(4000, 2);
+  assert.deepEqual([s.count, s.totalMS, s.gapMS], [1, 4000, 0], 'longer than the gap: the viewer fell behind');
+
+  s = wait(1100);
+  assert.deepEqual(s.tick(1200, 1.1, true), { endedMS: 1200 });
+  assert.deepEqual([s.count, s.totalMS, s.gapMS], [1, 1200, 0], 'it came after all');
+
+  s = wait(1100, false);
+  s.jumped(1100, 2);
+  assert.deepEqual([s.count, s.totalMS, s.gapMS], [1, 1100, 0], 'a stall stays one');
+
+  s = wait(200);
+  assert.equal(s.jumped(200, 2), 200);
+  assert.deepEqual([s.count, s.gapMS], [0, 0]);
 });
 
 // ---- notifications

@@ -1,15 +1,20 @@
 // Freezes of the picture, measured at the playhead. Pure: time comes in.
 //
 // A stall is a playhead that stands for at least LEAST_MS while it should
-// move. It counts as soon as it is that old, with its whole duration; what a
-// viewer asked for (a pause, a seek) is not a stall.
+// move. It counts as soon as it is that old, with its whole duration. What a
+// viewer asked for (a pause, a seek) is not a stall, nor is the wait at a gap:
+// where media is missing for good there is nothing to show for as long as it
+// lasted, and a picture that stands no longer than that has not fallen behind.
+// Such a wait is counted by itself, when the gap is jumped; one that ends
+// otherwise, or lasts longer, was a stall after all.
 
-const LEAST_MS = 200;
+const LEAST_MS = 300;
 
 export class Stalls {
   constructor() {
     this.count = 0;
     this.totalMS = 0;
+    this.gapMS = 0;
     this.reset();
   }
 
@@ -18,17 +23,18 @@ export class Stalls {
     this.position = null;
     this.movedAt = null;
     this.since = null;
+    this.atGap = false;
   }
 
-  // Whether the picture stands now, and for how long.
+  // Whether the picture stands now.
   get stalled() {
     return this.since !== null;
   }
 
-  // tick takes the time in ms, the playhead's position in seconds, and whether
-  // it should be moving. Returns 'began', {endedMS} at the end of a stall, or
-  // null.
-  tick(now, position, shouldMove) {
+  // tick takes the time in ms, the playhead's position in seconds, whether it
+  // should be moving, and whether what it waits for is overdue or lost.
+  // Returns 'began', {endedMS} at the end of a stall, or null.
+  tick(now, position, shouldMove, missing = false) {
     if (!shouldMove) {
       const ended = this.#end(now);
       this.reset();
@@ -43,12 +49,28 @@ export class Stalls {
     if (this.since === null && now - this.movedAt >= LEAST_MS) {
       this.since = this.movedAt;
       this.countedUntil = this.movedAt;
+      this.atGap = missing;
+      if (this.atGap) return null;
       this.count++;
       this.#count(now);
       return 'began';
     }
-    if (this.since !== null) this.#count(now);
+    if (this.since !== null && !this.atGap) this.#count(now);
     return null;
+  }
+
+  // jumped says that the playhead is about to go over a gap of so many
+  // seconds. Returns how long the picture stood before it, in milliseconds.
+  jumped(now, seconds) {
+    const stood = this.frozenMS(now);
+    if (this.since !== null && this.atGap) {
+      if (stood > seconds * 1000 + LEAST_MS) this.#late(now);
+      else this.gapMS += stood;
+    } else if (this.since !== null) {
+      this.#count(now);
+    }
+    this.reset();
+    return stood;
   }
 
   // How long the playhead has stood, stall or not yet.
@@ -61,9 +83,17 @@ export class Stalls {
     this.countedUntil = now;
   }
 
+  // A wait that was taken for a gap's counts in whole.
+  #late(now) {
+    this.count++;
+    this.#count(now);
+    this.atGap = false;
+  }
+
   #end(now) {
     if (this.since === null) return null;
-    this.#count(now);
+    if (this.atGap) this.#late(now);
+    else this.#count(now);
     const endedMS = now - this.since;
     this.since = null;
     return { endedMS };

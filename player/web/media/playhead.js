@@ -154,13 +154,20 @@ export class Playhead {
     const { player } = this;
     if (this.excused !== null && !player.video.seeking && Math.abs(at - this.excused) > 0.05) this.excused = null;
     const should = player.state === 'playing' && player.wantPlay && !player.blocked && this.excused === null && !player.video.ended;
-    const change = this.stalls.tick(player.clock.monotonic(), at, should);
+    const change = this.stalls.tick(player.clock.monotonic(), at, should, this.#missing(at));
     if (change === 'began') {
       const why = player.trouble ? 'no connection' : `waiting for segment ${player.timeline.numberAt(at + 0.05)}`;
       player.journal.add('stall', 'bad', `The picture stands: ${why}`);
     } else if (change) {
       player.journal.add('stall', 'good', `The picture moves again after ${(change.endedMS / 1000).toFixed(2)} s`);
     }
+  }
+
+  // Whether the playhead stands before something that is late or lost.
+  #missing(at) {
+    const { player } = this;
+    const n = player.timeline.numberAt(at + player.bufferedAhead + 0.05);
+    return [...player.tracks.values()].some((t) => ['lost', 'broken', 'overdue'].includes(t.fateOf(n)));
   }
 
   // Whether everything that is missing between two positions will not come any
@@ -193,8 +200,10 @@ export class Playhead {
     const first = player.timeline.numberAt(end + 0.05);
     const last = player.timeline.numberAt(next - 0.05);
     const which = last > first ? `segments ${first}–${last}` : `segment ${first}`;
-    this.jumps.push({ at: player.clock.now(), from: end, to: next, first, last });
-    player.journal.add('gap', 'warn', `Jumped a gap of ${(next - end).toFixed(2)} s in ${which}`);
+    const stoodMS = this.stalls.jumped(player.clock.monotonic(), next - end);
+    this.jumps.push({ at: player.clock.now(), from: end, to: next, first, last, stoodMS });
+    const stood = stoodMS > 200 ? ` after waiting ${(stoodMS / 1000).toFixed(2)} s` : '';
+    player.journal.add('gap', 'warn', `Jumped a gap of ${(next - end).toFixed(2)} s in ${which}${stood}`);
     player.video.currentTime = next + 0.01;
   }
 

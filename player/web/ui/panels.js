@@ -126,7 +126,7 @@ export class Panels {
     const holding = player.tracks.size && [...player.tracks.values()].some((t) => t.heldNow?.state === 'asked');
     const tiles = [
       ['Stalls', stalls.count, stalls.count ? `${(stalls.totalMS / 1000).toFixed(1)} s in all` : 'none', stalls.stalled ? 'bad' : stalls.count ? 'warn' : 'good'],
-      ['Gaps jumped', player.jumps.length, player.jumps.length ? `at ${clock(player.jumps.at(-1).at)}` : 'none', player.jumps.length ? 'warn' : 'good'],
+      ['Gaps jumped', player.jumps.length, player.jumps.length ? `waited ${(stalls.gapMS / 1000).toFixed(1)} s` : 'none', player.jumps.length ? 'warn' : 'good'],
       ['Defects', player.onScreen.defects.length, player.onScreen.defects.length ? `at ${clock(player.onScreen.defects.at(-1).at)}` : 'none', player.onScreen.defects.length ? 'warn' : 'good'],
       ['Buffer', `${ahead.toFixed(1)} s`, 'ahead', ahead < 0.3 && player.state === 'playing' ? 'warn' : ''],
       ['Held', ms(video?.held.median), holding ? 'waiting now' : 'by the edge', ''],

@@ -10,8 +10,10 @@
 //   latencyMS    server's now minus capture time on screen; null before the
 //                first picture
 //   targetMS, rate, bufferMS
-//   stalls, stallMS   freezes of 200 ms and more that nobody asked for
-//   jumps        gaps jumped
+//   stalls, stallMS   freezes of 300 ms and more that nobody asked for and no
+//                gap explains
+//   jumps, gapMS gaps jumped, and how long the picture stood at them; jumpLog
+//                has each
 //   pipeline     on screen, '' before the first picture
 //   switches     changes of pipeline on screen; switchLog has each
 //   defects      defective segments that came on screen; defectLog has each
@@ -37,6 +39,8 @@ export function snapshot(player) {
     stalls: stalls.count,
     stallMS: stalls.totalMS,
     jumps: player.jumps.length,
+    gapMS: stalls.gapMS,
+    jumpLog: player.jumps.map((j) => ({ ...j })),
     pipeline: onScreen.pipeline,
     switches: onScreen.switches.length,
     switchLog: onScreen.switches.map((s) => ({ ...s })),
