@@ -1,7 +1,11 @@
 // Package cmaf reads CMAF (ISO/IEC 23000-19) init and media segments and says
-// what is wrong with them. It is pure: bytes in, findings out. It reads boxes
-// and sample tables (ISO/IEC 14496-12), never sample data, and allocates
-// nothing in proportion to what a size field claims.
+// what is wrong with them: ParseInit, Inspect. It also takes a fragmented MP4
+// stream apart (Reader) and makes single-track init segments and segments out
+// of it (Init.Single, AppendSegment).
+//
+// It is pure: bytes in, bytes or findings out. It reads boxes and sample tables
+// (ISO/IEC 14496-12), never sample data, and allocates nothing in proportion
+// to what a size field claims.
 package cmaf
 
 import (

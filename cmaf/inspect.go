@@ -43,12 +43,12 @@ type Report struct {
 //   - Where decode time is off its boundary but presentation time is not, the
 //     boundary is met: encoders that reorder frames differ in which of the
 //     two they align.
-//   - missing-samples: holes in decode time of more than a millisecond and a
-//     tick; samples without data, or with data outside of the mdat boxes; and,
-//     where more than half of the samples last F give or take an eighth, samples of
-//     more than 1.5 F: there a muxer stretched one over frames that are
-//     missing. At truly variable frame rates no such majority exists or no
-//     duration is wrong, and durations are not judged.
+//   - missing-samples: holes in decode time of more than a millisecond (or a
+//     tick, if that is longer); samples without data, or with data outside of
+//     the mdat boxes; and, where more than half of the samples last F, give or
+//     take an eighth, samples of more than 1.5 F: there a muxer stretched one
+//     over frames that are missing. Where no such majority exists the frame
+//     rate is variable, and durations are not judged.
 //   - no-keyframe: video that does not begin with a sync sample. It costs what
 //     comes before the first one: nobody can begin to decode before that.
 //   - wrong-track: a fragment is of another track than t.
@@ -56,8 +56,13 @@ type Report struct {
 //     is encrypted where t is not.
 //
 // Text (wvtt, stpp) may be sparse, and one sample may last as long as the
-// segment: for it only overlap is judged, to within 100 ms, and whether it
-// lies wholly outside the window.
+// segment: for it only overlap is judged, to within 100 ms, whether it lies
+// wholly outside the window, and whether samples that have data have it inside
+// of the mdat boxes.
+//
+// Data that would lie past the end of the segment is malformed, like a box
+// that runs past it: a player would wait for those bytes, and take them from
+// the segment that comes next.
 func Inspect(seg []byte, t *Track, w Window) (Report, error) {
 	in := inspection{track: t, window: w, text: t.Type == live.Text}
 	if err := in.read(seg); err != nil {

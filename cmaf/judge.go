@@ -229,7 +229,9 @@ type bill struct {
 func (b *bill) add(k live.Kind, ticks, samples int64) {
 	ms := min(milliseconds(ticks, b.timescale), b.left)
 	b.left -= ms
-	b.findings = append(b.findings, live.Finding{Kind: k, MissingMS: ms, Samples: samples})
+	// Samples are a claim: without a bound they may leave the range of an
+	// integer in a header field (RFC 9651, 3.3.1).
+	b.findings = append(b.findings, live.Finding{Kind: k, MissingMS: ms, Samples: min(samples, math.MaxInt32)})
 }
 
 func (b *bill) all(k live.Kind) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"time"
 )
 
@@ -250,7 +249,12 @@ func (r *Reader) box(dst []byte, h header, limit int64) ([]byte, error) {
 	for left := h.size; left > 0; {
 		n := min(left, max(firstAllocated, int64(len(dst))))
 		from := len(dst)
-		dst = slices.Grow(dst, int(n))[:from+int(n)]
+		if cap(dst)-from < int(n) {
+			grown := make([]byte, from, from+int(n))
+			copy(grown, dst)
+			dst = grown
+		}
+		dst = dst[:from+int(n)]
 		got, err := io.ReadFull(r.r, dst[from:])
 		r.at += int64(got)
 		left -= int64(got)
