@@ -40,8 +40,10 @@ export class Session {
     const { clock } = this.player;
     for (let i = 0; !signal.aborted; i++) {
       await clock.sync().catch(() => {});
-      // Three exchanges at the beginning: the quickest is the best.
-      await sleep(i < 3 ? 50 : clock.synchronised ? SYNC_MS : 1000, signal);
+      // Several exchanges at the beginning: the quickest is the best, and the
+      // first ones compete with the page's own loading.
+      const first = i < 3 ? 50 : 1000;
+      await sleep(i < 8 || !clock.synchronised ? first : SYNC_MS, signal);
     }
   }
 

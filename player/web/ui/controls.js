@@ -135,7 +135,7 @@ export class Controls {
     const instant = clock(player.timeline.instantOf(player.position()));
     const behind = player.latency;
     if (!player.started) setText($('time'), '');
-    else if (live) this.#time(`${instant} UTC`, '');
+    else if (live) this.#time(instant, 'UTC');
     else if (player.isLiveEvent) this.#time(`−${duration(behind)}`, `${instant} UTC`);
     else this.#time(`${duration(player.position())} / ${duration(player.timeline.endPosition)}`, `${instant} UTC`);
   }
@@ -151,7 +151,7 @@ export class Controls {
   #menus(force) {
     const { catalogue } = this.player;
     const current = catalogue.of('video', catalogue.current.video);
-    const auto = current ? `Auto · ${renditionName(current)}` : 'Auto';
+    const auto = current ? `Auto ${renditionName(current)}` : 'Auto';
     this.#menu($('quality'), 'video', auto, force);
     setHidden($('quality-pick'), catalogue.byType.video.length === 0);
     setHidden($('audio-pick'), catalogue.byType.audio.length < 2);

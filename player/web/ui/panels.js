@@ -122,7 +122,8 @@ export class Panels {
     const dropped = screen.droppedFrames;
     const share = screen.totalFrames ? dropped / screen.totalFrames : 0;
     const video = player.tracks.get('video');
-    const rendition = player.onScreen.record?.type === 'video' ? player.catalogue.of('video', player.onScreen.record.rendition) : null;
+    const shown = player.onScreen.record?.type === 'video' ? player.onScreen.record.rendition : player.catalogue.current.video;
+    const rendition = player.started ? player.catalogue.of('video', shown) : null;
     const holding = player.tracks.size && [...player.tracks.values()].some((t) => t.heldNow?.state === 'asked');
     const tiles = [
       ['Stalls', stalls.count, stalls.count ? `${(stalls.totalMS / 1000).toFixed(1)} s in all` : 'none', stalls.stalled ? 'bad' : stalls.count ? 'warn' : 'good'],
@@ -132,7 +133,7 @@ export class Panels {
       ['Held', ms(video?.held.median), holding ? 'waiting now' : 'by the edge', ''],
       ['Throughput', bits(player.throughput.samples ? player.throughput.estimate : 0), 'measured', ''],
       ['Picture', rendition?.height ? `${rendition.height}p` : (rendition?.name ?? '–'), rendition ? bits(rendition.bandwidth) : '', ''],
-      ['Dropped', dropped, `${(share * 100).toFixed(1)}% of frames`, share > 0.05 ? 'warn' : ''],
+      ['Dropped', dropped, `${(share * 100).toFixed(1)}%`, share > 0.05 ? 'warn' : ''],
       ['Errors', player.errorCount, player.errorCount ? `at ${clock(player.errors.at(-1).at)}` : 'none', player.trouble ? 'bad' : ''],
     ];
     keep($('tiles'), tiles, ([name]) => name,

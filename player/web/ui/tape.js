@@ -13,8 +13,8 @@ export class Tape {
     this.player = player;
     this.box = $('tape');
     this.strip = h('div', { class: 'tape-strip' });
-    this.playhead = h('div', { class: 'tape-line', data: { label: 'on screen' } });
-    this.camera = h('div', { class: 'tape-line camera', data: { label: 'camera now' } });
+    this.playhead = h('div', { class: 'tape-line', data: { label: 'on screen' }, hidden: true });
+    this.camera = h('div', { class: 'tape-line camera', data: { label: 'camera now' }, hidden: true });
     this.box.append(this.strip, this.playhead, this.camera);
     this.base = null;
     this.cells = new Map();
@@ -50,6 +50,7 @@ export class Tape {
     }
     this.strip.style.transform = `translateX(${((this.base - v.left) * v.scale).toFixed(2)}px)`;
     const x = (position) => (position - v.left) * v.scale;
+    this.playhead.hidden = false;
     this.playhead.style.transform = `translateX(${x(v.at).toFixed(1)}px)`;
     this.camera.style.transform = `translateX(${x(v.now).toFixed(1)}px)`;
     this.camera.hidden = v.now > v.right || !this.player.isLiveEvent;
