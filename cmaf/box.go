@@ -102,7 +102,7 @@ func (x Box) Payload() []byte { return x.Data[x.Header:] }
 func (x Box) End() int64 { return x.Offset + int64(len(x.Data)) }
 
 // children walks the boxes in the payload after skip bytes of fields.
-func (x Box) children(skip int) scanner {
+func (x *Box) children(skip int) scanner {
 	p := x.Payload()
 	skip = min(skip, len(p))
 	return scanner{rest: p[skip:], at: x.Offset + int64(x.Header+skip)}
@@ -134,15 +134,15 @@ type scanner struct {
 
 func (s *scanner) more() bool { return len(s.rest) > 0 }
 
-func (s *scanner) next() (Box, error) {
+func (s *scanner) next() (x Box, err error) {
 	h, err := parseHeader(s.rest, s.at)
 	if err != nil {
-		return Box{}, err
+		return x, err
 	}
 	if h.size > int64(len(s.rest)) {
-		return Box{}, malformed(s.at, "box of %d bytes runs %d past the end of what holds it", h.size, h.size-int64(len(s.rest))).in(h.typ)
+		return x, malformed(s.at, "box of %d bytes runs %d past the end of what holds it", h.size, h.size-int64(len(s.rest))).in(h.typ)
 	}
-	x := Box{Type: h.typ, Offset: s.at, Header: h.len, Data: s.rest[:h.size:h.size]}
+	x.Type, x.Offset, x.Header, x.Data = h.typ, s.at, h.len, s.rest[:h.size:h.size]
 	s.rest = s.rest[h.size:]
 	s.at += h.size
 	return x, nil
@@ -183,7 +183,7 @@ func parseHeader(b []byte, at int64) (header, error) {
 }
 
 // fields returns the payload if it has at least n bytes.
-func (x Box) fields(n int) ([]byte, error) {
+func (x *Box) fields(n int) ([]byte, error) {
 	p := x.Payload()
 	if len(p) < n {
 		return nil, malformed(x.Offset, "needs %d bytes after the header, has %d", n, len(p)).in(x.Type)
@@ -192,7 +192,7 @@ func (x Box) fields(n int) ([]byte, error) {
 }
 
 // full returns version, flags and what follows, at least n bytes of it.
-func (x Box) full(n int) (version byte, flags uint32, p []byte, err error) {
+func (x *Box) full(n int) (version byte, flags uint32, p []byte, err error) {
 	p, err = x.fields(4 + n)
 	if err != nil {
 		return 0, 0, nil, err

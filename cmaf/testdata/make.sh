@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the media fixtures beside this script with ffmpeg. They are small and
-# kept, so that tests need no ffmpeg; run this again to change one.
+# kept, so that tests need no ffmpeg. To change one run this again, and then
+# go test -run TestSeeds -update .
 set -eu
 cd "$(dirname "$0")"
 T=1795405280 # a multiple of 2 s, in Unix time
