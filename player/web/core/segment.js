@@ -7,7 +7,7 @@
 //   refused   any other status
 //   corrupt   200, but the bytes do not match their Content-Digest
 //   failed    no answer, or one that broke off
-//   abandoned keepGoing said to stop
+//   abandoned keepGoing said to stop; received (bytes) came in downloadMS
 //   cancelled the caller's signal was aborted
 //
 // Each result has outcome, status, headers (null without an answer) and, for
@@ -63,7 +63,7 @@ export async function get(url, {
       received += value.byteLength;
       if (!keepGoing({ received, total, elapsed: (now() - first) / 1000 })) {
         stop.abort();
-        return { ...answer, outcome: 'abandoned' };
+        return { ...answer, outcome: 'abandoned', received, downloadMS: now() - first };
       }
     }
     const downloadMS = now() - first;

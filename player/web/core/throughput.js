@@ -1,16 +1,20 @@
 // How fast the network delivers, from transfers.
 //
 // Only the time from a response's first byte to its last counts: at the live
-// edge the wait for the first byte is the wait for the encoder. Two averages
-// with different memories run side by side and the lower one is believed: a
-// drop is felt at once, a recovery has to last.
+// edge the wait for the first byte is the wait for the encoder. Averaged is the
+// time that a bit takes, not its inverse: so that one slow transfer after many
+// quick ones is felt at once, as it is by the viewer. Two averages with
+// different memories run side by side and the lower throughput is believed: a
+// recovery has to last.
 
 // Smaller bodies arrive within one round trip and say nothing of bandwidth.
 const SMALLEST_BYTES = 16 * 1024;
 // On loopback a body arrives in no measurable time.
 const SHORTEST_MS = 1;
-const FAST_SECONDS = 2;
-const SLOW_SECONDS = 8;
+// Short downloads of a fast network would otherwise weigh nothing.
+const LEAST_SECONDS = 1.5;
+const FAST_SECONDS = 1.5;
+const SLOW_SECONDS = 5;
 
 class Average {
   constructor(halfLife) {
@@ -38,21 +42,19 @@ export class Throughput {
     this.last = null;
   }
 
-  // One transfer of bytes in ms. A transfer counts as at least half a second
-  // of evidence: short downloads of a fast network would otherwise weigh
-  // nothing.
+  // One transfer of bytes in ms, whole or broken off.
   add(bytes, ms) {
     if (bytes < SMALLEST_BYTES) return;
     const took = Math.max(ms, SHORTEST_MS);
     this.last = (bytes * 8000) / took;
-    const seconds = Math.max(took / 1000, 0.5);
-    this.fast.add(this.last, seconds);
-    this.slow.add(this.last, seconds);
+    const seconds = Math.max(took / 1000, LEAST_SECONDS);
+    this.fast.add(1 / this.last, seconds);
+    this.slow.add(1 / this.last, seconds);
     this.samples++;
   }
 
   // Bits per second.
   get estimate() {
-    return this.samples === 0 ? this.initial : Math.min(this.fast.estimate, this.slow.estimate);
+    return this.samples === 0 ? this.initial : 1 / Math.max(this.fast.estimate, this.slow.estimate);
   }
 }

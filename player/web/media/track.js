@@ -170,6 +170,7 @@ export class Track {
           host.answered(this.type);
           return this.#settle(record, 'lost');
         case 'abandoned':
+          host.throughput.add(result.received, result.downloadMS);
           lower = host.catalogue.lowest(this.type);
           host.abandoned(record, rendition, lower);
           continue;
@@ -236,7 +237,8 @@ export class Track {
       pipeline: pipelineOf(result.headers)?.name ?? '',
       region: pipelineOf(result.headers)?.region ?? '',
     });
-    host.throughput.add(record.bytes, result.downloadMS);
+    // Audio, which comes at the same time, would only see what video leaves.
+    if (type === 'video' || !host.tracks.has('video')) host.throughput.add(record.bytes, result.downloadMS);
     if (failures === 0) this.#measure(record, now);
     if (this.#misplaced(init.timescale, n, result.bytes)) return this.#settle(record, 'broken');
     const slot = { from: timeline.positionOf(n), to: timeline.positionOf(n + 1) };
