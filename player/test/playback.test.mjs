@@ -231,9 +231,9 @@ test('what a viewer asked for is no stall', () => {
 });
 
 test('the wait at a gap is the gap, as long as it is no longer', () => {
-  const wait = (ms, missing = true) => {
+  const wait = (ms, explained = 10_000) => {
     const s = new Stalls();
-    for (let now = 0; now <= ms; now += 100) s.tick(now, 1, true, missing);
+    for (let now = 0; now <= ms; now += 100) s.tick(now, 1, true, explained);
     return s;
   };
   let s = wait(1100);
@@ -246,12 +246,15 @@ test('the wait at a gap is the gap, as long as it is no longer', () => {
   assert.deepEqual([s.count, s.totalMS, s.gapMS], [1, 4000, 0], 'longer than the gap: the viewer fell behind');
 
   s = wait(1100);
-  assert.deepEqual(s.tick(1200, 1.1, true), { endedMS: 1200 });
+  assert.deepEqual(s.tick(1200, 1.1, true, 10_000), { endedMS: 1200 });
   assert.deepEqual([s.count, s.totalMS, s.gapMS], [1, 1200, 0], 'it came after all');
 
-  s = wait(1100, false);
+  s = wait(1100, 0);
   s.jumped(1100, 2);
   assert.deepEqual([s.count, s.totalMS, s.gapMS], [1, 1100, 0], 'a stall stays one');
+
+  s = wait(5000, 4000);
+  assert.deepEqual([s.count, s.totalMS], [1, 5000], 'too long for any gap: it counts while it lasts');
 
   s = wait(200);
   assert.equal(s.jumped(200, 2), 200);

@@ -32,9 +32,10 @@ export class Stalls {
   }
 
   // tick takes the time in ms, the playhead's position in seconds, whether it
-  // should be moving, and whether what it waits for is overdue or lost.
-  // Returns 'began', {endedMS} at the end of a stall, or null.
-  tick(now, position, shouldMove, missing = false) {
+  // should be moving, and, where what it waits for is overdue or lost, for how
+  // many milliseconds that explains a freeze. Returns 'began', {endedMS} at the
+  // end of a stall, or null.
+  tick(now, position, shouldMove, explainedMS = 0) {
     if (!shouldMove) {
       const ended = this.#end(now);
       this.reset();
@@ -49,10 +50,14 @@ export class Stalls {
     if (this.since === null && now - this.movedAt >= LEAST_MS) {
       this.since = this.movedAt;
       this.countedUntil = this.movedAt;
-      this.atGap = missing;
+      this.atGap = explainedMS > 0;
       if (this.atGap) return null;
       this.count++;
       this.#count(now);
+      return 'began';
+    }
+    if (this.since !== null && this.atGap && now - this.since > explainedMS) {
+      this.#late(now);
       return 'began';
     }
     if (this.since !== null && !this.atGap) this.#count(now);

@@ -215,7 +215,7 @@ export class Player {
   choose(type) {
     const { estimate } = this.throughput;
     const picked = this.catalogue.pick(type, { estimate, segment: this.timeline.segment, slack: this.playhead.slack });
-    if (picked.changed && type === 'video') {
+    if (picked.changed && type === 'video' && this.started) {
       this.journal.add('quality', 'info', `Video ${picked.before} → ${picked.rendition.name}: ${picked.reason}`);
     }
     return picked.rendition;

@@ -16,6 +16,8 @@ const FIRST_MS = 1000;
 // A decoder that stands this long with media at hand is nudged.
 const NUDGE_MS = 3000;
 const LEAP_MS = 4000;
+// A wait at a gap that lasts longer than so many segments is a stall.
+const GAP_SEGMENTS = 2;
 
 export class Playhead {
   constructor(player) {
@@ -154,7 +156,7 @@ export class Playhead {
     const { player } = this;
     if (this.excused !== null && !player.video.seeking && Math.abs(at - this.excused) > 0.05) this.excused = null;
     const should = player.state === 'playing' && player.wantPlay && !player.blocked && this.excused === null && !player.video.ended;
-    const change = this.stalls.tick(player.clock.monotonic(), at, should, this.#missing(at));
+    const change = this.stalls.tick(player.clock.monotonic(), at, should, this.#missing(at) ? GAP_SEGMENTS * player.timeline.segment * 1000 : 0);
     if (change === 'began') {
       const why = player.trouble ? 'no connection' : `waiting for segment ${player.timeline.numberAt(at + 0.05)}`;
       player.journal.add('stall', 'bad', `The picture stands: ${why}`);
@@ -189,8 +191,10 @@ export class Playhead {
 
   #jumpHole(ranges, at) {
     const { player } = this;
-    if (!player.wantPlay || player.video.seeking) return;
+    if (!player.wantPlay) return;
     const ahead = aheadOf(ranges, at);
+    // A seek into a hole never ends by itself; one into media does.
+    if (player.video.seeking && ahead > 0) return;
     const frozen = this.stalls.frozenMS(player.clock.monotonic());
     // The playhead stops a little before the end of what is buffered.
     if (ahead > 0.05 && !(frozen > 150 && ahead < 0.35)) return this.#nudge(frozen, at);
@@ -237,12 +241,13 @@ export class Playhead {
     const { latency, timeline } = player;
     if (!farOff({ latency, target: this.target, segment: timeline.segment })) return false;
     const now = player.clock.monotonic();
-    if (player.video.seeking || player.trouble || now - this.leaptAt < LEAP_MS) return false;
+    if (player.trouble || now - this.leaptAt < LEAP_MS) return false;
+    if (player.video.seeking && rangeAt(ranges, player.video.currentTime)) return false;
     const live = player.livePosition(player.clock.now());
     // Towards nothing is no use: while nothing is published, stay.
     if (!rangeAt(ranges, live) && (player.edgeNumber ?? -1) < timeline.numberAt(live)) return false;
     this.leaptAt = now;
-    player.journal.add('live', 'info', `${latency.toFixed(1)} s behind with a target of ${this.target.toFixed(1)} s: going to live`);
+    player.journal.add('live', 'info', `${latency.toFixed(1)} s behind, far from the target of ${this.target.toFixed(1)} s: moving there`);
     this.moveTo(live, false);
     return true;
   }
