@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"headwater/store"
 )
@@ -76,26 +77,38 @@ func (l *log) check(ctx context.Context, sum *CheckReport, report func(Problem))
 		if err := checkFileHeader(header[:n], f.id, l.namespace); err != nil {
 			report(Problem{File: f.path, Bytes: fileHeaderSize, What: err.Error()})
 		}
+		var problems []Problem
+		var torn []stretch
 		err := newScanner(f.f, f.id, end).walk(ctx, min(fileHeaderSize, end), func(r record) error {
 			sum.Records++
-			if valueGood(f.f, r, buf) {
-				return nil
+			if r.kind == kindSeal {
+				torn = append(torn, r.torn()...)
 			}
-			p := Problem{File: f.path, Offset: r.offset, Bytes: r.len(), Key: r.key, What: "value checksum",
-				Record: store.Record{Namespace: l.namespace, ID: r.id}}
-			l.mu.RLock()
-			e := l.index.Get(p.Record, r.key)
-			p.Live = e != nil && e.Value.file == f && e.Value.offset == r.offset
-			l.mu.RUnlock()
-			report(p)
+			if !valueGood(f.f, r, buf) {
+				problems = append(problems, Problem{File: f.path, Offset: r.offset, Bytes: r.len(), Key: r.key, What: "value checksum",
+					Record: store.Record{Namespace: l.namespace, ID: r.id}, Live: l.serves(f, r)})
+			}
 			return nil
 		}, func(from, to int64) error {
-			report(Problem{File: f.path, Offset: from, Bytes: to - from, What: "no valid record"})
+			problems = append(problems, Problem{File: f.path, Offset: from, Bytes: to - from, What: "no valid record"})
 			return nil
 		})
+		for _, p := range problems {
+			if !slices.ContainsFunc(torn, func(s stretch) bool { return s.contains(p.Offset) }) {
+				report(p)
+			}
+		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// serves reports whether readers get the record r of f.
+func (l *log) serves(f *logFile, r record) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	e := l.index.Get(store.Record{Namespace: l.namespace, ID: r.id}, r.key)
+	return e != nil && !e.Dead && e.Value.file == f && e.Value.offset == r.offset
 }

@@ -108,8 +108,9 @@ func (l *log) writeGroup(group []*op) {
 	}
 	if err != nil {
 		l.counters.writeErrors.Add(1)
-		if err = outcome(err); !errors.Is(err, store.ErrFull) {
-			l.logger.Error("write failed", "error", err)
+		if err = outcome(err); !errors.Is(err, store.ErrFull) && !l.failing {
+			l.failing = true
+			l.logger.Error("write failed, and may go on to fail", "error", err)
 		}
 		for _, o := range accepted {
 			if o.follower {
@@ -119,6 +120,10 @@ func (l *log) writeGroup(group []*op) {
 			l.refuse(o, err)
 		}
 		return
+	}
+	if l.failing {
+		l.failing = false
+		l.logger.Info("writes succeed again")
 	}
 	l.pass(accepted)
 }
@@ -427,7 +432,7 @@ func (l *log) seal(f *logFile) {
 			l.resize(f, f.durable.Load())
 		}
 	} else if size := f.size.Load(); f.durable.Load() == size {
-		l.writeSeal(f, size)
+		l.writeSeal(f, size, nil)
 	}
 	f.f.retire()
 	l.mu.Lock()
@@ -435,8 +440,8 @@ func (l *log) seal(f *logFile) {
 	l.mu.Unlock()
 }
 
-func (l *log) writeSeal(f *logFile, at int64) {
-	r := record{kind: kindSeal, expires: index.Forever}
+func (l *log) writeSeal(f *logFile, at int64, torn []stretch) {
+	r := sealRecord(torn)
 	head := r.appendHead(nil)
 	place(head, f.id, at, at)
 	w := stager{f: f.f, start: at, buf: newBlocks(blockSize)}

@@ -51,6 +51,7 @@ type log struct {
 	nextSeq uint64
 	stage   []byte // where groups are put together, in blocks
 	full    bool   // the last item was refused for want of space
+	failing bool   // the last write failed
 
 	bytes    atomic.Int64 // in the files
 	counters counters

@@ -202,9 +202,36 @@ func (r *record) sound() bool {
 	case kindDelete:
 		return r.id != "" && r.metaLen == 0 && r.size == 0
 	case kindSeal:
-		return r.id == "" && r.key == "" && r.to == "" && r.metaLen == 0 && r.size == 0
+		return r.id == "" && r.key == "" && r.to == "" && r.metaLen%16 == 0 && r.size == 0
 	}
 	return false
+}
+
+// stretch is a part of a file.
+type stretch struct{ from, to int64 }
+
+func (s stretch) contains(off int64) bool { return off >= s.from && off < s.to }
+
+// A seal's metadata names the stretches before it that a crash tore and that
+// nobody was told were stored: they are no damage, and what looks like a record
+// in them is none. Each is its first offset and the one after its last, 8 bytes
+// each.
+func (r *record) torn() (torn []stretch) {
+	for b := r.meta; len(b) >= 16; b = b[16:] {
+		torn = append(torn, stretch{int64(binary.LittleEndian.Uint64(b)), int64(binary.LittleEndian.Uint64(b[8:]))})
+	}
+	return torn
+}
+
+// sealRecord returns a seal, which has room for as many stretches as metadata
+// may be long.
+func sealRecord(torn []stretch) record {
+	var meta []byte
+	for _, s := range torn[:min(len(torn), store.MaxMetaBytes/16)] {
+		meta = binary.LittleEndian.AppendUint64(meta, uint64(s.from))
+		meta = binary.LittleEndian.AppendUint64(meta, uint64(s.to))
+	}
+	return record{kind: kindSeal, meta: meta, metaLen: len(meta), expires: index.Forever}
 }
 
 func fileHeader(id uint64, created int64, namespace string) []byte {

@@ -34,7 +34,7 @@ func drawRecord(t *rapid.T) record {
 	case kindDelete:
 		r.id, r.meta, r.size = "i"+r.id, nil, 0
 	case kindSeal:
-		r.id, r.key, r.to, r.meta, r.size = "", "", "", nil, 0
+		r.id, r.key, r.to, r.meta, r.size = "", "", "", r.meta[:len(r.meta)/16*16], 0
 	}
 	r.metaLen = len(r.meta)
 	r.durable = rapid.Int64Range(0, r.offset).Draw(t, "durable")

@@ -82,15 +82,16 @@ func (l *log) recover(ctx context.Context) error {
 
 // recovered is what a scan found in a file.
 type recovered struct {
-	records []record // without their metadata, but with its length
-	size    int64    // of the file
-	whole   bool     // it ends with a seal
-	end     int64    // after the last good record
-	torn    bool     // there is nothing but an unacknowledged tail behind end
-	holes   []stretch
-}
+	records []record  // without their metadata, but with its length
+	size    int64     // of the file
+	whole   bool      // it ends with a seal
+	end     int64     // after the last good record
+	torn    bool      // there is nothing but an unacknowledged tail behind end
+	holes   []stretch // damage
+	tears   []stretch // unacknowledged and torn, with good records behind it
 
-type stretch struct{ from, to int64 }
+	headless bool // the file's header is not readable
+}
 
 func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
 	var found recovered
@@ -107,6 +108,9 @@ func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
 	found.end = min(fileHeaderSize, found.size)
 	var durable int64
 	err = newScanner(f.f, f.id, found.size).walk(ctx, found.end, func(r record) error {
+		if r.kind == kindSeal {
+			found.tears = append(found.tears, r.torn()...)
+		}
 		r.meta = nil
 		found.records = append(found.records, r)
 		durable = max(durable, r.durable)
@@ -120,10 +124,15 @@ func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
 	if err != nil {
 		return found, err
 	}
+	known := func(off int64) bool {
+		return slices.ContainsFunc(found.tears, func(s stretch) bool { return s.contains(off) })
+	}
+	found.records = slices.DeleteFunc(found.records, func(r record) bool { return known(r.offset) })
+	found.holes = slices.DeleteFunc(found.holes, func(h stretch) bool { return known(h.from) })
 	if !found.whole {
 		buf := make([]byte, 256<<10)
 		found.records = slices.DeleteFunc(found.records, func(r record) bool {
-			if end := r.offset + r.len(); end <= durable || valueGood(f.f, r, buf) {
+			if r.offset < durable || valueGood(f.f, r, buf) {
 				return false
 			}
 			found.holes = append(found.holes, stretch{r.offset, r.offset + r.len()})
@@ -133,10 +142,19 @@ func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
 	for _, r := range found.records {
 		found.end = max(found.end, r.offset+r.len())
 	}
-	found.torn = roundUp(found.end) != found.size && roundUp(found.end) >= durable
-	// What a crash tore was not acknowledged: it is no damage.
-	found.holes = slices.DeleteFunc(found.holes, func(h stretch) bool { return h.from >= durable })
-	if headerErr != nil && len(found.records) > 0 {
+	if end := roundUp(found.end); !found.whole && end >= durable {
+		found.torn = end != found.size || !newScanner(f.f, f.id, end).padding(found.end, end)
+	}
+	// What a crash tore was not acknowledged: it is no damage, and the seal
+	// that this file gets says so to later starts.
+	found.holes = slices.DeleteFunc(found.holes, func(h stretch) bool {
+		tear := h.from >= durable
+		if tear && h.from < found.end {
+			found.tears = append(found.tears, h)
+		}
+		return tear
+	})
+	if found.headless = headerErr != nil; found.headless && durable > 0 {
 		found.holes = append(found.holes, stretch{0, fileHeaderSize})
 	}
 	return found, nil
@@ -172,6 +190,14 @@ func (l *log) adopt(f *logFile, found recovered) error {
 		}
 		f.size.Store(roundUp(found.end))
 	}
+	if found.headless {
+		// Its name says the same.
+		w := stager{f: f.f, buf: newBlocks(fileHeaderSize)}
+		w.write(fileHeader(f.id, time.Now().UnixMilli(), l.namespace))
+		if w.flush(); w.err != nil {
+			l.logger.Error("a file header could not be mended", "file", f.path, "error", w.err)
+		}
+	}
 	f.durable.Store(f.size.Load())
 	l.bytes.Add(f.size.Load())
 	if !found.whole {
@@ -180,7 +206,7 @@ func (l *log) adopt(f *logFile, found recovered) error {
 			l.counters.syncErrors.Add(1)
 			l.logger.Error("sync failed", "file", f.path, "error", err)
 		} else {
-			l.writeSeal(f, f.size.Load())
+			l.writeSeal(f, f.size.Load(), found.tears)
 		}
 	}
 	l.files = append(l.files, f)

@@ -106,6 +106,9 @@ func (l *log) droppable() *logFile {
 	return nil
 }
 
+// controlFiles is how many small files of the control namespace are left alone.
+const controlFiles = 16
+
 // sparse returns the oldest file if the log has more garbage than live bytes,
 // and a file's worth of garbage beyond. Copying the oldest file's live records
 // makes it droppable, and frees those after it that waited for it.
@@ -117,10 +120,15 @@ func (l *log) sparse() *logFile {
 		live += f.live
 		size += f.size.Load()
 	}
-	if len(l.files) == 0 || !l.files[0].sealed || size-live <= live+l.opt.FileBytes {
+	if len(l.files) == 0 || !l.files[0].sealed {
 		return nil
 	}
-	return l.files[0]
+	// Many restarts leave many small files. Those of media go with time.
+	many := l.namespace == store.Control && len(l.files) > controlFiles && size < int64(len(l.files))*l.opt.FileBytes/2
+	if many || size-live > live+l.opt.FileBytes {
+		return l.files[0]
+	}
+	return nil
 }
 
 // compact copies the live items of f to the end of the log.
