@@ -63,16 +63,33 @@ type reply struct {
 	sent, first, last time.Time // by our clock
 	bytes             int64
 	sum               live.Digest // of the body, where it was verified or kept
-	body              []byte      // where it was kept; the caller's
+	body              []byte      // where it was kept
 }
 
-// A client asks one edge after the other, over one connection at a time.
+// A client asks one edge after the other, over one connection at a time. What
+// it does itself needs little stack; its crew does the rest.
 type client struct {
 	net     *network
 	edges   []*edge
 	at      int // of edges
 	conn    *conn
 	waiting func(int64) // counts the requests that wait for their answer
+
+	// The request that is being made, and its answer.
+	ctx     context.Context
+	req     *request
+	reply   reply
+	again   bool // the connection can be used once more
+	err     error
+	connect *job
+	read    *job
+}
+
+func newClient(n *network, edges []*edge, at int, waiting func(int64)) *client {
+	cl := &client{net: n, edges: edges, at: at, waiting: waiting}
+	cl.connect = newJob(cl.doConnect)
+	cl.read = newJob(cl.doRead)
+	return cl
 }
 
 func (cl *client) edge() *edge { return cl.edges[cl.at] }
@@ -90,27 +107,30 @@ func (cl *client) close() {
 // off a request that it was holding.
 const idleRace = 100 * time.Millisecond
 
-// get asks for a path and reads the whole answer. Errors are errStopped,
-// errLeft, a dialError, a cutError, or a network error before the answer began;
-// after any of them the connection is closed.
-func (cl *client) get(ctx context.Context, req *request) (reply, error) {
+// get asks for a path and reads the whole answer, which is the caller's until
+// the next get. Errors are errStopped, errLeft, a dialError, a cutError, or a
+// network error before the answer began; after any of them the connection is
+// closed, and the answer has what is known of it.
+func (cl *client) get(ctx context.Context, req *request) (*reply, error) {
+	cl.ctx, cl.req = ctx, req
+	r := &cl.reply
 	for {
+		*r, cl.err, cl.again = reply{}, nil, false
 		if cl.conn == nil {
-			c, err := cl.net.connect(ctx, cl.edge())
-			if errors.Is(err, errStopped) {
-				return reply{}, err
+			cl.net.crew.run(cl.connect)
+			if cl.err != nil {
+				return r, cl.err
 			}
-			if err != nil {
-				cl.at = (cl.at + 1) % len(cl.edges)
-				return reply{}, dialError{err}
-			}
-			cl.conn = c
 		}
 		c := cl.conn
-		r, again, err := cl.exchange(c, req)
+		err := cl.ask(c)
+		if err == nil {
+			cl.net.crew.run(cl.read)
+			err = cl.err
+		}
 		if err == nil {
 			c.used = true
-			if !again {
+			if !cl.again {
 				cl.close()
 			}
 			return r, nil
@@ -134,39 +154,58 @@ func (cl *client) get(ctx context.Context, req *request) (reply, error) {
 	}
 }
 
-// exchange sends the request and reads the answer; again says that the
-// connection can be used once more.
-func (cl *client) exchange(c *conn, req *request) (r reply, again bool, err error) {
-	e := cl.edge()
+func (cl *client) doConnect() {
+	c, err := cl.net.connect(cl.ctx, cl.edge())
+	switch {
+	case err == nil:
+		cl.conn = c
+	case errors.Is(err, errStopped):
+		cl.err = err
+	default:
+		cl.err = dialError{err}
+		cl.at = (cl.at + 1) % len(cl.edges)
+	}
+}
+
+// ask sends the request and waits until its answer begins.
+func (cl *client) ask(c *conn) error {
+	e, r := cl.edge(), &cl.reply
 	w := workspaces.Get().(*workspace)
 	w.buf = append(w.buf[:0], "GET "...)
 	w.buf = append(w.buf, e.prefix...)
-	w.buf = append(w.buf, req.path...)
+	w.buf = append(w.buf, cl.req.path...)
 	w.buf = append(w.buf, " HTTP/1.1\r\nHost: "...)
 	w.buf = append(w.buf, e.host...)
 	w.buf = append(w.buf, "\r\nUser-Agent: headwater-viewer\r\n\r\n"...)
 	r.sent = time.Now()
-	c.deadline(earlier(req.answerBy, req.until))
-	_, err = c.Write(w.buf)
+	c.deadline(earlier(cl.req.answerBy, cl.req.until))
+	_, err := c.Write(w.buf)
 	workspaces.Put(w)
 	if err != nil {
-		return r, false, err
+		return err
 	}
-
 	cl.waiting(1)
-	n := 0
-	for n == 0 && err == nil {
-		n, err = c.Read(c.first[:])
+	c.begun = 0
+	for c.begun == 0 && err == nil {
+		c.begun, err = c.Read(c.first[:])
 	}
 	cl.waiting(-1)
-	if n == 0 && err != nil {
-		return r, false, err
+	if c.begun == 0 {
+		return err
 	}
 	r.first = time.Now()
+	return nil
+}
 
-	w = workspaces.Get().(*workspace)
+// doRead reads the answer that has begun.
+func (cl *client) doRead() {
+	cl.err = cl.readReply(cl.conn, cl.req, &cl.reply)
+}
+
+func (cl *client) readReply(c *conn, req *request, r *reply) error {
+	w := workspaces.Get().(*workspace)
 	defer w.release()
-	w.src = source{conn: c, head: c.first[:n], room: maxHead}
+	w.src = source{conn: c, head: c.first[:c.begun], room: maxHead}
 	w.br.Reset(&w.src)
 	c.deadline(earlier(r.first.Add(cl.net.timeout), req.until))
 	resp, err := http.ReadResponse(w.br, nil)
@@ -177,17 +216,18 @@ func (cl *client) exchange(c *conn, req *request) (r reply, again bool, err erro
 		r.first = time.Now()
 	}
 	if err != nil {
-		return r, false, err
+		return err
 	}
 	w.src.room = -1
 	c.deadline(earlier(r.first.Add(cl.net.timeout), req.until))
 	r.readHead(resp)
-	keep := req.keep != nil && req.keep(&r)
+	keep := req.keep != nil && req.keep(r)
 	if err := r.readBody(resp, w, req.verify, keep); err != nil {
-		return r, false, err
+		return err
 	}
 	r.last = time.Now()
-	return r, !resp.Close && resp.StatusCode >= 200 && w.br.Buffered() == 0, nil
+	cl.again = !resp.Close && resp.StatusCode >= 200 && w.br.Buffered() == 0
+	return nil
 }
 
 func (r *reply) readHead(resp *http.Response) {

@@ -58,19 +58,20 @@ func talk(t *testing.T, conns [][]string, do func(ctx context.Context, cl *clien
 		if err != nil {
 			t.Fatal(err)
 		}
-		cl := &client{net: c.net, edges: c.edges, waiting: c.stats.wait}
+		cl := newClient(c.net, c.edges, 0, c.stats.wait)
 		ctx, cancel := context.WithCancel(t.Context())
 		do(ctx, cl, &requests)
 		cancel()
 		cl.close()
 		servers.Wait()
+		c.net.crew.stop()
 		if n := c.stats.waiting.Load(); n != 0 || len(c.net.open) != 0 {
 			t.Errorf("%d waiting, %d connections open", n, len(c.net.open))
 		}
 	})
 }
 
-func get(ctx context.Context, cl *client) (reply, error) {
+func get(ctx context.Context, cl *client) (*reply, error) {
 	return cl.get(ctx, &request{path: "/x", answerBy: time.Now().Add(5 * time.Second), keep: ok200, verify: true})
 }
 

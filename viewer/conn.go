@@ -68,9 +68,10 @@ type conn struct {
 	// used: an answer has come over it, so that the edge may close it at any
 	// time without this being a failure (RFC 9112, 9.3.1).
 	used bool
-	// first holds the first bytes of an answer, so that a waiting viewer keeps
-	// no buffer.
+	// first holds the first bytes of an answer, begun of them, so that a waiting
+	// viewer keeps no buffer.
 	first [16]byte
+	begun int
 
 	mu      sync.Mutex // guards stopped, and setting deadlines
 	stopped bool
@@ -98,6 +99,7 @@ type network struct {
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	timeout time.Duration
 	dials   chan struct{} // a slot for each connection being opened
+	crew    *crew
 
 	mu      sync.Mutex // guards the following
 	open    map[*conn]struct{}
@@ -105,7 +107,7 @@ type network struct {
 }
 
 func newNetwork(c *Config) *network {
-	return &network{dial: c.Dial, timeout: c.Timeout, dials: make(chan struct{}, c.MaxDials), open: map[*conn]struct{}{}}
+	return &network{dial: c.Dial, timeout: c.Timeout, dials: make(chan struct{}, c.MaxDials), crew: newCrew(), open: map[*conn]struct{}{}}
 }
 
 // connect opens a connection. The error is errStopped when ctx is done.

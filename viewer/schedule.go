@@ -44,7 +44,7 @@ func (s *schedule) line(rendition string) *live.Timeline {
 
 // A follower keeps the schedule at the newest version that any answer has named.
 type follower struct {
-	client  client
+	client  *client
 	path    string
 	timeout time.Duration
 	now     atomic.Pointer[schedule]
@@ -129,6 +129,8 @@ func (f *follower) fetch(ctx context.Context) (cfg live.Config, wait time.Durati
 	return cfg, 0, json.Unmarshal(r.body, &cfg)
 }
 
+func uncounted(int64) {}
+
 func ok200(r *reply) bool { return r.status == http.StatusOK }
 
 // A backoff spaces attempts: 50 ms, doubled up to 2 s.
@@ -164,7 +166,7 @@ func setClocks(ctx context.Context, n *network, edges []*edge) (wait func()) {
 	var away []*client
 	for _, e := range edges {
 		if !e.loopback {
-			away = append(away, &client{net: n, edges: []*edge{e}, waiting: func(int64) {}})
+			away = append(away, newClient(n, []*edge{e}, 0, uncounted))
 		}
 	}
 	var wg sync.WaitGroup

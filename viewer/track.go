@@ -15,7 +15,7 @@ import (
 type track struct {
 	s      *session
 	name   string
-	client client
+	client *client
 	timer  *time.Timer
 
 	epoch    int
@@ -41,7 +41,7 @@ type trouble struct {
 func newTrack(s *session, name string) *track {
 	c := s.crowd
 	t := &track{s: s, name: name, epoch: -1, timer: time.NewTimer(time.Hour)}
-	t.client = client{net: c.net, edges: c.edges, at: s.person.index % len(c.edges), waiting: c.stats.wait}
+	t.client = newClient(c.net, c.edges, s.person.index%len(c.edges), c.stats.wait)
 	t.timer.Stop()
 	return t
 }
@@ -127,12 +127,12 @@ func (t *track) init(ctx context.Context) bool {
 				late = true
 				c.stats.fail("no init segment in "+c.cfg.GiveUp.String(), fmt.Sprintf("%s: status %d", path, r.status))
 			}
-			t.sleep(ctx, sched, stay(&r))
+			t.sleep(ctx, sched, stay(r))
 			continue
 		case !r.digest.IsZero() && r.sum != r.digest:
 			c.stats.fail("digest mismatch", path)
 		case !c.cfg.NoInspect:
-			t.media = c.inspector.init(sched, t.name, &r)
+			t.media = c.inspector.init(sched, t.name, r)
 		}
 		return true
 	}
@@ -140,7 +140,7 @@ func (t *track) init(ctx context.Context) bool {
 }
 
 // get asks once and accounts for the answer, whatever it is.
-func (t *track) get(ctx context.Context, req *request) (reply, error) {
+func (t *track) get(ctx context.Context, req *request) (*reply, error) {
 	c := t.s.crowd
 	r, err := t.client.get(ctx, req)
 	x := &t.trouble
@@ -238,7 +238,7 @@ func (t *track) segment(ctx context.Context) {
 				continue
 			}
 			troubled = t.trouble.last
-		} else if t.take(sched, &r, asked, v, troubled) {
+		} else if t.take(sched, r, asked, v, troubled) {
 			return
 		}
 		if now = e.now(); now.Sub(latest(asked, tl.Deadline(t.n))) > c.cfg.GiveUp {
@@ -258,7 +258,7 @@ func (t *track) segment(ctx context.Context) {
 		case r.status >= 500 && !r.lasting:
 			t.sleep(ctx, sched, back.next())
 		default:
-			t.sleep(ctx, sched, stay(&r))
+			t.sleep(ctx, sched, stay(r))
 		}
 	}
 }

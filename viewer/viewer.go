@@ -39,7 +39,7 @@ func New(cfg Config) (*Crowd, error) {
 	}
 	c.inspector = newInspector(c.stats)
 	c.events = follower{path: live.Path{Event: cfg.Event, File: live.FileConfig}.String(), timeout: cfg.Timeout, wake: make(chan struct{}, 1),
-		client: client{net: c.net, edges: c.edges, waiting: func(int64) {}}}
+		client: newClient(c.net, c.edges, 0, uncounted)}
 	return c, nil
 }
 
@@ -76,6 +76,7 @@ func (c *Crowd) Run(ctx context.Context) (*Report, error) {
 	defer func() {
 		cancel()
 		<-stopped
+		c.net.crew.stop()
 	}()
 
 	if err := c.events.first(ctx, c.cfg.GiveUp); err != nil {
