@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -38,7 +37,8 @@ type run struct {
 	ended  chan error
 }
 
-func start(t *testing.T, cfg Config) *run {
+// start runs a packager. delivery, where given, answers at origin:7002.
+func start(t *testing.T, cfg Config, delivery ...*memoryListener) *run {
 	t.Helper()
 	r := &run{origin: newFakeOrigin(t), ended: make(chan error, 1)}
 	cfg.Event = "acme/final"
@@ -47,8 +47,11 @@ func start(t *testing.T, cfg Config) *run {
 	}
 	cfg.To = []string{"http://origin:7001"}
 	cfg.Log = quiet()
-	if cfg.Dial == nil {
-		cfg.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return r.origin.listener.dial(ctx) }
+	cfg.Dial = func(ctx context.Context, _, addr string) (net.Conn, error) {
+		if addr == "origin:7002" && len(delivery) > 0 {
+			return delivery[0].dial(ctx)
+		}
+		return r.origin.listener.dial(ctx)
 	}
 	var err error
 	if r.Packager, err = New(cfg); err != nil {
@@ -474,16 +477,7 @@ func TestEventIsFetchedAndFollowed(t *testing.T) {
 			w.Write(b)
 		})}
 		go srv.Serve(delivery)
-		var r *run
-		r = start(t, Config{Clip: true, EventURL: "http://origin:7002", Dial: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			switch addr {
-			case "origin:7002":
-				return delivery.dial(ctx)
-			case "origin:7001":
-				return r.origin.listener.dial(ctx)
-			}
-			return nil, fmt.Errorf("no such host %s", addr)
-		}})
+		r := start(t, Config{Clip: true}, delivery)
 		if err := <-r.ended; err != nil {
 			t.Error(err)
 		}
