@@ -49,7 +49,7 @@ func NewGate(capacity int64) *Gate { return &Gate{capacity: capacity} }
 // Enter takes n units for a request of class c, or refuses at once. Each true
 // must be followed by one Leave with the same n.
 func (g *Gate) Enter(c Class, n int64) bool {
-	limit := g.capacity * share[c] / 100
+	limit := (g.capacity*share[c] + 99) / 100 // rounded up: the smallest gate lets one of each class in
 	for {
 		used := g.used.Load()
 		if used+n > limit {

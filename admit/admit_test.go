@@ -27,6 +27,18 @@ func TestLowestClassIsShedFirst(t *testing.T) {
 	}
 }
 
+func TestSmallestGateLetsEachClassIn(t *testing.T) {
+	for _, c := range Classes {
+		g := NewGate(1)
+		if !g.Enter(c, 1) {
+			t.Errorf("%v never enters a gate of one", c)
+		}
+		if g.Enter(c, 1) {
+			t.Errorf("%v enters a full gate", c)
+		}
+	}
+}
+
 func TestGateIsNeverOverfull(t *testing.T) {
 	g := NewGate(8)
 	var wg sync.WaitGroup

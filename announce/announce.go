@@ -17,18 +17,23 @@ type Kind uint8
 const (
 	// Published: Candidate is durable, new or repaired.
 	Published Kind = iota
-	// Init: the rendition has an init segment from Candidate.Pipeline.
+	// Init: the rendition has an init segment from Candidate.Pipeline. It is
+	// in the store.
 	Init
-	// Changed: the event's configuration, masks or notifications changed.
+	// Changed: the event's configuration, masks or notifications changed, or
+	// it was created or deleted. What it is now is in the store.
 	Changed
 )
 
 // A Message is one announcement.
 type Message struct {
+	// Node is who announces. A bus brings a node its own messages too.
+	Node      string
 	Kind      Kind
 	Event     live.EventID
+	Life      int64          // Published: which of the events that had this name, one after the other
 	Rendition string         // Published, Init
-	Candidate live.Candidate // Published
+	Candidate live.Candidate // Published, Init
 }
 
 // A Bus carries announcements. Announce returns when every subscriber in this
@@ -36,7 +41,7 @@ type Message struct {
 type Bus interface {
 	Announce(ctx context.Context, m Message) error
 	// Subscribe calls f for every message from now on, until cancel returns.
-	// f must not block.
+	// Calls may overlap. f must not block, nor use the bus.
 	Subscribe(f func(Message)) (cancel func())
 }
 

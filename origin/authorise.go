@@ -3,9 +3,10 @@ package origin
 import (
 	"crypto/subtle"
 	"fmt"
-	"headwater/live"
 	"net/http"
 	"strings"
+
+	"headwater/live"
 )
 
 // authorise checks the tenant's secret.
@@ -34,9 +35,11 @@ func (o *Origin) authorise(p *publication) error {
 	return live.ErrUnauthorized.With("nobody has these credentials")
 }
 
+// credentials is the secret of a Bearer token or of Basic's password.
 func credentials(r *http.Request) (string, bool) {
 	if _, password, ok := r.BasicAuth(); ok {
 		return password, true
 	}
-	return strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return secret, strings.EqualFold(scheme, "Bearer") && secret != "" // RFC 9110, 11.1: the scheme in any case
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/announce"
+	"headwater/live"
 	"headwater/store"
 )
 
@@ -33,21 +34,28 @@ type Config struct {
 	PublishBytes int64
 	// BodyTimeout is how long one body may take to arrive. Default 10 s.
 	BodyTimeout time.Duration
-	// StoreTimeout bounds one store operation. Default 2 s, the retry budget.
+	// WriteTimeout is how long the client of a delivery may take to read the
+	// answer. Default 30 s.
+	WriteTimeout time.Duration
+	// StoreTimeout bounds one store operation, and one change of an event.
+	// Default 2 s, the retry budget.
 	StoreTimeout time.Duration
 	// FutureTolerance is how far a packager's clock may be ahead. Default 30 s.
 	FutureTolerance time.Duration
 
 	// MemoryBytes is the window of newest segments kept in memory. Default 256 MiB.
 	MemoryBytes int64
-	// MaxHolds bounds the requests held at once. Default 100,000.
+	// MaxHolds bounds the requests held at once: those for event.json?after= to
+	// half of it. Default 100,000.
 	MaxHolds int64
-	// MaxReads bounds the store reads under way for delivery. Default 256.
+	// MaxReads bounds the store reads under way for delivery: those of the DVR
+	// window to three quarters of it. Default 256.
 	MaxReads int64
 	// GuardInterval is how often a held segment is looked for in the store, in
 	// case an announcement was lost. Default 500 ms.
 	GuardInterval time.Duration
 
+	// Log is told what an operator should know. Default: silence.
 	Log *slog.Logger
 	// Metrics registers the origin's counters. Default: a registry of its own.
 	Metrics *prometheus.Registry
@@ -57,6 +65,7 @@ func (c *Config) setDefaults() {
 	def(&c.MaxSegmentBytes, 32<<20)
 	def(&c.PublishBytes, 1<<30)
 	def(&c.BodyTimeout, 10*time.Second)
+	def(&c.WriteTimeout, 30*time.Second)
 	def(&c.StoreTimeout, 2*time.Second)
 	def(&c.FutureTolerance, 30*time.Second)
 	def(&c.MemoryBytes, 256<<20)
@@ -93,12 +102,20 @@ func (c *Config) Validate() error {
 		name string
 		v    int64
 	}{
-		{"PublishBytes", c.PublishBytes}, {"BodyTimeout", int64(c.BodyTimeout)}, {"StoreTimeout", int64(c.StoreTimeout)},
+		{"PublishBytes", c.PublishBytes}, {"BodyTimeout", int64(c.BodyTimeout)}, {"WriteTimeout", int64(c.WriteTimeout)}, {"StoreTimeout", int64(c.StoreTimeout)},
 		{"FutureTolerance", int64(c.FutureTolerance)}, {"MemoryBytes", c.MemoryBytes}, {"MaxHolds", c.MaxHolds},
 		{"MaxReads", c.MaxReads}, {"GuardInterval", int64(c.GuardInterval)},
 	} {
 		if f.v < 0 {
 			return fmt.Errorf("origin: %s is negative", f.name)
+		}
+	}
+	if c.PublishBytes < c.MaxSegmentBytes {
+		return fmt.Errorf("origin: PublishBytes: %d is less than MaxSegmentBytes, %d: such a segment could never be read", c.PublishBytes, c.MaxSegmentBytes)
+	}
+	for tenant, secret := range c.PublishTokens {
+		if !live.ValidName(tenant) || secret == "" {
+			return fmt.Errorf("origin: PublishTokens: tenant %q is no name, or has an empty secret", tenant)
 		}
 	}
 	return nil

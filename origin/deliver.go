@@ -1,12 +1,10 @@
 package origin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"headwater/admit"
@@ -89,16 +87,15 @@ func (o *Origin) find(d *delivery) error {
 
 // deliverSegment places, selects, waits, fetches and answers.
 func (o *Origin) deliverSegment(d *delivery) error {
+	tl := d.view.timelines[d.path.Rendition]
+	o.metrics.places[tl.Place(d.path.Number, time.Now())].Inc()
 	for {
-		if err := o.placeRequest(d, time.Now()); err != nil {
-			return err
-		}
 		if err := o.selectOrHold(d); err != nil {
 			return err
 		}
 		data, err := o.fetch(d)
-		if errors.Is(err, errCondemned) {
-			continue // what was chosen is no longer there: choose again
+		if errors.Is(err, errReselect) {
+			continue
 		}
 		if err != nil {
 			return err
@@ -108,12 +105,10 @@ func (o *Origin) deliverSegment(d *delivery) error {
 	}
 }
 
-// placeRequest refuses by the timeline alone and finds the request's class.
-func (o *Origin) placeRequest(d *delivery, now time.Time) error {
+// place refuses by the timeline alone and finds the request's class.
+func (d *delivery) place(now time.Time) error {
 	n, tl := d.path.Number, d.view.timelines[d.path.Rendition]
-	place := tl.Place(n, now)
-	o.metrics.places[place].Inc()
-	switch place {
+	switch tl.Place(n, now) {
 	case live.Never:
 		if n > tl.First() {
 			// An event's end may still be moved.
@@ -133,9 +128,9 @@ func (o *Origin) placeRequest(d *delivery, now time.Time) error {
 	return nil
 }
 
-// errCondemned is what fetch returns when the chosen candidate's bytes are not
-// to be had and selection must do without it.
-var errCondemned = errors.New("origin: candidate condemned")
+// errReselect is what fetch returns when what is known of the segment is no
+// longer what it was when its candidate was chosen.
+var errReselect = errors.New("origin: choose again")
 
 // fetch gets the chosen bytes: from memory, or from the store, once for all
 // who ask. The bytes are shared and immutable.
@@ -146,117 +141,68 @@ func (o *Origin) fetch(d *delivery) ([]byte, error) {
 		o.metrics.memory.Inc()
 		return data, nil
 	}
-	if !o.reads.Enter(d.class, 1) {
-		return nil, live.ErrShed.With("too many reads of the " + d.class.String() + " class are under way")
-	}
-	defer o.reads.Leave(1)
 	began := time.Now()
-	ch := o.gets.DoChan(key.event.String()+"/"+key.rendition+"/"+segmentKey(key.number, key.pipeline)+c.Digest.ETag(), func() (any, error) {
+	e, class := d.event, d.class
+	res, err := o.readOnce(d.r.Context(), key, func(ctx context.Context) ([]byte, error) {
+		if !o.reads.Enter(class, 1) {
+			return nil, live.ErrShed.With("too many reads of the " + class.String() + " class are under way")
+		}
+		defer o.reads.Leave(1)
+		o.metrics.storeReads.Inc()
+		return o.retrieve(ctx, e, key)
+	})
+	d.timing.Add("store", time.Since(began))
+	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNotFound) {
+		tl := d.view.timelines[d.path.Rendition]
+		o.log.Error("candidate condemned", "path", d.path.String(), "pipeline", c.Pipeline, "err", err)
+		o.metrics.condemned.Inc()
+		e.condemn(d.path.Rendition, c, tl.Segment().Milliseconds())
+		return nil, errReselect
+	}
+	if err == nil && class == admit.Live {
+		// After a restart the live window comes back to memory as it is asked for.
+		o.window.put(key, res)
+	}
+	return res, err
+}
+
+// readOnce is share for bytes.
+func (o *Origin) readOnce(ctx context.Context, k windowKey, f func(ctx context.Context) ([]byte, error)) ([]byte, error) {
+	ch := o.shared.DoChan("get "+k.event.String()+"/"+k.rendition+"/"+segmentKey(k.number, k.pipeline)+k.digest.ETag(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), o.cfg.StoreTimeout)
 		defer cancel()
-		o.metrics.storeReads.Inc()
-		item, err := o.store.Get(ctx, mediaRecord(key.event, key.rendition), segmentKey(key.number, key.pipeline))
-		if err != nil {
-			return nil, err
-		}
-		if live.DigestOf(item.Value) != key.digest {
-			return nil, fmt.Errorf("%w: the digest of %v is another", store.ErrCorrupt, segmentKey(key.number, key.pipeline))
-		}
-		return item.Value, nil
+		return f(ctx)
 	})
 	select {
 	case res := <-ch:
-		d.timing.Add("store", time.Since(began))
-		if errors.Is(res.Err, store.ErrCorrupt) || errors.Is(res.Err, store.ErrNotFound) {
-			tl := d.view.timelines[d.path.Rendition]
-			o.log.Error("candidate condemned", "path", d.path.String(), "pipeline", c.Pipeline, "err", res.Err)
-			o.metrics.condemned.Inc()
-			d.event.condemn(d.path.Rendition, c, tl.Segment().Milliseconds())
-			return nil, errCondemned
+		data, _ := res.Val.([]byte)
+		return data, res.Err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// retrieve reads a candidate's bytes from the store and verifies them. Where
+// the store has a newer candidate in its place, that is learnt.
+func (o *Origin) retrieve(ctx context.Context, e *event, k windowKey) ([]byte, error) {
+	item, err := o.store.Get(ctx, mediaRecord(k.event, k.rendition), segmentKey(k.number, k.pipeline))
+	if err != nil {
+		return nil, err
+	}
+	got := live.DigestOf(item.Value)
+	if got == k.digest {
+		return item.Value, nil
+	}
+	if c, life, err := decodeCandidate(item); err == nil && life == e.life && c.Digest == got {
+		if o.learn(e, k.rendition, c) {
+			o.metrics.missedAnnouncements.Inc()
+			return nil, errReselect
 		}
-		if res.Err != nil {
-			return nil, res.Err
+		if now, ok := e.candidate(k.rendition, k.number, k.pipeline); ok && now.Digest == got {
+			return nil, errReselect // repaired between the choice and the reading
 		}
-		return res.Val.([]byte), nil
-	case <-d.r.Context().Done():
-		return nil, context.Cause(d.r.Context())
 	}
-}
-
-// answerSegment writes the chosen bytes.
-func (o *Origin) answerSegment(d *delivery, data []byte) {
-	c := d.decision.Candidate
-	h := d.w.Header()
-	o.stamp(d)
-	rendition, _ := d.view.config().Rendition(d.path.Rendition)
-	h.Set("Content-Type", rendition.Type.ContentType())
-	h.Set(live.HeaderPipeline, o.answering(live.Source{Pipeline: c.Pipeline, Region: c.Region}).String())
-	if !c.Clean() {
-		h.Set(live.HeaderDefects, c.Findings.String())
-	}
-	h.Set(live.HeaderPublished, live.FormatPublished(c.Published))
-	h.Set(live.HeaderContentDigest, c.Digest.String())
-	h.Set("ETag", c.Digest.ETag())
-	h.Set(live.HeaderCacheControl, live.FormatLifetime(d.lifetime(time.Now())))
-	h.Set(live.HeaderCMSDStatic, cmsd(rendition, d.view.timelines[d.path.Rendition], d.held))
-	if d.held > 0 {
-		d.timing.Add("hold", d.held)
-	}
-	if s := d.timing.String(); s != "" {
-		h.Set(live.HeaderServerTiming, s)
-	}
-	o.metrics.served(d)
-	http.ServeContent(d.w, d.r, "", c.Published, bytes.NewReader(data))
-}
-
-// freshness bounds how long a cache may keep a clean segment before it asks
-// whether it is still the same.
-const freshness = 10 * time.Minute
-
-// lifetime is how long the answer may be repeated: a segment with missing
-// media only until the next one, so that a repair still reaches viewers.
-func (d *delivery) lifetime(now time.Time) time.Duration {
-	tl := d.view.timelines[d.path.Rendition]
-	left := tl.GoneAt(d.path.Number).Sub(now)
-	if d.decision.Candidate.Findings.MissingMS() > 0 {
-		return min(tl.Segment(), left)
-	}
-	return min(freshness, left)
-}
-
-// cmsd is CTA-5006's CMSD-Static: bitrate in kbps, duration and time held in
-// ms, object type, live.
-func cmsd(r live.Rendition, tl live.Timeline, held time.Duration) string {
-	s := "br=" + strconv.FormatInt(r.Bandwidth/1000, 10) + ",d=" + strconv.FormatInt(tl.Segment().Milliseconds(), 10)
-	if held > 0 {
-		s += ",ht=" + strconv.FormatInt(held.Milliseconds(), 10)
-	}
-	ot := map[live.MediaType]string{live.Video: "v", live.Audio: "a", live.Text: "c"}[r.Type]
-	return s + ",ot=" + ot + ",st=l"
-}
-
-// answering says which region answers: this node's, where it knows it.
-func (o *Origin) answering(s live.Source) live.Source {
-	if o.cfg.Region != "" {
-		s.Region = o.cfg.Region
-	}
-	return s
-}
-
-// stamp puts on an answer what every answer of the event carries.
-func (o *Origin) stamp(d *delivery) {
-	if d.event == nil {
-		return
-	}
-	h := d.w.Header()
-	v := d.event.view.Load()
-	h.Set(live.HeaderVersion, v.version)
-	if edge := d.event.edge.Load(); edge >= 0 {
-		h.Set(live.HeaderEdge, strconv.FormatInt(edge, 10))
-	}
-	if v.notifications != "" {
-		h.Set(live.HeaderNotifications, v.notifications)
-	}
+	return nil, fmt.Errorf("%w: the digest of %v is another", store.ErrCorrupt, segmentKey(k.number, k.pipeline))
 }
 
 // refuseDelivery maps an error to its status: the one place that does.
@@ -274,6 +220,8 @@ func (o *Origin) refuseDelivery(d *delivery, err error) {
 		o.log.Error("delivery", "path", d.r.URL.Path, "err", err)
 	}
 	o.metrics.refused("deliver", problem)
-	o.stamp(d)
+	if d.event != nil {
+		d.event.stamp(d.w.Header(), time.Now())
+	}
 	problem.Write(d.w, d.r)
 }

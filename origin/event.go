@@ -1,11 +1,8 @@
 package origin
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
-	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync"
@@ -14,92 +11,133 @@ import (
 
 	"headwater/cmaf"
 	"headwater/live"
-	"headwater/selection"
+	"headwater/store"
 )
 
 // An event is what a node knows of one event, all of it in memory: the
 // configuration as operators set it and the tables of what was published.
 type event struct {
 	id   live.EventID
+	life int64                // as eventRecord.Life
 	view atomic.Pointer[view] // replaced whole, never changed
 	edge atomic.Int64         // newest published number, -1 before the first
 
-	mu     sync.Mutex        // guards the following; no I/O under it
+	mu     sync.Mutex        // guards the following; no I/O under it, and no other lock
 	tracks map[string]*track // by rendition
-}
-
-// A view is one state of an event's configuration, with all that is derived
-// from it. It is immutable.
-type view struct {
-	record        eventRecord
-	timelines     map[string]live.Timeline // by rendition, with its lateness
-	json          []byte                   // event.json
-	etag          string
-	version       string // Live-Version
-	notifications string // Live-Notifications; "" where there never were any
-	changed       chan struct{}
-}
-
-// config is the live configuration of the view.
-func (v *view) config() *live.Config { return &v.record.Config }
-
-func newView(rec eventRecord) (*view, error) {
-	v := &view{record: rec, timelines: make(map[string]live.Timeline), changed: make(chan struct{})}
-	cfg := &v.record.Config
-	for _, r := range cfg.Renditions {
-		v.timelines[r.Name] = cfg.Timeline(r.Name)
-	}
-	var err error
-	if v.json, err = json.Marshal(cfg); err != nil {
-		return nil, fmt.Errorf("origin: event configuration: %w", err)
-	}
-	v.json = append(v.json, '\n')
-	sum := sha256.Sum256(v.json)
-	v.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
-	v.version = strconv.FormatInt(cfg.Version, 10)
-	if rec.Notifications.Sequence > 0 {
-		if v.notifications, err = rec.Notifications.Header(); err != nil {
-			return nil, err
-		}
-	}
-	return v, nil
+	heard  map[string]heard  // by pipeline
 }
 
 // newEvent needs a record that was validated.
-func newEvent(id live.EventID, rec eventRecord) (*event, error) {
-	v, err := newView(rec)
+func newEvent(id live.EventID, rec eventRecord, token store.Token) (*event, error) {
+	v, err := newView(rec, token)
 	if err != nil {
 		return nil, err
 	}
-	e := &event{id: id, tracks: make(map[string]*track)}
+	e := &event{id: id, life: rec.Life, tracks: make(map[string]*track), heard: make(map[string]heard)}
+	maps.Copy(e.heard, rec.Heard)
 	e.edge.Store(-1)
 	e.view.Store(v)
 	return e, nil
 }
 
-// setView replaces the view and wakes all who wait for a change.
-func (e *event) setView(v *view) {
-	old := e.view.Swap(v)
-	close(old.changed)
-	// A mask or another order of pipelines can decide what is being waited for.
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, t := range e.tracks {
-		for _, s := range t.slots {
-			s.wake()
+// change replaces the view by one that f makes of its record, and wakes all who
+// wait for a change.
+func (e *event) change(f func(rec *eventRecord, token *store.Token)) (*view, error) {
+	for {
+		old := e.view.Load()
+		rec, token := old.record, old.token
+		f(&rec, &token)
+		v, err := newView(rec, token)
+		if err != nil {
+			return nil, err
+		}
+		if e.view.CompareAndSwap(old, v) {
+			close(old.changed)
+			return v, nil
 		}
 	}
 }
 
+// setRecord takes what was stored as the event's record. What was observed
+// meanwhile stays.
+func (e *event) setRecord(rec eventRecord, token store.Token) (*view, error) {
+	v, err := e.change(func(now *eventRecord, t *store.Token) {
+		late := now.Config.LatenessMS
+		*now, *t = rec, token
+		now.Config.LatenessMS = late
+	})
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for pipeline, h := range rec.Heard {
+		if h.newer(e.heard[pipeline]) {
+			e.heard[pipeline] = h
+		}
+	}
+	return v, nil
+}
+
+// setLateness publishes an observed figure in event.json. It is no change by
+// an operator: the version stays.
+func (e *event) setLateness(rendition string, d time.Duration) error {
+	_, err := e.change(func(rec *eventRecord, _ *store.Token) {
+		late := maps.Clone(rec.Config.LatenessMS)
+		if late == nil {
+			late = make(map[string]int64)
+		}
+		if late[rendition] = d.Milliseconds(); d == 0 {
+			delete(late, rendition)
+		}
+		rec.Config.LatenessMS = late
+	})
+	return err
+}
+
+// wake makes all who wait look the event up again: it is not one any more.
+func (e *event) wake() {
+	for {
+		old := e.view.Load()
+		same := *old
+		same.changed = make(chan struct{})
+		if e.view.CompareAndSwap(old, &same) {
+			close(old.changed)
+			return
+		}
+	}
+}
+
+// stamp puts on an answer what every answer of the event carries.
+func (e *event) stamp(h http.Header, now time.Time) {
+	v := e.view.Load()
+	h.Set(live.HeaderVersion, v.version)
+	if edge, ok := e.liveEdge(v, now); ok {
+		h.Set(live.HeaderEdge, strconv.FormatInt(int64(edge), 10))
+	}
+	if v.notifications != "" {
+		h.Set(live.HeaderNotifications, v.notifications)
+	}
+}
+
+// liveEdge is the newest published number, of those that may be asked for at
+// now: a packager whose clock is ahead publishes some that nobody is given yet.
+func (e *event) liveEdge(v *view, now time.Time) (live.Number, bool) {
+	tl := v.config().Event.Timeline()
+	edge := min(live.Number(e.edge.Load()), tl.Edge(now.Add(tl.Hold())))
+	return edge, edge >= tl.First()
+}
+
 // A track is what was published of one rendition.
 type track struct {
-	init    *initSegment           // what every pipeline must fit; nil before the first
-	inits   map[string]live.Digest // by pipeline, what it last PUT
-	slots   map[live.Number]*slot  // one per segment that was published or is waited for
-	late    [16]time.Duration      // ring: how late the newest segments came
-	lates   int                    // how many were ever put in
-	counted live.Number            // the newest that late has counted
-	newest  live.Number            // the newest published, -1 before the first
+	init    *initSegment            // what every pipeline must fit; nil before the first
+	inits   map[string]pipelineInit // by pipeline
+	looked  time.Time               // when the store was last looked into for init segments
+	slots   map[live.Number]*slot   // one per segment that was published or is waited for
+	late    [measured]time.Duration // ring: how late the newest segments came
+	lates   int                     // how many were ever put in
+	counted live.Number             // the newest that late has counted
+	newest  live.Number             // the newest published, -1 before the first
 }
 
 // An initSegment is the init segment that viewers get.
@@ -111,27 +149,33 @@ type initSegment struct {
 	published time.Time
 }
 
+// A pipelineInit is what a pipeline last PUT as its init segment.
+type pipelineInit struct {
+	digest    live.Digest
+	published time.Time
+}
+
 // A slot is the candidates of one segment.
 type slot struct {
 	candidates []live.Candidate // replaced whole, never changed: readers keep it without a lock
-	changed    chan struct{}    // closed when candidates or masks change
-	looked     time.Time        // when the store was last looked into
+	changed    chan struct{}    // closed when candidates changes; nil while nobody waits
 	waiting    int              // holds that watch changed
+	looked     time.Time        // when the store was last looked into
 }
-
-func newSlot() *slot { return &slot{changed: make(chan struct{})} }
 
 // wake needs the event's mu.
 func (s *slot) wake() {
-	close(s.changed)
-	s.changed = make(chan struct{})
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
 }
 
 // track needs mu. It makes the track where there is none.
 func (e *event) track(rendition string) *track {
 	t := e.tracks[rendition]
 	if t == nil {
-		t = &track{inits: make(map[string]live.Digest), slots: make(map[live.Number]*slot), counted: -1, newest: -1}
+		t = &track{inits: make(map[string]pipelineInit), slots: make(map[live.Number]*slot), counted: -1, newest: -1}
 		e.tracks[rendition] = t
 	}
 	return t
@@ -142,7 +186,7 @@ func (e *event) slot(rendition string, n live.Number) *slot {
 	t := e.track(rendition)
 	s := t.slots[n]
 	if s == nil {
-		s = newSlot()
+		s = new(slot)
 		t.slots[n] = s
 	}
 	return s
@@ -170,22 +214,52 @@ func (e *event) candidate(rendition string, n live.Number, pipeline string) (liv
 	return cs[i], true
 }
 
-// learn enters a candidate: from an announcement, or from a look into the
-// store. The same one again, or an older one, changes nothing. It reports
-// whether it was news.
+// watch returns what is known of a segment and a channel that closes when that
+// changes. leave must be called once.
+func (e *event) watch(rendition string, n live.Number) (cs []live.Candidate, changed <-chan struct{}, leave func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.slot(rendition, n)
+	s.waiting++
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.candidates, s.changed, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if s.waiting--; s.waiting > 0 {
+			return
+		}
+		s.changed = nil
+		if s.idle() {
+			delete(e.tracks[rendition].slots, n)
+		}
+	}
+}
+
+// idle reports whether the slot says nothing.
+func (s *slot) idle() bool { return s.waiting == 0 && len(s.candidates) == 0 && s.looked.IsZero() }
+
+// learn enters a candidate: from a publication, an announcement, or a look
+// into the store. The same one again, or an older one, changes nothing. It
+// reports whether it was news.
 func (e *event) learn(rendition string, c live.Candidate) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.slot(rendition, c.Number)
 	i := slices.IndexFunc(s.candidates, func(x live.Candidate) bool { return x.Pipeline == c.Pipeline })
-	switch {
-	case i < 0:
+	if i < 0 {
 		s.candidates = append(slices.Clip(s.candidates), c)
-	case s.candidates[i].Digest != c.Digest && s.candidates[i].Published.Before(c.Published):
+	} else {
+		old := s.candidates[i]
+		// The same bytes are known once, by the time at which they were durable;
+		// the store knows only when storing began. If they were condemned they
+		// may have been stored anew.
+		if !old.Published.Before(c.Published) || old.Digest == c.Digest && !old.Findings.Has(live.DigestMismatch) {
+			return false
+		}
 		s.candidates = slices.Clone(s.candidates)
 		s.candidates[i] = c
-	default:
-		return false
 	}
 	s.wake()
 	t := e.tracks[rendition]
@@ -209,9 +283,58 @@ func (e *event) condemn(rendition string, c live.Candidate, costMS int64) {
 	s.wake()
 }
 
+// learnInit enters a pipeline's init segment.
+func (e *event) learnInit(rendition string, in *initSegment) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.track(rendition)
+	if own := t.inits[in.source.Pipeline]; own.published.Before(in.published) {
+		t.inits[in.source.Pipeline] = pipelineInit{in.digest, in.published}
+	}
+	if t.init == nil || in.published.Before(t.init.published) {
+		t.init = in
+	}
+}
+
+// initOf returns the rendition's init segment, nil where there is none yet,
+// and what the pipeline last PUT.
+func (e *event) initOf(rendition, pipeline string) (in *initSegment, own pipelineInit) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.tracks[rendition]
+	if t == nil {
+		return nil, own
+	}
+	return t.init, t.inits[pipeline]
+}
+
+// newest is the newest number published of a rendition.
+func (e *event) newest(rendition string) (live.Number, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.tracks[rendition]; t != nil && t.newest >= 0 {
+		return t.newest, true
+	}
+	return 0, false
+}
+
+// published reports whether anything of the event was published.
+func (e *event) published() bool { return e.edge.Load() >= 0 }
+
+// measured is how many segments the observed lateness is taken from.
+const measured = 16
+
+// The observed lateness is published in steps, and raised only when it is half
+// a step over one: else an encoder on the border of two would change the
+// event's configuration with every segment.
+const (
+	latenessStep  = 100 * time.Millisecond
+	latenessRaise = latenessStep * 3 / 2
+)
+
 // measure notes how late a rendition's newest segment came, and returns the
-// observed lateness where that has changed. The figure is the least of the last
-// 16 in steps of 100 ms: a late spell never moves it, so that a refusal never
+// observed lateness where that has changed. The figure is the least of the
+// last 16, rounded down: a late spell never moves it, so that a refusal never
 // outlives availability, but an encoder that is always late does.
 func (e *event) measure(rendition string, c live.Candidate, expected time.Time) (time.Duration, bool) {
 	e.mu.Lock()
@@ -226,67 +349,32 @@ func (e *event) measure(rendition string, c live.Candidate, expected time.Time) 
 	if t.lates < len(t.late) {
 		return 0, false
 	}
-	least := slices.Min(t.late[:]).Truncate(100 * time.Millisecond)
+	least := slices.Min(t.late[:])
 	known := time.Duration(e.view.Load().config().LatenessMS[rendition]) * time.Millisecond
-	return least, least != known
-}
-
-// setLateness publishes an observed figure in event.json. It is no change by
-// an operator: the version stays.
-func (e *event) setLateness(rendition string, d time.Duration) error {
-	for {
-		old := e.view.Load()
-		rec := old.record
-		rec.Config.LatenessMS = maps.Clone(rec.Config.LatenessMS)
-		if rec.Config.LatenessMS == nil {
-			rec.Config.LatenessMS = make(map[string]int64)
-		}
-		if d == 0 {
-			delete(rec.Config.LatenessMS, rendition)
-		} else {
-			rec.Config.LatenessMS[rendition] = d.Milliseconds()
-		}
-		v, err := newView(rec)
-		if err != nil {
-			return err
-		}
-		if e.view.CompareAndSwap(old, v) {
-			close(old.changed)
-			return nil
-		}
+	if known <= least && least < known+latenessRaise {
+		return known, false
 	}
+	return least.Truncate(latenessStep), true
 }
 
-// choose selects among candidates for a slot of the view's timeline.
-func (v *view) choose(rendition string, n live.Number, cs []live.Candidate, now time.Time) selection.Decision {
-	tl := v.timelines[rendition]
-	return selection.Choose(selection.Input{
-		Order:      v.config().Pipelines,
-		Candidates: cs,
-		Masked:     func(p live.Pipeline) bool { return v.masked(p, rendition, n) },
-		Decide:     tl.Decide(n),
-		Deadline:   tl.Deadline(n),
-	}, now)
-}
-
-func (v *view) masked(p live.Pipeline, rendition string, n live.Number) bool {
-	return slices.ContainsFunc(v.config().Masks, func(m live.Mask) bool { return m.Holds(p.Name, p.Region, rendition, n) })
-}
-
-// prune forgets slots that have left the DVR window and are not waited for.
+// prune forgets slots that have left the DVR window, and those of which all
+// that is known is that there was nothing, and are not waited for.
 func (e *event) prune(now time.Time) {
 	v := e.view.Load()
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	for name, t := range e.tracks {
-		tl, ok := v.timelines[name]
-		for n, s := range t.slots {
-			if s.waiting == 0 && (!ok || tl.Place(n, now) == live.Gone) {
-				delete(t.slots, n)
+	names := slices.Collect(maps.Keys(e.tracks))
+	e.mu.Unlock()
+	for _, name := range names {
+		oldest := live.Number(live.MaxNumber + 1) // of a rendition that is no more
+		if tl, ok := v.timelines[name]; ok {
+			oldest = tl.Oldest(now)
+		}
+		e.mu.Lock() // anew for each: a track may have many thousands
+		for n, s := range e.tracks[name].slots {
+			if s.waiting == 0 && (n < oldest || len(s.candidates) == 0) {
+				delete(e.tracks[name].slots, n)
 			}
 		}
+		e.mu.Unlock()
 	}
 }
-
-// published reports whether anything of the event was published.
-func (e *event) published() bool { return e.edge.Load() >= 0 }

@@ -1,14 +1,14 @@
 package origin
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"time"
+
+	"headwater/admit"
 	"headwater/live"
 	"headwater/manifest"
 	"headwater/selection"
-	"net/http"
-	"time"
 )
 
 // initLifetime is short: it costs little to ask again whether an init segment
@@ -16,12 +16,11 @@ import (
 const initLifetime = time.Minute
 
 func (o *Origin) deliverInit(d *delivery) error {
-	in, _ := d.event.initOf(d.path.Rendition, "")
-	if in == nil {
-		return live.ErrNoInit.With(fmt.Sprintf("no pipeline has published rendition %q yet", d.path.Rendition))
+	in, err := o.findInit(d)
+	if err != nil {
+		return err
 	}
 	h := d.w.Header()
-	o.stamp(d)
 	rendition, _ := d.view.config().Rendition(d.path.Rendition)
 	h.Set("Content-Type", rendition.Type.ContentType())
 	h.Set(live.HeaderPipeline, o.answering(in.source).String())
@@ -29,8 +28,43 @@ func (o *Origin) deliverInit(d *delivery) error {
 	h.Set(live.HeaderPublished, live.FormatPublished(in.published))
 	h.Set("ETag", in.digest.ETag())
 	h.Set(live.HeaderCacheControl, live.FormatLifetime(initLifetime))
-	http.ServeContent(d.w, d.r, "", in.published, bytes.NewReader(in.data))
+	o.send(d, in.data, in.published)
 	return nil
+}
+
+func (o *Origin) findInit(d *delivery) (*initSegment, error) {
+	in, _ := d.event.initOf(d.path.Rendition, "")
+	if in == nil {
+		if err := o.lookForInits(d.r.Context(), d.event, d.path.Rendition); err != nil {
+			return nil, err
+		}
+		in, _ = d.event.initOf(d.path.Rendition, "")
+	}
+	if in == nil {
+		return nil, live.ErrNoInit.With(fmt.Sprintf("no pipeline has published rendition %q yet", d.path.Rendition))
+	}
+	return in, nil
+}
+
+// lookForInits reads a rendition's init segments from the store, in case an
+// announcement was lost; not twice within half a guard interval.
+func (o *Origin) lookForInits(ctx context.Context, e *event, rendition string) error {
+	now := time.Now()
+	e.mu.Lock()
+	recent := now.Sub(e.track(rendition).looked) < o.cfg.GuardInterval/2
+	e.mu.Unlock()
+	if recent {
+		return nil
+	}
+	return o.share(ctx, "init "+initRecord(e.id, rendition).ID, func(ctx context.Context) error {
+		if err := o.events.fillInits(ctx, e, rendition); err != nil {
+			return err
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.track(rendition).looked = now
+		return nil
+	})
 }
 
 // configHold is how long event.json?after= is held when nothing changes.
@@ -39,34 +73,55 @@ const configHold = 25 * time.Second
 // deliverConfig answers with event.json; with ?after=ETAG, once it is another.
 func (o *Origin) deliverConfig(d *delivery) error {
 	if after := d.r.URL.Query().Get("after"); after != "" {
-		timer := time.NewTimer(configHold)
-		defer timer.Stop()
-	hold:
-		for d.view.etag == after || d.view.etag == `"`+after+`"` {
-			select {
-			case <-d.view.changed:
-				if err := o.find(d); err != nil {
-					return err
-				}
-			case <-timer.C:
-				break hold
-			case <-d.r.Context().Done():
-				return context.Cause(d.r.Context())
-			case <-o.draining:
-				return live.ErrDraining.With("ask another origin")
-			}
+		hold := holding{o: o}
+		err := o.holdConfig(d, &hold, after)
+		hold.end()
+		if err != nil {
+			return err
 		}
 	}
-	o.stamp(d)
-	d.answerText("application/json", d.view.json, d.view.etag, time.Second)
+	o.answerText(d, "application/json", d.view.json, d.view.etag, time.Second)
+	return nil
+}
+
+func (o *Origin) holdConfig(d *delivery, hold *holding, after string) error {
+	timer := time.NewTimer(configHold)
+	defer timer.Stop()
+	for d.view.etag == after || d.view.etag == `"`+after+`"` {
+		// Whoever waits here has a configuration to go on with: it gives way to
+		// those who wait for a segment.
+		if err := hold.begin(admit.Rest, time.Now()); err != nil {
+			return err
+		}
+		select {
+		case <-d.view.changed:
+			if err := o.find(d); err != nil {
+				return err
+			}
+		case <-timer.C:
+			return nil
+		case <-d.r.Context().Done():
+			return context.Cause(d.r.Context())
+		case <-o.draining:
+			return live.ErrDraining.With("ask another origin")
+		}
+	}
 	return nil
 }
 
 func (o *Origin) deliverManifest(d *delivery) error {
 	now := time.Now()
-	in := manifest.Input{Config: d.view.config(), Now: now, Lost: func(rendition string, n live.Number) bool {
+	in := manifest.Input{Config: d.view.config(), Now: now}
+	in.Lost = func(rendition string, n live.Number) bool {
 		return d.view.choose(rendition, n, d.event.candidates(rendition, n), now).Action == selection.Refuse
-	}, Published: d.event.newest}
+	}
+	// What a packager published before its time is not to be had yet.
+	in.Published = func(rendition string) (live.Number, bool) {
+		n, ok := d.event.newest(rendition)
+		tl := d.view.timelines[rendition]
+		n = min(n, tl.Edge(now.Add(tl.Hold())))
+		return n, ok && n >= tl.First()
+	}
 	var body []byte
 	var err error
 	ct := manifest.HLSType
@@ -82,25 +137,14 @@ func (o *Origin) deliverManifest(d *delivery) error {
 	if err != nil {
 		return fmt.Errorf("deliver: %v: %w", d.path, err)
 	}
-	o.stamp(d)
-	d.answerText(ct, body, live.DigestOf(body).ETag(), manifest.Lifetime(in, d.path.File, d.path.Rendition))
+	o.answerText(d, ct, body, live.DigestOf(body).ETag(), manifest.Lifetime(in, d.path.File, d.path.Rendition))
 	return nil
 }
 
-// newest is the newest number published of a rendition.
-func (e *event) newest(rendition string) (live.Number, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if t := e.tracks[rendition]; t != nil && t.newest >= 0 {
-		return t.newest, true
-	}
-	return 0, false
-}
-
-func (d *delivery) answerText(ct string, body []byte, etag string, lifetime time.Duration) {
+func (o *Origin) answerText(d *delivery, ct string, body []byte, etag string, lifetime time.Duration) {
 	h := d.w.Header()
 	h.Set("Content-Type", ct)
 	h.Set("ETag", etag)
 	h.Set(live.HeaderCacheControl, live.FormatLifetime(lifetime))
-	http.ServeContent(d.w, d.r, "", time.Time{}, bytes.NewReader(body))
+	o.send(d, body, time.Time{})
 }

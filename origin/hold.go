@@ -3,56 +3,78 @@ package origin
 import (
 	"context"
 	"fmt"
+	"time"
+
+	"headwater/admit"
 	"headwater/live"
 	"headwater/selection"
-	"time"
+	"headwater/store"
 )
+
+// A holding is the time that one request is held.
+type holding struct {
+	o     *Origin
+	began time.Time
+}
+
+// begin counts the request as held, if it is not yet and there is room.
+func (h *holding) begin(class admit.Class, now time.Time) error {
+	if !h.began.IsZero() {
+		return nil
+	}
+	if !h.o.holds.Enter(class, 1) {
+		return live.ErrShed.With("too many requests are held")
+	}
+	h.began = now
+	h.o.metrics.holding.Inc()
+	return nil
+}
+
+// end returns how long it was.
+func (h *holding) end() time.Duration {
+	if h.began.IsZero() {
+		return 0
+	}
+	h.o.holds.Leave(1)
+	h.o.metrics.holding.Dec()
+	d := time.Since(h.began)
+	h.o.metrics.held.Observe(d.Seconds())
+	return d
+}
 
 // selectOrHold chooses a candidate, and holds the request while there is a
 // better one, or any, to wait for.
 func (o *Origin) selectOrHold(d *delivery) error {
 	n, rendition := d.path.Number, d.path.Rendition
-	var began time.Time // of the hold
-	defer func() {
-		if !began.IsZero() {
-			d.held += time.Since(began)
-			o.metrics.holding.Dec()
-			o.metrics.held.Observe(time.Since(began).Seconds())
-			o.holds.Leave(1)
-		}
-	}()
-	looked := false
-	for {
+	hold := holding{o: o}
+	defer func() { d.held += hold.end() }()
+	for looked := false; ; {
 		now := time.Now()
-		cs, changed, leave := d.event.watch(rendition, n)
-		d.decision = d.view.choose(rendition, n, cs, now)
-		if d.decision.Action == selection.Serve {
-			leave()
+		// Each time anew: what woke us may have moved the event.
+		if err := d.place(now); err != nil {
+			return err
+		}
+		d.decision = d.view.choose(rendition, n, d.event.candidates(rendition, n), now)
+		switch d.decision.Action {
+		case selection.Serve:
 			o.metrics.decided(d.decision.Reason)
 			return nil
-		}
-		if d.decision.Action == selection.Refuse {
-			leave()
-			if !looked {
-				// An announcement may have been lost: look before giving up.
-				looked = true
-				o.look(d.r.Context(), d.event, rendition, n)
-				continue
+		case selection.Refuse:
+			if looked {
+				o.metrics.decided(d.decision.Reason)
+				return d.lost(now)
 			}
-			o.metrics.decided(d.decision.Reason)
-			return o.lost(d, now)
-		}
-		if began.IsZero() {
-			if !o.holds.Enter(d.class, 1) {
-				leave()
-				return live.ErrShed.With("too many requests are held")
+			// An announcement may have been lost: look before giving up.
+			looked = true
+			if err := o.look(d); err != nil {
+				return err
 			}
-			began = now
-			o.metrics.holding.Inc()
+			continue
 		}
-		err := o.wait(d, changed, now)
-		leave()
-		if err != nil {
+		if err := hold.begin(d.class, now); err != nil {
+			return err
+		}
+		if err := o.wait(d, now); err != nil {
 			return err
 		}
 		if err := o.find(d); err != nil { // the event may have changed or gone
@@ -63,13 +85,20 @@ func (o *Origin) selectOrHold(d *delivery) error {
 
 // wait returns when the candidates or the event have changed, when the
 // decision may have, or with an error when the client left or the server drains.
-func (o *Origin) wait(d *delivery, changed <-chan struct{}, now time.Time) error {
+func (o *Origin) wait(d *delivery, now time.Time) error {
+	n, rendition := d.path.Number, d.path.Rendition
+	cs, changed, leave := d.event.watch(rendition, n)
+	defer leave()
+	// A candidate may have come before the watch began.
+	if d.decision = d.view.choose(rendition, n, cs, now); d.decision.Action != selection.Wait {
+		return nil
+	}
 	// Until the segment is expected nothing can have been missed; from then on
 	// the store is looked into, in case an announcement was lost.
-	tl := d.view.timelines[d.path.Rendition]
+	tl := d.view.timelines[rendition]
 	until := d.decision.Until
 	guard := now.Add(o.cfg.GuardInterval)
-	if e := tl.Expected(d.path.Number).Add(o.cfg.GuardInterval); guard.Before(e) {
+	if e := tl.Expected(n).Add(o.cfg.GuardInterval); guard.Before(e) {
 		guard = e
 	}
 	look := guard.Before(until)
@@ -80,9 +109,11 @@ func (o *Origin) wait(d *delivery, changed <-chan struct{}, now time.Time) error
 	defer timer.Stop()
 	select {
 	case <-changed:
+	case <-d.view.changed:
 	case <-timer.C:
 		if look {
-			o.look(d.r.Context(), d.event, d.path.Rendition, d.path.Number)
+			// What cannot be looked into now can be at the next guard, or at the end.
+			o.look(d)
 		}
 	case <-d.r.Context().Done():
 		return context.Cause(d.r.Context())
@@ -92,23 +123,81 @@ func (o *Origin) wait(d *delivery, changed <-chan struct{}, now time.Time) error
 	return nil
 }
 
-// watch returns what is known of a segment and a channel that closes when that
-// changes. leave must be called once.
-func (e *event) watch(rendition string, n live.Number) (cs []live.Candidate, changed <-chan struct{}, leave func()) {
+// look reads from the store what was published of a segment, in case an
+// announcement was lost. However many ask, one looks, and not twice within half
+// a guard interval.
+func (o *Origin) look(d *delivery) error {
+	e, rendition, n, class := d.event, d.path.Rendition, d.path.Number, d.class
+	now := time.Now()
+	since := now.Add(-o.cfg.GuardInterval / 2)
+	// A look before the deadline does not speak for the time up to it.
+	tl := d.view.timelines[rendition]
+	if deadline := tl.Deadline(n); !now.Before(deadline) && since.Before(deadline) {
+		since = deadline
+	}
+	if e.lookedSince(rendition, n, since) {
+		return nil
+	}
+	record := mediaRecord(e.id, rendition)
+	return o.share(d.r.Context(), "look "+record.ID+"/"+numberKey(n), func(ctx context.Context) error {
+		began := time.Now()
+		if !o.reads.Enter(class, 1) {
+			return live.ErrShed.With("too many reads of the " + class.String() + " class are under way")
+		}
+		defer o.reads.Leave(1)
+		var opt store.ScanOptions
+		opt.From, opt.To = numberRange(n)
+		err := o.events.scan(ctx, record, opt, func(item store.Item) error {
+			c, life, err := decodeCandidate(item)
+			if err == nil && life == e.life && o.learn(e, rendition, c) {
+				o.metrics.missedAnnouncements.Inc()
+			}
+			return err
+		})
+		if err != nil {
+			o.log.Warn("guard look", "event", e.id.String(), "rendition", rendition, "number", int64(n), "err", err)
+			return err
+		}
+		e.looked(rendition, n, began)
+		return nil
+	})
+}
+
+func (e *event) lookedSince(rendition string, n live.Number, since time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := e.slot(rendition, n)
-	s.waiting++
-	return s.candidates, s.changed, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		s.waiting--
+	t := e.tracks[rendition]
+	if t == nil || t.slots[n] == nil {
+		return false
+	}
+	return !t.slots[n].looked.Before(since)
+}
+
+func (e *event) looked(rendition string, n live.Number, at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.slot(rendition, n).looked = at
+}
+
+// share runs f once for all who ask under one key at the same time, with a
+// context that is not the first asker's: others wait too.
+func (o *Origin) share(ctx context.Context, key string, f func(ctx context.Context) error) error {
+	ch := o.shared.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), o.cfg.StoreTimeout)
+		defer cancel()
+		return nil, f(ctx)
+	})
+	select {
+	case res := <-ch:
+		return res.Err
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
 // lost answers for a segment that was not published in time. A backfill may
 // still bring it, so the refusal is short.
-func (o *Origin) lost(d *delivery, now time.Time) error {
+func (d *delivery) lost(now time.Time) error {
 	tl := d.view.timelines[d.path.Rendition]
 	detail := fmt.Sprintf("segment %d was not published by %s", d.path.Number, tl.Deadline(d.path.Number).Format(live.TimeLayout))
 	if d.decision.Reason == selection.NoneUsable {

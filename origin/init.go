@@ -14,7 +14,7 @@ import (
 // viewers get; every other must be able to stand in for it, since a viewer
 // sees segments of all pipelines with one init segment.
 func (o *Origin) publishInit(p *publication) error {
-	in, err := newInit(p.body, p.source, time.Now().UTC())
+	in, err := newInit(p.body, p.source, time.Now().UTC().Round(0))
 	if err != nil {
 		return mediaProblem(err)
 	}
@@ -28,23 +28,32 @@ func (o *Origin) publishInit(p *publication) error {
 		return err
 	}
 	defer done()
-
+	if first, _ := p.event.initOf(p.path.Rendition, ""); first == nil {
+		// Another node may have taken the first.
+		if err := o.lookForInits(p.r.Context(), p.event, p.path.Rendition); err != nil {
+			return err
+		}
+	}
 	first, own := p.event.initOf(p.path.Rendition, p.path.Pipeline)
 	p.outcome = created
-	p.cand = live.Candidate{Pipeline: p.source.Pipeline, Region: p.source.Region, Digest: in.digest, Size: int64(len(p.body)), Published: in.published}
 	switch {
-	case own == in.digest:
-		p.outcome = identical
-		return nil
+	case own.digest == in.digest:
+		p.outcome, in.published = identical, own.published
 	case first != nil:
 		if err := first.track.Compatible(&in.track); err != nil {
 			return live.ErrInitDiffers.With(fmt.Sprintf("viewers have the init segment of pipeline %q, and this one cannot stand in for it: %v", first.source.Pipeline, err))
 		}
-		if !own.IsZero() {
+		if !own.digest.IsZero() {
 			p.outcome = repaired
 		}
+		// The oldest is the one that viewers get, whatever the clock does.
+		in.published = after(in.published, first.published)
 	}
-	return o.keepInit(p, in)
+	p.cand = live.Candidate{Pipeline: p.source.Pipeline, Region: p.source.Region, Digest: in.digest, Size: int64(len(p.body)), Published: in.published}
+	if p.outcome == identical {
+		return nil
+	}
+	return o.keepInit(p, in, first)
 }
 
 func orOther(t live.MediaType) string {
@@ -54,22 +63,26 @@ func orOther(t live.MediaType) string {
 	return string(t)
 }
 
-func (o *Origin) keepInit(p *publication, in *initSegment) error {
-	meta, err := encodeMeta(p.cand)
-	if err != nil {
-		return fmt.Errorf("publish: metadata: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), o.cfg.StoreTimeout)
-	defer cancel()
-	item := store.Item{Key: p.path.Pipeline, Token: o.tokens.Next(), Meta: meta, Value: p.body}
-	// A restarted encoder's new init segment must not become older than the
-	// one viewers have: then a restart of the origin would serve another.
-	if first, _ := p.event.initOf(p.path.Rendition, p.path.Pipeline); first != nil && first.source.Pipeline == p.path.Pipeline {
-		p.event.learnInit(p.path.Rendition, in)
-		return nil
-	}
-	if err := o.store.Put(ctx, initRecord(p.path.Event, p.path.Rendition), item); err != nil {
-		return fmt.Errorf("publish: storing the init segment: %w", err)
+func (o *Origin) keepInit(p *publication, in, first *initSegment) error {
+	// The one that viewers have stays in the store as it is, so that after a
+	// restart it still is: of a restarted encoder's it is enough to know here
+	// that it fits.
+	if first == nil || first.source.Pipeline != p.path.Pipeline {
+		meta, err := encodeMeta(p.cand, p.event.life)
+		if err != nil {
+			return fmt.Errorf("publish: metadata: %w", err)
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), o.cfg.StoreTimeout)
+		defer cancel()
+		item := store.Item{Key: p.path.Pipeline, Token: o.tokens.Next(), Meta: meta, Value: p.body}
+		if err := o.store.Put(ctx, initRecord(p.path.Event, p.path.Rendition), item); err != nil {
+			return fmt.Errorf("publish: storing the init segment: %w", err)
+		}
+		// One that an event leaves when it is deleted just now is of its life, and
+		// so of no other event's.
+		if o.events.get(p.path.Event) != p.event {
+			return noEvent(p.path.Event)
+		}
 	}
 	p.event.learnInit(p.path.Rendition, in)
 	t := in.track
@@ -81,9 +94,6 @@ func (o *Origin) keepInit(p *publication, in *initSegment) error {
 		setIfEmpty(&r.SampleRate, t.SampleRate)
 		setIfEmpty(&r.Channels, t.Channels)
 	})
-	m := announce.Message{Kind: announce.Init, Event: p.path.Event, Rendition: p.path.Rendition, Candidate: p.cand}
-	if err := o.cfg.Bus.Announce(ctx, m); err != nil {
-		o.log.Warn("announcement lost", "event", p.path.Event.String(), "rendition", p.path.Rendition, "err", err)
-	}
+	p.news = append(p.news, announce.Message{Kind: announce.Init, Event: p.path.Event, Life: p.event.life, Rendition: p.path.Rendition, Candidate: p.cand})
 	return nil
 }

@@ -2,20 +2,38 @@ package origin
 
 import (
 	"context"
-	"headwater/live"
+	"errors"
 	"slices"
 	"strconv"
+
+	"headwater/announce"
+	"headwater/live"
 )
 
-// learnFrameRate notes a video rendition's frame rate from its first segment:
-// an init segment does not say it.
-func (o *Origin) learnFrameRate(p *publication) {
-	r, _ := p.view.config().Rendition(p.path.Rendition)
-	d := int64(p.found.FrameDuration)
-	if r.Type != live.Video || r.FrameRate != "" || d == 0 {
-		return
+// learn enters a candidate and what it tells of the rendition's lateness. It
+// reports whether it was news.
+func (o *Origin) learn(e *event, rendition string, c live.Candidate) bool {
+	if !e.learn(rendition, c) {
+		return false
 	}
-	ts := int64(p.init.track.Timescale)
+	tl := e.view.Load().config().Event.Timeline()
+	if late, changed := e.measure(rendition, c, tl.Expected(c.Number)); changed {
+		if err := e.setLateness(rendition, late); err != nil {
+			o.log.Error("observed lateness", "event", e.id.String(), "rendition", rendition, "err", err)
+		}
+	}
+	return true
+}
+
+// wantsFrameRate reports whether a segment tells the frame rate of a rendition
+// of which it is not known yet: an init segment does not say it.
+func (o *Origin) wantsFrameRate(p *publication) bool {
+	r, _ := p.event.view.Load().config().Rendition(p.path.Rendition)
+	return r.Type == live.Video && r.FrameRate == "" && p.found.FrameDuration > 0
+}
+
+func (o *Origin) learnFrameRate(p *publication) {
+	ts, d := int64(p.init.track.Timescale), int64(p.found.FrameDuration)
 	g := gcd(ts, d)
 	rate := strconv.FormatInt(ts/g, 10)
 	if d != g {
@@ -31,12 +49,11 @@ func gcd(a, b int64) int64 {
 	return a
 }
 
-// learnRendition fills in what the operator left out. The segment is stored
-// whatever becomes of this.
+// learnRendition fills in what the operator left out. What was published is
+// stored whatever becomes of this.
 func (o *Origin) learnRendition(p *publication, fill func(*live.Rendition)) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), o.cfg.StoreTimeout)
-	defer cancel()
-	_, err := o.events.edit(ctx, p.path.Event, func(rec *eventRecord, exists bool) error {
+	learnt := false
+	_, err := o.events.edit(p.r.Context(), p.path.Event, func(rec *eventRecord, exists bool) error {
 		i := slices.IndexFunc(rec.Config.Renditions, func(r live.Rendition) bool { return r.Name == p.path.Rendition })
 		if !exists || i < 0 {
 			return errUnchanged
@@ -46,13 +63,18 @@ func (o *Origin) learnRendition(p *publication, fill func(*live.Rendition)) {
 		if r == rec.Config.Renditions[i] {
 			return errUnchanged
 		}
+		learnt = true
 		rec.Config.Renditions = slices.Clone(rec.Config.Renditions)
 		rec.Config.Renditions[i] = r
 		rec.Config.Version++
 		return rec.Config.Validate()
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errNoEvent):
+	case err != nil:
 		o.log.Error("learning from media", "event", p.path.Event.String(), "rendition", p.path.Rendition, "err", err)
+	case learnt:
+		o.changed(p.path.Event)
 	}
 }
 
@@ -61,4 +83,20 @@ func setIfEmpty[T comparable](dst *T, v T) {
 	if *dst == zero {
 		*dst = v
 	}
+}
+
+// announce tells the other nodes. It may fail: they look into the store.
+func (o *Origin) announce(m announce.Message) {
+	ctx, cancel := context.WithTimeout(context.Background(), o.cfg.StoreTimeout)
+	defer cancel()
+	m.Node = o.node
+	if err := o.cfg.Bus.Announce(ctx, m); err != nil {
+		o.metrics.lostAnnouncements.Inc()
+		o.log.Warn("announcement lost", "event", m.Event.String(), "rendition", m.Rendition, "number", int64(m.Candidate.Number), "err", err)
+	}
+}
+
+// changed announces a change of an event.
+func (o *Origin) changed(id live.EventID) {
+	o.announce(announce.Message{Kind: announce.Changed, Event: id})
 }

@@ -23,6 +23,8 @@ type metrics struct {
 	memory, storeReads  prometheus.Counter
 	condemned, left     prometheus.Counter
 	missedAnnouncements prometheus.Counter
+	lostAnnouncements   prometheus.Counter
+	hearings            map[hearing]prometheus.Counter
 }
 
 func newMetrics(reg *prometheus.Registry, o *Origin) *metrics {
@@ -61,11 +63,17 @@ func newMetrics(reg *prometheus.Registry, o *Origin) *metrics {
 		left:           one("clients_left_total", "Clients that left before their answer."),
 
 		missedAnnouncements: one("missed_announcements_total", "Candidates found in the store that no announcement had told of."),
+		lostAnnouncements:   one("lost_announcements_total", "Announcements that the bus did not take."),
+		hearings:            make(map[hearing]prometheus.Counter),
 	}
 	reg.MustRegister(m.holding)
 	places := vec("places_total", "Segment requests by their place on the timeline.", "place")
 	for _, p := range live.Places {
 		m.places[p] = places.WithLabelValues(p.String())
+	}
+	heard := vec("packager_notifications_total", "Live-Notifications headers of publications by what became of them.", "outcome")
+	for _, h := range hearings {
+		m.hearings[h] = heard.WithLabelValues(string(h))
 	}
 	decisions := vec("decisions_total", "Selections by reason.", "reason")
 	for _, r := range selection.Reasons {

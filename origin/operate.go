@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"net/http"
@@ -11,19 +12,18 @@ import (
 
 // What an operator does to a running event: notify, mask, invalidate, flush.
 
-// change edits an existing event, announces it and answers with v.
-func (o *Origin) change(w http.ResponseWriter, r *http.Request, id live.EventID, f func(rec *eventRecord) error, v func(*view) any) error {
-	e, err := o.events.edit(r.Context(), id, func(rec *eventRecord, exists bool) error {
+// edit changes an existing event and announces it.
+func (o *Origin) edit(ctx context.Context, id live.EventID, f func(rec *eventRecord) error) (*view, error) {
+	v, err := o.events.edit(ctx, id, func(rec *eventRecord, exists bool) error {
 		if !exists {
-			return live.ErrNoEvent.For(-1).With(fmt.Sprintf("event %v has not been created", id))
+			return noEvent(id)
 		}
 		return f(rec)
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		o.changed(id)
 	}
-	o.changed(r.Context(), id)
-	return answer(w, http.StatusOK, v(e.view.Load()))
+	return v, err
 }
 
 // notificationJSON is a notification in the control API; data is base64.
@@ -36,12 +36,20 @@ type notificationJSON struct {
 	Withdraw bool        `json:"withdraw,omitempty"`
 }
 
-func notificationsAnswer(v *view) any {
+func answerNotifications(w http.ResponseWriter, v *view) error {
 	set := []notificationJSON{}
 	for _, n := range v.record.Notifications.Set {
 		set = append(set, notificationJSON{Type: n.Type, ID: n.ID, From: n.From, To: n.To, Data: n.Data})
 	}
-	return map[string]any{"sequence": v.record.Notifications.Sequence, "notifications": set}
+	return answer(w, http.StatusOK, map[string]any{"sequence": v.record.Notifications.Sequence, "notifications": set})
+}
+
+func (o *Origin) getNotifications(w http.ResponseWriter, r *http.Request, id live.EventID) error {
+	e, err := o.lookUp(id)
+	if err != nil {
+		return err
+	}
+	return answerNotifications(w, e.view.Load())
 }
 
 // postNotification adds a notification, or replaces the one of its id, or
@@ -58,10 +66,16 @@ func (o *Origin) postNotification(w http.ResponseWriter, r *http.Request, id liv
 	if err := n.Validate(); err != nil {
 		return err
 	}
-	return o.change(w, r, id, func(rec *eventRecord) error {
-		set := slices.DeleteFunc(slices.Clone(rec.Notifications.Set), func(x live.Notification) bool { return x.ID == n.ID })
-		return rec.notify(append(set, n))
-	}, notificationsAnswer)
+	if n.Type == withdrawType {
+		return &live.FieldError{Field: "type", Reason: `"withdraw" is what packagers say: here it is "withdraw": true`}
+	}
+	v, err := o.editNotifications(r.Context(), id, func(set []live.Notification) ([]live.Notification, error) {
+		return with(set, n), nil
+	})
+	if err != nil {
+		return err
+	}
+	return answerNotifications(w, v)
 }
 
 func (o *Origin) withdrawNotification(w http.ResponseWriter, r *http.Request, id live.EventID) error {
@@ -69,31 +83,24 @@ func (o *Origin) withdrawNotification(w http.ResponseWriter, r *http.Request, id
 }
 
 func (o *Origin) withdraw(w http.ResponseWriter, r *http.Request, id live.EventID, name string) error {
-	return o.change(w, r, id, func(rec *eventRecord) error {
-		set := slices.DeleteFunc(slices.Clone(rec.Notifications.Set), func(x live.Notification) bool { return x.ID == name })
-		if len(set) == len(rec.Notifications.Set) {
-			return live.ErrNotHere.For(-1).With(fmt.Sprintf("the event has no notification %q", name))
+	v, err := o.editNotifications(r.Context(), id, func(set []live.Notification) ([]live.Notification, error) {
+		n := len(set)
+		if set = without(set, name); len(set) == n {
+			return nil, live.ErrNotHere.For(-1).With(fmt.Sprintf("the event has no notification %q", name))
 		}
-		return rec.notify(set)
-	}, notificationsAnswer)
-}
-
-// notify makes set the event's current one, under the next sequence number.
-func (rec *eventRecord) notify(set []live.Notification) error {
-	if len(set) > live.MaxNotifications {
-		return live.ErrBadRequest.With(fmt.Sprintf("%d notifications, at most %d", len(set), live.MaxNotifications))
+		return set, nil
+	})
+	if err != nil {
+		return err
 	}
-	rec.Notifications = live.Notifications{Sequence: rec.Notifications.Sequence + 1, Set: set}
-	if _, err := rec.Notifications.Header(); err != nil {
-		return live.ErrBadRequest.With(err.Error())
-	}
-	return nil
+	return answerNotifications(w, v)
 }
 
 // Limits of what event.json carries.
 const (
 	maxMasks         = 256
 	maxInvalidations = 64
+	maxMaskName      = 64 // characters
 )
 
 func (o *Origin) postMask(w http.ResponseWriter, r *http.Request, id live.EventID) error {
@@ -104,34 +111,58 @@ func (o *Origin) postMask(w http.ResponseWriter, r *http.Request, id live.EventI
 	if m.ID == "" {
 		m.ID = newID()
 	}
+	if len(m.ID) > maxMaskName {
+		return &live.FieldError{Field: "id", Reason: fmt.Sprintf("is longer than %d bytes", maxMaskName)}
+	}
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	return o.change(w, r, id, func(rec *eventRecord) error {
-		masks := slices.DeleteFunc(slices.Clone(rec.Config.Masks), func(x live.Mask) bool { return x.ID == m.ID })
-		if len(masks) == maxMasks {
+	_, err := o.edit(r.Context(), id, func(rec *eventRecord) error {
+		masks := slices.Clone(rec.Config.Masks)
+		i := slices.IndexFunc(masks, func(x live.Mask) bool { return x.ID == m.ID })
+		switch {
+		case i >= 0:
+			// What the old one took out may be served again.
+			rec.invalidate(unmasked(masks[i].Scope))
+			masks[i] = m
+		case len(masks) == maxMasks:
 			return live.ErrBadRequest.With(fmt.Sprintf("an event has at most %d masks", maxMasks))
+		default:
+			masks = append(masks, m)
 		}
-		rec.Config.Masks = append(masks, m)
+		rec.Config.Masks = masks
 		rec.invalidate(m.Scope)
 		return nil
-	}, func(*view) any { return m })
+	})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, m)
+}
+
+// unmasked is what caches must ask for again when a mask goes: what was served
+// in place of what it took out can be of any pipeline.
+func unmasked(s live.Scope) live.Scope {
+	s.Pipeline, s.Region = "", ""
+	return s
 }
 
 func (o *Origin) removeMask(w http.ResponseWriter, r *http.Request, id live.EventID) error {
 	name := r.PathValue("id")
-	return o.change(w, r, id, func(rec *eventRecord) error {
+	v, err := o.edit(r.Context(), id, func(rec *eventRecord) error {
 		i := slices.IndexFunc(rec.Config.Masks, func(m live.Mask) bool { return m.ID == name })
 		if i < 0 {
 			return live.ErrNotHere.For(-1).With(fmt.Sprintf("the event has no mask %q", name))
 		}
 		scope := rec.Config.Masks[i].Scope
 		rec.Config.Masks = slices.Delete(slices.Clone(rec.Config.Masks), i, i+1)
-		// What was served in its place comes from any pipeline.
-		scope.Pipeline, scope.Region = "", ""
-		rec.invalidate(scope)
+		rec.invalidate(unmasked(scope))
 		return nil
-	}, func(v *view) any { return map[string]any{"masks": append([]live.Mask{}, v.config().Masks...)} })
+	})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, map[string]any{"masks": append([]live.Mask{}, v.config().Masks...)})
 }
 
 func (o *Origin) postInvalidation(w http.ResponseWriter, r *http.Request, id live.EventID) error {
@@ -142,36 +173,45 @@ func (o *Origin) postInvalidation(w http.ResponseWriter, r *http.Request, id liv
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	return o.change(w, r, id, func(rec *eventRecord) error {
-		rec.invalidate(s)
+	var in live.Invalidation
+	_, err := o.edit(r.Context(), id, func(rec *eventRecord) error {
+		in = rec.invalidate(s)
 		return nil
-	}, func(v *view) any { return v.config().Invalidations[len(v.config().Invalidations)-1] })
+	})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, in)
 }
 
 // invalidate tells caches to drop what they hold of a scope. The list is
 // bounded: when it is full the oldest half turns into a flush, which covers
 // more, never less.
-func (rec *eventRecord) invalidate(s live.Scope) {
+func (rec *eventRecord) invalidate(s live.Scope) live.Invalidation {
 	c := &rec.Config
 	c.Version++
 	list := slices.Clone(c.Invalidations)
-	if len(list) == maxInvalidations {
+	if len(list) >= maxInvalidations {
 		c.FlushVersion = max(c.FlushVersion, list[maxInvalidations/2-1].Version)
 		list = list[maxInvalidations/2:]
 	}
-	c.Invalidations = append(list, live.Invalidation{ID: newID(), Version: c.Version, Scope: s})
+	in := live.Invalidation{ID: newID(), Version: c.Version, Scope: s}
+	c.Invalidations = append(list, in)
+	return in
 }
 
 // flush tells caches to drop everything of the event.
 func (o *Origin) flush(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	return o.change(w, r, id, func(rec *eventRecord) error {
+	v, err := o.edit(r.Context(), id, func(rec *eventRecord) error {
 		rec.Config.Version++
 		rec.Config.FlushVersion = rec.Config.Version
 		rec.Config.Invalidations = nil
 		return nil
-	}, func(v *view) any {
-		return map[string]int64{"version": v.config().Version, "flush_version": v.config().FlushVersion}
 	})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, map[string]int64{"version": v.config().Version, "flush_version": v.config().FlushVersion})
 }
 
 func newID() string { return rand.Text()[:12] }

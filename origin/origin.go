@@ -1,10 +1,14 @@
 // Package origin takes segments from redundant pipelines, keeps what is good,
 // and answers for them. Its publishing and delivering sides share the tables
 // of what was published and nothing else: no pool, no limit, no queue.
+//
+// Locks: an event's turn (registry.turns) may be held while the store is asked;
+// all other locks are held for memory only, and none while another is taken.
 package origin
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -23,23 +27,32 @@ import (
 type Origin struct {
 	cfg      Config
 	log      *slog.Logger
+	node     string // what announcements call this node
 	store    store.Store
 	tokens   *store.Tokens
 	events   *registry
 	window   *window
 	metrics  *metrics
+	inbox    *inbox
 	draining chan struct{} // closed by Drain
 	drain    sync.Once
 
 	// Publishing side.
-	bodies *admit.Gate // bytes being read
-	busy   busyKeys    // slots being published
+	bodies *admit.Gate     // bytes being read
+	busy   *turns[busyKey] // slots being published
 
 	// Delivering side.
-	holds *admit.Gate        // requests held
-	reads *admit.Gate        // store reads under way
-	gets  singleflight.Group // store reads of segments, by window key
-	looks singleflight.Group // looks into the store for a lost announcement
+	holds  *admit.Gate        // requests held
+	reads  *admit.Gate        // store reads under way
+	shared singleflight.Group // store reads, each once for all who ask
+}
+
+// A busyKey is what one publication at a time may change.
+type busyKey struct {
+	event     live.EventID
+	pipeline  string
+	rendition string
+	number    live.Number // -1 for the init segment
 }
 
 // New builds an origin and reads from the store what there is.
@@ -50,12 +63,13 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	}
 	tokens := store.NewTokens()
 	o := &Origin{
-		cfg: cfg, log: cfg.Log, store: cfg.Store, tokens: tokens,
-		events:   newRegistry(cfg.Store, tokens),
+		cfg: cfg, log: cfg.Log, node: rand.Text(), store: cfg.Store, tokens: tokens,
+		events:   newRegistry(cfg.Store, tokens, cfg.StoreTimeout, cfg.Log),
 		window:   newWindow(cfg.MemoryBytes),
+		inbox:    newInbox(),
 		draining: make(chan struct{}),
 		bodies:   admit.NewGate(cfg.PublishBytes),
-		busy:     busyKeys{keys: make(map[busyKey]chan struct{})},
+		busy:     newTurns[busyKey](),
 		holds:    admit.NewGate(cfg.MaxHolds),
 		reads:    admit.NewGate(cfg.MaxReads),
 	}
@@ -66,20 +80,30 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	return o, nil
 }
 
-// Run listens to announcements and forgets what has left its DVR window, until
-// ctx ends.
+// keepHouse is how often what is over is forgotten, and what no announcement
+// told of is looked for.
+const keepHouse = 10 * time.Second
+
+// Run listens to announcements and keeps house until ctx ends.
 func (o *Origin) Run(ctx context.Context) error {
+	defer o.Drain()
 	defer o.cfg.Bus.Subscribe(o.hear)()
-	tick := time.NewTicker(10 * time.Second)
+	tick := time.NewTicker(keepHouse)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			o.Drain()
 			return nil
+		case <-o.inbox.filled:
+			o.catchUp(ctx)
 		case <-tick.C:
+			now := time.Now()
 			for _, e := range o.events.list() {
-				e.prune(time.Now())
+				e.prune(now)
+			}
+			o.events.prune(now)
+			if err := o.events.check(ctx); err != nil && ctx.Err() == nil {
+				o.log.Warn("looking for changes", "err", err)
 			}
 		}
 	}
@@ -89,63 +113,84 @@ func (o *Origin) Run(ctx context.Context) error {
 // shut down. It may be called more than once.
 func (o *Origin) Drain() { o.drain.Do(func() { close(o.draining) }) }
 
-// hear takes an announcement into the tables.
+// hear takes an announcement of another node: a segment into the tables at
+// once, all else into the inbox, since it has to be read from the store.
 func (o *Origin) hear(m announce.Message) {
-	e := o.events.get(m.Event)
-	if e == nil || m.Kind != announce.Published {
+	if m.Node == o.node {
 		return
 	}
-	o.learn(e, m.Rendition, m.Candidate)
-}
-
-// learn enters a candidate and what it tells of the rendition's lateness.
-func (o *Origin) learn(e *event, rendition string, c live.Candidate) {
-	if !e.learn(rendition, c) {
+	if m.Kind != announce.Published {
+		o.inbox.put(errand{m.Kind, m.Event, m.Rendition})
 		return
 	}
-	cfg := e.view.Load().config()
-	tl := cfg.Event.Timeline()
-	if late, changed := e.measure(rendition, c, tl.Expected(c.Number)); changed {
-		if err := e.setLateness(rendition, late); err != nil {
-			o.log.Error("observed lateness", "event", e.id.String(), "rendition", rendition, "err", err)
-		}
+	if e := o.events.get(m.Event); e != nil && e.life == m.Life {
+		o.learn(e, m.Rendition, m.Candidate)
 	}
 }
 
-// look reads from the store what was published of a segment, in case an
-// announcement was lost. However many ask, one looks, and not twice within
-// half a guard interval.
-func (o *Origin) look(ctx context.Context, e *event, rendition string, n live.Number) {
-	key := mediaRecord(e.id, rendition).ID + "/" + numberKey(n)
-	ch := o.looks.DoChan(key, func() (any, error) {
-		e.mu.Lock()
-		s := e.slot(rendition, n)
-		recent := time.Since(s.looked) < o.cfg.GuardInterval/2
-		if !recent {
-			s.looked = time.Now()
-		}
-		e.mu.Unlock()
-		if recent {
-			return nil, nil
-		}
-		// The looker's context is not the first asker's: others wait too.
-		ctx, cancel := context.WithTimeout(context.Background(), o.cfg.StoreTimeout)
-		defer cancel()
-		from := numberKey(n)
-		err := scan(ctx, o.store, mediaRecord(e.id, rendition), from, from[:len(from)-1]+"0", false, func(item store.Item) error {
-			c, err := decodeCandidate(item)
-			if err == nil && e.learn(rendition, c) {
-				o.metrics.missedAnnouncements.Inc()
+// catchUp reads from the store what announcements said is new there.
+func (o *Origin) catchUp(ctx context.Context) {
+	for _, x := range o.inbox.take() {
+		var err error
+		if e := o.events.get(x.event); x.kind == announce.Init && e != nil {
+			if _, ok := e.view.Load().timelines[x.rendition]; ok {
+				err = o.readInits(ctx, e, x.rendition)
 			}
-			return err
-		})
-		if err != nil {
-			o.log.Warn("guard look", "event", e.id.String(), "rendition", rendition, "number", int64(n), "err", err)
+		} else {
+			err = o.events.refresh(ctx, x.event)
 		}
-		return nil, err
-	})
-	select {
-	case <-ch:
-	case <-ctx.Done():
+		if err != nil && ctx.Err() == nil {
+			o.log.Warn("after an announcement", "event", x.event.String(), "err", err)
+		}
 	}
+}
+
+func (o *Origin) readInits(ctx context.Context, e *event, rendition string) error {
+	ctx, cancel := context.WithTimeout(ctx, o.cfg.StoreTimeout)
+	defer cancel()
+	return o.events.fillInits(ctx, e, rendition)
+}
+
+// An inbox holds what is to be read from the store, each thing once.
+type inbox struct {
+	filled chan struct{} // holds one while there is something
+
+	mu   sync.Mutex // guards todo
+	todo map[errand]struct{}
+}
+
+type errand struct {
+	kind      announce.Kind
+	event     live.EventID
+	rendition string
+}
+
+// maxErrands bounds an inbox. What does not fit is found when house is kept.
+const maxErrands = 10_000
+
+func newInbox() *inbox {
+	return &inbox{filled: make(chan struct{}, 1), todo: make(map[errand]struct{})}
+}
+
+func (b *inbox) put(x errand) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.todo) < maxErrands {
+		b.todo[x] = struct{}{}
+	}
+	select {
+	case b.filled <- struct{}{}:
+	default:
+	}
+}
+
+func (b *inbox) take() []errand {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]errand, 0, len(b.todo))
+	for x := range b.todo {
+		all = append(all, x)
+	}
+	clear(b.todo)
+	return all
 }

@@ -26,12 +26,15 @@ type publication struct {
 
 	claimed  live.Findings // what the packager says is wrong
 	sent     live.Digest   // what the packager says it sent; zero: nothing
+	said     *saying       // what the packager says in Live-Notifications
 	body     []byte
+	consumed bool  // the body has been read to its end
 	held     int64 // of the bodies gate
 	init     *initSegment
 	found    cmaf.Report
 	cand     live.Candidate
 	outcome  publishOutcome
+	news     []announce.Message // to tell once the packager has its answer
 	timing   live.Timing
 	received time.Time
 }
@@ -50,21 +53,22 @@ const (
 func (o *Origin) PublishHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := &publication{r: r, w: w, received: time.Now()}
-		err := o.publish(p)
-		if p.held > 0 {
-			o.bodies.Leave(p.held)
-		}
-		if err != nil {
+		if err := o.publish(p); err != nil {
 			o.refusePublication(p, err)
 			return
 		}
 		o.acknowledge(p)
+		o.tell(p)
 	})
 }
 
 // publish is the walk of one PUT. Each step returns a *live.Problem or an
 // error that refusePublication maps.
 func (o *Origin) publish(p *publication) error {
+	defer o.release(p)
+	if err := o.limit(p); err != nil {
+		return err
+	}
 	if err := p.parse(); err != nil {
 		return err
 	}
@@ -72,7 +76,10 @@ func (o *Origin) publish(p *publication) error {
 		return err
 	}
 	if p.outcome == dropped {
-		return drain(p.r.Body)
+		return o.drop(p)
+	}
+	if err := p.parseHeaders(); err != nil {
+		return err
 	}
 	if err := o.locate(p); err != nil {
 		return err
@@ -87,23 +94,36 @@ func (o *Origin) publish(p *publication) error {
 		return err
 	}
 	if p.path.File == live.FileInit {
-		return o.publishInit(p)
+		if err := o.publishInit(p); err != nil {
+			return err
+		}
+		return o.hearNotifications(p)
 	}
 	if err := o.inspect(p); err != nil {
 		return err
 	}
+	if err := o.publishSegment(p); err != nil {
+		return err
+	}
+	return o.hearNotifications(p)
+}
+
+// publishSegment compares and stores, one publication of a slot by a pipeline
+// at a time.
+func (o *Origin) publishSegment(p *publication) error {
 	done, err := o.busy.enter(p.r.Context(), busyKey{p.path.Event, p.path.Pipeline, p.path.Rendition, p.path.Number})
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := o.reconcile(p); err != nil || p.outcome == identical {
+	old, err := o.reconcile(p)
+	if err != nil || p.outcome == identical {
 		return err
 	}
-	return o.keep(p)
+	return o.keep(p, old)
 }
 
-// parse reads method, path and headers.
+// parse reads method and path.
 func (p *publication) parse() error {
 	switch p.r.Method {
 	case http.MethodPut, http.MethodPost, http.MethodDelete:
@@ -118,16 +138,45 @@ func (p *publication) parse() error {
 	// Retention is the event's business, and so are manifests.
 	if p.r.Method == http.MethodDelete || p.path.File == live.FileForeign {
 		p.outcome = dropped
-		return nil
 	}
+	return nil
+}
+
+// Limits of what a packager claims in Live-Defects.
+const (
+	maxClaims    = 16
+	maxClaimName = 64
+)
+
+// parseHeaders reads what the packager says of its body.
+func (p *publication) parseHeaders() error {
 	h := p.r.Header
 	if ct := h.Get("Content-Type"); !plausibleType(ct) {
 		return live.ErrNotCMAF.With(fmt.Sprintf("Content-Type is %q: segments are video/mp4, audio/mp4 or application/mp4", ct))
 	}
-	if p.claimed, err = live.ParseFindings(h.Values(live.HeaderDefects)); err != nil {
+	if ce := h.Get("Content-Encoding"); ce != "" && !strings.EqualFold(ce, "identity") {
+		return live.ErrNotCMAF.With(fmt.Sprintf("Content-Encoding is %q: send the bytes as they are", ce))
+	}
+	if cr := h.Get("Content-Range"); cr != "" {
+		return live.ErrBadHeader.With("Content-Range: a segment is PUT whole") // RFC 9110, 14.5
+	}
+	claimed, err := live.ParseFindings(h.Values(live.HeaderDefects))
+	if err != nil {
 		return live.ErrBadHeader.With(err.Error())
 	}
+	if len(claimed) > maxClaims {
+		return live.ErrBadHeader.With(fmt.Sprintf("%s: %d members, at most %d", live.HeaderDefects, len(claimed), maxClaims))
+	}
+	for _, f := range claimed {
+		if len(f.Kind) > maxClaimName {
+			return live.ErrBadHeader.With(fmt.Sprintf("%s: a defect's name is longer than %d characters", live.HeaderDefects, maxClaimName))
+		}
+	}
+	p.claimed = live.Findings(nil).Merge(claimed) // each kind once
 	if p.sent, err = live.ParseDigest(h.Values(live.HeaderContentDigest)); err != nil {
+		return live.ErrBadHeader.With(err.Error())
+	}
+	if p.said, err = parseSaying(h.Values(live.HeaderNotifications)); err != nil {
 		return live.ErrBadHeader.With(err.Error())
 	}
 	return nil
@@ -148,7 +197,7 @@ func plausibleType(ct string) bool {
 // locate finds event, pipeline and rendition, in memory.
 func (o *Origin) locate(p *publication) error {
 	if p.event = o.events.get(p.path.Event); p.event == nil {
-		return live.ErrNoEvent.For(-1).With(fmt.Sprintf("event %v has not been created", p.path.Event))
+		return noEvent(p.path.Event)
 	}
 	p.view = p.event.view.Load()
 	pipeline, _, ok := p.view.config().Pipeline(p.path.Pipeline)
@@ -160,6 +209,10 @@ func (o *Origin) locate(p *publication) error {
 		return live.ErrNoRendition.For(-1).With(fmt.Sprintf("event %v has no rendition %q", p.path.Event, p.path.Rendition))
 	}
 	return nil
+}
+
+func noEvent(id live.EventID) error {
+	return live.ErrNoEvent.For(-1).With(fmt.Sprintf("event %v has not been created", id))
 }
 
 // place refuses what cannot exist: numbers outside the event, segments of
@@ -188,28 +241,31 @@ func (o *Origin) place(p *publication) error {
 
 // verify holds the body against the packager's digest.
 func (p *publication) verify() error {
-	began := time.Now()
-	got := live.DigestOf(p.body)
-	p.timing.Add("digest", time.Since(began))
-	if !p.sent.IsZero() && p.sent != got {
+	if got := p.cand.Digest; !p.sent.IsZero() && p.sent != got {
 		return live.ErrDigest.With(fmt.Sprintf("Content-Digest says %v, the %d bytes that arrived have %v", p.sent, len(p.body), got))
 	}
-	p.cand.Digest = got
 	return nil
 }
 
 // inspect finds what is wrong. Nobody's word is taken: what the packager says
 // and what is found here are merged.
 func (o *Origin) inspect(p *publication) error {
-	var own live.Digest
-	if p.init, own = p.event.initOf(p.path.Rendition, p.path.Pipeline); own.IsZero() {
-		return live.ErrInitMissing.With(fmt.Sprintf("pipeline %q has not published %s of rendition %q: PUT it first", p.path.Pipeline, live.InitName, p.path.Rendition))
+	var own pipelineInit
+	if p.init, own = p.event.initOf(p.path.Rendition, p.path.Pipeline); own.digest.IsZero() {
+		// Another node may have taken it.
+		if err := o.lookForInits(p.r.Context(), p.event, p.path.Rendition); err != nil {
+			return err
+		}
+		if p.init, own = p.event.initOf(p.path.Rendition, p.path.Pipeline); own.digest.IsZero() {
+			return live.ErrInitMissing.With(fmt.Sprintf("pipeline %q has not published %s of rendition %q: PUT it first", p.path.Pipeline, live.InitName, p.path.Rendition))
+		}
 	}
 	began := time.Now()
 	tl := p.view.timelines[p.path.Rendition]
+	ms := tl.Segment().Milliseconds()
 	start, end := tl.Media(p.path.Number, int64(p.init.track.Timescale))
 	var err error
-	p.found, err = cmaf.Inspect(p.body, &p.init.track, cmaf.Window{Start: start, End: end, SegmentMS: tl.Segment().Milliseconds()})
+	p.found, err = cmaf.Inspect(p.body, &p.init.track, cmaf.Window{Start: start, End: end, SegmentMS: ms})
 	p.timing.Add("inspect", time.Since(began))
 	if err != nil {
 		return mediaProblem(err)
@@ -217,6 +273,9 @@ func (o *Origin) inspect(p *publication) error {
 	if p.found.Findings.Has(live.WrongTrack) || p.found.Findings.Has(live.InitMismatch) {
 		return live.ErrInitDiffers.With(fmt.Sprintf("segment %d does not belong to the rendition's init segment (%v): its track is %d, %s at %d ticks per second",
 			p.path.Number, p.found.Findings, p.init.track.ID, p.init.track.Codecs, p.init.track.Timescale))
+	}
+	for i := range p.claimed {
+		p.claimed[i].MissingMS = min(p.claimed[i].MissingMS, ms) // more than all cannot be missing
 	}
 	p.cand = live.Candidate{
 		Pipeline: p.source.Pipeline, Region: p.source.Region, Number: p.path.Number, Digest: p.cand.Digest, Size: int64(len(p.body)),
@@ -235,55 +294,73 @@ func mediaProblem(err error) error {
 	return live.ErrMalformedMedia.With(err.Error())
 }
 
-// reconcile compares with what this pipeline has already published of the slot.
-func (o *Origin) reconcile(p *publication) error {
+// reconcile compares with what this pipeline has already published of the slot,
+// and returns when that was.
+func (o *Origin) reconcile(p *publication) (before time.Time, err error) {
 	p.outcome = created
 	old, ok := p.event.candidate(p.path.Rendition, p.path.Number, p.path.Pipeline)
 	switch {
 	case !ok:
+	case old.Digest == p.cand.Digest && old.Findings.Has(live.DigestMismatch) && !p.cand.Findings.Has(live.DigestMismatch):
+		p.outcome = repaired // what was stored of these very bytes is bad or gone
 	case old.Digest == p.cand.Digest:
 		p.outcome, p.cand = identical, old
 	case selection.Better(p.cand.Findings, old.Findings):
 		p.outcome = repaired
 	case old.Clean():
-		return live.ErrConflict.With(fmt.Sprintf("pipeline %q has published other bytes of segment %d, without a defect", p.path.Pipeline, p.path.Number))
+		return before, live.ErrConflict.With(fmt.Sprintf("pipeline %q has published other bytes of segment %d, without a defect", p.path.Pipeline, p.path.Number))
 	default:
-		return live.ErrConflict.With(fmt.Sprintf("pipeline %q has published segment %d with %v, and these bytes (%v) are no better", p.path.Pipeline, p.path.Number, old.Findings, p.cand.Findings))
+		return before, live.ErrConflict.With(fmt.Sprintf("pipeline %q has published segment %d with %v, and these bytes (%v) are no better", p.path.Pipeline, p.path.Number, old.Findings, p.cand.Findings))
 	}
-	return nil
+	return old.Published, nil
 }
 
-// keep stores durably, writes through to memory, and announces.
-func (o *Origin) keep(p *publication) error {
+// keep stores durably and writes through to memory. What it stores is newer
+// than before, whatever the clock did.
+func (o *Origin) keep(p *publication, before time.Time) error {
 	tl := p.view.timelines[p.path.Rendition]
 	// What is stored says when storing began, since it cannot say when it ended;
 	// what is announced says when it was durable. They differ by one group commit.
 	began := time.Now()
-	p.cand.Published = began.UTC()
-	meta, err := encodeMeta(p.cand)
+	p.cand.Published = after(began, before)
+	meta, err := encodeMeta(p.cand, p.event.life)
 	if err != nil {
 		return fmt.Errorf("publish: metadata: %w", err)
 	}
 	// The packager may be gone; what it sent whole is worth keeping all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), o.cfg.StoreTimeout)
 	defer cancel()
+	record := mediaRecord(p.path.Event, p.path.Rendition)
 	item := store.Item{
 		Key: segmentKey(p.path.Number, p.path.Pipeline), Token: o.tokens.Next(), Meta: meta, Value: p.body,
 		Expires: tl.GoneAt(p.path.Number).Add(time.Minute),
 	}
-	if err := o.store.Put(ctx, mediaRecord(p.path.Event, p.path.Rendition), item); err != nil {
+	if err := o.store.Put(ctx, record, item); err != nil {
 		return fmt.Errorf("publish: storing segment %d: %w", p.path.Number, err)
 	}
-	p.cand.Published = time.Now().UTC()
+	if o.events.get(p.path.Event) != p.event {
+		// The event was deleted meanwhile, perhaps before this was stored: then
+		// its deletion did not cover this.
+		if err := o.store.DeleteItem(ctx, record, item.Key, o.tokens.Next()); err != nil {
+			o.log.Warn("segment of a deleted event is left", "path", p.path.String(), "err", err)
+		}
+		return noEvent(p.path.Event)
+	}
+	p.cand.Published = after(time.Now(), before)
 	p.timing.Add("store", time.Since(began))
 	o.window.put(windowKey{p.path.Event, p.path.Rendition, p.path.Number, p.path.Pipeline, p.cand.Digest}, p.body)
-	m := announce.Message{Kind: announce.Published, Event: p.path.Event, Rendition: p.path.Rendition, Candidate: p.cand}
-	o.hear(m) // this node at once, whatever becomes of the announcement
-	if err := o.cfg.Bus.Announce(ctx, m); err != nil {
-		o.log.Warn("announcement lost", "event", p.path.Event.String(), "rendition", p.path.Rendition, "number", int64(p.path.Number), "err", err)
-	}
-	o.learnFrameRate(p)
+	o.learn(p.event, p.path.Rendition, p.cand)
+	p.news = append(p.news, announce.Message{Kind: announce.Published, Event: p.path.Event, Life: p.event.life, Rendition: p.path.Rendition, Candidate: p.cand})
 	return nil
+}
+
+// after is t, or the moment after before where t is not later.
+func after(t, before time.Time) time.Time {
+	t = t.UTC().Round(0) // as it comes back from the store
+	if !t.After(before) {
+		return before.Add(1)
+	}
+	return t
 }
 
 // elapsed is how long the publication has taken.
@@ -296,6 +373,7 @@ func (o *Origin) acknowledge(p *publication) {
 	h.Set(live.HeaderCacheControl, "no-store")
 	status := http.StatusOK
 	if p.outcome != dropped {
+		p.event.stamp(h, time.Now())
 		h.Set(live.HeaderContentDigest, p.cand.Digest.String())
 		h.Set(live.HeaderPublished, live.FormatPublished(p.cand.Published))
 		if !p.cand.Findings.Clean() {
@@ -313,6 +391,22 @@ func (o *Origin) acknowledge(p *publication) {
 	if p.path.File == live.FileSegment && p.outcome != dropped && !p.cand.Clean() {
 		o.log.Warn("defective segment", "event", p.path.Event.String(), "pipeline", p.path.Pipeline, "rendition", p.path.Rendition,
 			"number", int64(p.path.Number), "defects", p.cand.Findings.String(), "outcome", string(p.outcome))
+	}
+}
+
+// tell does what the packager need not wait for, once it has its answer: a bus
+// or a store that hangs must not turn a stored segment into a late one.
+func (o *Origin) tell(p *publication) {
+	first := p.path.File == live.FileSegment && p.outcome == created && o.wantsFrameRate(p)
+	if len(p.news) == 0 && !first {
+		return
+	}
+	_ = http.NewResponseController(p.w).Flush() // or the answer goes when this returns
+	for _, m := range p.news {
+		o.announce(m)
+	}
+	if first {
+		o.learnFrameRate(p)
 	}
 }
 
@@ -334,9 +428,9 @@ func (o *Origin) refusePublication(p *publication, err error) {
 		level = o.log.Error
 	}
 	level("refused a publication", "path", p.r.URL.Path, "status", problem.Status, "problem", problem.Code, "detail", problem.Detail)
-	// A body that was not read to its end leaves the connection useless.
-	if p.body == nil && p.r.ContentLength != 0 && drain(p.r.Body) != nil {
-		p.w.Header().Set("Connection", "close")
+	if p.event != nil {
+		p.event.stamp(p.w.Header(), time.Now())
 	}
+	p.finishBody()
 	problem.Write(p.w, p.r)
 }

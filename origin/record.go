@@ -1,7 +1,6 @@
 package origin
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -14,8 +13,8 @@ import (
 
 // How the origin lays its data out in the store.
 //
-//	control  events                      TENANT/EVENT            eventRecord
-//	control  init/TENANT/EVENT/RENDITION PIPELINE                the init segment, with initMeta
+//	control  events                      TENANT/EVENT            storedEvent
+//	control  init/TENANT/EVENT/RENDITION PIPELINE                the init segment, with segmentMeta
 //	media    TENANT/EVENT/RENDITION      NUMBER/PIPELINE         the segment, with segmentMeta
 //
 // Numbers are padded, so that key order is number order.
@@ -32,6 +31,12 @@ func initRecord(id live.EventID, rendition string) store.Record {
 
 func numberKey(n live.Number) string { return fmt.Sprintf("%016d/", int64(n)) }
 
+// numberRange is the range of the keys of one number.
+func numberRange(n live.Number) (from, to string) {
+	from = numberKey(n)
+	return from, from[:len(from)-1] + "0" // the byte after the slash
+}
+
 func segmentKey(n live.Number, pipeline string) string { return numberKey(n) + pipeline }
 
 func parseSegmentKey(key string) (live.Number, string, error) {
@@ -43,12 +48,52 @@ func parseSegmentKey(key string) (live.Number, string, error) {
 	return live.Number(n), pipeline, nil
 }
 
-// eventRecord is an event at rest. A deleted event leaves its version, so that
-// versions and notification sequences grow even over a deletion.
+// eventRecord is an event at rest.
 type eventRecord struct {
 	Config        live.Config        `json:"config"`
 	Notifications live.Notifications `json:"notifications"`
-	Deleted       bool               `json:"deleted,omitempty"`
+	// Life tells apart the events that had this name one after the other: what
+	// a deleted one left in the store is not this one's.
+	Life int64 `json:"life,omitempty"`
+	// Heard is by pipeline what it last said in Live-Notifications.
+	Heard map[string]heard `json:"heard,omitempty"`
+}
+
+// A tombstone is what a deleted event leaves, so that versions and notification
+// sequences grow even over a deletion: an edge may still have the old ones.
+type tombstone struct {
+	Version      int64     `json:"version"`
+	FlushVersion int64     `json:"flush_version"`
+	Sequence     int64     `json:"sequence"`
+	Renditions   []string  `json:"renditions,omitempty"` // of which something may be left in the store
+	At           time.Time `json:"at"`
+
+	token store.Token
+}
+
+// tombstoneLife is how long a deleted event is remembered. No cache keeps
+// anything of an event nearly so long.
+const tombstoneLife = 30 * 24 * time.Hour
+
+// storedEvent is the value of an item of eventsRecord: one of the two.
+type storedEvent struct {
+	*eventRecord
+	Tombstone *tombstone `json:"tombstone,omitempty"`
+}
+
+func (s *storedEvent) UnmarshalJSON(b []byte) error {
+	var which struct {
+		Tombstone *tombstone `json:"tombstone"`
+	}
+	if err := json.Unmarshal(b, &which); err != nil {
+		return err
+	}
+	if which.Tombstone != nil {
+		*s = storedEvent{Tombstone: which.Tombstone}
+		return nil
+	}
+	*s = storedEvent{eventRecord: new(eventRecord)}
+	return json.Unmarshal(b, s.eventRecord)
 }
 
 // segmentMeta is what is known of a stored segment without its bytes.
@@ -56,55 +101,37 @@ type segmentMeta struct {
 	Defects   string `json:"defects,omitempty"` // as Live-Defects
 	Digest    string `json:"digest"`            // as Content-Digest
 	Region    string `json:"region,omitempty"`
-	Published int64  `json:"published"` // Unix ns
+	Published int64  `json:"published"` // Unix ns, when storing began
+	Life      int64  `json:"life,omitempty"`
 }
 
-func encodeMeta(c live.Candidate) ([]byte, error) {
-	return json.Marshal(segmentMeta{Defects: c.Findings.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano()})
+func encodeMeta(c live.Candidate, life int64) ([]byte, error) {
+	return json.Marshal(segmentMeta{Defects: c.Findings.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life})
 }
 
-func decodeCandidate(item store.Item) (live.Candidate, error) {
+// decodeCandidate reads a segment's key and metadata.
+func decodeCandidate(item store.Item) (c live.Candidate, life int64, err error) {
 	n, pipeline, err := parseSegmentKey(item.Key)
 	if err != nil {
-		return live.Candidate{}, err
+		return live.Candidate{}, 0, err
 	}
 	return decodeMeta(item, n, pipeline)
 }
 
-func decodeMeta(item store.Item, n live.Number, pipeline string) (live.Candidate, error) {
+func decodeMeta(item store.Item, n live.Number, pipeline string) (live.Candidate, int64, error) {
 	var m segmentMeta
 	if err := json.Unmarshal(item.Meta, &m); err != nil {
-		return live.Candidate{}, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
+		return live.Candidate{}, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
 	}
 	c := live.Candidate{Pipeline: pipeline, Region: m.Region, Number: n, Size: item.Size, Published: time.Unix(0, m.Published).UTC()}
 	var err error
 	if m.Defects != "" {
 		if c.Findings, err = live.ParseFindings([]string{m.Defects}); err != nil {
-			return c, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
+			return c, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
 		}
 	}
 	if c.Digest, err = live.ParseDigest([]string{m.Digest}); err != nil {
-		return c, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
+		return c, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
 	}
-	return c, nil
-}
-
-// scan calls f for every item of a record between from and to.
-func scan(ctx context.Context, s store.Store, r store.Record, from, to string, values bool, f func(store.Item) error) error {
-	opt := store.ScanOptions{From: from, To: to, Values: values}
-	for {
-		page, err := s.Scan(ctx, r, opt)
-		if err != nil {
-			return fmt.Errorf("origin: scanning %v: %w", r, err)
-		}
-		for _, item := range page.Items {
-			if err := f(item); err != nil {
-				return err
-			}
-		}
-		if page.Next == "" {
-			return nil
-		}
-		opt.Page = page.Next
-	}
+	return c, m.Life, nil
 }

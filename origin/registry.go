@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"headwater/cmaf"
 	"headwater/live"
 	"headwater/store"
 )
@@ -21,22 +21,33 @@ import (
 type registry struct {
 	store   store.Store
 	tokens  *store.Tokens
-	editing chan struct{} // holds one token: whoever has it may read, change and write a record
+	timeout time.Duration // of one change
+	log     *slog.Logger
+	// turns: whoever has an event's may read, change and write its record.
+	turns *turns[live.EventID]
 
-	mu      sync.RWMutex // guards the following
-	events  map[live.EventID]*event
-	deleted map[live.EventID]eventRecord
+	mu     sync.RWMutex // guards the following
+	events map[live.EventID]*event
+	tombs  map[live.EventID]tombstone
 }
 
-func newRegistry(s store.Store, tokens *store.Tokens) *registry {
-	return &registry{store: s, tokens: tokens, editing: make(chan struct{}, 1),
-		events: make(map[live.EventID]*event), deleted: make(map[live.EventID]eventRecord)}
+func newRegistry(s store.Store, tokens *store.Tokens, timeout time.Duration, log *slog.Logger) *registry {
+	return &registry{store: s, tokens: tokens, timeout: timeout, log: log, turns: newTurns[live.EventID](),
+		events: make(map[live.EventID]*event), tombs: make(map[live.EventID]tombstone)}
 }
 
 func (g *registry) get(id live.EventID) *event {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return g.events[id]
+}
+
+// known is what memory has of a name: an event, or what one left, or neither.
+func (g *registry) known(id live.EventID) (e *event, tomb tombstone, dead bool) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	tomb, dead = g.tombs[id]
+	return g.events[id], tomb, dead
 }
 
 func (g *registry) list() []*event {
@@ -48,188 +59,261 @@ func (g *registry) list() []*event {
 // load reads every event, its init segments and the metadata of what was
 // published, as a node does when it starts.
 func (g *registry) load(ctx context.Context) error {
-	return scan(ctx, g.store, eventsRecord, "", "", true, func(item store.Item) error {
-		id, err := live.ParseEventID(item.Key)
-		if err != nil {
-			return fmt.Errorf("origin: stored event: %w", err)
+	for item, err := range store.All(ctx, g.store, eventsRecord, store.ScanOptions{Values: true}) {
+		id, idErr := live.ParseEventID(item.Key)
+		switch {
+		case errors.Is(err, store.ErrCorrupt) && idErr == nil:
+			g.unreadable(id, item.Token, err)
+		case err != nil:
+			return fmt.Errorf("origin: reading the events: %w", err)
+		case idErr != nil:
+			g.log.Error("stored event left out", "key", item.Key, "err", idErr)
+		default:
+			if err := g.take(ctx, id, item); err != nil {
+				return err
+			}
 		}
-		return g.loadEvent(ctx, id, item)
-	})
+	}
+	return nil
 }
 
-func (g *registry) loadEvent(ctx context.Context, id live.EventID, item store.Item) error {
-	var rec eventRecord
-	if err := json.Unmarshal(item.Value, &rec); err != nil {
-		return fmt.Errorf("origin: stored event %v: %w", id, err)
+// check finds what announcements did not tell: it asks the store for the
+// versions of all records, and reads what is new.
+func (g *registry) check(ctx context.Context) error {
+	for item, err := range store.All(ctx, g.store, eventsRecord, store.ScanOptions{}) {
+		if errors.Is(err, store.ErrCorrupt) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("origin: checking the events: %w", err)
+		}
+		id, err := live.ParseEventID(item.Key)
+		if err != nil || !g.isNews(id, item.Token) {
+			continue
+		}
+		if err := g.refresh(ctx, id); err != nil {
+			return err
+		}
 	}
-	if rec.Deleted {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.deleted[id] = rec
+	return nil
+}
+
+func (g *registry) isNews(id live.EventID, t store.Token) bool {
+	e, tomb, dead := g.known(id)
+	return !(e != nil && t.Compare(e.view.Load().token) <= 0 || dead && t.Compare(tomb.token) <= 0)
+}
+
+// refresh reads one event's record, in its turn.
+func (g *registry) refresh(ctx context.Context, id live.EventID) error {
+	ctx, cancel := context.WithTimeout(ctx, g.timeout)
+	defer cancel()
+	done, err := g.turns.enter(ctx, id)
+	if err != nil {
+		return fmt.Errorf("origin: event %v: %w", id, err)
+	}
+	defer done()
+	return g.read(ctx, id)
+}
+
+// read brings memory up to the store. It needs the event's turn.
+func (g *registry) read(ctx context.Context, id live.EventID) error {
+	item, err := g.store.Get(ctx, eventsRecord, id.String())
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil // or it was never stored: memory knows nothing better either
+	case errors.Is(err, store.ErrCorrupt):
+		g.unreadable(id, item.Token, err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("origin: reading event %v: %w", id, err)
+	}
+	return g.take(ctx, id, item)
+}
+
+// take enters a stored record, unless memory has it or a newer one. It needs
+// the event's turn, except while the origin is being built.
+func (g *registry) take(ctx context.Context, id live.EventID, item store.Item) error {
+	if !g.isNews(id, item.Token) {
 		return nil
 	}
-	e, err := newEvent(id, rec)
+	var rec storedEvent
+	if err := json.Unmarshal(item.Value, &rec); err != nil {
+		g.unreadable(id, item.Token, err)
+		return nil
+	}
+	if rec.Tombstone != nil {
+		rec.Tombstone.token = item.Token
+		g.bury(id, *rec.Tombstone)
+		return nil
+	}
+	if e := g.get(id); e != nil && e.life == rec.Life {
+		_, err := e.setRecord(*rec.eventRecord, item.Token)
+		return err
+	}
+	e, err := newEvent(id, *rec.eventRecord, item.Token)
 	if err != nil {
 		return err
 	}
 	if err := g.fill(ctx, e); err != nil {
 		return err
 	}
+	g.enter(e)
+	return nil
+}
+
+// unreadable notes an event whose record cannot be read. One that is in memory
+// goes on, and the next change writes it anew. One that is not is as deleted,
+// with counts that are higher than any it can have had, so that nothing goes
+// back when it is created again; the other events are none the worse.
+func (g *registry) unreadable(id live.EventID, token store.Token, err error) {
+	if e, _, dead := g.known(id); e == nil && !dead {
+		g.log.Error("stored event is unreadable: create it again", "event", id.String(), "err", err)
+		now := time.Now()
+		g.bury(id, tombstone{Version: now.Unix(), FlushVersion: now.Unix(), Sequence: now.Unix(), At: now.UTC(), token: token})
+	}
+}
+
+// enter makes e the event of its name.
+func (g *registry) enter(e *event) {
+	g.mu.Lock()
+	old := g.events[e.id]
+	delete(g.tombs, e.id)
+	g.events[e.id] = e
+	g.mu.Unlock()
+	if old != nil {
+		old.wake()
+	}
+}
+
+// bury makes the name that of a deleted event.
+func (g *registry) bury(id live.EventID, tomb tombstone) {
+	g.mu.Lock()
+	old := g.events[id]
+	delete(g.events, id)
+	g.tombs[id] = tomb
+	g.mu.Unlock()
+	if old != nil {
+		old.wake() // those who wait find no event
+	}
+}
+
+// prune forgets what deleted events left, as the store does.
+func (g *registry) prune(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.events[id] = e
-	return nil
-}
-
-// fill reads what was published of an event.
-func (g *registry) fill(ctx context.Context, e *event) error {
-	for _, r := range e.view.Load().config().Renditions {
-		if err := g.fillInits(ctx, e, r.Name); err != nil {
-			return err
-		}
-		// Init segments are not in the media record, so all of it is segments.
-		err := scan(ctx, g.store, mediaRecord(e.id, r.Name), "", "", false, func(item store.Item) error {
-			c, err := decodeCandidate(item)
-			if err == nil {
-				e.learn(r.Name, c)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// fillInits reads the init segments of a rendition. The oldest is the one that
-// viewers have.
-func (g *registry) fillInits(ctx context.Context, e *event, rendition string) error {
-	return scan(ctx, g.store, initRecord(e.id, rendition), "", "", true, func(item store.Item) error {
-		c, err := decodeMeta(item, 0, item.Key)
-		if err != nil {
-			return err
-		}
-		in, err := newInit(item.Value, live.Source{Pipeline: c.Pipeline, Region: c.Region}, c.Published)
-		if err != nil {
-			return fmt.Errorf("origin: stored init segment of %v %s %s: %w", e.id, rendition, item.Key, err)
-		}
-		e.learnInit(rendition, in)
-		return nil
-	})
-}
-
-func newInit(data []byte, source live.Source, published time.Time) (*initSegment, error) {
-	parsed, err := cmaf.ParseInit(data)
-	if err != nil {
-		return nil, err
-	}
-	if len(parsed.Tracks) != 1 {
-		return nil, fmt.Errorf("%w: %d tracks, a CMAF init segment has one", cmaf.ErrMalformed, len(parsed.Tracks))
-	}
-	return &initSegment{data: data, digest: live.DigestOf(data), track: parsed.Tracks[0], source: source, published: published}, nil
-}
-
-// learnInit enters a pipeline's init segment.
-func (e *event) learnInit(rendition string, in *initSegment) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	t := e.track(rendition)
-	t.inits[in.source.Pipeline] = in.digest
-	if t.init == nil || in.published.Before(t.init.published) {
-		t.init = in
-	}
-}
-
-// initOf returns the rendition's init segment, nil where there is none yet,
-// and what the pipeline last PUT.
-func (e *event) initOf(rendition, pipeline string) (in *initSegment, own live.Digest) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	t := e.tracks[rendition]
-	if t == nil {
-		return nil, own
-	}
-	return t.init, t.inits[pipeline]
+	maps.DeleteFunc(g.tombs, func(_ live.EventID, t tombstone) bool { return now.Sub(t.At) > tombstoneLife })
 }
 
 // errNoEvent is what an edit of an unknown event returns.
 var errNoEvent = errors.New("origin: no such event")
 
-// edit changes an event's record: change gets a copy of the current one (the
-// last one of a deleted or new event, with exists false) and returns the next.
-// The change is durable before anybody sees it. A change that returns
-// errUnchanged leaves all as it is.
-func (g *registry) edit(ctx context.Context, id live.EventID, change func(rec *eventRecord, exists bool) error) (*event, error) {
-	select {
-	case g.editing <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	defer func() { <-g.editing }()
+// errUnchanged is what a change returns that turns out to change nothing.
+var errUnchanged = errors.New("origin: unchanged")
 
-	e := g.get(id)
+// edit changes an event's record: change gets a copy of the current one (of a
+// new event one with nothing but its counts, and exists false) and makes it
+// the next. The change is durable before anybody sees it, and it begins from
+// what is stored, so that neither another node's change is lost nor one of
+// this node's of which the store did not say whether it took effect. A change
+// that returns errUnchanged leaves all as it is. edit goes on when the one who
+// asked leaves. It returns what the event then is.
+func (g *registry) edit(ctx context.Context, id live.EventID, change func(rec *eventRecord, exists bool) error) (*view, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
+	defer cancel()
+	done, err := g.turns.enter(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("origin: event %v: %w", id, err)
+	}
+	defer done()
+	if err := g.read(ctx, id); err != nil {
+		return nil, err
+	}
+
+	e, tomb, _ := g.known(id)
 	var rec eventRecord
 	if e != nil {
 		rec = e.view.Load().record
 	} else {
-		g.mu.RLock()
-		rec = g.deleted[id]
-		g.mu.RUnlock()
-		rec.Deleted = false
+		rec.Config.Version, rec.Config.FlushVersion, rec.Notifications.Sequence = tomb.Version, tomb.FlushVersion, tomb.Sequence
 	}
 	switch err := change(&rec, e != nil); {
+	case errors.Is(err, errUnchanged) && e == nil:
+		return nil, errNoEvent
 	case errors.Is(err, errUnchanged):
-		return e, nil
+		return e.view.Load(), nil
 	case err != nil:
 		return nil, err
 	}
-	v, err := newView(rec)
+	token, err := g.write(ctx, id, storedEvent{eventRecord: &rec}, time.Time{})
 	if err != nil {
 		return nil, err
 	}
-	// The lateness is an observation of this run, not a setting.
-	rest := rec
-	rest.Config.LatenessMS = nil
-	value, err := json.Marshal(rest)
-	if err != nil {
-		return nil, fmt.Errorf("origin: event %v: %w", id, err)
+	if e != nil {
+		return e.setRecord(rec, token)
 	}
-	if err := g.store.Put(ctx, eventsRecord, store.Item{Key: id.String(), Token: g.tokens.Next(), Value: value}); err != nil {
-		return nil, fmt.Errorf("origin: storing event %v: %w", id, err)
+	if e, err = newEvent(id, rec, token); err != nil {
+		return nil, err
 	}
-	return g.enter(id, e, rec, v)
+	g.enter(e)
+	return e.view.Load(), nil
 }
 
-var errUnchanged = errors.New("origin: unchanged")
-
-// enter makes a stored record the current one.
-func (g *registry) enter(id live.EventID, e *event, rec eventRecord, v *view) (*event, error) {
-	if e != nil && !rec.Deleted {
-		// Lateness may have been observed meanwhile.
-		v.record.Config.LatenessMS = e.view.Load().config().LatenessMS
-		fresh, err := newView(v.record)
-		if err != nil {
-			return nil, err
-		}
-		e.setView(fresh)
-		return e, nil
+// write stores a record.
+func (g *registry) write(ctx context.Context, id live.EventID, rec storedEvent, expires time.Time) (store.Token, error) {
+	if rec.eventRecord != nil {
+		// The lateness is an observation of this run, not a setting.
+		kept := *rec.eventRecord
+		kept.Config.LatenessMS = nil
+		rec.eventRecord = &kept
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if rec.Deleted {
-		delete(g.events, id)
-		g.deleted[id] = rec
-		if e != nil {
-			e.setView(v) // wakes the holds, which then find no event
-		}
-		return nil, nil
-	}
-	fresh, err := newEvent(id, rec)
+	value, err := json.Marshal(rec)
 	if err != nil {
-		return nil, err
+		return store.Token{}, fmt.Errorf("origin: event %v: %w", id, err)
 	}
-	delete(g.deleted, id)
-	g.events[id] = fresh
-	return fresh, nil
+	token := g.tokens.Next()
+	if err := g.store.Put(ctx, eventsRecord, store.Item{Key: id.String(), Token: token, Value: value, Expires: expires}); err != nil {
+		return token, fmt.Errorf("origin: storing event %v: %w", id, err)
+	}
+	return token, nil
+}
+
+// remove deletes an event, and then all that was published of it. Where the
+// latter fails nothing of it is ever served again all the same, and removing
+// it again goes on.
+func (g *registry) remove(ctx context.Context, id live.EventID) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
+	defer cancel()
+	done, err := g.turns.enter(ctx, id)
+	if err != nil {
+		return fmt.Errorf("origin: event %v: %w", id, err)
+	}
+	defer done()
+	if err := g.read(ctx, id); err != nil {
+		return err
+	}
+	e, tomb, dead := g.known(id)
+	switch {
+	case e == nil && !dead:
+		return errNoEvent
+	case e != nil:
+		rec := e.view.Load().record
+		tomb = tombstone{Version: rec.Config.Version + 1, FlushVersion: rec.Config.FlushVersion, Sequence: rec.Notifications.Sequence, At: time.Now().UTC()}
+		for _, r := range rec.Config.Renditions {
+			tomb.Renditions = append(tomb.Renditions, r.Name)
+		}
+		token, err := g.write(ctx, id, storedEvent{Tombstone: &tomb}, tomb.At.Add(tombstoneLife))
+		if err != nil {
+			return err
+		}
+		tomb.token = token
+		g.bury(id, tomb)
+	}
+	for _, name := range tomb.Renditions {
+		for _, r := range []store.Record{mediaRecord(id, name), initRecord(id, name)} {
+			if err := g.store.DeleteRecord(ctx, r, g.tokens.Next()); err != nil {
+				return fmt.Errorf("origin: event %v is deleted, of its segments some are still stored: %w", id, err)
+			}
+		}
+	}
+	return nil
 }

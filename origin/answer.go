@@ -1,0 +1,119 @@
+package origin
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+	"time"
+
+	"headwater/live"
+)
+
+// answerSegment writes the chosen bytes.
+func (o *Origin) answerSegment(d *delivery, data []byte) {
+	c, now := d.decision.Candidate, time.Now()
+	h := d.w.Header()
+	rendition, _ := d.view.config().Rendition(d.path.Rendition)
+	h.Set("Content-Type", rendition.Type.ContentType())
+	h.Set(live.HeaderPipeline, o.answering(live.Source{Pipeline: c.Pipeline, Region: c.Region}).String())
+	if !c.Clean() {
+		h.Set(live.HeaderDefects, c.Findings.String())
+	}
+	h.Set(live.HeaderPublished, live.FormatPublished(c.Published))
+	h.Set(live.HeaderContentDigest, c.Digest.String())
+	h.Set("ETag", c.Digest.ETag())
+	h.Set(live.HeaderCacheControl, live.FormatLifetime(d.lifetime(now)))
+	h.Set(live.HeaderCMSDStatic, cmsd(rendition, d.view.timelines[d.path.Rendition], d.held))
+	if d.held > 0 {
+		d.timing.Add("hold", d.held)
+	}
+	if s := d.timing.String(); s != "" {
+		h.Set(live.HeaderServerTiming, s)
+	}
+	o.metrics.served(d)
+	o.send(d, data, c.Published)
+}
+
+// freshness bounds how long a cache may keep a clean segment before it asks
+// whether it is still the same.
+const freshness = 10 * time.Minute
+
+// lifetime is how long the answer may be repeated: a segment with missing
+// media only until the next one, so that a repair still reaches viewers.
+func (d *delivery) lifetime(now time.Time) time.Duration {
+	tl := d.view.timelines[d.path.Rendition]
+	left := tl.GoneAt(d.path.Number).Sub(now)
+	if d.decision.Candidate.Findings.MissingMS() > 0 {
+		return min(tl.Segment(), left)
+	}
+	return min(freshness, left)
+}
+
+// cmsd is CTA-5006's CMSD-Static: bitrate in kbps, duration and time held in
+// ms, object type, live.
+func cmsd(r live.Rendition, tl live.Timeline, held time.Duration) string {
+	s := "br=" + strconv.FormatInt(r.Bandwidth/1000, 10) + ",d=" + strconv.FormatInt(tl.Segment().Milliseconds(), 10)
+	if held > 0 {
+		s += ",ht=" + strconv.FormatInt(held.Milliseconds(), 10)
+	}
+	return s + ",ot=" + objectTypes[r.Type] + ",st=l"
+}
+
+var objectTypes = map[live.MediaType]string{live.Video: "v", live.Audio: "a", live.Text: "c"}
+
+// answering says which region answers: this node's, where it knows it.
+func (o *Origin) answering(s live.Source) live.Source {
+	if o.cfg.Region != "" {
+		s.Region = o.cfg.Region
+	}
+	return s
+}
+
+// send writes an answer's body: all of it, or what was asked for of it. The
+// zero time is no Last-Modified.
+func (o *Origin) send(d *delivery, body []byte, modified time.Time) {
+	h := d.w.Header()
+	d.event.stamp(h, time.Now())
+	// A client that stops reading must not keep its connection for ever. Writers
+	// of tests may not have deadlines, and a client that is gone needs none.
+	_ = http.NewResponseController(d.w).SetWriteDeadline(time.Now().Add(o.cfg.WriteTimeout))
+	if d.r.Method != http.MethodGet || conditional(d.r.Header) {
+		http.ServeContent(&partial{ResponseWriter: d.w}, d.r, "", modified, bytes.NewReader(body))
+		return
+	}
+	// In one piece, without a copy.
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if !modified.IsZero() {
+		h.Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
+	}
+	d.w.WriteHeader(http.StatusOK)
+	d.w.Write(body)
+}
+
+// conditional reports whether the answer may be another than 200 with all of it.
+func conditional(h http.Header) bool {
+	for _, name := range [...]string{"Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"} {
+		if _, ok := h[name]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// partial sees to it that a digest speaks of the bytes it comes with: of a part
+// Content-Digest would be the part's, Repr-Digest is that of the whole (RFC
+// 9530, 2 and 3).
+type partial struct{ http.ResponseWriter }
+
+func (p *partial) WriteHeader(status int) {
+	h := p.Header()
+	digest := h.Get(live.HeaderContentDigest)
+	if digest != "" && status != http.StatusOK {
+		h.Del(live.HeaderContentDigest)
+		if status == http.StatusPartialContent {
+			h.Set("Repr-Digest", digest)
+		}
+	}
+	p.ResponseWriter.WriteHeader(status)
+}

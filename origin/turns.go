@@ -1,0 +1,41 @@
+package origin
+
+import (
+	"context"
+	"sync"
+)
+
+// turns lets one after the other do what must not overlap, by key: the
+// publications of one slot by one pipeline, so that a hedged PUT meets its
+// twin's outcome instead of racing it, and the changes of one event.
+type turns[K comparable] struct {
+	mu    sync.Mutex          // guards taken
+	taken map[K]chan struct{} // closed when the turn is over
+}
+
+func newTurns[K comparable]() *turns[K] { return &turns[K]{taken: make(map[K]chan struct{})} }
+
+// enter waits for its turn. The caller calls done, once, when it is through.
+func (t *turns[K]) enter(ctx context.Context, k K) (done func(), err error) {
+	for {
+		t.mu.Lock()
+		before, taken := t.taken[k]
+		if !taken {
+			mine := make(chan struct{})
+			t.taken[k] = mine
+			t.mu.Unlock()
+			return func() {
+				t.mu.Lock()
+				defer t.mu.Unlock()
+				delete(t.taken, k)
+				close(mine)
+			}, nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}

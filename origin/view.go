@@ -1,0 +1,69 @@
+package origin
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"headwater/live"
+	"headwater/selection"
+	"headwater/store"
+)
+
+// A view is one state of an event's configuration, with all that is derived
+// from it. It is immutable.
+type view struct {
+	record        eventRecord
+	token         store.Token              // of the record in the store
+	timelines     map[string]live.Timeline // by rendition, with its lateness
+	json          []byte                   // event.json
+	etag          string
+	version       string        // Live-Version
+	notifications string        // Live-Notifications; "" where there never were any
+	changed       chan struct{} // closed when there is a newer one
+}
+
+// config is the live configuration of the view.
+func (v *view) config() *live.Config { return &v.record.Config }
+
+func newView(rec eventRecord, token store.Token) (*view, error) {
+	v := &view{record: rec, token: token, timelines: make(map[string]live.Timeline), changed: make(chan struct{})}
+	cfg := &v.record.Config
+	for _, r := range cfg.Renditions {
+		v.timelines[r.Name] = cfg.Timeline(r.Name)
+	}
+	var err error
+	if v.json, err = json.Marshal(cfg); err != nil {
+		return nil, fmt.Errorf("origin: event configuration: %w", err)
+	}
+	v.json = append(v.json, '\n')
+	sum := sha256.Sum256(v.json)
+	v.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	v.version = strconv.FormatInt(cfg.Version, 10)
+	if rec.Notifications.Sequence > 0 {
+		if v.notifications, err = rec.Notifications.Header(); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+// choose selects among candidates for a slot of the view's timeline.
+func (v *view) choose(rendition string, n live.Number, cs []live.Candidate, now time.Time) selection.Decision {
+	tl := v.timelines[rendition]
+	return selection.Choose(selection.Input{
+		Order:      v.config().Pipelines,
+		Candidates: cs,
+		Masked:     func(p live.Pipeline) bool { return v.masked(p, rendition, n) },
+		Decide:     tl.Decide(n),
+		Deadline:   tl.Deadline(n),
+	}, now)
+}
+
+func (v *view) masked(p live.Pipeline, rendition string, n live.Number) bool {
+	return slices.ContainsFunc(v.config().Masks, func(m live.Mask) bool { return m.Holds(p.Name, p.Region, rendition, n) })
+}
