@@ -41,7 +41,10 @@ test('codecs of init segments, by RFC 6381', () => {
 
 test('size and timescale, both versions of mdhd', () => {
   const entry = visual('avc1', box('avcC', [1, 0x64, 0, 0x1f]));
-  assert.deepEqual(readInit(init(entry)), { codecs: 'avc1.64001f', timescale: 90000, width: 1280, height: 720 });
+  const none = { duration: 0, size: 0, flags: 0 };
+  assert.deepEqual(readInit(init(entry)), { codecs: 'avc1.64001f', timescale: 90000, width: 1280, height: 720, channels: 0, defaults: none });
+  const trex = box('moov', box('trak', box('mdia', box('mdhd', zeros(24)), box('minf', box('stbl', box('stsd', zeros(8), audio('mp4a', esds([0x11, 0x90]))))))), box('mvex', box('trex', zeros(4), u32(1), u32(1), u32(1024), u32(9), u32(0x02000000))));
+  assert.deepEqual(readInit(trex).defaults, { duration: 1024, size: 9, flags: 0x02000000 });
   assert.equal(readInit(init(entry, { version: 1, timescale: 15360 })).timescale, 15360);
 });
 

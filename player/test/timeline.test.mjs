@@ -84,6 +84,14 @@ test('the timestamp offset is exact to the microsecond', () => {
   assert.ok(Math.abs(odd.timestampOffset + START / 1000 + 0.123456) < 1e-6);
 });
 
+test('decode times of segments, in ticks', () => {
+  assert.equal(event().decodeTimeOf(1, 15360), (START / 1000) * 15360);
+  assert.equal(event().decodeTimeOf(3, 15360), (START / 1000 + 4) * 15360);
+  assert.equal(event({ media_time: 'start', segment: { ticks: 2002, timescale: 1000 } }).decodeTimeOf(4, 30000), 3 * 60060);
+  // 44.1 kHz does not divide 2.002 s: rounded down, never accumulated.
+  assert.equal(event({ media_time: 'start', segment: { ticks: 2002, timescale: 1000 } }).decodeTimeOf(12, 44100), Math.floor(11 * 2.002 * 44100));
+});
+
 test('the DVR window begins where the server still answers', () => {
   const t = event({ dvr_seconds: 60 });
   assert.equal(t.oldestPosition(START + 30_000), 0);

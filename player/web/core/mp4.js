@@ -3,13 +3,16 @@
 // further than the bytes that are there.
 
 const HEADER = 8;
-const CONTAINERS = new Set(['moov', 'trak', 'mdia', 'minf', 'stbl', 'moof', 'traf']);
+const CONTAINERS = new Set(['moov', 'trak', 'mdia', 'minf', 'stbl', 'mvex', 'moof', 'traf']);
 
-const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+export const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-// boxes yields {type, body, end} for each box between from and to: body and
-// end are offsets. It stops at the first size that cannot be.
-function* boxes(v, from = 0, to = v.byteLength) {
+// A box type as the number it is stored as.
+export const typeOf = (type) => [...type].reduce((n, c) => ((n << 8) | c.charCodeAt(0)) >>> 0, 0);
+
+// boxes yields {type, start, body, end} for each box between from and to, all
+// offsets. It stops at the first size that cannot be.
+export function* boxes(v, from = 0, to = v.byteLength) {
   let at = from;
   while (at + HEADER <= to) {
     let size = v.getUint32(at);
@@ -23,13 +26,13 @@ function* boxes(v, from = 0, to = v.byteLength) {
     }
     if (size < body - at || at + size > to) return;
     const type = String.fromCharCode(v.getUint8(at + 4), v.getUint8(at + 5), v.getUint8(at + 6), v.getUint8(at + 7));
-    yield { type, body, end: at + size };
+    yield { type, start: at, body, end: at + size };
     at += size;
   }
 }
 
 // find returns the first box on a path of types, or null.
-function find(v, path, from = 0, to = v.byteLength) {
+export function find(v, path, from = 0, to = v.byteLength) {
   const [type, ...rest] = path;
   for (const box of boxes(v, from, to)) {
     if (box.type !== type) continue;
@@ -40,8 +43,9 @@ function find(v, path, from = 0, to = v.byteLength) {
   return null;
 }
 
-// readInit returns {timescale, codecs, width, height} of an init segment's
-// first track; codecs is an RFC 6381 string. Throws RangeError where there is
+// readInit returns {timescale, codecs, width, height, channels, defaults} of an
+// init segment's first track; codecs is an RFC 6381 string, defaults are those
+// of samples ({duration, size, flags}, from trex). Throws RangeError where there is
 // no track, or a sample entry that it does not know.
 export function readInit(bytes) {
   const v = view(bytes);
@@ -51,12 +55,14 @@ export function readInit(bytes) {
   const timescale = v.getUint32(mdhd.body + (v.getUint8(mdhd.body) === 1 ? 20 : 12));
   const [entry] = boxes(v, stsd.body + 8, stsd.end);
   if (!entry) throw new RangeError('an init segment without a sample entry');
-  const out = { timescale, codecs: '', width: 0, height: 0 };
+  const out = { timescale, codecs: '', width: 0, height: 0, channels: 0, defaults: defaultsOf(v) };
   const read = ENTRIES[entry.type];
   if (!read) throw new RangeError(`a sample entry that is not known: ${entry.type}`);
   if (read.video) {
     out.width = v.getUint16(entry.body + 24);
     out.height = v.getUint16(entry.body + 26);
+  } else {
+    out.channels = v.getUint16(entry.body + 16);
   }
   // A visual sample entry has 78 bytes before its boxes, an audio one 28.
   const boxesAt = entry.body + (read.video ? 78 : 28);
@@ -64,6 +70,12 @@ export function readInit(bytes) {
   if (!config) throw new RangeError(`a sample entry ${entry.type} without ${read.config}`);
   out.codecs = read.codecs(v, config, entry.type);
   return out;
+}
+
+function defaultsOf(v) {
+  const trex = find(v, ['moov', 'mvex', 'trex']);
+  if (!trex || trex.body + 24 > trex.end) return { duration: 0, size: 0, flags: 0 };
+  return { duration: v.getUint32(trex.body + 12), size: v.getUint32(trex.body + 16), flags: v.getUint32(trex.body + 20) };
 }
 
 const hex = (n, digits = 2) => n.toString(16).padStart(digits, '0');

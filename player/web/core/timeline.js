@@ -59,6 +59,15 @@ export class Timeline {
     return -(Number(this.startNS / 1_000_000_000n) + Number(this.startNS % 1_000_000_000n) / 1e9);
   }
 
+  // The decode time at which segment n begins, in ticks of a track, rounded
+  // down. Exact for as long as a double counts ticks.
+  decodeTimeOf(n, timescale) {
+    const scale = BigInt(timescale);
+    const ticks = (BigInt(n - this.first) * BigInt(this.ticks) * scale) / BigInt(this.timescale);
+    const start = this.mediaTime === 'start' ? 0n : (this.startNS * scale) / 1_000_000_000n;
+    return Number(start + ticks);
+  }
+
   // The position at which segment n begins, on average over the event.
   positionOf(n) {
     return ((n - this.first) * this.ticks) / this.timescale;

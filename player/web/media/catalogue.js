@@ -77,13 +77,13 @@ export class Catalogue {
     if (known) return known;
     const result = await get(this.url(`${rendition.name}/init.mp4`), { signal });
     if (result.outcome !== 'segment') return result;
-    let read = { codecs: '', timescale: 0 };
+    let read = { codecs: '', timescale: 0, channels: 0, defaults: { duration: 0, size: 0, flags: 0 } };
     try {
       read = readInit(result.bytes);
     } catch {
       // A codec that this page cannot name: the event's own word is used.
     }
-    const init = { ...result, codecs: read.codecs || rendition.codecs || '', timescale: read.timescale || rendition.timescale || 0 };
+    const init = { ...result, ...read, codecs: read.codecs || rendition.codecs || '', timescale: read.timescale || rendition.timescale || 0 };
     this.inits.set(rendition.name, init);
     return init;
   }

@@ -49,8 +49,8 @@ export class OnScreen {
     const key = `${record.type} ${record.number}`;
     if (this.seen.has(key)) return;
     this.seen.add(key);
-    this.defects.push({ at: this.now(), number: record.number, type: record.type, pipeline: record.pipeline, defects: record.defects });
-    this.journal.add('defect', 'warn', `Segment ${record.number} ${record.type}: ${describeDefects(record.defects)}${record.pipeline ? ` (pipeline ${record.pipeline})` : ''}`);
+    this.defects.push({ at: this.now(), number: record.number, type: record.type, pipeline: record.pipeline, defects: record.defects, bridgedMS: record.bridgedMS ?? 0 });
+    this.journal.add('defect', 'warn', `Segment ${record.number} ${record.type}: ${describeDefects(record.defects)}${record.pipeline ? ` (pipeline ${record.pipeline})` : ''}${record.bridgedMS ? '; bridged' : ''}`);
   }
 
   #notify(number) {

@@ -169,7 +169,8 @@ export class Playhead {
   #missing(at) {
     const { player } = this;
     const n = player.timeline.numberAt(at + player.bufferedAhead + 0.05);
-    return [...player.tracks.values()].some((t) => ['lost', 'broken', 'overdue'].includes(t.fateOf(n)));
+    // Appended, and yet not there: the hole is in it.
+    return [...player.tracks.values()].some((t) => ['lost', 'broken', 'overdue', 'segment'].includes(t.fateOf(n)));
   }
 
   // Whether everything that is missing between two positions will not come any

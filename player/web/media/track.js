@@ -8,6 +8,7 @@
 import { aheadOf } from '../core/gaps.js';
 import { decodeTime } from '../core/mp4.js';
 import { cacheStatusOf, defectsOf, pipelineOf, publishedOf } from '../core/headers.js';
+import { heal } from '../core/heal.js';
 import { shouldAbandon } from '../core/ladder.js';
 import { Window } from '../core/records.js';
 import { backoff, get } from '../core/segment.js';
@@ -18,6 +19,8 @@ const MOST_PENDING = 3;
 const OVERDUE_MS = 250;
 // Ask this much before the earliest publication that was seen lately.
 const LEAD_MS = 200;
+// The findings that mean a hole in the media.
+const HOLES = ['short', 'missing-samples', 'gap'];
 
 // sleep ends early, without an error, when signal is aborted.
 export function sleep(ms, signal) {
@@ -241,10 +244,11 @@ export class Track {
     if (type === 'video' || !host.tracks.has('video')) host.throughput.add(record.bytes, result.downloadMS);
     if (failures === 0) this.#measure(record, now);
     if (this.#misplaced(init.timescale, n, result.bytes)) return this.#settle(record, 'broken');
+    const bytes = this.#healed(record, init, result.bytes);
     const slot = { from: timeline.positionOf(n), to: timeline.positionOf(n + 1) };
     while (!signal.aborted) {
       try {
-        await this.sink.append(init, result.bytes, slot);
+        await this.sink.append(init, bytes, slot);
         return this.#settle(record, 'segment');
       } catch (error) {
         if (error instanceof Closed || signal.aborted) return;
@@ -257,6 +261,17 @@ export class Track {
         await sleep(500, signal);
       }
     }
+  }
+
+  // A segment that is known to have holes, with its holes bridged.
+  #healed(record, init, bytes) {
+    if (!record.defects.some((d) => HOLES.includes(d.kind)) || !init.timescale) return bytes;
+    const { timeline } = this.host;
+    const from = timeline.decodeTimeOf(record.number, init.timescale);
+    const to = timeline.decodeTimeOf(record.number + 1, init.timescale);
+    const healed = heal(bytes, { type: this.type, init, from, to });
+    record.bridgedMS = healed ? (healed.filledTicks / init.timescale) * 1000 : 0;
+    return healed?.bytes ?? bytes;
   }
 
   // Takes the times of a segment of the live edge; those of an old one are

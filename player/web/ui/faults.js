@@ -106,7 +106,7 @@ export function flatten(summary) {
     else if (Array.isArray(value)) {
       if (value.length) rows.push([name, String(value.length)]);
     } else if (value && typeof value === 'object') {
-      const inner = Object.entries(value).filter(([, v]) => typeof v === 'number');
+      const inner = Object.entries(value).filter(([k, v]) => typeof v === 'number' && k !== 'count');
       if (inner.length) rows.push([name, inner.map(([k, v]) => `${k} ${number(v)}`).join(' · ') + unit]);
     } else if (typeof value === 'string') rows.push([name, value]);
   }

@@ -5,6 +5,14 @@ import { ms } from '../core/format.js';
 import { $, h, keep, pipelineColour, reducedMotion, setAttr, setText } from './dom.js';
 import { describeDefects } from '../media/onscreen.js';
 
+// Numbers that count since 1970 have nine digits, of which the last few tell
+// neighbours apart.
+function shortNumber(number, digits) {
+  const text = String(number);
+  if (digits === 2) return text.slice(-2);
+  return text.length <= 5 ? text : `…${text.slice(-digits)}`;
+}
+
 // Coordinates are kept small: far from zero, style values lose precision.
 const REBASE_PX = 20_000;
 
@@ -112,7 +120,7 @@ export class Tape {
       cell.name = name;
       cell.el.className = name + narrow;
     }
-    const label = narrow ? String(cell.number).slice(-2) : String(cell.number);
+    const label = shortNumber(cell.number, narrow ? 2 : 4);
     if (cell.label !== label) {
       cell.label = label;
       cell.el.firstChild.data = label;
@@ -154,7 +162,7 @@ export class Tape {
     parts.push(record.rendition, `pipeline ${record.pipeline || 'unknown'}${record.region ? ` ${record.region}` : ''}`);
     parts.push(`held ${ms(record.heldMS)}, downloaded in ${ms(record.downloadMS)}`, `${Math.round(record.bytes / 1024)} KiB`);
     if (record.verified) parts.push('digest verified');
-    if (record.defects.length) parts.push(describeDefects(record.defects));
+    if (record.defects.length) parts.push(describeDefects(record.defects) + (record.bridgedMS ? `, ${ms(record.bridgedMS)} bridged` : ''));
     return parts.join('\n');
   }
 
