@@ -3,47 +3,169 @@ package edge
 import (
 	"bytes"
 	"context"
-	"headwater/live"
-	"math"
+	"errors"
+	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+
+	"headwater/live"
+)
+
+const (
+	// writePiece is written at once, and writeTimeout is how long a viewer may
+	// take for it: 8 kB/s. Slower ones are let go.
+	writePiece   = 256 << 10
+	writeTimeout = 30 * time.Second
 )
 
 // answer writes the object: what is there, and the rest as it comes.
 func (ed *Edge) answer(q *request) error {
 	o := q.object
+	if _, _, _, err := o.view(); err != nil {
+		return errAgain
+	}
+	now := time.Now()
 	h := q.w.Header()
 	for name, v := range o.header {
 		h[name] = v
 	}
 	ed.stamp(q)
-	now := time.Now()
-	age := o.age + now.Sub(o.received)
-	h.Set(live.HeaderCacheControl, remaining(o.lifetime, now.Sub(o.received)))
-	// Rounded up: whoever subtracts it never keeps the answer too long.
-	h.Set("Age", strconv.FormatInt(int64(math.Ceil(age.Seconds()-0.001)), 10))
+	elapsed := now.Sub(o.received)
+	age, control := freshness(o.lifetime-elapsed, o.age+elapsed)
+	h.Set(live.HeaderCacheControl, control)
+	h.Set("Age", age)
+	if s := h.Get("Retry-After"); s != "" {
+		h.Set("Retry-After", waited(s, elapsed))
+	}
 	if q.outcome != Hit {
 		var t live.Timing
 		t.Add(string(q.outcome), now.Sub(q.arrived))
 		h.Set(live.HeaderServerTiming, t.String())
 	}
-	ed.metrics.answered(q)
+	if o.status == http.StatusOK && q.partial() {
+		return ed.part(q)
+	}
+	return ed.stream(q)
+}
 
-	if o.status != http.StatusOK {
-		return ed.stream(q, false)
-	}
-	plain := q.r.Method == http.MethodGet && q.r.Header.Get("Range") == "" && q.r.Header.Get("If-None-Match") == "" && q.r.Header.Get("If-Modified-Since") == ""
-	if plain && !o.complete() {
-		return ed.stream(q, true)
-	}
-	// A part or a comparison of something that is still coming waits for all of it.
-	data, err := q.whole()
+// freshness is Age and Cache-Control of an answer that has left of its life.
+// As everywhere (RFC 9111, 4.2) Age is to be taken off both directives, so what
+// remains comes out exact in milliseconds, and rounded down in seconds.
+func freshness(left, age time.Duration) (string, string) {
+	seconds := max(age, 0) / time.Second
+	return strconv.FormatInt(int64(seconds), 10), live.FormatLifetime(max(left, 0).Truncate(time.Millisecond) + seconds*time.Second)
+}
+
+// waited is what is left of a Retry-After in seconds, at least one.
+func waited(s string, elapsed time.Duration) string {
+	n, err := strconv.ParseInt(s, 10, 32)
 	if err != nil {
-		return err
+		return s
 	}
-	http.ServeContent(q.w, q.r, "", lastModified(o.header), bytes.NewReader(data))
+	return strconv.FormatInt(max(n-int64(elapsed/time.Second), 1), 10)
+}
+
+// partial reports whether the request is for a part, or for a comparison.
+// Several ranges in one request are more often an attack than a need; they may
+// be ignored (RFC 9110, 14.2).
+func (q *request) partial() bool {
+	h := q.r.Header
+	if r := h["Range"]; len(r) > 0 && !strings.Contains(r[0], ",") {
+		return true
+	}
+	return len(h["If-None-Match"]) > 0 || len(h["If-Modified-Since"]) > 0 || len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0
+}
+
+// part answers a range or a comparison. Of something that is still coming the
+// range is sent as it comes.
+func (ed *Edge) part(q *request) error {
+	o := q.object
+	r := q.r
+	if len(r.Header["Range"]) > 0 && strings.Contains(r.Header["Range"][0], ",") {
+		r = r.Clone(r.Context())
+		r.Header.Del("Range")
+	}
+	rd := &reader{o: o, ctx: r.Context(), size: o.size, w: q.w}
+	if rd.size < 0 {
+		data, err := q.whole()
+		if err != nil {
+			return err
+		}
+		rd.size = int64(len(data))
+	}
+	http.ServeContent(partWriter{q.w}, r, "", lastModified(o.header), rd)
+	if rd.err != nil {
+		// It must not look complete.
+		panic(http.ErrAbortHandler)
+	}
 	return nil
+}
+
+// partWriter says of which bytes the digest is: Content-Digest is that of what
+// is sent, Repr-Digest that of the whole (RFC 9530, 2 and 3).
+type partWriter struct{ http.ResponseWriter }
+
+func (w partWriter) WriteHeader(status int) {
+	h := w.Header()
+	if d := h[live.HeaderContentDigest]; len(d) > 0 && status != http.StatusOK {
+		delete(h, live.HeaderContentDigest)
+		if status == http.StatusPartialContent {
+			h["Repr-Digest"] = d
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (w partWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// A reader reads an object's body, waiting for what has not come.
+type reader struct {
+	o    *object
+	ctx  context.Context
+	w    http.ResponseWriter // is flushed before waiting
+	size int64
+	off  int64
+	err  error
+}
+
+func (r *reader) Seek(off int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		off += r.off
+	case io.SeekEnd:
+		off += r.size
+	}
+	r.off = off
+	return off, nil
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	rc := http.NewResponseController(r.w)
+	for {
+		data, done, more, err := r.o.view()
+		switch {
+		case err != nil:
+			r.err = err
+			return 0, err
+		case r.off < int64(len(data)):
+			n := copy(p[:min(len(p), writePiece)], data[r.off:])
+			r.off += int64(n)
+			rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+			return n, nil
+		case done:
+			return 0, io.EOF
+		}
+		rc.Flush()
+		select {
+		case <-more:
+		case <-r.ctx.Done():
+			r.err = context.Cause(r.ctx)
+			return 0, r.err
+		}
+	}
 }
 
 func lastModified(h http.Header) time.Time {
@@ -54,22 +176,14 @@ func lastModified(h http.Header) time.Time {
 	return t
 }
 
-// remaining is the Cache-Control of an answer that has been here for a while.
-// max-age is the parent's, for caches that subtract Age from it; max-age-ms is
-// what is left, exactly.
-func remaining(lifetime, elapsed time.Duration) string {
-	left := max(lifetime-elapsed, 0)
-	return "max-age=" + strconv.FormatInt(int64(lifetime/time.Second), 10) + ", max-age-ms=" + strconv.FormatInt(left.Milliseconds(), 10)
-}
-
 // whole waits for the complete body.
 func (q *request) whole() ([]byte, error) {
 	for {
 		data, done, more, err := q.object.view()
-		if done {
-			if err != nil {
-				return nil, live.ErrUpstream.With(err.Error())
-			}
+		switch {
+		case err != nil:
+			return nil, errAgain
+		case done:
 			return data, nil
 		}
 		select {
@@ -82,15 +196,25 @@ func (q *request) whole() ([]byte, error) {
 
 // stream writes the body as it comes. A body that turns out to be cut off or
 // wrong ends the connection: it must not look complete.
-func (ed *Edge) stream(q *request, ok bool) error {
+func (ed *Edge) stream(q *request) error {
 	o := q.object
 	h := q.w.Header()
-	if ok {
+	if o.status == http.StatusOK {
 		h.Set("Accept-Ranges", "bytes")
+	}
+	size := o.size
+	if size < 0 && (q.r.Method == http.MethodHead || !q.r.ProtoAtLeast(1, 1)) {
+		// Without a length HTTP/1.0 ends a body with the connection, and what
+		// is cut off would look complete.
+		data, err := q.whole()
+		if err != nil {
+			return err
+		}
+		size = int64(len(data))
 	}
 	// Until the first byte is written another answer is possible.
 	data, done, more, err := o.view()
-	for len(data) == 0 && !done {
+	for err == nil && len(data) == 0 && !done && q.r.Method != http.MethodHead {
 		select {
 		case <-more:
 		case <-q.r.Context().Done():
@@ -98,29 +222,35 @@ func (ed *Edge) stream(q *request, ok bool) error {
 		}
 		data, done, more, err = o.view()
 	}
-	if err != nil && len(data) == 0 {
-		return live.ErrUpstream.With(err.Error())
+	if err != nil {
+		return errAgain
 	}
-	if o.size >= 0 {
-		h.Set("Content-Length", strconv.FormatInt(o.size, 10))
+	if size >= 0 {
+		h.Set("Content-Length", strconv.FormatInt(size, 10))
 	}
 	q.w.WriteHeader(o.status)
 	if q.r.Method == http.MethodHead {
 		return nil
 	}
-	flush := http.NewResponseController(q.w)
-	written := 0
-	for {
+	rc := http.NewResponseController(q.w)
+	defer rc.SetWriteDeadline(time.Time{})
+	for written := 0; ; {
 		if err != nil {
 			panic(http.ErrAbortHandler)
 		}
-		n, werr := q.w.Write(data[written:])
-		written += n
-		ed.metrics.bytes.Add(float64(n))
-		if werr != nil || done {
-			return nil // gone, or all of it
+		for written < len(data) {
+			rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+			n, werr := q.w.Write(data[written:min(written+writePiece, len(data))])
+			written += n
+			ed.metrics.bytes.Add(float64(n))
+			if werr != nil {
+				return nil // gone, or too slow
+			}
 		}
-		if err := flush.Flush(); err != nil {
+		if done {
+			return nil
+		}
+		if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return nil
 		}
 		select {
@@ -137,21 +267,39 @@ func (ed *Edge) stream(q *request, ok bool) error {
 func (ed *Edge) stamp(q *request) {
 	h := q.w.Header()
 	if q.event != nil && q.view != nil {
-		q.event.stamp(h)
+		q.event.stamp(h, q.view)
 	}
-	h.Set(live.HeaderCacheStatus, ed.cacheStatus(q))
+	h[live.HeaderCacheStatus] = append(q.passed(), ed.cacheStatus(q))
 }
 
-// cacheStatus is RFC 9211's Cache-Status.
+// passed is what the caches before this one did for this request.
+func (q *request) passed() []string {
+	if q.object == nil || q.outcome == Hit || !q.object.isReady() {
+		return nil
+	}
+	return q.object.passed[:len(q.object.passed):len(q.object.passed)]
+}
+
+// cacheStatus is our member of RFC 9211's Cache-Status.
 func (ed *Edge) cacheStatus(q *request) string {
-	s := ed.cfg.Name
-	switch q.outcome {
+	s := ed.name
+	switch o := q.object; q.outcome {
 	case Hit:
-		s += ";hit;ttl=" + strconv.FormatInt(int64((q.object.lifetime-time.Since(q.object.received))/time.Second), 10)
-	case Fill:
-		s += ";fwd=uri-miss;stored"
-	case Join, Hold:
-		s += ";fwd=uri-miss;collapsed"
+		s += ";hit"
+		if o.err == nil {
+			s += ";ttl=" + strconv.FormatInt(int64((o.lifetime-time.Since(o.received))/time.Second), 10)
+		}
+	case Fill, Join, Hold:
+		s += ";fwd=uri-miss"
+		if o.isReady() && o.err == nil {
+			s += ";fwd-status=" + strconv.Itoa(o.status)
+			if q.began && o.lifetime > 0 {
+				s += ";stored"
+			}
+		}
+		if !q.began {
+			s += ";collapsed"
+		}
 	}
 	if q.outcome != "" {
 		s += ";detail=" + string(q.outcome)
@@ -182,12 +330,11 @@ hold:
 			return live.ErrDraining.With("ask another edge")
 		}
 	}
-	q.outcome = ""
 	h := q.w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Etag", q.view.etag)
 	h.Set(live.HeaderCacheControl, live.FormatLifetime(time.Second))
-	q.event.stamp(h)
+	q.event.stamp(h, q.view)
 	http.ServeContent(q.w, q.r, "", time.Time{}, bytes.NewReader(q.view.json))
 	return nil
 }

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"container/list"
+	"context"
 	"sync"
 	"time"
 
@@ -32,8 +33,13 @@ type key struct {
 	flush int64
 }
 
-// A cache keeps objects in memory, bounded by the bytes of their bodies. What
-// was used least recently leaves first.
+// overhead is what an object counts for beside its body.
+const overhead = 1 << 10
+
+// A cache keeps objects in memory, bounded by their bytes. What was used least
+// recently leaves first.
+//
+// Lock order: cache.mu, then object.mu.
 type cache struct {
 	limit int64
 
@@ -47,30 +53,66 @@ func newCache(limit int64) *cache {
 	return &cache{limit: limit, objects: make(map[key]*list.Element)}
 }
 
+// A wanted is what a look-up is for.
+type wanted struct {
+	key  key
+	view *view
+	now  time.Time
+	keep bool            // a fill of it is worth it with nobody waiting
+	ctx  context.Context // that of the fill, should there be one, derives from it
+}
+
 // lookUp returns the object of a key: a fresh one, or one under way, or a new
 // one that the caller must fill (then begin is true). Whoever comes after the
-// one who must fill gets the same object.
-func (c *cache) lookUp(k key, now time.Time) (o *object, begin bool) {
+// one who must fill gets the same object. Each look-up needs a release.
+func (c *cache) lookUp(w wanted) (o *object, begin bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if el, ok := c.objects[k]; ok {
+	tries := 0
+	if el, ok := c.objects[w.key]; ok {
 		o := el.Value.(*object)
-		if o.fresh(now) {
+		if o.fresh(w.now) && !w.view.withdrew(o) {
+			o.users++
 			c.order.MoveToFront(el)
 			return o, false
 		}
+		if at, failed := o.broken(); failed && w.now.Sub(at) < retryAfter {
+			tries = o.tries + 1
+		}
 		c.drop(el)
 	}
-	o = newObject(k)
-	o.listed = true
-	c.objects[k] = c.order.PushFront(o)
+	o = newObject(w.key)
+	o.begun, o.tries, o.keep = w.view.config.Version, tries, w.keep
+	o.ctx, o.cancel = context.WithCancel(w.ctx)
+	o.listed, o.users = true, 1
+	c.objects[w.key] = c.order.PushFront(o)
+	c.account(o, overhead)
 	return o, true
+}
+
+// release says that a request has done with an object. A fill for which nobody
+// waits any more, of something not worth having, ends.
+func (c *cache) release(o *object) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o.users--; o.users > 0 || o.keep || o.ended() {
+		return
+	}
+	if el, ok := c.objects[o.key]; ok && el.Value.(*object) == o {
+		c.drop(el)
+	}
+	o.cancel()
 }
 
 // charge accounts for an object's body, as it grows, and makes room for it.
 func (c *cache) charge(o *object, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.account(o, overhead+size)
+}
+
+// account needs mu.
+func (c *cache) account(o *object, size int64) {
 	if !o.listed {
 		return
 	}
@@ -79,29 +121,21 @@ func (c *cache) charge(o *object, size int64) {
 	for el := c.order.Back(); c.bytes > c.limit && el != nil; {
 		before := el.Prev()
 		// What is still being filled stays: others wait for it.
-		if x := el.Value.(*object); x != o && x.complete() {
+		if x := el.Value.(*object); x != o && x.ended() {
 			c.drop(el)
 		}
 		el = before
 	}
 }
 
-// forget takes an object out: those who have it may read on, nobody else gets it.
-func (c *cache) forget(o *object) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if el, ok := c.objects[o.key]; ok && el.Value.(*object) == o {
-		c.drop(el)
-	}
-}
-
-// drop needs mu.
+// drop needs mu. Those who have the object may read on, nobody else gets it.
 func (c *cache) drop(el *list.Element) {
 	o := el.Value.(*object)
 	o.listed = false
 	c.order.Remove(el)
 	delete(c.objects, o.key)
 	c.bytes -= o.charged
+	o.charged = 0
 }
 
 // sweep drops what is stale.
@@ -109,7 +143,7 @@ func (c *cache) sweep(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, el := range c.objects {
-		if !el.Value.(*object).fresh(now) {
+		if o := el.Value.(*object); o.ended() && !o.fresh(now) {
 			c.drop(el)
 		}
 	}

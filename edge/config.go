@@ -1,10 +1,13 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +30,8 @@ type Config struct {
 	MaxEvents int
 	// EventIdle is how long an event nobody asks for is followed. Default 5 min.
 	EventIdle time.Duration
+	// Dial opens connections to parents. Default: TCP, at most a second.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	Log     *slog.Logger
 	Metrics *prometheus.Registry
@@ -58,7 +63,10 @@ func (c *Config) Validate() error {
 	if len(c.Parents) == 0 {
 		return errors.New("edge: no parents")
 	}
-	for _, p := range c.Parents {
+	for i, p := range c.Parents {
+		if slices.Contains(c.Parents[:i], p) {
+			return fmt.Errorf("edge: parent %q is there twice", p)
+		}
 		u, err := url.Parse(p)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" {
 			return fmt.Errorf("edge: parent %q is not a URL like http://host:7002", p)

@@ -6,9 +6,10 @@ package edge
 
 import (
 	"context"
-	"fmt"
+	"crypto/rand"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,12 +26,16 @@ type Edge struct {
 	cache    *cache
 	metrics  *metrics
 	exporter http.Handler
+	loop     string // our member of CDN-Loop
+	name     string // as an item of a structured field
 
-	ctx    context.Context // of everything the edge does by itself
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup // fills, followers, the sweeper
+	ctx     context.Context // of everything the edge does by itself
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup // fills, followers, probes, the sweeper
+	unknown chan struct{}  // one slot per request for an event of which nothing is known
 
 	mu     sync.Mutex // guards the following
+	closed bool
 	events map[live.EventID]*event
 }
 
@@ -40,21 +45,47 @@ func New(cfg Config) (*Edge, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	ed := &Edge{cfg: cfg, log: cfg.Log, upstream: newUpstream(&cfg), cache: newCache(cfg.MemoryBytes), events: make(map[live.EventID]*event)}
+	ed := &Edge{
+		cfg: cfg, log: cfg.Log, upstream: newUpstream(&cfg), cache: newCache(cfg.MemoryBytes),
+		events: make(map[live.EventID]*event), unknown: make(chan struct{}, unknownAtOnce), name: cfg.Name,
+		// Several nodes may go by one name, one above the other: only the
+		// node itself knows itself again.
+		loop: cfg.Name + ";node=" + "n" + strings.ToLower(rand.Text()[:12]),
+	}
+	if c := cfg.Name[0]; c >= '0' && c <= '9' {
+		ed.name = `"` + cfg.Name + `"` // not a token (RFC 9651, 3.3.4)
+	}
 	ed.metrics = newMetrics(cfg.Metrics, ed)
 	ed.exporter = promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{})
 	ed.ctx, ed.cancel = context.WithCancel(context.Background())
 	ed.tasks.Go(ed.sweep)
+	for _, p := range ed.upstream.parents {
+		ed.tasks.Go(func() { ed.upstream.watch(ed.ctx, p) })
+	}
 	return ed, nil
 }
 
 // Close ends fills and followers and waits for them. Requests still being
 // served get an error; shut the listener down before.
 func (ed *Edge) Close() error {
+	ed.mu.Lock()
+	ed.closed = true
+	ed.mu.Unlock()
 	ed.cancel()
 	ed.tasks.Wait()
 	ed.upstream.close()
 	return nil
+}
+
+// spawn runs a task that Close waits for. It reports false once the edge is closed.
+func (ed *Edge) spawn(f func()) bool {
+	ed.mu.Lock()
+	defer ed.mu.Unlock()
+	if ed.closed {
+		return false
+	}
+	ed.tasks.Go(f)
+	return true
 }
 
 func (ed *Edge) sweep() {
@@ -64,161 +95,34 @@ func (ed *Edge) sweep() {
 		select {
 		case <-tick.C:
 			ed.cache.sweep(time.Now())
+			ed.sweepEvents(time.Now())
 		case <-ed.ctx.Done():
 			return
 		}
 	}
 }
 
-// A request is one GET on its way through the steps.
-type request struct {
-	w     http.ResponseWriter
-	r     *http.Request
-	path  live.Path
-	event *event
-	view  *view
-
-	arrived time.Time
-	until   time.Time // how long a parent is worth asking
-	held    bool      // the segment is not published as far as we know
-	outcome Outcome
-	object  *object
-}
-
 // ServeHTTP serves viewers, and whoever measures this node.
 func (ed *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if ed.serveSelf(w, r) {
+		return
+	}
+	q := &request{w: w, r: r, arrived: time.Now()}
+	ed.conclude(q, ed.serve(q))
+}
+
+// serveSelf answers what is about this node and not about an event.
+func (ed *Edge) serveSelf(w http.ResponseWriter, r *http.Request) bool {
 	switch r.URL.Path {
 	case live.TimePath:
 		live.AllowCORS(w.Header())
 		live.ServeTime(w, r)
-		return
 	case "/metrics":
 		ed.exporter.ServeHTTP(w, r)
-		return
 	case "/healthz", "/readyz":
 		w.Write([]byte("ok\n"))
-		return
-	}
-	q := &request{w: w, r: r, arrived: time.Now()}
-	if err := ed.serve(q); err != nil {
-		ed.refuse(q, err)
-	}
-}
-
-// serve is the walk of one request.
-func (ed *Edge) serve(q *request) error {
-	if done, err := q.parse(); done || err != nil {
-		return err
-	}
-	if err := ed.locate(q); err != nil {
-		return err
-	}
-	if q.path.File == live.FileConfig {
-		return ed.answerConfig(q)
-	}
-	if err := ed.place(q); err != nil {
-		return err
-	}
-	ed.lookUp(q)
-	if err := ed.await(q); err != nil {
-		return err
-	}
-	return ed.answer(q)
-}
-
-// parse reads method and path.
-func (q *request) parse() (done bool, err error) {
-	live.AllowCORS(q.w.Header())
-	switch q.r.Method {
-	case http.MethodGet, http.MethodHead:
-	case http.MethodOptions:
-		live.ServePreflight(q.w)
-		return true, nil
 	default:
-		q.w.Header().Set("Allow", "GET, HEAD, OPTIONS")
-		return false, live.ErrMethod.With(q.r.Method + " is not for delivery")
+		return false
 	}
-	if q.path, err = live.ParsePath(q.r.URL.Path); err != nil {
-		return false, live.ErrNotHere.With(err.Error())
-	}
-	return false, nil
-}
-
-// locate finds the event and its rendition, in memory once the event is known.
-func (ed *Edge) locate(q *request) (err error) {
-	if q.event, err = ed.event(q.r.Context(), q.path.Event); err != nil {
-		return err
-	}
-	q.view = q.event.view.Load()
-	if q.path.Rendition != "" {
-		if _, ok := q.view.timelines[q.path.Rendition]; !ok {
-			return live.ErrNoRendition.With(fmt.Sprintf("event %v has no rendition %q", q.path.Event, q.path.Rendition))
-		}
-	}
-	return nil
-}
-
-// place refuses a segment by the timeline alone: what cannot exist never
-// reaches a parent.
-func (ed *Edge) place(q *request) error {
-	q.until = q.arrived.Add(2 * time.Second)
-	if q.path.File != live.FileSegment {
-		return nil
-	}
-	n, tl, now := q.path.Number, q.view.timelines[q.path.Rendition], q.arrived
-	switch tl.Place(n, now) {
-	case live.Never:
-		q.outcome = Never
-		if n > tl.First() {
-			return live.ErrNever.For(time.Minute).With(fmt.Sprintf("segment %d is after the end of the event", n))
-		}
-		return live.ErrNever.With(fmt.Sprintf("the event begins with segment %d", tl.First()))
-	case live.Early:
-		q.outcome = Early
-		due := tl.Due(n)
-		return live.ErrEarly.For(due.Sub(now)).With(fmt.Sprintf("segment %d may be asked for from %s on", n, due.Format(live.TimeLayout)))
-	case live.Gone:
-		q.outcome = Gone
-		return live.ErrGone.With(fmt.Sprintf("segment %d left the DVR window at %s", n, tl.GoneAt(n).Format(live.TimeLayout)))
-	case live.Due:
-		q.held = int64(n) > q.event.edge.Load()
-		q.until = tl.Deadline(n)
-	}
-	return nil
-}
-
-// lookUp finds the object, or begins the one fill for all who wait.
-func (ed *Edge) lookUp(q *request) {
-	o, begin := ed.cache.lookUp(key{q.path, q.view.config.FlushVersion}, q.arrived)
-	q.object = o
-	switch {
-	case begin:
-		q.outcome = Fill
-		e, until := q.event, q.until
-		ed.tasks.Go(func() { ed.fill(e, o, until) })
-	case o.complete():
-		q.outcome = Hit
-	default:
-		q.outcome = Join
-	}
-	if q.held && q.outcome != Hit && !o.isReady() {
-		q.outcome = Hold
-	}
-}
-
-// await waits for the object's head, as long as the viewer does.
-func (ed *Edge) await(q *request) error {
-	if q.outcome == Hold {
-		ed.metrics.holding.Inc()
-		defer ed.metrics.holding.Dec()
-	}
-	select {
-	case <-q.object.ready:
-	case <-q.r.Context().Done():
-		return context.Cause(q.r.Context())
-	}
-	if err := q.object.err; err != nil {
-		return live.ErrUpstream.With(err.Error())
-	}
-	return nil
+	return true
 }

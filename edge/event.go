@@ -2,12 +2,7 @@ package edge
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -22,10 +17,9 @@ type event struct {
 	id   live.EventID
 	view atomic.Pointer[view] // nil until the first configuration came
 
-	edge    atomic.Int64  // newest published number told, -1 before any
-	version atomic.Int64  // highest version told
-	used    atomic.Int64  // Unix ns of the last request
-	kick    chan struct{} // holds one: fetch the configuration now
+	edge    atomic.Int64 // newest published number told, -1 before any
+	version atomic.Int64 // highest version told
+	used    atomic.Int64 // Unix ns of the last request
 
 	known   chan struct{} // closed when the first answer about the event is there
 	refusal *live.Problem // with known: there is no such event, until
@@ -34,26 +28,7 @@ type event struct {
 	mu            sync.Mutex // guards the following
 	notifications string     // the newest set, as it came
 	sequence      int64
-}
-
-// A view is one state of an event's configuration. It is immutable.
-type view struct {
-	config    live.Config
-	timelines map[string]live.Timeline
-	json      []byte
-	etag      string
-	changed   chan struct{} // closed when there is a newer one
-}
-
-func newView(body []byte, etag string) (*view, error) {
-	v := &view{json: body, etag: etag, timelines: make(map[string]live.Timeline), changed: make(chan struct{})}
-	if err := json.Unmarshal(body, &v.config); err != nil {
-		return nil, fmt.Errorf("edge: event configuration: %w", err)
-	}
-	for _, r := range v.config.Renditions {
-		v.timelines[r.Name] = v.config.Timeline(r.Name)
-	}
-	return v, nil
+	interrupt     context.CancelFunc // ends the held request for the configuration; nil while there is none
 }
 
 // hear takes what an answer of a parent says of its event.
@@ -62,12 +37,13 @@ func (e *event) hear(h http.Header) {
 		atomicMax(&e.edge, int64(n))
 	}
 	if v, err := live.ParseVersion(h.Get(live.HeaderVersion)); err == nil && atomicMax(&e.version, v) {
-		if now := e.view.Load(); now != nil && v > now.config.Version {
-			select {
-			case e.kick <- struct{}{}:
-			default:
-			}
+		// The follower puts interrupt there first and looks at the version
+		// then; here it is the other way round. So one of the two sees the other.
+		e.mu.Lock()
+		if now := e.view.Load(); now != nil && v > now.config.Version && e.interrupt != nil {
+			e.interrupt()
 		}
+		e.mu.Unlock()
 	}
 	if vals := h.Values(live.HeaderNotifications); len(vals) > 0 {
 		n, err := live.ParseNotifications(vals)
@@ -97,11 +73,11 @@ func atomicMax(a *atomic.Int64, v int64) (raised bool) {
 	}
 }
 
-// stamp puts on an answer what every answer of the event carries.
-func (e *event) stamp(h http.Header) {
-	if v := e.view.Load(); v != nil {
-		h.Set(live.HeaderVersion, strconv.FormatInt(v.config.Version, 10))
-	}
+// stamp puts on an answer what every answer of the event carries. The version
+// is that of the view the answer was looked up under, not one that came since:
+// to another edge it says which invalidations were heeded.
+func (e *event) stamp(h http.Header, v *view) {
+	h.Set(live.HeaderVersion, strconv.FormatInt(v.config.Version, 10))
 	if n := e.edge.Load(); n >= 0 {
 		h.Set(live.HeaderEdge, strconv.FormatInt(n, 10))
 	}
@@ -124,199 +100,94 @@ func (ed *Edge) event(ctx context.Context, id live.EventID) (*event, error) {
 		e = nil
 	}
 	if e == nil {
-		if len(ed.events) >= ed.cfg.MaxEvents && !ed.evictUnknown(now) {
+		switch {
+		case ed.closed:
+			ed.mu.Unlock()
+			return nil, live.ErrDraining.With("ask another edge")
+		case len(ed.events) >= ed.cfg.MaxEvents && !ed.evictUnknown():
 			ed.mu.Unlock()
 			return nil, live.ErrShed.With("too many events")
 		}
-		e = &event{id: id, kick: make(chan struct{}, 1), known: make(chan struct{})}
+		e = &event{id: id, known: make(chan struct{})}
 		e.edge.Store(-1)
 		ed.events[id] = e
 		ed.tasks.Go(func() { ed.follow(e) })
 	}
+	// Under mu, so that the follower does not forget it just now.
+	e.used.Store(now.UnixNano())
 	ed.mu.Unlock()
 
-	e.used.Store(now.UnixNano())
 	select {
 	case <-e.known:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 	if e.refusal != nil {
-		return nil, e.refusal.For(max(e.until.Sub(now), 0))
+		return nil, e.refusal.For(max(time.Until(e.until), 0))
 	}
 	return e, nil
 }
 
-// expired reports whether a refusal has run out.
-func (e *event) expired(now time.Time) bool {
+// refused reports whether there is no such event.
+func (e *event) refused() bool {
 	select {
 	case <-e.known:
-		return e.refusal != nil && !now.Before(e.until)
+		return e.refusal != nil
 	default:
 		return false
 	}
 }
 
+// expired reports whether a refusal has run out.
+func (e *event) expired(now time.Time) bool { return e.refused() && !now.Before(e.until) }
+
 // evictUnknown needs mu. It makes room by forgetting a refused event.
-func (ed *Edge) evictUnknown(now time.Time) bool {
+func (ed *Edge) evictUnknown() bool {
 	for id, e := range ed.events {
-		select {
-		case <-e.known:
-			if e.refusal != nil {
-				delete(ed.events, id)
-				return true
-			}
-		default:
+		if e.refused() {
+			delete(ed.events, id)
+			return true
 		}
 	}
 	return false
 }
 
-// A verdict is what to do after asking for a configuration.
-type verdict uint8
-
-const (
-	again verdict = iota // ask again, to be held until the next change
-	pause                // ask again after a while
-	over                 // the event is no more, or never was
-)
-
-// follow fetches an event's configuration, and then each change of it by the
-// held form of event.json, until nobody has asked for the event for a while.
-// When the parents do not answer the edge goes on with what it has.
-func (ed *Edge) follow(e *event) {
-	const least, most = 100 * time.Millisecond, 5 * time.Second
-	wait := least
-	for {
-		switch ed.refresh(e) {
-		case over:
-			return
-		case again:
-			wait = least
-		case pause:
-			t := time.NewTimer(wait)
-			wait = min(2*wait, most)
-			select {
-			case <-t.C:
-			case <-ed.ctx.Done():
-				t.Stop()
-				return
-			}
-		}
-		if time.Since(time.Unix(0, e.used.Load())) > ed.cfg.EventIdle {
-			ed.forget(e)
-			return
+// sweepEvents forgets the refusals that have run out.
+func (ed *Edge) sweepEvents(now time.Time) {
+	ed.mu.Lock()
+	defer ed.mu.Unlock()
+	for id, e := range ed.events {
+		if e.expired(now) {
+			delete(ed.events, id)
 		}
 	}
 }
 
-// forget lets the next request for the event start from nothing.
+// forget lets the next request for the event start from nothing. Those who
+// wait for a change look again.
 func (ed *Edge) forget(e *event) {
 	ed.mu.Lock()
 	defer ed.mu.Unlock()
+	ed.forgetLocked(e)
+}
+
+func (ed *Edge) forgetLocked(e *event) {
 	if ed.events[e.id] == e {
 		delete(ed.events, e.id)
+		ed.metrics.forget(e.id)
 	}
-}
-
-// decline answers those who wait for the first word of an event, and whoever
-// asks within the refusal's lifetime. It is only for an event without a view.
-func (ed *Edge) decline(e *event, p *live.Problem) verdict {
-	e.refusal, e.until = p, time.Now().Add(max(p.Lifetime, 0))
-	close(e.known)
-	return over
-}
-
-// refresh asks for the configuration once; held, where one is known.
-func (ed *Edge) refresh(e *event) verdict {
-	path := live.Path{Event: e.id, File: live.FileConfig}.String()
-	v := e.view.Load()
-	if v == nil || e.version.Load() > v.config.Version {
-		// Nothing is known, or what is known is old: ask plainly.
-		return ed.ask(ed.ctx, e, path, 5*time.Second)
-	}
-	ctx, cancel := context.WithCancel(ed.ctx)
-	defer cancel()
-	// A version told by another answer ends the hold.
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		select {
-		case <-e.kick:
-			cancel()
-		case <-ended:
-		}
-	}()
-	return ed.ask(ctx, e, path+"?after="+url.QueryEscape(v.etag), 40*time.Second)
-}
-
-// ask makes one request for the configuration and takes the answer.
-func (ed *Edge) ask(ctx context.Context, e *event, path string, timeout time.Duration) verdict {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	resp, err := ed.upstream.get(ctx, path)
-	if err == nil {
-		defer resp.Body.Close()
-		var verdict verdict
-		if verdict, err = ed.take(e, resp); err == nil {
-			return verdict
-		}
-	}
-	if errors.Is(ctx.Err(), context.Canceled) && ed.ctx.Err() == nil {
-		return again // kicked
-	}
-	if e.view.Load() == nil {
-		return ed.decline(e, live.ErrUpstream.With(err.Error()))
-	}
-	ed.log.Warn("event configuration", "event", e.id.String(), "err", err)
-	return pause
-}
-
-// maxConfigBytes bounds an event.json.
-const maxConfigBytes = 1 << 20
-
-// take enters an answer about the event's configuration.
-func (ed *Edge) take(e *event, resp *http.Response) (verdict, error) {
-	v := e.view.Load()
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusNotModified:
-		return again, nil
-	case http.StatusNotFound:
-		if v == nil {
-			problem := live.ErrNoEvent.With(fmt.Sprintf("event %v has not been created", e.id))
-			if d, ok := live.ParseLifetime(resp.Header.Values(live.HeaderCacheControl)); ok {
-				problem = problem.For(d)
-			}
-			return ed.decline(e, problem), nil
-		}
-		// A known event that is not there was deleted. Those who wait for a
-		// change ask anew and are refused.
-		ed.forget(e)
-		close(v.changed)
-		return over, nil
-	default:
-		return 0, fmt.Errorf("the origin answered %s", resp.Status)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxConfigBytes))
-	if err != nil {
-		return 0, err
-	}
-	next, err := newView(body, resp.Header.Get("ETag"))
-	if err != nil {
-		return 0, err
-	}
-	e.hear(resp.Header)
-	switch {
-	case v == nil:
-		e.view.Store(next)
-		close(e.known)
-	case v.etag == next.etag:
-	case next.config.Version < v.config.Version:
-		return pause, nil // overtaken by a newer one, or a parent that lags
-	default:
-		e.view.Store(next)
+	if v := e.view.Load(); v != nil {
 		close(v.changed)
 	}
-	return again, nil
+}
+
+// forgetIdle forgets an event that nobody has asked for in a while.
+func (ed *Edge) forgetIdle(e *event) bool {
+	ed.mu.Lock()
+	defer ed.mu.Unlock()
+	if time.Since(time.Unix(0, e.used.Load())) <= ed.cfg.EventIdle {
+		return false
+	}
+	ed.forgetLocked(e)
+	return true
 }

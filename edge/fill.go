@@ -1,13 +1,14 @@
 package edge
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"headwater/live"
@@ -17,6 +18,13 @@ var (
 	errDigest    = errors.New("edge: the body is not what its digest says")
 	errTruncated = errors.New("edge: the body ended early")
 	errTooLarge  = errors.New("edge: the body is too large")
+	errClosed    = errors.New("edge: closed")
+	errOther     = errors.New("edge: the rest of the body is not to be had")
+)
+
+const (
+	retryBudget  = 2 * time.Second // for what has no deadline of its own
+	stallTimeout = 2 * time.Second // of a body
 )
 
 // kept are the headers of a parent's answer that go on to viewers.
@@ -26,77 +34,162 @@ var kept = []string{
 }
 
 // fill gets an object from the parents. The cache owns it: it has a goroutine
-// of its own, and goes on when the viewer who began it leaves. until is the
-// time up to which a parent that does not answer is worth asking again.
-func (ed *Edge) fill(e *event, o *object, until time.Time) {
-	resp, err := ed.begin(o, until)
+// of its own, and goes on when the viewer who began it leaves.
+func (ed *Edge) fill(e *event, o *object, a asking) {
+	defer o.cancel()
+	rep, err := ed.upstream.ask(o.ctx, a)
 	if err != nil {
-		ed.metrics.fillErrors.Inc()
-		ed.log.Warn("fill", "path", o.key.path.String(), "err", err)
-		// For a moment nobody asks again: a crowd must not become a storm.
-		o.err, o.received, o.lifetime = err, time.Now(), live.ErrUpstream.Lifetime
-		o.finish(nil, err)
-		close(o.ready)
+		if o.ctx.Err() == nil {
+			ed.metrics.fillErrors.Inc()
+			ed.log.Warn("fill", "path", o.key.path.String(), "err", err)
+		}
+		o.fail(err)
 		return
 	}
-	defer resp.Body.Close()
-	e.hear(resp.Header)
-	o.head(resp)
-	if o.size >= 0 {
-		ed.cache.charge(o, o.size)
+	e.hear(rep.Header)
+	o.head(rep.Response)
+	b := body{o: o, limit: ed.cfg.MaxObjectBytes, hash: sha256.New(), charge: func(n int64) { ed.cache.charge(o, n) }}
+	if o.size <= b.limit {
+		b.charge(max(o.size, 0))
 	}
-	close(o.ready)
-	if err := ed.copy(o, resp); err != nil {
+	o.open()
+	err = ed.copy(&b, rep, a)
+	if err != nil {
 		ed.metrics.fillErrors.Inc()
 		ed.log.Error("fill", "path", o.key.path.String(), "err", err)
-		ed.cache.forget(o)
+		b.charge(0)
+	}
+	o.finish(b.buf, err)
+}
+
+// copy reads the body, and goes on with another request for the rest where it
+// breaks off.
+func (ed *Edge) copy(b *body, rep *reply, a asking) error {
+	o := b.o
+	want, _ := live.ParseDigest(o.header[live.HeaderContentDigest])
+	for {
+		err := b.read(rep)
+		from := rep.parent
+		rep.close()
+		switch {
+		case err == nil && !want.IsZero() && live.Digest(b.hash.Sum(nil)) != want:
+			ed.metrics.digestMismatches.Inc()
+			ed.upstream.distrust(from)
+			return errDigest
+		case err == nil:
+			return nil
+		case o.ctx.Err() != nil, errors.Is(err, errTooLarge), o.status != http.StatusOK:
+			return err
+		}
+		ed.upstream.failed(from, err)
+		a.from, a.etag = int64(len(b.buf)), o.header.Get("Etag")
+		if strong := strings.HasPrefix(a.etag, `"`); want.IsZero() && !strong {
+			return err // nothing says that the rest is of the same bytes
+		}
+		// Where the body breaks off again and again, so many times must do.
+		if b.resumed++; b.resumed > triesInRow {
+			return err
+		}
+		a.until = time.Now().Add(retryBudget)
+		a.late, a.share = time.Now().Add(hedgeAfter), retryBudget/2
+		ed.metrics.resumed.Inc()
+		next, rerr := ed.upstream.ask(o.ctx, a)
+		if rerr != nil {
+			return errors.Join(err, rerr)
+		}
+		if rerr := b.join(next, a, want); rerr != nil {
+			next.close()
+			return errors.Join(err, rerr)
+		}
+		rep = next
 	}
 }
 
-// begin asks the parents, again and again while there is time.
-func (ed *Edge) begin(o *object, until time.Time) (*http.Response, error) {
-	const least, most = 50 * time.Millisecond, 500 * time.Millisecond
-	for pause := least; ; pause = min(2*pause, most) {
-		ed.metrics.asked(o.key.path)
-		// The context ends with the edge, not with a viewer. A hold at the
-		// parent lasts to the deadline, and its answer takes a moment.
-		ctx, cancel := context.WithDeadline(ed.ctx, maxTime(until, time.Now()).Add(10*time.Second))
-		resp, err := ed.upstream.get(ctx, o.key.path.String())
-		if err == nil {
-			resp.Body = &cancelBody{resp.Body, cancel}
-			return resp, nil
+// A body is what a fill has read.
+type body struct {
+	o       *object
+	limit   int64
+	buf     []byte
+	hash    hash.Hash
+	charge  func(int64)
+	resumed int
+}
+
+// read reads up to the end. Readers see all of it as it comes, except for the
+// piece that completes it, which waits until the whole has been held against
+// its digest: so a bad body never looks complete to anybody.
+func (b *body) read(rep *reply) error {
+	o := b.o
+	if o.size > b.limit {
+		return fmt.Errorf("%w: %d bytes", errTooLarge, o.size)
+	}
+	if b.buf == nil {
+		b.buf = make([]byte, 0, max(o.size, 4096))
+	}
+	stall := time.AfterFunc(stallTimeout, func() { rep.cancel(errStall) })
+	defer stall.Stop()
+	for {
+		if o.size >= 0 && int64(len(b.buf)) == o.size {
+			return nil
 		}
-		cancel()
-		if ed.ctx.Err() != nil || time.Now().Add(pause).After(until) {
-			return nil, err
+		if len(b.buf) == cap(b.buf) {
+			if int64(len(b.buf)) >= b.limit {
+				return fmt.Errorf("%w: more than %d bytes", errTooLarge, len(b.buf))
+			}
+			// What readers have of the old buffer stays as it is.
+			b.buf = append(make([]byte, 0, 2*cap(b.buf)), b.buf...)
+			b.charge(int64(cap(b.buf)))
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-ed.ctx.Done():
-			t.Stop()
-			return nil, err
+		n, err := rep.Body.Read(b.buf[len(b.buf):cap(b.buf)])
+		if n > 0 {
+			stall.Reset(stallTimeout)
+			before := len(b.buf)
+			b.buf = b.buf[:before+n]
+			b.hash.Write(b.buf[before:])
+			switch {
+			case o.size < 0:
+				// Any byte may be the last.
+				o.grow(b.buf, len(b.buf)-1)
+			case int64(len(b.buf)) < o.size:
+				o.grow(b.buf, len(b.buf))
+			}
+		}
+		switch {
+		case err == nil:
+		case err == io.EOF && (o.size < 0 || int64(len(b.buf)) == o.size):
+			return nil
+		default:
+			return fmt.Errorf("%w after %d bytes: %w", errTruncated, len(b.buf), err)
 		}
 	}
 }
 
-func maxTime(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
+// join makes an answer to a request for the rest continue the body.
+func (b *body) join(rep *reply, a asking, want live.Digest) error {
+	etag := rep.Header.Get("Etag")
+	digest, _ := live.ParseDigest(rep.Header[live.HeaderContentDigest])
+	same := a.etag != "" && etag == a.etag || !want.IsZero() && digest == want
+	if rep.StatusCode == http.StatusPartialContent {
+		var from, to, size int64
+		if _, err := fmt.Sscanf(rep.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size); err != nil || from != a.from || b.o.size >= 0 && size != b.o.size {
+			return fmt.Errorf("%w: Content-Range %q", errOther, rep.Header.Get("Content-Range"))
+		}
+		// If-Range made sure that it is the same, except of a parent that ignores it.
+		if etag != "" && !same {
+			return fmt.Errorf("%w: it has another ETag", errOther)
+		}
+		return nil
 	}
-	return b
-}
-
-// cancelBody ends the request's context with its body.
-type cancelBody struct {
-	io.ReadCloser
-	cancel context.CancelFunc
-}
-
-func (b *cancelBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.cancel()
-	return err
+	if rep.StatusCode != http.StatusOK || !same || b.o.size >= 0 && rep.ContentLength >= 0 && rep.ContentLength != b.o.size {
+		return fmt.Errorf("%w: %s", errOther, rep.Status)
+	}
+	// All of it again: pass over what is there.
+	stall := time.AfterFunc(stallTimeout, func() { rep.cancel(errStall) })
+	defer stall.Stop()
+	if _, err := io.CopyN(io.Discard, rep.Body, a.from); err != nil {
+		return fmt.Errorf("%w: %w", errOther, err)
+	}
+	return nil
 }
 
 // head takes status and headers of an answer.
@@ -110,65 +203,16 @@ func (o *object) head(resp *http.Response) {
 			o.header[name] = v
 		}
 	}
-	o.lifetime, _ = live.ParseLifetime(resp.Header.Values(live.HeaderCacheControl))
+	o.passed = resp.Header[live.HeaderCacheStatus]
+	o.source, _ = live.ParseSource(resp.Header.Get(live.HeaderPipeline))
+	o.made = o.begun
+	if v, err := live.ParseVersion(resp.Header.Get(live.HeaderVersion)); err == nil {
+		o.made = v
+	}
+	lifetime, _ := live.ParseLifetime(resp.Header[live.HeaderCacheControl])
 	if age, err := strconv.ParseInt(resp.Header.Get("Age"), 10, 32); err == nil && age > 0 {
 		o.age = time.Duration(age) * time.Second
 	}
-}
-
-// copy reads the body. Readers see it as it comes, except for the last piece,
-// which waits until the whole has been held against its digest: so a bad body
-// never looks complete to anybody.
-func (ed *Edge) copy(o *object, resp *http.Response) (err error) {
-	var buf []byte
-	defer func() { o.finish(buf, err) }()
-
-	want, _ := live.ParseDigest(resp.Header.Values(live.HeaderContentDigest))
-	hash := sha256.New()
-	if o.size > ed.cfg.MaxObjectBytes {
-		return fmt.Errorf("%w: %d bytes", errTooLarge, o.size)
-	}
-	buf = make([]byte, 0, max(o.size, 4096))
-	for {
-		if len(buf) == cap(buf) {
-			if o.size >= 0 {
-				// All has come that was announced; see that it ends.
-				if n, err := resp.Body.Read(make([]byte, 1)); n != 0 {
-					return errTooLarge
-				} else if err == nil {
-					continue
-				} else if err != io.EOF {
-					return err
-				}
-				break
-			}
-			if int64(len(buf)) >= ed.cfg.MaxObjectBytes {
-				return fmt.Errorf("%w: more than %d bytes", errTooLarge, len(buf))
-			}
-			// What readers have of the old buffer stays as it is.
-			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
-			ed.cache.charge(o, int64(cap(buf)))
-		}
-		n, err := resp.Body.Read(buf[len(buf):cap(buf)])
-		if n > 0 {
-			before := len(buf)
-			buf = buf[:before+n]
-			hash.Write(buf[before:])
-			o.grow(buf, before)
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("%w after %d bytes: %w", errTruncated, len(buf), err)
-		}
-	}
-	if o.size >= 0 && int64(len(buf)) != o.size {
-		return fmt.Errorf("%w: %d of %d bytes", errTruncated, len(buf), o.size)
-	}
-	if !want.IsZero() && live.Digest(hash.Sum(nil)) != want {
-		ed.metrics.digestMismatches.Inc()
-		return errDigest
-	}
-	return nil
+	// What is left of it (RFC 9111, 4.2).
+	o.lifetime = max(lifetime-o.age, 0)
 }

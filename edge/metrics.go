@@ -17,6 +17,7 @@ type metrics struct {
 	fillErrors       prometheus.Counter
 	digestMismatches prometheus.Counter
 	left             prometheus.Counter
+	resumed          prometheus.Counter
 }
 
 func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
@@ -41,10 +42,11 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 		refusals:         vec("refusals_total", "Refused requests by problem.", "problem"),
 		originRequests:   vec("origin_requests_total", "Requests to parents for segments.", "event", "rendition"),
 		otherRequests:    one("origin_other_requests_total", "Requests to parents for init segments and manifests."),
-		bytes:            one("streamed_bytes_total", "Bytes written while their object was being filled."),
+		bytes:            one("sent_bytes_total", "Bytes of whole bodies sent to viewers."),
 		holding:          prometheus.NewGauge(prometheus.GaugeOpts(opts("holding", "Requests held now."))),
 		fillErrors:       one("fill_errors_total", "Fills that failed."),
 		digestMismatches: one("digest_mismatches_total", "Fills whose bytes were not what their digest says."),
+		resumed:          one("fills_resumed_total", "Bodies that broke off and went on with another request."),
 		left:             one("clients_left_total", "Clients that left before their answer."),
 	}
 	reg.MustRegister(m.holding)
@@ -55,9 +57,34 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 	for _, p := range live.Problems {
 		m.refusals.WithLabelValues(p.Code)
 	}
+	m.refusals.WithLabelValues(errLoop.Code)
+	for _, p := range ed.upstream.parents {
+		up := prometheus.GaugeOpts(opts("parent_up", "Whether the parent answers."))
+		up.ConstLabels = prometheus.Labels{"parent": p.base}
+		reg.MustRegister(prometheus.NewGaugeFunc(up, func() float64 {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.health.down {
+				return 0
+			}
+			return 1
+		}))
+	}
 	gauge("objects", "Objects in memory.", func() float64 { n, _ := ed.cache.size(); return float64(n) })
 	gauge("memory_bytes", "Bytes of objects in memory.", func() float64 { _, b := ed.cache.size(); return float64(b) })
 	return m
+}
+
+// know makes the counters of an event's renditions, and forget ends them: a
+// node that runs for months sees many events.
+func (m *metrics) know(id live.EventID, v *view) {
+	for name := range v.timelines {
+		m.originRequests.WithLabelValues(id.String(), name)
+	}
+}
+
+func (m *metrics) forget(id live.EventID) {
+	m.originRequests.DeletePartialMatch(prometheus.Labels{"event": id.String()})
 }
 
 // asked counts a request to a parent. Events and renditions are bounded: only
@@ -68,13 +95,4 @@ func (m *metrics) asked(p live.Path) {
 		return
 	}
 	m.otherRequests.Inc()
-}
-
-func (m *metrics) answered(q *request) { m.requests[q.outcome].Inc() }
-
-func (m *metrics) refused(q *request, p *live.Problem) {
-	m.refusals.WithLabelValues(p.Code).Inc()
-	if c := m.requests[q.outcome]; c != nil {
-		c.Inc()
-	}
 }

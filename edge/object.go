@@ -1,40 +1,58 @@
 package edge
 
 import (
+	"context"
 	"net/http"
 	"sync"
 	"time"
+
+	"headwater/live"
 )
 
 // An object is one answer of a parent, or the attempt to get one. It belongs
 // to the cache: whoever began it may leave, it goes on.
 //
-// Phases: until ready is closed only the fill touches the other fields. From
-// then on the head (status to err) is immutable and anybody may read it, while
-// the body still grows under mu. Bytes once visible never change.
+// Phases: until ready is closed only the fill touches the head (status to
+// err). From then on the head is immutable and anybody may read it, while the
+// body still grows under mu. Bytes once visible never change.
 type object struct {
 	key   key
 	ready chan struct{}
+	begun int64 // configuration version when it was asked for
+	tries int   // how many fills in a row failed just before
+	keep  bool  // worth filling although nobody waits for it any more
+
+	ctx    context.Context // of the fill
+	cancel context.CancelFunc
 
 	status   int
 	header   http.Header
+	passed   []string // Cache-Status of the caches before this one
+	source   live.Source
+	made     int64     // configuration version that the answer was made under
 	size     int64     // of the body, -1 while not known
-	received time.Time // when the head came
+	received time.Time // when the head came, or the fill failed
 	age      time.Duration
 	lifetime time.Duration // from received on
 	err      error         // there is no answer
 
 	mu      sync.Mutex    // guards the following
 	buf     []byte        // what came
-	visible int           // what readers may see of it: the last piece waits for the digest
+	visible int           // what readers may see of it
 	done    bool          // nothing more comes
 	bodyErr error         // with done: the body is not complete or not right
+	failed  time.Time     // with bodyErr: when
 	more    chan struct{} // closed when visible grows or done is set
+	parked  []parked      // told when ready closes
 
 	// Guarded by the cache's mu.
 	listed  bool  // in the cache
 	charged int64 // bytes it counts for there
+	users   int   // requests that wait for it or read it
 }
+
+// A parked request waits for an object without a goroutine of its own.
+type parked interface{ wake() }
 
 func newObject(k key) *object {
 	return &object{key: k, ready: make(chan struct{}), size: -1, more: make(chan struct{})}
@@ -50,10 +68,61 @@ func (o *object) isReady() bool {
 	}
 }
 
+// open closes ready: the head is there.
+func (o *object) open() {
+	o.mu.Lock()
+	waiting := o.parked
+	o.parked = nil
+	close(o.ready)
+	o.mu.Unlock()
+	for _, p := range waiting {
+		p.wake()
+	}
+}
+
+// fail says that there is no answer. For a moment nobody asks again: a crowd
+// must not become a storm.
+func (o *object) fail(err error) {
+	o.err, o.received, o.lifetime = err, time.Now(), live.ErrUpstream.Lifetime
+	o.finish(nil, err)
+	o.open()
+}
+
+// park has p told when the object is ready. It reports false where it is.
+func (o *object) park(p parked) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.isReady() {
+		return false
+	}
+	o.parked = append(o.parked, p)
+	return true
+}
+
+// retryAfter is how long a fill that failed is remembered, when several in a
+// row did: a crowd must not become a storm.
+const retryAfter = time.Second
+
+// triesInRow is how many fills may fail one right after the other.
+const triesInRow = 3
+
 // fresh reports whether the object may be served at now: while it is being
 // filled, and then until its lifetime is over.
 func (o *object) fresh(now time.Time) bool {
-	return !o.isReady() || now.Sub(o.received) < o.lifetime
+	if !o.isReady() {
+		return true
+	}
+	if at, failed := o.broken(); failed {
+		return o.tries+1 >= triesInRow && now.Sub(at) < retryAfter
+	}
+	return now.Sub(o.received) < o.lifetime
+}
+
+// broken reports whether the body failed, and when.
+func (o *object) broken() (at time.Time, failed bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.failed, o.err == nil && o.done && o.bodyErr != nil
 }
 
 // view returns what may be read now, whether that is all, and a channel that
@@ -64,11 +133,11 @@ func (o *object) view() (data []byte, done bool, more <-chan struct{}, err error
 	return o.buf[:o.visible], o.done, o.more, o.bodyErr
 }
 
-// complete reports whether the whole body is there and right.
-func (o *object) complete() bool {
+// ended reports whether nothing more comes.
+func (o *object) ended() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.done && o.bodyErr == nil
+	return o.done
 }
 
 // grow makes what is in buf up to n visible.
@@ -86,6 +155,9 @@ func (o *object) finish(buf []byte, err error) {
 	defer o.mu.Unlock()
 	if err == nil {
 		o.buf, o.visible = buf, len(buf)
+	} else {
+		// Whoever still reads has the bytes; nobody else gets them.
+		o.buf, o.visible, o.failed = nil, 0, time.Now()
 	}
 	o.done, o.bodyErr = true, err
 	close(o.more)

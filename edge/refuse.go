@@ -3,10 +3,11 @@ package edge
 import (
 	"bytes"
 	"errors"
-	"headwater/live"
-	"headwater/manifest"
 	"net/http"
 	"time"
+
+	"headwater/live"
+	"headwater/manifest"
 )
 
 // refuse maps an error to its status: the one place that does.
@@ -18,20 +19,22 @@ func (ed *Edge) refuse(q *request, err error) {
 		ed.metrics.left.Inc()
 		return
 	default:
-		problem = live.ErrInternal.With(err.Error())
+		problem = live.ErrInternal.With("see the log of this edge")
 		ed.log.Error("request", "path", q.r.URL.Path, "err", err)
 	}
-	if problem.Code == live.ErrUpstream.Code && ed.standIn(q) {
-		return
-	}
-	ed.metrics.refused(q, problem)
 	h := q.w.Header()
 	for name := range h {
-		if name != "Access-Control-Allow-Origin" && name != "Access-Control-Expose-Headers" && name != "Timing-Allow-Origin" && name != "Allow" {
+		switch name {
+		case "Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Timing-Allow-Origin", "Allow":
+		default:
 			delete(h, name)
 		}
 	}
 	ed.stamp(q)
+	if errors.Is(problem, live.ErrUpstream) && ed.standIn(q) {
+		return
+	}
+	ed.metrics.refusals.WithLabelValues(problem.Code).Inc()
 	problem.Write(q.w, q.r)
 }
 
@@ -60,7 +63,6 @@ func (ed *Edge) standIn(q *request) bool {
 		return false
 	}
 	h := q.w.Header()
-	ed.stamp(q)
 	h.Set("Content-Type", ct)
 	h.Set(live.HeaderCacheControl, live.FormatLifetime(min(manifest.Lifetime(in, q.path.File, q.path.Rendition), time.Second)))
 	http.ServeContent(q.w, q.r, "", time.Time{}, bytes.NewReader(body))

@@ -4,33 +4,67 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"headwater/live"
 )
 
+var (
+	errNoParent = errors.New("edge: no parent answered in time")
+	errDown     = errors.New("edge: the parent went down")
+)
+
+const (
+	probeEvery   = time.Second            // of a parent that is up
+	probeDown    = 250 * time.Millisecond // of one that is down
+	probeTimeout = time.Second
+)
+
+// A parent is one of those the edge fills from.
+type parent struct {
+	base string // URL without a trailing slash
+
+	mu     sync.Mutex // guards the following
+	health health
+	alive  context.Context // ends when the parent goes down
+	die    context.CancelCauseFunc
+}
+
 // An upstream asks the parents. It is HTTP and nothing else, so any origin that
 // speaks the protocol will do, and so will another edge.
 type upstream struct {
-	parents []string // base URLs without a trailing slash, preferred first
-	loop    string   // our member of CDN-Loop
+	parents []*parent // preferred first
 	client  *http.Client
+	log     *slog.Logger
+	tasks   sync.WaitGroup // attempts
+
+	mu   sync.Mutex    // guards the following
+	back chan struct{} // closed when a parent comes back
 }
 
 func newUpstream(cfg *Config) *upstream {
-	u := &upstream{loop: cfg.Name}
-	for _, p := range cfg.Parents {
-		u.parents = append(u.parents, strings.TrimSuffix(p, "/"))
+	u := &upstream{log: cfg.Log, back: make(chan struct{})}
+	for _, base := range cfg.Parents {
+		p := &parent{base: strings.TrimSuffix(base, "/")}
+		p.alive, p.die = context.WithCancelCause(context.Background())
+		u.parents = append(u.parents, p)
+	}
+	dial := cfg.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: time.Second, KeepAlive: 15 * time.Second}).DialContext
 	}
 	u.client = &http.Client{
 		Transport: &http.Transport{
-			DialContext: (&net.Dialer{Timeout: time.Second, KeepAlive: 15 * time.Second}).DialContext,
+			DialContext: dial,
 			// Held requests each occupy a connection; they come back for the next segment.
 			MaxIdleConnsPerHost: 1024,
 			IdleConnTimeout:     90 * time.Second,
+			TLSHandshakeTimeout: 2 * time.Second,
 			DisableCompression:  true,
 			WriteBufferSize:     4 << 10,
 			ReadBufferSize:      64 << 10,
@@ -40,30 +74,137 @@ func newUpstream(cfg *Config) *upstream {
 	return u
 }
 
-// get asks each parent in turn until one answers. The answer may be a refusal:
-// a parent that says 404 or 503 has answered.
-func (u *upstream) get(ctx context.Context, path string) (*http.Response, error) {
-	var errs []error
+// close waits for what is under way; the contexts it runs in have ended.
+func (u *upstream) close() {
+	u.tasks.Wait()
 	for _, p := range u.parents {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p+path, nil)
-		if err != nil {
-			return nil, fmt.Errorf("edge: %w", err)
-		}
-		req.Header.Set(live.HeaderCDNLoop, u.loop)
-		resp, err := u.client.Do(req)
-		if err == nil && resp.StatusCode != http.StatusBadGateway && resp.StatusCode != http.StatusGatewayTimeout {
-			return resp, nil
-		}
-		if err == nil {
-			resp.Body.Close()
-			err = fmt.Errorf("edge: %s: %s", p, resp.Status)
-		}
-		errs = append(errs, err)
-		if ctx.Err() != nil {
-			break
-		}
+		p.mu.Lock()
+		p.die(nil)
+		p.mu.Unlock()
 	}
-	return nil, errors.Join(errs...)
+	u.client.CloseIdleConnections()
 }
 
-func (u *upstream) close() { u.client.CloseIdleConnections() }
+// comeback returns a channel that closes when a parent comes back.
+func (u *upstream) comeback() <-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.back
+}
+
+func (u *upstream) succeeded(p *parent) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.health.succeed()
+}
+
+// failed enters a failure. What waits at a parent that goes down is let go.
+func (u *upstream) failed(p *parent, err error) {
+	var op *net.OpError
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.health.fail(time.Now(), errors.As(err, &op) && op.Op == "dial") {
+		u.log.Warn("parent is down", "parent", p.base, "err", err)
+		p.die(errDown)
+	}
+}
+
+// distrust puts a parent that sent wrong bytes behind the others for a while.
+func (u *upstream) distrust(p *parent) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.health.distrusted = time.Now().Add(distrustFor)
+}
+
+// watch probes a parent: so one that hangs is noticed while requests are held
+// at it, and one that was down is found again without trying it on viewers.
+func (u *upstream) watch(ctx context.Context, p *parent) {
+	t := time.NewTimer(probeEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		err := u.probe(ctx, p)
+		if ctx.Err() != nil {
+			return
+		}
+		p.mu.Lock()
+		down := p.health.down
+		if down && err == nil {
+			p.health.recover(time.Now())
+			p.alive, p.die = context.WithCancelCause(context.Background())
+		}
+		p.mu.Unlock()
+		switch {
+		case down && err == nil:
+			u.log.Info("parent is back", "parent", p.base)
+			u.mu.Lock()
+			close(u.back)
+			u.back = make(chan struct{})
+			u.mu.Unlock()
+			t.Reset(probeEvery)
+		case down:
+			t.Reset(probeDown)
+		case err != nil:
+			u.failed(p, err)
+			t.Reset(probeDown)
+		default:
+			t.Reset(probeEvery)
+		}
+	}
+}
+
+// probe asks for the time. A parent that does not know it has answered too.
+func (u *upstream) probe(ctx context.Context, p *parent) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base+live.TimePath, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := u.client.Do(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode >= 500 && resp.StatusCode != http.StatusServiceUnavailable {
+		return fmt.Errorf("edge: %s", resp.Status)
+	}
+	return nil
+}
+
+// choose returns the parent to ask next, by how often each was tried before,
+// or none when all are down. wait is for how long it must not be asked yet.
+func (u *upstream) choose(now time.Time, tried []int) (i int, wait time.Duration) {
+	best, rank := -1, 0
+	for i, p := range u.parents {
+		p.mu.Lock()
+		if r := p.health.rank(now, tried[i]); !p.health.down && (best < 0 || r < rank) {
+			best, rank = i, r
+		}
+		p.mu.Unlock()
+	}
+	if best < 0 {
+		return -1, 0
+	}
+	p := u.parents[best]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return best, p.health.start(now)
+}
+
+// untried reports whether there is a parent that is up and was not asked.
+func (u *upstream) untried(tried []int) bool {
+	for i, p := range u.parents {
+		p.mu.Lock()
+		down := p.health.down
+		p.mu.Unlock()
+		if !down && tried[i] == 0 {
+			return true
+		}
+	}
+	return false
+}

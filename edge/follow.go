@@ -1,0 +1,229 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"headwater/live"
+)
+
+// A verdict is what to do after asking for a configuration.
+type verdict uint8
+
+const (
+	again verdict = iota // ask again, to be held until the next change
+	pause                // ask again after a while
+	over                 // the event is no more, or never was
+)
+
+const (
+	followLeast = 100 * time.Millisecond // between two requests that told nothing new
+	followMost  = 5 * time.Second
+	followHold  = 40 * time.Second // for a held request: parents hold for less
+	// An answer with the same configuration that comes sooner was not held.
+	followSoon = time.Second
+	// lagMost is how long parents may say a lower version than one that was
+	// seen. Then it is not one of them that lags: the origin lost what it had.
+	lagMost = 10 * time.Second
+	// unknownAtOnce bounds the requests for events of which nothing is known.
+	unknownAtOnce = 64
+	// maxConfigBytes bounds an event.json.
+	maxConfigBytes = 1 << 20
+)
+
+// A follower fetches an event's configuration, and then each change of it by
+// the held form of event.json, until nobody has asked for the event for a
+// while. When the parents do not answer the edge goes on with what it has.
+type follower struct {
+	ed     *Edge
+	e      *event
+	lagged time.Time     // since when a lower version is all that parents say
+	least  time.Duration // a parent said not to ask again for so long
+}
+
+func (ed *Edge) follow(e *event) {
+	f := &follower{ed: ed, e: e}
+	wait := followLeast
+	for {
+		f.least = 0
+		switch f.refresh() {
+		case over:
+			return
+		case again:
+			wait = followLeast
+		case pause:
+			t := time.NewTimer(max(wait, f.least))
+			wait = min(2*wait, followMost)
+			select {
+			case <-t.C:
+			case <-ed.ctx.Done():
+				t.Stop()
+				return
+			}
+		}
+		if ed.ctx.Err() != nil || ed.forgetIdle(e) {
+			return
+		}
+	}
+}
+
+// decline answers those who wait for the first word of an event, and whoever
+// asks within the refusal's lifetime. It is only for an event without a view.
+func (f *follower) decline(p *live.Problem) verdict {
+	f.e.refusal, f.e.until = p, time.Now().Add(max(p.Lifetime, 0))
+	close(f.e.known)
+	return over
+}
+
+// refresh asks for the configuration once; held, where one is known that is
+// as new as any answer told of.
+func (f *follower) refresh() verdict {
+	path := live.Path{Event: f.e.id, File: live.FileConfig}.String()
+	v := f.e.view.Load()
+	if v == nil {
+		return f.first(path)
+	}
+	ctx, cancel := context.WithCancel(f.ed.ctx)
+	defer cancel()
+	f.e.listen(cancel)
+	defer f.e.listen(nil)
+	if f.e.version.Load() > v.config.Version {
+		return f.ask(ctx, path, retryBudget)
+	}
+	return f.ask(ctx, path+"?after="+url.QueryEscape(v.etag), followHold)
+}
+
+// first asks for an event of which nothing is known.
+func (f *follower) first(path string) verdict {
+	t := time.NewTimer(retryBudget)
+	defer t.Stop()
+	select {
+	case f.ed.unknown <- struct{}{}:
+		defer func() { <-f.ed.unknown }()
+	case <-t.C:
+		return f.decline(live.ErrShed.With("too many events are being asked for"))
+	case <-f.ed.ctx.Done():
+		return f.decline(live.ErrDraining.For(0).With("ask another edge"))
+	}
+	return f.ask(f.ed.ctx, path, retryBudget)
+}
+
+// listen sets what a version told by another answer ends.
+func (e *event) listen(cancel context.CancelFunc) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.interrupt = cancel
+}
+
+// ask makes one request for the configuration and takes the answer.
+func (f *follower) ask(ctx context.Context, path string, budget time.Duration) verdict {
+	asked := time.Now()
+	rep, err := f.ed.upstream.ask(ctx, asking{path: path, loop: f.ed.loop, until: asked.Add(budget), sent: f.ed.metrics.otherRequests.Inc})
+	if err == nil {
+		defer rep.close()
+		stall := time.AfterFunc(stallTimeout, func() { rep.cancel(errStall) })
+		defer stall.Stop()
+		var verdict verdict
+		if verdict, err = f.take(rep.Response, asked); err == nil {
+			return verdict
+		}
+	}
+	if ctx.Err() != nil && f.ed.ctx.Err() == nil {
+		return again // a newer version was told
+	}
+	if f.e.view.Load() == nil {
+		return f.decline(live.ErrUpstream.With("no parent told of the event in time"))
+	}
+	if f.ed.ctx.Err() == nil {
+		f.ed.log.Warn("event configuration", "event", f.e.id.String(), "err", err)
+	}
+	return pause
+}
+
+// take enters an answer about the event's configuration.
+func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
+	e := f.e
+	v := e.view.Load()
+	lifetime, said := live.ParseLifetime(resp.Header.Values(live.HeaderCacheControl))
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotModified:
+		e.hear(resp.Header)
+		return same(asked), nil
+	case http.StatusNotFound:
+		if v == nil {
+			problem := live.ErrNoEvent.With(fmt.Sprintf("event %v has not been created", e.id))
+			if said {
+				problem = problem.For(lifetime)
+			}
+			return f.decline(problem), nil
+		}
+		// A known event that is not there was deleted. Those who wait for a
+		// change ask anew and are refused.
+		f.ed.forget(e)
+		return over, nil
+	default:
+		if v == nil && said {
+			return f.decline(live.ErrUpstream.For(lifetime).With("the origin answered " + resp.Status)), nil
+		}
+		f.least = min(lifetime, followMost)
+		return 0, fmt.Errorf("the origin answered %s", resp.Status)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxConfigBytes+1))
+	if err != nil {
+		return 0, err
+	}
+	if len(body) > maxConfigBytes {
+		return 0, errors.New("edge: the event configuration is too large")
+	}
+	next, err := newView(body, resp.Header.Get("ETag"))
+	if err != nil {
+		return 0, err
+	}
+	e.hear(resp.Header)
+	lower := next.config.Version < e.version.Load()
+	switch {
+	case !lower:
+		f.lagged = time.Time{}
+	case f.lagged.IsZero():
+		f.lagged = asked
+	case time.Since(f.lagged) > lagMost:
+		lower, f.lagged = false, time.Time{}
+		e.version.Store(next.config.Version)
+	}
+	switch {
+	case v == nil:
+		f.ed.metrics.know(e.id, next)
+		e.view.Store(next)
+		close(e.known)
+	case lower && next.config.Version < v.config.Version:
+		return pause, nil // a parent that lags
+	case v.etag == next.etag:
+		if lower {
+			return pause, nil
+		}
+		return same(asked), nil
+	default:
+		f.ed.metrics.know(e.id, next)
+		e.view.Store(next)
+		close(v.changed)
+	}
+	if lower {
+		return pause, nil // there is a newer one, somewhere
+	}
+	return again, nil
+}
+
+// same is the verdict on an answer that told nothing new. Where it came at
+// once the parent does not hold, and asking again at once would never end.
+func same(asked time.Time) verdict {
+	if time.Since(asked) < followSoon {
+		return pause
+	}
+	return again
+}

@@ -1,0 +1,432 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/live"
+)
+
+// A network connects edges to parents in memory. Addresses are host:port.
+type network struct {
+	mu    sync.Mutex // guards the following
+	hosts map[string]*pipeListener
+}
+
+func newNetwork() *network { return &network{hosts: map[string]*pipeListener{}} }
+
+func (n *network) listen(addr string) *pipeListener {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	n.hosts[addr] = l
+	return l
+}
+
+func (n *network) dial(ctx context.Context, _, addr string) (net.Conn, error) {
+	n.mu.Lock()
+	l := n.hosts[addr]
+	n.mu.Unlock()
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+	if l == nil {
+		return nil, refused
+	}
+	a, b := net.Pipe()
+	select {
+	case l.conns <- b:
+		return a, nil
+	case <-l.closed:
+		return nil, refused
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
+
+// A parent plays an origin by a script.
+type testParent struct {
+	t    *testing.T
+	net  *network
+	addr string
+	srv  *http.Server
+
+	mu       sync.Mutex // guards the following
+	config   live.Config
+	events   bool // event.json is there
+	changed  chan struct{}
+	asked    map[string]int
+	header   http.Header // on every answer of the event
+	segments http.HandlerFunc
+	clock    func(http.ResponseWriter, *http.Request) // instead of /time
+}
+
+func newTestParent(t *testing.T, n *network, addr string) *testParent {
+	p := &testParent{t: t, net: n, addr: addr, events: true, changed: make(chan struct{}), asked: map[string]int{}, header: http.Header{}}
+	e := live.Default()
+	e.Start = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	e.DVRSeconds = 60
+	e.Pipelines = []live.Pipeline{{Name: "a", Region: "east"}, {Name: "b", Region: "west"}}
+	e.Renditions = []live.Rendition{{Name: "v", Type: live.Video, Bandwidth: 1_000_000}, {Name: "s", Type: live.Audio, Bandwidth: 64_000}}
+	p.config = live.Config{Event: e, Version: 1}
+	p.segments = func(w http.ResponseWriter, r *http.Request) { serveBytes(w, r, segment(r)) }
+	p.start()
+	return p
+}
+
+func (p *testParent) start() {
+	p.srv = &http.Server{Handler: p}
+	l := p.net.listen(p.addr)
+	go p.srv.Serve(l)
+}
+
+// stop is what kill -9 does: connections break, new ones are refused.
+func (p *testParent) stop() {
+	p.srv.Close()
+}
+
+func (p *testParent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	clock := p.clock
+	p.mu.Unlock()
+	if r.URL.Path == live.TimePath {
+		if clock != nil {
+			clock(w, r)
+			return
+		}
+		live.ServeTime(w, r)
+		return
+	}
+	p.mu.Lock()
+	p.asked[r.URL.Path]++
+	segments, there, changed, header := p.segments, p.events, p.changed, p.header.Clone()
+	config, _ := json.Marshal(p.config)
+	version := p.config.Version
+	p.mu.Unlock()
+	path, err := live.ParsePath(r.URL.Path)
+	if err != nil || !there || path.Event.Name != "e" {
+		live.ErrNoEvent.With("no").Write(w, r)
+		return
+	}
+	for k, v := range header {
+		w.Header()[k] = v
+	}
+	w.Header().Set(live.HeaderVersion, strconv.FormatInt(version, 10))
+	if path.File == live.FileConfig {
+		etag := live.DigestOf(config).ETag()
+		if r.URL.Query().Get("after") == etag {
+			t := time.NewTimer(25 * time.Second)
+			defer t.Stop()
+			select {
+			case <-changed:
+				r.URL.RawQuery = ""
+				p.ServeHTTP(w, r)
+				return
+			case <-t.C:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		w.Header().Set("ETag", etag)
+		w.Header().Set("Cache-Control", "max-age=1")
+		w.Write(config)
+		return
+	}
+	segments(w, r)
+}
+
+// script sets what segments (and all but event.json) are answered with.
+func (p *testParent) script(f http.HandlerFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.segments = f
+}
+
+// configure changes the configuration and wakes those who wait for that.
+func (p *testParent) configure(f func(*live.Config)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f(&p.config)
+	p.config.Version++
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *testParent) set(name, value string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.header.Set(name, value)
+}
+
+// asks is how often a path was asked for.
+func (p *testParent) asks(path string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked[path]
+}
+
+// segment is the body that the test parents serve for a path.
+func segment(r *http.Request) []byte {
+	return bytes.Repeat([]byte(r.URL.Path+"\n"), 4000)
+}
+
+func serveBytes(w http.ResponseWriter, r *http.Request, b []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "video/mp4")
+	h.Set(live.HeaderContentDigest, live.DigestOf(b).String())
+	h.Set("ETag", live.DigestOf(b).ETag())
+	h.Set(live.HeaderPipeline, "a;region=east")
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", live.FormatLifetime(10*time.Minute))
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+}
+
+// A rig is an edge above scripted parents, inside a synctest bubble.
+type rig struct {
+	*testing.T
+	net     *network
+	parents []*testParent
+	parent  *testParent // the first
+	ed      *Edge
+	reg     *prometheus.Registry
+	began   time.Time
+}
+
+// run runs a test in a bubble, with an edge above n parents.
+func run(t *testing.T, n int, f func(*rig), tune ...func(*Config)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{T: t, net: newNetwork(), reg: prometheus.NewRegistry(), began: time.Now()}
+		cfg := Config{Dial: r.net.dial, Metrics: r.reg}
+		for i := range n {
+			addr := fmt.Sprintf("p%d:80", i+1)
+			r.parents = append(r.parents, newTestParent(t, r.net, addr))
+			cfg.Parents = append(cfg.Parents, "http://"+addr)
+		}
+		r.parent = r.parents[0]
+		for _, f := range tune {
+			f(&cfg)
+		}
+		var err error
+		if r.ed, err = New(cfg); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			r.ed.Close()
+			for _, p := range r.parents {
+				p.stop()
+			}
+		}()
+		f(r)
+	})
+}
+
+// at sleeps until d after the beginning of the event.
+func (r *rig) at(d time.Duration) {
+	r.Helper()
+	wait := time.Until(r.began.Add(d))
+	if wait < 0 {
+		r.Fatalf("it is already past %v", d)
+	}
+	time.Sleep(wait)
+	synctest.Wait()
+}
+
+// know lets the edge learn of the event.
+func (r *rig) know() {
+	r.Helper()
+	if a := r.get("/t/e/event.json"); a.status() != 200 {
+		r.Fatalf("event.json: %d %s", a.status(), a.text())
+	}
+}
+
+// metric is a counter's or gauge's value, by name without its prefix.
+func (r *rig) metric(name string, labels ...string) float64 {
+	r.Helper()
+	families, err := r.reg.Gather()
+	if err != nil {
+		r.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "headwater_edge_"+name {
+			continue
+		}
+	metrics:
+		for _, m := range f.GetMetric() {
+			for i := 0; i < len(labels); i += 2 {
+				found := false
+				for _, l := range m.GetLabel() {
+					found = found || l.GetName() == labels[i] && l.GetValue() == labels[i+1]
+				}
+				if !found {
+					continue metrics
+				}
+			}
+			return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	r.Fatalf("there is no metric %s %v", name, labels)
+	return 0
+}
+
+// A viewer is one request and what came of it so far.
+type viewer struct {
+	r      *rig
+	leave  context.CancelFunc
+	closed chan struct{} // when it is over
+	stuck  chan struct{} // a write waits for it to close, where it is not nil
+
+	mu      sync.Mutex // guards the following
+	header  http.Header
+	sent    http.Header
+	code    int
+	body    bytes.Buffer
+	aborted bool
+	ended   time.Time
+}
+
+func (v *viewer) Header() http.Header { return v.header }
+
+func (v *viewer) WriteHeader(code int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.code == 0 {
+		v.code, v.sent = code, v.header.Clone()
+	}
+}
+
+func (v *viewer) Write(b []byte) (int, error) {
+	v.WriteHeader(200)
+	if v.stuck != nil {
+		<-v.stuck
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.body.Write(b)
+}
+
+func (v *viewer) Flush() {}
+
+func (v *viewer) status() int { v.mu.Lock(); defer v.mu.Unlock(); return v.code }
+func (v *viewer) text() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.body.String()
+}
+func (v *viewer) got(name string) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.sent.Get(name)
+}
+func (v *viewer) cut() bool { v.mu.Lock(); defer v.mu.Unlock(); return v.aborted }
+func (v *viewer) over() bool {
+	select {
+	case <-v.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// complete reports whether what came looks complete to an HTTP client.
+func (v *viewer) complete() bool {
+	if !v.over() || v.cut() || v.status() == 0 {
+		return false
+	}
+	l := v.got("Content-Length")
+	return l == "" || l == strconv.Itoa(len(v.text()))
+}
+
+type option func(*http.Request, *viewer)
+
+func method(m string) option       { return func(r *http.Request, _ *viewer) { r.Method = m } }
+func with(name, val string) option { return func(r *http.Request, _ *viewer) { r.Header.Set(name, val) } }
+func stuck(c chan struct{}) option { return func(_ *http.Request, v *viewer) { v.stuck = c } }
+
+// ask begins a request.
+func (r *rig) ask(target string, opts ...option) *viewer {
+	ctx, cancel := context.WithCancel(context.Background())
+	v := &viewer{r: r, leave: cancel, closed: make(chan struct{}), header: http.Header{}}
+	req := httptest.NewRequestWithContext(ctx, "GET", target, nil)
+	for _, o := range opts {
+		o(req, v)
+	}
+	go func() {
+		defer func() {
+			x := recover()
+			if x != nil && x != http.ErrAbortHandler {
+				panic(x)
+			}
+			v.mu.Lock()
+			v.aborted, v.ended = x != nil, time.Now()
+			v.mu.Unlock()
+			cancel()
+			close(v.closed)
+		}()
+		r.ed.ServeHTTP(v, req)
+	}()
+	return v
+}
+
+// get makes a request and waits for its end.
+func (r *rig) get(target string, opts ...option) *viewer {
+	v := r.ask(target, opts...)
+	<-v.closed
+	return v
+}
+
+// expect checks status and the exact lifetime of an answer.
+func (v *viewer) expect(status int, lifetime time.Duration) {
+	v.r.Helper()
+	if v.status() != status {
+		v.r.Errorf("status %d, want %d: %s", v.status(), status, firstLine(v.text()))
+	}
+	d, _ := live.ParseLifetime([]string{v.got("Cache-Control")})
+	age, _ := strconv.Atoi(v.got("Age"))
+	if d -= time.Duration(age) * time.Second; d != lifetime {
+		v.r.Errorf("fresh for %v, want %v (Cache-Control %q, Age %q)", d, lifetime, v.got("Cache-Control"), v.got("Age"))
+	}
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}
+
+// body is what the test parents serve for a path.
+func bodyOf(path string) string {
+	return string(segment(httptest.NewRequest("GET", path, nil)))
+}
+
+var _ io.Writer = (*viewer)(nil)
