@@ -230,6 +230,17 @@ test('what a viewer asked for is no stall', () => {
   assert.equal(s.totalMS, 400);
 });
 
+test('a stall that the page was too busy to see counts', () => {
+  const s = new Stalls();
+  s.tick(0, 10, true);
+  s.tick(100, 10.1, true);
+  s.tick(7100, 12.6, true);
+  assert.deepEqual([s.count, s.totalMS], [1, 4500]);
+  s.tick(9100, 14.5, true);
+  s.tick(9200, 16, true);
+  assert.equal(s.count, 1, 'a hidden page that looks rarely, and a step forward, are none');
+});
+
 test('the wait at a gap is the gap, as long as it is no longer', () => {
   const wait = (ms, explained = 10_000) => {
     const s = new Stalls();

@@ -42,6 +42,7 @@ export class Stalls {
       return ended;
     }
     if (this.position === null || Math.abs(position - this.position) > 0.001) {
+      this.#unseen(now, position);
       const ended = this.#end(now);
       this.position = position;
       this.movedAt = now;
@@ -81,6 +82,18 @@ export class Stalls {
   // How long the playhead has stood, stall or not yet.
   frozenMS(now) {
     return this.movedAt === null ? 0 : now - this.movedAt;
+  }
+
+  // A page that was too busy to look missed a stall as well: the playhead moved
+  // by less than the time that passed. A playhead that is slowed down on
+  // purpose is within a tenth.
+  #unseen(now, position) {
+    if (this.position === null || this.since !== null || position < this.position) return;
+    const passed = now - this.movedAt;
+    const stood = passed - (position - this.position) * 1000;
+    if (stood < LEAST_MS || stood < passed / 10) return;
+    this.count++;
+    this.totalMS += stood;
   }
 
   #count(now) {
