@@ -27,6 +27,10 @@ type Report struct {
 	StallMS float64 `json:"stall_ms"`
 	// Gaps counts the lost segments (410) that viewers jumped over.
 	Gaps int64 `json:"gaps"`
+	// Lost is by RENDITION/NUMBER how often viewers were told so: all of them
+	// where the segment was never published, some where the edge or the
+	// origin was too slow to know better.
+	Lost map[string]int64 `json:"lost,omitempty"`
 	// Reconnects counts how often a viewer lost the edge and found it again.
 	Reconnects int64 `json:"reconnects"`
 

@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -35,13 +36,16 @@ type stats struct {
 // maxErrors bounds the kinds of errors that are told apart.
 const maxErrors = 50
 
-// otherErrors is the kind of those beyond.
-const otherErrors = "others"
+// maxLost bounds the lost segments that are told apart.
+const maxLost = 200
+
+// others is what is beyond such a bound.
+const others = "others"
 
 func newStats(viewers int) *stats {
 	return &stats{viewers: viewers, begun: time.Now(), statuses: map[int]int64{}, errors: map[string]*Error{},
 		asks: map[string]map[live.Number]struct{}{}, gets: map[string]int64{},
-		r: Report{ServedBy: map[string]int64{}}}
+		r: Report{ServedBy: map[string]int64{}, Lost: map[string]int64{}}}
 }
 
 // start begins the time that the report covers.
@@ -146,6 +150,17 @@ func (s *stats) played(x step, live bool) {
 	}
 }
 
+// lost notes that a track was told that a segment is lost.
+func (s *stats) lost(rendition string, n live.Number) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := rendition + "/" + n.String()
+	if _, ok := s.r.Lost[name]; !ok && len(s.r.Lost) >= maxLost {
+		name = others
+	}
+	s.r.Lost[name]++
+}
+
 func (s *stats) gap() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,7 +225,7 @@ func (s *stats) failTimes(kind, what string, times int64) {
 	e := s.errors[kind]
 	if e == nil {
 		if len(s.errors) >= maxErrors {
-			kind = otherErrors
+			kind = others
 			e = s.errors[kind]
 		}
 		if e == nil {
@@ -254,10 +269,8 @@ func (s *stats) report() *Report {
 	for code, n := range s.statuses {
 		r.Statuses[strconv.Itoa(code)] = n
 	}
-	r.ServedBy = map[string]int64{}
-	for p, n := range s.r.ServedBy {
-		r.ServedBy[p] = n
-	}
+	r.ServedBy = maps.Clone(s.r.ServedBy)
+	r.Lost = maps.Clone(s.r.Lost)
 	r.Errors = []Error{}
 	for _, kind := range s.order {
 		r.Errors = append(r.Errors, *s.errors[kind])

@@ -294,6 +294,7 @@ func (t *track) take(sched *schedule, r *reply, asked time.Time, v version, trou
 		return true
 	case r.status == http.StatusGone:
 		st.asked(t.name, t.n)
+		st.lost(t.name, t.n)
 		if sched.timeline.Place(t.n, now) == live.Gone {
 			t.s.skip(t, sched, now, troubled)
 			return true

@@ -183,6 +183,9 @@ func TestLostSegmentIsAGapAndNoError(t *testing.T) {
 	if r.Gaps != 1 || r.Stalls != 0 || r.Statuses["410"] != 2 {
 		t.Errorf("gaps %d, stalls %d, statuses %v; want one gap, told to both tracks", r.Gaps, r.Stalls, r.Statuses)
 	}
+	if len(r.Lost) != 2 || r.Lost["v720/18"] != 1 || r.Lost["a-en/18"] != 1 {
+		t.Errorf("lost %v", r.Lost)
+	}
 	if r.Latency.Max != 5000 {
 		t.Errorf("latency %+v: a gap costs none", r.Latency)
 	}
