@@ -30,7 +30,7 @@ func (l *log) write() {
 					l.flightMu.Lock()
 					l.drained = true
 					l.flightMu.Unlock()
-					signal(l.written)
+					wake(l.written)
 					return
 				}
 				break
@@ -259,7 +259,7 @@ func (l *log) pass(ops []*op) {
 	l.flightMu.Lock()
 	l.inflight = append(l.inflight, ops...)
 	l.flightMu.Unlock()
-	signal(l.written)
+	wake(l.written)
 }
 
 // activeFile returns the file to append to, a new one where the last is full,
@@ -299,7 +299,7 @@ func (l *log) retire() {
 	l.flightMu.Lock()
 	l.inflight = append(l.inflight, o)
 	l.flightMu.Unlock()
-	signal(l.written)
+	wake(l.written)
 }
 
 // sync is the syncer. It ends when the writer has ended and nothing is in flight.

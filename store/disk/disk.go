@@ -86,7 +86,7 @@ func (s *Store) open(fsys vfs, opt Options) error {
 	} else if err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
-	poke := func() { signal(s.poked) }
+	poke := func() { wake(s.poked) }
 	s.media = newLog(fsys, filepath.Join(s.dir, store.Media), store.Media, opt, poke)
 	opt.FileBytes /= controlShare
 	s.control = newLog(fsys, filepath.Join(s.dir, store.Control), store.Control, opt, poke)
@@ -267,7 +267,7 @@ func (s *Store) Close() error {
 		l.queueMu.Lock()
 		l.closing = true
 		l.queueMu.Unlock()
-		signal(l.queued)
+		wake(l.queued)
 	}
 	s.workers.Wait()
 	for _, l := range s.logs() {

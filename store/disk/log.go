@@ -148,7 +148,7 @@ func (l *log) submit(ctx context.Context, o *op) error {
 	}
 	l.queue = append(l.queue, o)
 	l.queueMu.Unlock()
-	signal(l.queued)
+	wake(l.queued)
 
 	select {
 	case <-o.done:
@@ -183,7 +183,7 @@ func (l *log) withdraw(o *op) bool {
 	return true
 }
 
-func signal(c chan struct{}) {
+func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

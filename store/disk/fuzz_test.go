@@ -1,0 +1,92 @@
+package disk
+
+import (
+	"slices"
+	"testing"
+
+	"headwater/store"
+)
+
+// FuzzOpen opens a store whose one log file is any bytes at all. It opens,
+// serves nothing whose checksum fails, and goes on to store.
+func FuzzOpen(f *testing.F) {
+	const seq, id = 1, 2
+	path := "d/media/" + fileName(seq, id)
+	build := func(sealed bool, values ...string) []byte {
+		m := newMemFS()
+		l := newLog(m, "d/media", store.Media, Options{}.withDefaults(), func() {})
+		file := &memFile{fs: m}
+		lf := &logFile{id: id, f: file}
+		w := stager{f: file, buf: newBlocks(1 << 16)}
+		w.write(fileHeader(id, 0, store.Media))
+		w.flush()
+		for i, v := range values {
+			r := record{kind: kindPut, id: media.ID, key: string(rune('a' + i)), size: int64(len(v)), valueSum: checksum([]byte(v)),
+				token: nextToken(), expires: 1 << 50}
+			if v == "" {
+				r = record{kind: kindDelete, id: media.ID, key: "a", to: "b", token: nextToken(), expires: 1 << 50}
+			}
+			head := r.appendHead(nil)
+			place(head, id, w.end(), w.start)
+			w.write(head)
+			w.write([]byte(v))
+			if i%2 == 1 {
+				w.flush()
+			}
+		}
+		w.flush()
+		if sealed {
+			lf.size.Store(w.start)
+			l.writeSeal(lf, w.start, []stretch{{4096, 4200}})
+		}
+		return file.data
+	}
+	f.Add([]byte{})
+	f.Add([]byte("noise"))
+	f.Add(fileHeader(id, 0, store.Media))
+	whole := build(true, "one", "two", "", "four")
+	f.Add(whole)
+	f.Add(build(false, "one", "two", "three"))
+	f.Add(build(false))
+	f.Add(whole[:5000])
+	torn := slices.Clone(whole)
+	clear(torn[8192:10000])
+	f.Add(torn)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 1<<20 {
+			return
+		}
+		m := newMemFS()
+		m.names[path] = &memFile{fs: m, path: path, data: b, safe: b}
+		item := newItem("later", 100)
+		item.Token.Time += int64(store.MaxDrift) / 2
+		for i := range 2 {
+			s, err := openFS(m, "d", Options{})
+			if err != nil {
+				return // a newer version
+			}
+			for item, err := range store.All(t.Context(), s, media, store.ScanOptions{Values: true}) {
+				if err == nil && item.Size != int64(len(item.Value)) {
+					t.Errorf("%q: %d bytes, size %d", item.Key, len(item.Value), item.Size)
+				}
+			}
+			if _, err := s.Check(t.Context(), func(Problem) {}); err != nil {
+				t.Error(err)
+			}
+			// What is in the log may be newer than any token of today.
+			if err := s.Put(t.Context(), control, item); err != nil {
+				t.Error(err)
+			}
+			wantItems(t, s, control, item)
+			if err := s.Put(t.Context(), media, item); err != nil {
+				t.Error(err)
+			}
+			if st := s.Stats().Media; i == 1 && st.TruncatedTails+st.SetAside > 0 {
+				t.Errorf("the first start left something to mend: %+v", st)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
