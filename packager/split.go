@@ -23,6 +23,7 @@ const maxGathered = 256 << 20
 // It is not safe for concurrent use.
 type splitter struct {
 	r        *cmaf.Reader
+	input    *streams
 	event    *live.Event
 	timeline func() live.Timeline
 	explicit map[uint32]string
@@ -52,8 +53,9 @@ type splitterConfig struct {
 }
 
 func newSplitter(cfg splitterConfig) *splitter {
+	input := &streams{r: cfg.input}
 	return &splitter{
-		r: cmaf.NewReader(cfg.input), event: cfg.event, timeline: cfg.timeline, explicit: cfg.explicit,
+		r: cmaf.NewReader(input), input: input, event: cfg.event, timeline: cfg.timeline, explicit: cfg.explicit,
 		clock: clock{mode: cfg.mode, event: cfg.event}, count: cfg.count, log: cfg.log,
 		cutters: map[uint32]*cutter{}, inits: map[string]initVersion{},
 	}
@@ -71,6 +73,12 @@ func (s *splitter) Next() (*segment, error) {
 		part, err := s.r.Next()
 		if err == nil {
 			err = s.part(part)
+		} else if s.input.next() {
+			// A new encoder writes into the pipe. What the old one left unfinished,
+			// if anything, is lost.
+			s.log.Warn("the encoder ended and another began", "left", err)
+			s.r = cmaf.NewReader(s.input)
+			continue
 		} else if err != io.EOF {
 			err = fmt.Errorf("%w: %w", ErrInput, err)
 		}
