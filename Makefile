@@ -22,7 +22,8 @@ lint:
 	cd bench && $(GO) vet ./...
 
 test: setup lint
-	$(GO) test -race -timeout 15m ./...
+	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v scenario/browser)
+	$(GO) test -timeout 15m -v ./scenario/browser
 	cd bench && $(GO) test -short ./...
 
 setup:
