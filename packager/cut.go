@@ -35,6 +35,7 @@ type cutter struct {
 	dropped   func(reason string)
 
 	begun    bool
+	anew     bool // the encoder began anew
 	number   live.Number
 	discard  bool // of the segment being gathered: it is not whole, or not of the event
 	needSync bool // after a jump: drop up to the next key frame
@@ -144,6 +145,15 @@ func (c *cutter) one(s *sample) {
 			c.gather(h)
 		} else {
 			c.cut(h)
+		}
+	}
+	if c.anew {
+		c.anew = false
+		// What it gives belongs to what is gathered, or is a first segment like
+		// that of any stream.
+		if n, _ := c.place(s); c.begun && (n != c.number || len(c.gathered) == 0) {
+			c.finish()
+			c.begun = false
 		}
 	}
 	switch {

@@ -2,6 +2,7 @@ package packager
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 )
@@ -21,6 +22,7 @@ type delivery struct {
 	tries int
 	inits int // how often the init segment was sent again
 	final answer
+	level slog.Level // of failures
 }
 
 // An attempt is one request.
@@ -142,5 +144,5 @@ func (d *delivery) retry(failed *destination) (over bool) {
 }
 
 func (d *delivery) log(msg string, a *attempt, args ...any) {
-	d.sender.log.Warn(msg, append([]any{"rendition", d.seg.rendition, "file", d.seg.name(), "attempt", a.number, "to", a.to.base}, args...)...)
+	d.sender.log.Log(d.sender.ctx, d.level, msg, append([]any{"rendition", d.seg.rendition, "file", d.seg.name(), "attempt", a.number, "to", a.to.base}, args...)...)
 }

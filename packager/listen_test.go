@@ -11,13 +11,15 @@ import (
 	"net/http"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"headwater/live"
 )
 
-func listening(t *testing.T, log *slog.Logger) (url string) {
+// listening starts a listener. stop ends it when it has answered all.
+func listening(t *testing.T, log *slog.Logger) (url string, stop func()) {
 	t.Helper()
 	p, err := New(Config{Event: "acme/final", Pipeline: "a", To: []string{"http://127.0.0.1:7001"}, Listen: "127.0.0.1:0", Log: log})
 	if err != nil {
@@ -30,17 +32,17 @@ func listening(t *testing.T, log *slog.Logger) (url string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- p.serve(ctx, l) }()
-	t.Cleanup(func() {
+	return "http://" + l.Addr().String(), func() {
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-	})
-	return "http://" + l.Addr().String()
+	}
 }
 
 func TestListenAnswersEncoders(t *testing.T) {
-	url := listening(t, quiet())
+	url, stop := listening(t, quiet())
+	defer stop()
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -87,8 +89,8 @@ func TestListenAnswersEncoders(t *testing.T) {
 // wrong.
 func TestListenAndFFmpegDash(t *testing.T) {
 	ffmpeg := needFFmpeg(t)
-	var log bytes.Buffer
-	url := listening(t, slog.New(slog.NewTextHandler(&log, nil)))
+	var log lockedBuffer
+	url, stop := listening(t, slog.New(slog.NewTextHandler(&log, nil)))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, ffmpeg, "-nostdin", "-hide_banner", "-loglevel", "error",
@@ -98,11 +100,30 @@ func TestListenAndFFmpegDash(t *testing.T) {
 	if err != nil {
 		t.Errorf("ffmpeg: %v: %s", err, out)
 	}
-	for _, want := range []string{"path=/acme/final/a/v720/init.mp4 status=501", "path=/acme/final/a/v720/2.m4s status=501", "standard input"} {
+	stop()
+	for _, want := range []string{"path=/acme/final/a/v720/init.mp4 status=501", "path=/acme/final/a/v720/1.m4s status=501", "standard input"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log does not say %q:\n%s", want, log.String())
 		}
 	}
+}
+
+// A lockedBuffer is a log that is read while others still write it.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // needFFmpeg is the real encoder; without one the test has nothing to show.

@@ -274,6 +274,11 @@ func (s *sender) deliver(ctx context.Context, seg *segment, deadline time.Time, 
 		final:   answer{verdict: again, detail: "the deadline passed"},
 	}
 	defer d.next.Stop()
+	if tl := s.timeline(); seg.init || deadline.Equal(tl.Deadline(seg.number)) {
+		d.level = slog.LevelWarn
+	} else {
+		d.level = slog.LevelDebug // backfill: that it missed its deadline has been said
+	}
 	for {
 		select {
 		case <-ctx.Done():

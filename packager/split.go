@@ -185,6 +185,7 @@ func (s *splitter) begin(p *cmaf.Part) error {
 		}
 		if old, ok := s.inits[r.Name]; ok && old.data == string(data) && before[r.Name] != nil {
 			cutters[t.ID] = before[r.Name]
+			before[r.Name].anew = true
 			delete(before, r.Name)
 			continue
 		}

@@ -294,6 +294,23 @@ func TestRestartedEncoder(t *testing.T) {
 	}
 }
 
+// An encoder that is back in the middle of a segment, or a frame of sound before
+// it, gives no fragment of one: its first whole segment is the next.
+func TestRestartedEncoderDropsItsPartialSegment(t *testing.T) {
+	e := eventOf("ladder.mp4")
+	init, tracks := readStream(t, fixture(t, "later.mp4"))
+	in := append(slices.Clone(fixture(t, "ladder.mp4")), init...)
+	for _, tr := range tracks {
+		in = chunk(in, tr, tr.samples[10:])
+	}
+	segs := mustSplit(t, e, in)
+	for _, r := range e.Renditions {
+		if got := numbers(media(segs, r.Name)); !slices.Equal(got, []live.Number{1, 2, 3, 4, 6, 7}) {
+			t.Errorf("%s: %v", r.Name, got)
+		}
+	}
+}
+
 func TestRestartedEncoderWithAnotherLadder(t *testing.T) {
 	e := eventOf("ladder.mp4")
 	segs, err := split(t, e, append(fixture(t, "ladder.mp4"), fixture(t, "ntsc.mp4")...))
