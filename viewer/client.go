@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +58,7 @@ type reply struct {
 	// published is when the origin made it durable, by the origin's clock.
 	published     time.Time
 	notifications string
+	cacheStatus   string
 	defective     bool
 	malformed     error // a header that cannot be read
 
@@ -254,6 +256,7 @@ func (r *reply) readHead(resp *http.Response) {
 		note(err)
 	}
 	r.notifications = h.Get(live.HeaderNotifications)
+	r.cacheStatus = strings.Join(h[live.HeaderCacheStatus], ", ")
 	r.defective = len(h[live.HeaderDefects]) > 0
 	r.lifetime, r.lasting = live.ParseLifetime(h[live.HeaderCacheControl])
 	if v := h.Get("Retry-After"); v != "" && r.lifetime == 0 {

@@ -80,6 +80,33 @@ func TestOriginGetsPerSegment(t *testing.T) {
 	}
 }
 
+func TestOriginGetsOfAWarmEdge(t *testing.T) {
+	gets := int64(100)
+	cfg := Config{Renditions: []string{"v720"}, Duration: 21 * time.Second}
+	cfg.OriginGets = func(context.Context) (map[string]int64, error) {
+		gets++
+		return map[string]int64{"v720": gets}, nil
+	}
+	// It is read at the beginning, ten times on the way and at the end, and
+	// grows by 11. Numbers 13 to 25 are asked for, of which two were there before.
+	r := play(t, &script{warm: true}, cfg, nil)
+	clean(t, r)
+	if g := r.OriginGetsPerSegment["v720"]; g != 1 {
+		t.Errorf("%g, want 11 for 11 segments", g)
+	}
+}
+
+func TestCacheHit(t *testing.T) {
+	for status, want := range map[string]bool{
+		"": false, "headwater;hit": true, "headwater; hit; ttl=3": true, "headwater;fwd=uri-miss;detail=hit": false,
+		"far;hit, near;fwd=miss": false, "far;fwd=miss, near;hit": true, "hit": false,
+	} {
+		if cacheHit(status) != want {
+			t.Errorf("%q: %v", status, !want)
+		}
+	}
+}
+
 func TestOriginGetsThatCannotBeHad(t *testing.T) {
 	cfg := Config{Duration: 20 * time.Second, OriginGets: func(context.Context) (map[string]int64, error) {
 		return nil, fmt.Errorf("nobody there")
@@ -96,4 +123,16 @@ func TestGrown(t *testing.T) {
 	if want := map[string]int64{"a": 2, "b": 3, "d": 4}; !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
+}
+
+func FuzzParseSeries(f *testing.F) {
+	for _, s := range []string{`n{rendition="v720"} 12`, `n{a="b",rendition="x\"}\\"} 1.2e+01 1700000000`, `n{}`, `n{a=`, `n{a="b"`, `n{,,} -1`, `n{a="b"} NaN`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		labels, value, ok := parseSeries(line, "n")
+		if ok && (value < 0 || labels == nil) || !ok && (value != 0 || labels != nil) {
+			t.Errorf("%q: %v, %d, %v", line, labels, value, ok)
+		}
+	})
 }

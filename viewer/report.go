@@ -63,7 +63,8 @@ type Report struct {
 	Notifications int64 `json:"notifications"`
 
 	// OriginGetsPerSegment is by rendition the edge's requests to the origin
-	// over the segments that viewers asked for. Absent where it is not measured.
+	// over the segments that viewers asked for, without those that the edge
+	// had (Cache-Status: hit) from before they came. Absent where it is not measured.
 	OriginGetsPerSegment map[string]float64 `json:"origin_gets_per_segment,omitempty"`
 	// Notes says what could not be measured.
 	Notes []string `json:"notes,omitempty"`

@@ -97,6 +97,7 @@ type script struct {
 	size     int           // bytes of a sample
 	noDigest bool
 	startIn  time.Duration
+	warm     bool // has what was published before the viewers came
 
 	mu       sync.Mutex // guards the following
 	down     time.Time  // 503 until then
@@ -208,6 +209,9 @@ func (s *script) segment(w http.ResponseWriter, r *http.Request, p live.Path, ev
 	h.Set(live.HeaderPipeline, live.Source{Pipeline: x.pipeline}.String())
 	h.Set(live.HeaderPublished, live.FormatPublished(published))
 	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if s.warm && published.Before(s.event.Start.Add(30*time.Second)) {
+		h.Set(live.HeaderCacheStatus, "far;fwd=miss, headwater; hit;ttl=10")
+	}
 	if x.defects != "" {
 		h.Set(live.HeaderDefects, x.defects)
 	}

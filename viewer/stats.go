@@ -28,7 +28,7 @@ type stats struct {
 	order                                  []string // of errors, by first sight
 	publish, hold, fetch, startup, latency histogram
 	lastNotifications                      string
-	asks                                   map[string]map[live.Number]struct{}
+	asks                                   map[string]map[live.Number]bool
 	gets                                   map[string]int64 // the edge's, since the beginning
 	measured                               bool             // gets is
 }
@@ -44,7 +44,7 @@ const others = "others"
 
 func newStats(viewers int) *stats {
 	return &stats{viewers: viewers, begun: time.Now(), statuses: map[int]int64{}, errors: map[string]*Error{},
-		asks: map[string]map[live.Number]struct{}{}, gets: map[string]int64{},
+		asks: map[string]map[live.Number]bool{}, gets: map[string]int64{},
 		r: Report{ServedBy: map[string]int64{}, Lost: map[string]int64{}}}
 }
 
@@ -79,16 +79,26 @@ func (s *stats) status(code int) {
 }
 
 // asked notes that a segment was asked for that the edge could not refuse out of
-// hand, so that it may have asked the origin.
-func (s *stats) asked(rendition string, n live.Number) {
+// hand, so that it may have asked the origin; r is the answer, or nil. What an
+// edge had before the viewers came is left out.
+func (s *stats) asked(rendition string, n live.Number, r *reply, offset time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := s.asks[rendition]
 	if m == nil {
-		m = map[live.Number]struct{}{}
+		m = map[live.Number]bool{}
 		s.asks[rendition] = m
 	}
-	m[n] = struct{}{}
+	if _, ok := m[n]; !ok {
+		m[n] = r == nil || !cacheHit(r.cacheStatus) || !r.published.Add(-offset).Before(s.begun)
+	}
+}
+
+// cacheHit says whether the nearest cache had the answer (RFC 9211: its member
+// comes last).
+func cacheHit(status string) bool {
+	params := strings.Split(status[strings.LastIndexByte(status, ',')+1:], ";")
+	return slices.ContainsFunc(params[1:], func(p string) bool { return strings.TrimSpace(p) == "hit" })
 }
 
 // segment notes a complete body. asked is when the viewer first asked for it, by
@@ -287,7 +297,15 @@ func (s *stats) report() *Report {
 	if s.measured {
 		r.OriginGetsPerSegment = map[string]float64{}
 		for name, m := range s.asks {
-			r.OriginGetsPerSegment[name] = math.Round(float64(s.gets[name])/float64(len(m))*1000) / 1000
+			asked := 0
+			for _, counts := range m {
+				if counts {
+					asked++
+				}
+			}
+			if asked > 0 {
+				r.OriginGetsPerSegment[name] = math.Round(float64(s.gets[name])/float64(asked)*1000) / 1000
+			}
 		}
 	}
 	return &r

@@ -233,7 +233,7 @@ func (t *track) segment(ctx context.Context) {
 			t.media.release(&v)
 			if errors.Is(err, errLeft) || errors.Is(err, errStopped) {
 				if !r.sent.IsZero() {
-					c.stats.asked(t.name, t.n)
+					c.stats.asked(t.name, t.n, nil, 0)
 				}
 				continue
 			}
@@ -272,7 +272,7 @@ func (t *track) take(sched *schedule, r *reply, asked time.Time, v version, trou
 	what := t.path(live.FileSegment, t.n)
 	switch {
 	case r.status == http.StatusOK:
-		st.asked(t.name, t.n)
+		st.asked(t.name, t.n, r, offset)
 		st.segment(r, asked, offset)
 		if !r.sum.IsZero() && !r.digest.IsZero() && r.sum != r.digest {
 			st.fail("digest mismatch", what)
@@ -293,7 +293,7 @@ func (t *track) take(sched *schedule, r *reply, asked time.Time, v version, trou
 		t.n++
 		return true
 	case r.status == http.StatusGone:
-		st.asked(t.name, t.n)
+		st.asked(t.name, t.n, r, offset)
 		st.lost(t.name, t.n)
 		if sched.timeline.Place(t.n, now) == live.Gone {
 			t.s.skip(t, sched, now, troubled)
