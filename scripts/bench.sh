@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# The benchmarks of docs/benchmarks.md, one after the other.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+echo "== timeline and inspection"
+go test -run '^$' -bench 'Place|Inspect' ./live ./cmaf
+echo "== stores side by side"
+(cd bench && go run ./store)
