@@ -55,8 +55,9 @@ type Config struct {
 	Listen string
 
 	// Tracks maps track IDs of the input to renditions; tracks it leaves out
-	// are not published. Empty: by type, in the order of matchTracks: video by
-	// size, audio and text in the order in which input and event list them.
+	// are not published. Empty: by type, video in descending size (or bandwidth,
+	// where the event tells no sizes), audio and text in the order in which
+	// input and event list them; a type has as many tracks as renditions, or none.
 	Tracks map[uint32]string
 	// Clock says what places the input in time. Default ClockAuto.
 	Clock ClockMode

@@ -57,42 +57,49 @@ func (s *streams) Read(p []byte) (int, error) {
 			return 0, s.err
 		}
 	}
-	// Look at what was passed last and what comes now as one: a beginning may
-	// lie across both, or end in what is pending.
-	look := append(append(append([]byte(nil), s.tail...), p[:n]...), s.pending[:min(len(s.pending), beginning-1)]...)
-	if at := s.begins(look, len(s.tail)+n); at >= 0 {
-		keep := max(at-len(s.tail), 0)
-		rest := append([]byte(nil), look[at:len(s.tail)+n]...)
-		s.pending = append(rest, s.pending...)
-		s.ended = true
-		s.passed += int64(keep)
-		if keep == 0 {
-			return 0, io.EOF
-		}
-		return keep, nil
+	at, found := s.begins(p[:n])
+	if !found {
+		s.passed += int64(n)
+		s.tail = append(s.tail, p[max(0, n-(beginning-1)):n]...)
+		s.tail = append(s.tail[:0], s.tail[max(0, len(s.tail)-(beginning-1)):]...)
+		return n, nil
 	}
-	s.passed += int64(n)
-	seen := look[:len(s.tail)+n]
-	s.tail = append(s.tail[:0], seen[max(0, len(seen)-(beginning-1)):]...)
-	return n, nil
+	// What of the beginning was passed on before it was known is repeated.
+	again := append([]byte(nil), s.tail[len(s.tail)+min(at, 0):]...)
+	s.pending = append(append(again, p[max(at, 0):n]...), s.pending...)
+	s.ended = true
+	if at <= 0 {
+		return 0, io.EOF
+	}
+	return at, nil
 }
 
-// begins finds where another stream begins, before limit, or returns -1.
-func (s *streams) begins(look []byte, limit int) int {
-	for from := 0; ; {
-		i := bytes.Index(look[from:], []byte("ftyp"))
-		if i < 0 {
-			return -1
-		}
-		at := from + i - 4
-		from += i + 1
-		if at < 0 || at >= limit || at+beginning > len(look) || s.passed-int64(len(s.tail))+int64(at) == 0 {
-			continue
-		}
-		if look[at] == 0 && look[at+1] == 0 && look[at+2] == 0 && look[at+3] >= 16 && known(look[at+8:at+12]) {
-			return at
+// begins finds where in b another stream begins. It is negative for a
+// beginning of which b has only the end, after what was passed on before. The
+// very first bytes of a stream are its own beginning.
+func (s *streams) begins(b []byte) (at int, found bool) {
+	var buf [2 * (beginning - 1)]byte
+	seam := append(append(buf[:0], s.tail...), b[:min(len(b), beginning-1)]...)
+	for at := range len(s.tail) {
+		if s.passed-int64(len(s.tail)-at) > 0 && begin(seam[at:]) {
+			return at - len(s.tail), true
 		}
 	}
+	for from := 4; from < len(b); {
+		i := bytes.Index(b[from:], []byte("ftyp"))
+		if i < 0 {
+			break
+		}
+		if at := from + i - 4; s.passed+int64(at) > 0 && begin(b[at:]) {
+			return at, true
+		}
+		from += i + 1
+	}
+	return 0, false
+}
+
+func begin(b []byte) bool {
+	return len(b) >= beginning && b[0] == 0 && b[1] == 0 && b[2] == 0 && b[3] >= 16 && string(b[4:8]) == "ftyp" && known(b[8:12])
 }
 
 func known(brand []byte) bool {
