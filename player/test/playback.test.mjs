@@ -285,6 +285,8 @@ test('the highest sequence wins', () => {
   assert.equal(n.current.length, 1);
   assert.equal(n.set({ sequence: 4, notifications: [] }), true);
   assert.equal(n.current.length, 0);
+  n.reset();
+  assert.equal(n.set({ sequence: 1, notifications: [notice()] }), true);
 });
 
 test('notifications begin and end for a playhead, not for the live edge', () => {

@@ -12,6 +12,11 @@ const keyOf = (notice) => `${notice.type} ${notice.id}`;
 
 export class Notices {
   constructor() {
+    this.reset();
+  }
+
+  // reset forgets everything: another event, which counts from the beginning.
+  reset() {
     this.sequence = -1;
     this.current = [];
     this.phases = new Map();

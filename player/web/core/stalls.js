@@ -42,8 +42,7 @@ export class Stalls {
       return ended;
     }
     if (this.position === null || Math.abs(position - this.position) > 0.001) {
-      this.#unseen(now, position);
-      const ended = this.#end(now);
+      const ended = this.#end(now) ?? this.#unseen(now, position);
       this.position = position;
       this.movedAt = now;
       return ended;
@@ -88,12 +87,13 @@ export class Stalls {
   // by less than the time that passed. A playhead that is slowed down on
   // purpose is within a tenth.
   #unseen(now, position) {
-    if (this.position === null || this.since !== null || position < this.position) return;
+    if (this.position === null || position < this.position) return null;
     const passed = now - this.movedAt;
     const stood = passed - (position - this.position) * 1000;
-    if (stood < LEAST_MS || stood < passed / 10) return;
+    if (stood < LEAST_MS || stood < passed / 10) return null;
     this.count++;
     this.totalMS += stood;
+    return { endedMS: stood };
   }
 
   #count(now) {

@@ -79,7 +79,9 @@ export class Session {
     if (first || version !== config.version) player.catalogue.update(config.renditions ?? []);
     if (!first && version !== config.version) player.journal.add('event', 'info', `The event's configuration is now version ${config.version}`);
     const moved = before && ['startNS', 'first', 'ticks', 'timescale', 'mediaTime'].some((k) => before[k] !== timeline[k]);
+    if (moved) player.notices.reset();
     if (first || moved) await this.#begin();
+    else if (player.started && String(player.catalogue.types()) !== String([...player.tracks.keys()])) await this.#open(player.position());
     else if (player.state === 'ended' && player.isLiveEvent) player.goLive();
   }
 

@@ -88,6 +88,11 @@ export class Track {
         await sleep(200, signal);
         continue;
       }
+      // An operator can take the last rendition away, and give one back.
+      if (!this.host.catalogue.lowest(this.type)) {
+        await sleep(500, signal);
+        continue;
+      }
       this.finished = false;
       if (this.#covered(n)) {
         this.settled.set(n, 'segment');

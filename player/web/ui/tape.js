@@ -26,9 +26,12 @@ export class Tape {
     this.box.append(this.strip, this.playhead, this.camera);
     this.base = null;
     this.cells = new Map();
+    // Every other frame: it moves by less than a pixel in one.
+    let odd = false;
     const frame = () => {
-      this.#slide();
-      this.frame = requestAnimationFrame(frame);
+      odd = !odd;
+      if (odd) this.#slide();
+      requestAnimationFrame(frame);
     };
     // A person who wants less motion gets steps, with update.
     if (!reducedMotion()) frame();
