@@ -45,6 +45,8 @@ func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1) / unit
 //
 // Presentation time 0 is the event's start, and stays so: also in the static
 // MPD of a finished event, whose one Period begins where the DVR window does.
+// A template with a constant duration has no word for a lost segment, as HLS
+// has: a player learns of it from the answer to its request.
 func MPD(in Input) ([]byte, error) {
 	tl := in.Config.Event.Timeline()
 	if err := in.ready(&tl); err != nil {
@@ -166,7 +168,7 @@ func (s *set) write(x *xmlWriter, p *period) {
 	x.start("AdaptationSet")
 	x.attrInt("id", int64(s.id))
 	x.attr("contentType", string(r.Type))
-	x.attr("mimeType", mimeType(r.Type))
+	x.attr("mimeType", r.Type.ContentType())
 	x.attr("lang", r.Language)
 	x.attr("segmentAlignment", "true")
 	x.attr("startWithSAP", "1")
@@ -213,16 +215,6 @@ func (s *set) role() string {
 		return "main"
 	}
 	return "alternate"
-}
-
-func mimeType(t live.MediaType) string {
-	switch t {
-	case live.Video:
-		return "video/mp4"
-	case live.Audio:
-		return "audio/mp4"
-	}
-	return "application/mp4" // ISO/IEC 14496-30: wvtt and stpp in ISO BMFF
 }
 
 // template is the same for every rendition: numbers are aligned, and the
