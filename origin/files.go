@@ -50,13 +50,18 @@ func (o *Origin) findInit(d *delivery) (*initSegment, error) {
 // announcement was lost; not twice within half a guard interval.
 func (o *Origin) lookForInits(ctx context.Context, e *event, rendition string) error {
 	now := time.Now()
-	e.mu.Lock()
-	recent := now.Sub(e.track(rendition).looked) < o.cfg.GuardInterval/2
-	e.mu.Unlock()
-	if recent {
+	recent := func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return now.Sub(e.track(rendition).looked) < o.cfg.GuardInterval/2
+	}
+	if recent() {
 		return nil
 	}
 	return o.share(ctx, "init "+initRecord(e.id, rendition).ID, func(ctx context.Context) error {
+		if recent() {
+			return nil // by one that ended just before this began
+		}
 		if err := o.events.fillInits(ctx, e, rendition); err != nil {
 			return err
 		}

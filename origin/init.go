@@ -47,13 +47,13 @@ func (o *Origin) publishInit(p *publication) error {
 			p.outcome = repaired
 		}
 		// The oldest is the one that viewers get, whatever the clock does.
-		in.published = after(in.published, first.published)
+		in.published = after(in.published, first.published.Add(1))
 	}
 	p.cand = live.Candidate{Pipeline: p.source.Pipeline, Region: p.source.Region, Digest: in.digest, Size: int64(len(p.body)), Published: in.published}
 	if p.outcome == identical {
 		return nil
 	}
-	return o.keepInit(p, in, first)
+	return o.keepInit(p, in, first, own)
 }
 
 func orOther(t live.MediaType) string {
@@ -63,7 +63,7 @@ func orOther(t live.MediaType) string {
 	return string(t)
 }
 
-func (o *Origin) keepInit(p *publication, in, first *initSegment) error {
+func (o *Origin) keepInit(p *publication, in, first *initSegment, own pipelineInit) error {
 	// The one that viewers have stays in the store as it is, so that after a
 	// restart it still is: of a restarted encoder's it is enough to know here
 	// that it fits.
@@ -74,7 +74,7 @@ func (o *Origin) keepInit(p *publication, in, first *initSegment) error {
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), o.cfg.StoreTimeout)
 		defer cancel()
-		item := store.Item{Key: p.path.Pipeline, Token: o.tokens.Next(), Meta: meta, Value: p.body}
+		item := store.Item{Key: p.path.Pipeline, Token: tokenAfter(o.tokens, own.published), Meta: meta, Value: p.body}
 		if err := o.store.Put(ctx, initRecord(p.path.Event, p.path.Rendition), item); err != nil {
 			return fmt.Errorf("publish: storing the init segment: %w", err)
 		}

@@ -111,7 +111,8 @@ func (o *Origin) keep(p *publication, before time.Time) error {
 	// What is stored says when storing began, since it cannot say when it ended;
 	// what is announced says when it was durable. They differ by one group commit.
 	began := time.Now()
-	p.cand.Published = after(began, before)
+	token := tokenAfter(o.tokens, before)
+	p.cand.Published = time.Unix(0, token.Time).UTC()
 	meta, err := encodeMeta(p.cand, p.event.life)
 	if err != nil {
 		return fmt.Errorf("publish: metadata: %w", err)
@@ -121,7 +122,7 @@ func (o *Origin) keep(p *publication, before time.Time) error {
 	defer cancel()
 	record := mediaRecord(p.path.Event, p.path.Rendition)
 	item := store.Item{
-		Key: segmentKey(p.path.Number, p.path.Pipeline), Token: o.tokens.Next(), Meta: meta, Value: p.body,
+		Key: segmentKey(p.path.Number, p.path.Pipeline), Token: token, Meta: meta, Value: p.body,
 		Expires: tl.GoneAt(p.path.Number).Add(time.Minute),
 	}
 	if err := o.store.Put(ctx, record, item); err != nil {
@@ -130,12 +131,12 @@ func (o *Origin) keep(p *publication, before time.Time) error {
 	if o.events.get(p.path.Event) != p.event {
 		// The event was deleted meanwhile, perhaps before this was stored: then
 		// its deletion did not cover this.
-		if err := o.store.DeleteItem(ctx, record, item.Key, o.tokens.Next()); err != nil {
+		if err := o.store.DeleteItem(ctx, record, item.Key, tokenAfter(o.tokens, time.Unix(0, token.Time))); err != nil {
 			o.log.Warn("segment of a deleted event is left", "path", p.path.String(), "err", err)
 		}
 		return noEvent(p.path.Event)
 	}
-	p.cand.Published = after(time.Now(), before)
+	p.cand.Published = after(time.Now(), p.cand.Published)
 	p.timing.Add("store", time.Since(began))
 	o.window.put(windowKey{p.path.Event, p.path.Rendition, p.path.Number, p.path.Pipeline, p.cand.Digest}, p.body)
 	o.learn(p.event, p.path.Rendition, p.cand)
@@ -143,11 +144,10 @@ func (o *Origin) keep(p *publication, before time.Time) error {
 	return nil
 }
 
-// after is t, or the moment after before where t is not later.
+// after is t, or before where t is not later.
 func after(t, before time.Time) time.Time {
-	t = t.UTC().Round(0) // as it comes back from the store
-	if !t.After(before) {
-		return before.Add(1)
+	if t = t.UTC().Round(0); t.Before(before) { // as it comes back from the store
+		return before
 	}
 	return t
 }

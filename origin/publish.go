@@ -234,7 +234,9 @@ func (o *Origin) acknowledge(p *publication) {
 	status := http.StatusOK
 	if p.outcome != dropped {
 		p.event.stamp(h, time.Now())
-		h.Set(live.HeaderContentDigest, p.cand.Digest.String())
+		// The tag of what was stored (RFC 9110, 9.3.4). Content-Digest would speak
+		// of this answer's own content, which is empty.
+		h.Set("ETag", p.cand.Digest.ETag())
 		h.Set(live.HeaderPublished, live.FormatPublished(p.cand.Published))
 		if !p.cand.Findings.Clean() {
 			h.Set(live.HeaderDefects, p.cand.Findings.String())

@@ -244,7 +244,11 @@ func (g *registry) edit(ctx context.Context, id live.EventID, change func(rec *e
 	case err != nil:
 		return nil, err
 	}
-	token, err := g.write(ctx, id, storedEvent{eventRecord: &rec}, time.Time{})
+	above := tomb.token
+	if e != nil {
+		above = e.view.Load().token
+	}
+	token, err := g.write(ctx, id, storedEvent{eventRecord: &rec}, above, time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -258,8 +262,8 @@ func (g *registry) edit(ctx context.Context, id live.EventID, change func(rec *e
 	return e.view.Load(), nil
 }
 
-// write stores a record.
-func (g *registry) write(ctx context.Context, id live.EventID, rec storedEvent, expires time.Time) (store.Token, error) {
+// write stores a record in place of the one with the token above.
+func (g *registry) write(ctx context.Context, id live.EventID, rec storedEvent, above store.Token, expires time.Time) (store.Token, error) {
 	if rec.eventRecord != nil {
 		// The lateness is an observation of this run, not a setting.
 		kept := *rec.eventRecord
@@ -270,11 +274,21 @@ func (g *registry) write(ctx context.Context, id live.EventID, rec storedEvent, 
 	if err != nil {
 		return store.Token{}, fmt.Errorf("origin: event %v: %w", id, err)
 	}
-	token := g.tokens.Next()
+	token := tokenAfter(g.tokens, time.Unix(0, above.Time))
 	if err := g.store.Put(ctx, eventsRecord, store.Item{Key: id.String(), Token: token, Value: value, Expires: expires}); err != nil {
 		return token, fmt.Errorf("origin: storing event %v: %w", id, err)
 	}
 	return token, nil
+}
+
+// tokenAfter returns a token that wins over those of that time: another node's clock may be ahead of this one's, and a mutation
+// that is older than what it replaces would change nothing, without an error.
+func tokenAfter(tokens *store.Tokens, before time.Time) store.Token {
+	t := tokens.Next()
+	if !before.IsZero() {
+		t.Time = max(t.Time, before.UnixNano()+1)
+	}
+	return t
 }
 
 // remove deletes an event, and then all that was published of it. Where the
@@ -301,7 +315,7 @@ func (g *registry) remove(ctx context.Context, id live.EventID) error {
 		for _, r := range rec.Config.Renditions {
 			tomb.Renditions = append(tomb.Renditions, r.Name)
 		}
-		token, err := g.write(ctx, id, storedEvent{Tombstone: &tomb}, tomb.At.Add(tombstoneLife))
+		token, err := g.write(ctx, id, storedEvent{Tombstone: &tomb}, e.view.Load().token, tomb.At.Add(tombstoneLife))
 		if err != nil {
 			return err
 		}
