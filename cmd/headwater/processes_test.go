@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"headwater/live"
+	"headwater/viewer"
+)
+
+// A process is a running headwater of its own.
+type process struct {
+	t    *testing.T
+	args []string
+	cmd  *exec.Cmd
+	log  bytes.Buffer
+}
+
+func (p *process) start(binary string) {
+	p.t.Helper()
+	p.cmd = exec.Command(binary, p.args...)
+	p.cmd.Stderr = &p.log
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// kill is kill -9.
+func (p *process) kill() {
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// TestKillEverything runs origin, edge and two packagers as processes, as the
+// README does, and kills each with -9 in turn while viewers watch: they lose
+// nothing that was acknowledged, and the store is whole at the end.
+func TestKillEverything(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays in real time: make test runs it")
+	}
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "headwater")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	publish, deliver, control, edge := freePort(t), freePort(t), freePort(t), freePort(t)
+	store := "disk:" + filepath.Join(dir, "data")
+	processes := map[string]*process{
+		"origin": {args: []string{"origin", "--publish", publish, "--deliver", deliver, "--control", control, "--store", store}},
+		"edge":   {args: []string{"edge", "--listen", edge, "--parent", "http://" + deliver}},
+	}
+	for _, name := range []string{"a", "b"} {
+		processes[name] = &process{args: []string{"packager", "--event", "t/e", "--pipeline", name, "--clip", "--to", "http://" + publish, "--event-url", "http://" + deliver}}
+	}
+	for _, p := range processes {
+		p.t = t
+		p.start(binary)
+		defer func() { p.kill() }()
+	}
+
+	// The event, by the command line.
+	renditions, err := exec.Command(binary, "packager", "--clip", "--print-renditions").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now().UTC().Truncate(2 * time.Second)
+	spec := fmt.Sprintf(`{"start": %q, "first_number": %d, "pipelines": [{"name": "a"}, {"name": "b"}], "renditions": %s}`,
+		start.Format(time.RFC3339), start.Unix()/2, renditions)
+	file := filepath.Join(dir, "event.json")
+	if err := os.WriteFile(file, []byte(spec), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out []byte
+	for range 50 { // the origin may still be starting
+		if out, err = exec.Command(binary, "event", "create", "t/e", "-f", file, "--control", "http://"+control).CombinedOutput(); err == nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err != nil {
+		t.Fatalf("event create: %v: %s", err, out)
+	}
+	waitFor(t, "http://"+edge+"/t/e/main.m3u8")
+
+	var killer sync.WaitGroup
+	killer.Go(func() {
+		for _, name := range []string{"a", "b", "edge", "origin"} {
+			select {
+			case <-time.After(6 * time.Second):
+			case <-t.Context().Done():
+				return
+			}
+			processes[name].kill()
+			processes[name].start(binary)
+			t.Logf("killed and restarted %s", name)
+		}
+	})
+	report, err := viewer.Run(t.Context(), viewer.Config{
+		Edges: []string{"http://" + edge}, Event: live.EventID{Tenant: "t", Name: "e"}, Viewers: 6, Duration: 34 * time.Second,
+	})
+	killer.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if noticed := report.Noticed(); len(noticed) > 0 {
+		t.Errorf("viewers noticed: %v", noticed)
+	}
+	if report.Segments < 6*2*12 {
+		t.Errorf("only %d segments", report.Segments)
+	}
+	t.Logf("%d segments, %v, %d reconnects", report.Segments, report.ServedBy, report.Reconnects)
+	for _, p := range processes {
+		p.kill()
+	}
+	out, err = exec.Command(binary, "store", "check", "--store", store).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), " 0 problems") {
+		t.Errorf("store check: %v: %s", err, out)
+	}
+}
+
+// waitFor asks until the answer is 200.
+func waitFor(t *testing.T, url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("%s: %v", url, err)
+		}
+	}
+}
