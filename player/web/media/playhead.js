@@ -165,9 +165,11 @@ export class Playhead {
     }
   }
 
-  // Whether the playhead stands before something that is late or lost.
+  // Whether the playhead stands before something that is late or lost, and not
+  // for want of a connection.
   #missing(at) {
     const { player } = this;
+    if (player.trouble) return false;
     const n = player.timeline.numberAt(at + player.bufferedAhead + 0.05);
     // Appended, and yet not there: the hole is in it.
     return [...player.tracks.values()].some((t) => ['lost', 'broken', 'overdue', 'segment'].includes(t.fateOf(n)));
