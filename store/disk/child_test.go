@@ -203,8 +203,8 @@ func publish(dir string) error {
 			for n := 0; ; n++ {
 				a := ack{op: "put", token: nextToken(), size: rand.IntN(100_000)}
 				switch {
-				case w == 0 && n%2 == 0: // in several writes, so that a kill comes between them
-					a.key, a.size = "m-large", stageBytes+rand.IntN(2*stageBytes)
+				case w == 0 && n%2 == 0: // large, so that a kill comes while it is written
+					a.key, a.size = "m-large", 4<<20+rand.IntN(8<<20)
 				case n%20 == 19:
 					a.op, a.key = "delete", fmt.Sprintf("c%d", w)
 				case n%4 == 3:

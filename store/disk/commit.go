@@ -14,10 +14,11 @@ import (
 const (
 	groupOps   = 64
 	groupBytes = 1 << 20
-
-	// stageBytes is the most that is handed to the kernel at once.
-	stageBytes = 4 << 20
+	largeBytes = groupBytes / 8
 )
+
+// large reports whether the op is written alone, and from its own image.
+func (o *op) large() bool { return len(o.image) >= largeBytes }
 
 // write is the writer. It ends when the log is closing and the queue is empty.
 func (l *log) write() {
@@ -45,8 +46,8 @@ func (l *log) take() (group []*op, closing bool) {
 	l.queueMu.Lock()
 	defer l.queueMu.Unlock()
 	n, size := 0, int64(0)
-	for n < len(l.queue) && n < groupOps {
-		if size += l.queue[n].record.len(); n > 0 && size > groupBytes {
+	for n < len(l.queue) && n < groupOps && !(n > 0 && l.queue[n-1].large()) {
+		if size += l.queue[n].record.len(); n > 0 && size > groupBytes || n > 0 && l.queue[n].large() {
 			break
 		}
 		l.queue[n].taken = true
@@ -138,11 +139,14 @@ func (l *log) append(f *logFile, ops []*op) error {
 			continue
 		}
 		last, o.file, o.record.offset = o, f, w.end()
-		place(o.head, f.id, w.end(), f.durable.Load())
-		w.write(o.head)
-		w.write(o.value)
+		place(o.image[:o.record.headLen()], f.id, w.end(), f.durable.Load())
+		if o.large() {
+			w.writeBlocks(o.image)
+		} else {
+			w.write(o.bytes())
+		}
 	}
-	last.pad = uint16(roundUp(w.end()) - w.end())
+	last.pad = uint16(roundUp(last.record.offset+last.record.len()) - last.record.offset - last.record.len())
 	if w.flush(); w.err == nil {
 		l.resize(f, w.start)
 	} else if err := f.f.truncate(start); err != nil {
@@ -173,6 +177,12 @@ func (s *stager) write(b []byte) {
 			s.flush()
 		}
 	}
+}
+
+// writeBlocks writes whole blocks from where they are. Nothing is staged.
+func (s *stager) writeBlocks(b []byte) {
+	s.err = s.f.writeAt(s.start, b)
+	s.start += int64(len(b))
 }
 
 // flush writes what there is, padded to whole blocks.

@@ -146,15 +146,13 @@ func (s *Store) log(ctx context.Context, r store.Record) (*log, error) {
 	return s.media, nil
 }
 
-// Put returns once the item has been synced. Where ctx ends while the item's
-// bytes are being written, it waits for that to end first.
+// Put returns once the item has been synced. It copies the item's bytes at
+// once, so it returns at once when ctx ends, too.
 func (s *Store) Put(ctx context.Context, r store.Record, item store.Item) error {
 	err := item.Validate()
 	if err == nil {
-		err = s.mutate(ctx, r, item.Token, func() *op {
-			return newOp(r, record{kind: kindPut, key: item.Key, meta: item.Meta, token: item.Token,
-				expires: index.ExpiryOf(item.Expires), valueSum: checksum(item.Value)}, item.Value)
-		})
+		err = s.mutate(ctx, r, record{kind: kindPut, key: item.Key, meta: item.Meta, token: item.Token,
+			expires: index.ExpiryOf(item.Expires)}, item.Value)
 	}
 	if err != nil {
 		return fmt.Errorf("disk store: put %v, key %q: %w", r, item.Key, err)
@@ -162,15 +160,15 @@ func (s *Store) Put(ctx context.Context, r store.Record, item store.Item) error 
 	return nil
 }
 
-func (s *Store) mutate(ctx context.Context, r store.Record, t store.Token, build func() *op) error {
+func (s *Store) mutate(ctx context.Context, r store.Record, rec record, value []byte) error {
 	l, err := s.log(ctx, r)
 	if err != nil {
 		return err
 	}
-	if err := t.CheckDrift(time.Now()); err != nil {
+	if err := rec.token.CheckDrift(time.Now()); err != nil {
 		return err
 	}
-	return l.submit(ctx, build())
+	return l.submit(ctx, newOp(r, rec), value)
 }
 
 func (s *Store) DeleteItem(ctx context.Context, r store.Record, key string, t store.Token) error {
@@ -204,9 +202,7 @@ func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token)
 }
 
 func (s *Store) delete(ctx context.Context, r store.Record, from, to string, t store.Token) error {
-	return s.mutate(ctx, r, t, func() *op {
-		return newOp(r, record{kind: kindDelete, key: from, to: to, token: t, expires: index.Forever}, nil)
-	})
+	return s.mutate(ctx, r, record{kind: kindDelete, key: from, to: to, token: t, expires: index.Forever}, nil)
 }
 
 func (s *Store) Get(ctx context.Context, r store.Record, key string) (store.Item, error) {

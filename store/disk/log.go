@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,7 +61,7 @@ type log struct {
 func newLog(fsys vfs, dir, namespace string, opt Options, poke func()) *log {
 	l := &log{namespace: namespace, dir: dir, fs: fsys, opt: opt, poke: poke,
 		logger: opt.Logger.With("namespace", namespace),
-		stage:  newBlocks(int(min(stageBytes, roundUp(opt.FileBytes)))),
+		stage:  newBlocks(groupBytes + largeBytes),
 		queued: make(chan struct{}, 1), written: make(chan struct{}, 1)}
 	l.index.Removed = func(loc *location) {
 		loc.file.refs--
@@ -72,9 +73,8 @@ func newLog(fsys vfs, dir, namespace string, opt Options, poke func()) *log {
 // op is one mutation on its way.
 type op struct {
 	rec      store.Record
-	record   record // what will be in the log; its place is set by the writer
-	head     []byte
-	value    []byte    // the caller's
+	record   record    // what will be in the log; its place is set by the writer
+	image    []byte    // it as it will be in the log, with zeros up to whole blocks; from the pool
 	moveFrom *location // a compaction's copy of what is there
 	retire   bool      // no mutation: retire the active file if its bucket is over, or at the end
 
@@ -84,20 +84,36 @@ type op struct {
 	file     *logFile // where it was written; nil for a follower
 	pad      uint16   // zero bytes written behind it
 	follower bool     // changes nothing beside an earlier one in flight, and shares its fate
-	waiting  bool     // released is open
 
-	released chan struct{} // closed when the caller's bytes are no longer used
-	done     chan struct{} // closed when err is set
-	err      error
+	done chan struct{} // closed when err is set
+	err  error
 }
 
-func newOp(r store.Record, rec record, value []byte) *op {
-	rec.id = r.ID
-	rec.metaLen, rec.size = len(rec.meta), int64(len(value))
-	return &op{rec: r, record: rec, value: value, waiting: true,
-		head:     rec.appendHead(make([]byte, 0, rec.headLen())),
-		released: make(chan struct{}), done: make(chan struct{})}
+func newOp(r store.Record, rec record) *op {
+	rec.id, rec.metaLen = r.ID, len(rec.meta)
+	return &op{rec: r, record: rec, done: make(chan struct{})}
 }
+
+// fill makes the image with a copy of value. It is the only copy of a large
+// value on its way to the disk; callers make theirs at the same time.
+func (o *op) fill(value []byte) {
+	o.record.size = int64(len(value))
+	head := o.record.headLen()
+	o.image = images.get(int(roundUp(o.record.len())))
+	at, sum := head, uint32(0)
+	for len(value) > 0 {
+		// In parts that the processor still has at hand for the checksum.
+		n := copy(o.image[at:], value[:min(len(value), 64<<10)])
+		sum = updateSum(sum, o.image[at:at+n])
+		at, value = at+n, value[n:]
+	}
+	clear(o.image[at:])
+	o.record.valueSum = sum
+	o.record.appendHead(o.image[:0])
+}
+
+// bytes returns the image without the zeros at its end.
+func (o *op) bytes() []byte { return o.image[:o.record.len()] }
 
 // end is where the op's bytes in the file end, padding included.
 func (o *op) end() int64 { return o.record.offset + o.record.len() + int64(o.pad) }
@@ -131,19 +147,22 @@ func (l *log) stale(o *op) bool {
 	return l.index.PutStale(o.rec, o.record.key, o.record.token)
 }
 
-// submit runs a mutation to its end, or to the end of ctx. It returns only
-// when the value's bytes are no longer in use.
-func (l *log) submit(ctx context.Context, o *op) error {
+// submit runs a mutation to its end, or to the end of ctx. The caller's value
+// is not used after it has returned.
+func (l *log) submit(ctx context.Context, o *op, value []byte) error {
 	l.mu.RLock()
 	stale := l.stale(o)
 	l.mu.RUnlock()
-	l.queueMu.Lock()
-	if l.closing {
-		l.queueMu.Unlock()
-		return store.ErrClosed
+	if !stale && !o.retire {
+		o.fill(value)
 	}
-	if stale {
-		l.queueMu.Unlock()
+	l.queueMu.Lock()
+	if l.closing || stale {
+		defer l.queueMu.Unlock()
+		o.free()
+		if l.closing {
+			return store.ErrClosed
+		}
 		return nil
 	}
 	l.queue = append(l.queue, o)
@@ -154,33 +173,23 @@ func (l *log) submit(ctx context.Context, o *op) error {
 	case <-o.done:
 		return o.err
 	case <-ctx.Done():
-	}
-	if l.withdraw(o) {
-		return ctx.Err()
-	}
-	<-o.released
-	select {
-	case <-o.done:
-		return o.err
-	default:
+		l.withdraw(o)
 		return ctx.Err()
 	}
 }
 
-// withdraw takes o out of the queue if the writer does not have it yet.
-func (l *log) withdraw(o *op) bool {
+// withdraw takes o out of the queue, unless the writer has it already: then it
+// takes its course with nobody waiting.
+func (l *log) withdraw(o *op) {
 	l.queueMu.Lock()
 	defer l.queueMu.Unlock()
 	if o.taken {
-		return false
+		return
 	}
-	for i, q := range l.queue {
-		if q == o {
-			l.queue = append(l.queue[:i], l.queue[i+1:]...)
-			break
-		}
+	if i := slices.Index(l.queue, o); i >= 0 {
+		l.queue = slices.Delete(l.queue, i, i+1)
+		o.free()
 	}
-	return true
 }
 
 func wake(c chan struct{}) {
@@ -190,12 +199,12 @@ func wake(c chan struct{}) {
 	}
 }
 
-// free lets the caller have its bytes back.
+// free gives the image back. Who holds the op does it: its caller until it is
+// queued or once it has withdrawn it, the writer once it has taken it.
 func (o *op) free() {
-	if o.waiting {
-		o.waiting = false
-		o.value, o.head = nil, nil
-		close(o.released)
+	if o.image != nil {
+		images.put(o.image)
+		o.image = nil
 	}
 }
 

@@ -27,8 +27,8 @@ func (l *log) retain(ctx context.Context) error {
 		l.mu.Unlock()
 	}
 	// A bucket that is over gets no more records, also where none arrive.
-	o := &op{retire: true, waiting: true, released: make(chan struct{}), done: make(chan struct{})}
-	if err := l.submit(ctx, o); err != nil {
+	o := &op{retire: true, done: make(chan struct{})}
+	if err := l.submit(ctx, o, nil); err != nil {
 		return err
 	}
 	if err := l.drop(); err != nil {
@@ -159,9 +159,9 @@ func (l *log) compact(ctx context.Context, f *logFile) error {
 			l.mu.Unlock()
 			return nil
 		}
-		o := newOp(rec, record{kind: kindPut, key: r.key, meta: r.meta, token: r.token, expires: r.expires, valueSum: r.valueSum}, value)
+		o := newOp(rec, record{kind: kindPut, key: r.key, meta: r.meta, token: r.token, expires: r.expires})
 		o.moveFrom = e.Value
-		if err := l.submit(ctx, o); err != nil {
+		if err := l.submit(ctx, o, value); err != nil {
 			return err
 		}
 		l.counters.compactedBytes.Add(r.len())
