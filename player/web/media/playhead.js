@@ -33,6 +33,8 @@ export class Playhead {
     this.jumps = [];
     this.skipTo = null;
     this.nudgedAt = -Infinity;
+    // Since when there is something to play at the playhead.
+    this.mediaSince = null;
     this.leaptAt = -Infinity;
     this.trimIn = TRIM_TICKS;
     this.ending = false;
@@ -201,6 +203,7 @@ export class Playhead {
     const frozen = this.stalls.frozenMS(player.clock.monotonic());
     // The playhead stops a little before the end of what is buffered.
     if (ahead > 0.05 && !(frozen > 150 && ahead < 0.35)) return this.#nudge(frozen, at);
+    this.mediaSince = null;
     const end = at + ahead;
     const next = nextAfter(ranges, end);
     if (next === null || !this.#decided(end, next)) return;
@@ -219,7 +222,9 @@ export class Playhead {
   #nudge(frozen, at) {
     const { player } = this;
     const now = player.clock.monotonic();
-    if (frozen < NUDGE_MS || now - this.nudgedAt < NUDGE_MS || !player.visible()) return;
+    this.mediaSince ??= now;
+    const stood = Math.min(frozen, now - this.mediaSince);
+    if (stood < NUDGE_MS || now - this.nudgedAt < NUDGE_MS || !player.visible()) return;
     this.nudgedAt = now;
     player.journal.add('stall', 'warn', 'The decoder stands; nudging it');
     player.video.currentTime = at + 0.05;
