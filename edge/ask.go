@@ -28,6 +28,7 @@ type asking struct {
 	// share bounds the time to the first byte: a parent that hangs must leave
 	// time to ask again. Zero: until is the only bound.
 	share time.Duration
+	avoid *parent // where not nil, is asked after the others
 	sent  func() // is called for each request made
 }
 
@@ -92,6 +93,11 @@ func (u *upstream) ask(ctx context.Context, a asking) (*reply, error) {
 	r := &race{
 		u: u, a: a, tried: make([]int, len(u.parents)), running: make(map[*attempt]struct{}),
 		results: make(chan result), over: make(chan struct{}), pause: 50 * time.Millisecond, late: a.late,
+	}
+	for i, p := range u.parents {
+		if p == a.avoid {
+			r.tried[i]++
+		}
 	}
 	defer close(r.over)
 	timer := time.NewTimer(0)
@@ -238,7 +244,7 @@ func (r *race) take(res result) *reply {
 	switch {
 	case res.err != nil:
 		if !errors.Is(res.err, errDown) && !errors.Is(res.err, context.Canceled) {
-			r.u.failed(res.parent, res.err)
+			r.u.failed(res.parent, res.err, false)
 		}
 		res.cancel(nil)
 		r.err = res.err
@@ -249,7 +255,7 @@ func (r *race) take(res result) *reply {
 	case res.resp.StatusCode >= 500:
 		r.err = fmt.Errorf("edge: %s: %s", res.parent.base, res.resp.Status)
 		if res.resp.StatusCode != http.StatusLoopDetected {
-			r.u.failed(res.parent, r.err)
+			r.u.failed(res.parent, r.err, false)
 		}
 		// Read what little there is, so that the connection can be used again.
 		io.CopyN(io.Discard, rep.Body, 4<<10)
@@ -277,7 +283,7 @@ func (r *race) refuse(rep *reply) {
 // give is the answer when nothing better comes.
 func (r *race) give() (*reply, error) {
 	for at := range r.running {
-		r.u.failed(at.parent, errSlow)
+		r.u.failed(at.parent, errSlow, false)
 	}
 	r.letGo()
 	if r.refusal != nil {

@@ -81,8 +81,8 @@ func (ed *Edge) copy(b *body, rep *reply, a asking) error {
 		case o.ctx.Err() != nil, errors.Is(err, errTooLarge), o.status != http.StatusOK:
 			return err
 		}
-		ed.upstream.failed(from, err)
-		a.from, a.etag = int64(len(b.buf)), o.header.Get("Etag")
+		ed.upstream.failed(from, err, false)
+		a.from, a.etag, a.avoid = int64(len(b.buf)), o.header.Get("Etag"), from
 		if strong := strings.HasPrefix(a.etag, `"`); want.IsZero() && !strong {
 			return err // nothing says that the rest is of the same bytes
 		}

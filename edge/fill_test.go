@@ -181,7 +181,7 @@ func TestBodyIsResumed(t *testing.T) {
 				if !c.ok && (!v.cut() || v.text() == body) {
 					t.Errorf("%d, %d of %d bytes, cut off: %v", v.status(), len(v.text()), len(body), v.cut())
 				}
-				if n := r.metric("fills_resumed_total"); n != 1 {
+				if n := r.metric("fills_resumed_total"); n < 1 {
 					t.Errorf("%v fills were resumed", n)
 				}
 			})
@@ -333,7 +333,7 @@ func TestParentVanishesInMidHold(t *testing.T) {
 		r.parent.script(func(w http.ResponseWriter, q *http.Request) { <-q.Context().Done() })
 		r.parent.clock = func(w http.ResponseWriter, q *http.Request) { <-q.Context().Done() }
 		v := r.ask(path)
-		r.at(12100 * time.Millisecond)
+		r.at(11100 * time.Millisecond)
 		if r.metric("parent_up", "parent", "http://p1:80") != 0 {
 			t.Error("the parent is still taken to be up")
 		}

@@ -370,8 +370,10 @@ func (v *viewer) complete() bool {
 
 type option func(*http.Request, *viewer)
 
-func method(m string) option       { return func(r *http.Request, _ *viewer) { r.Method = m } }
-func with(name, val string) option { return func(r *http.Request, _ *viewer) { r.Header.Set(name, val) } }
+func method(m string) option { return func(r *http.Request, _ *viewer) { r.Method = m } }
+func with(name, val string) option {
+	return func(r *http.Request, _ *viewer) { r.Header.Set(name, val) }
+}
 func stuck(c chan struct{}) option { return func(_ *http.Request, v *viewer) { v.stuck = c } }
 
 // ask begins a request.

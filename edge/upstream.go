@@ -22,7 +22,8 @@ var (
 const (
 	probeEvery   = time.Second            // of a parent that is up
 	probeDown    = 250 * time.Millisecond // of one that is down
-	probeTimeout = time.Second
+	probeTimeout = 750 * time.Millisecond
+	probeMisses  = 2 // in a row, and the parent is down
 )
 
 // A parent is one of those the edge fills from.
@@ -98,12 +99,13 @@ func (u *upstream) succeeded(p *parent) {
 	p.health.succeed()
 }
 
-// failed enters a failure. What waits at a parent that goes down is let go.
-func (u *upstream) failed(p *parent, err error) {
+// failed enters a failure; dead says that the parent is not there at all. What
+// waits at a parent that goes down is let go.
+func (u *upstream) failed(p *parent, err error, dead bool) {
 	var op *net.OpError
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.health.fail(time.Now(), errors.As(err, &op) && op.Op == "dial") {
+	if p.health.fail(time.Now(), dead || errors.As(err, &op) && op.Op == "dial") {
 		u.log.Warn("parent is down", "parent", p.base, "err", err)
 		p.die(errDown)
 	}
@@ -121,6 +123,7 @@ func (u *upstream) distrust(p *parent) {
 func (u *upstream) watch(ctx context.Context, p *parent) {
 	t := time.NewTimer(probeEvery)
 	defer t.Stop()
+	misses := 0
 	for {
 		select {
 		case <-t.C:
@@ -145,13 +148,16 @@ func (u *upstream) watch(ctx context.Context, p *parent) {
 			close(u.back)
 			u.back = make(chan struct{})
 			u.mu.Unlock()
+			misses = 0
 			t.Reset(probeEvery)
 		case down:
 			t.Reset(probeDown)
 		case err != nil:
-			u.failed(p, err)
+			misses++
+			u.failed(p, err, misses >= probeMisses)
 			t.Reset(probeDown)
 		default:
+			misses = 0
 			t.Reset(probeEvery)
 		}
 	}
