@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"headwater/admit"
@@ -53,10 +54,16 @@ func (o *Origin) drop(p *publication) error {
 	case n > maxDropped:
 		return live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", maxDropped))
 	case err != io.EOF:
-		return o.bodyError(p, err, int(n))
+		return o.bodyError(p, err, n)
 	}
 	return p.end()
 }
+
+// pieceBytes is how much of a body is made room for at a time: memory follows
+// what has arrived, not what a length announces.
+const pieceBytes = 256 << 10
+
+var pieces = sync.Pool{New: func() any { return new([pieceBytes]byte) }}
 
 // read takes the body, bounded in size, in time and together with all others,
 // and digests it as it comes.
@@ -68,70 +75,60 @@ func (o *Origin) read(p *publication) error {
 	if p.r.ContentLength > most {
 		return live.ErrTooLarge.With(fmt.Sprintf("%d bytes, at most %d", p.r.ContentLength, most))
 	}
-	var buf []byte
-	sum := sha256.New()
+	var came []*[pieceBytes]byte
+	defer func() {
+		for _, x := range came {
+			pieces.Put(x)
+		}
+	}()
+	size, sum := int64(0), sha256.New()
 	for {
-		if len(buf) == cap(buf) {
-			// Whether there is more is asked before there is room for it.
-			var one [1]byte
-			n, err := p.r.Body.Read(one[:])
-			if n == 0 && err == nil {
-				continue
-			}
-			if n == 0 && err == io.EOF {
-				break
-			}
-			if n == 0 {
-				return o.bodyError(p, err, len(buf))
-			}
-			if int64(len(buf)) == most {
-				return live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", most))
-			}
-			if buf, err = o.grow(p, buf, most); err != nil {
+		var room []byte
+		at := size % pieceBytes
+		switch {
+		case size == most:
+			room = make([]byte, 1) // only to see that it ends
+		case at == 0 && size == int64(len(came))*pieceBytes:
+			if err := o.hold(p, min(pieceBytes, most-size)); err != nil {
 				return err
 			}
-			sum.Write(one[:])
-			buf = append(buf, one[0])
-			continue
+			came = append(came, pieces.Get().(*[pieceBytes]byte))
+			fallthrough
+		default:
+			room = came[len(came)-1][at:min(pieceBytes, at+most-size)]
 		}
-		n, err := p.r.Body.Read(buf[len(buf):cap(buf)])
-		sum.Write(buf[len(buf) : len(buf)+n])
-		buf = buf[:len(buf)+n]
+		n, err := p.r.Body.Read(room)
+		if n > 0 && size == most {
+			return live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", most))
+		}
+		sum.Write(room[:n])
+		size += int64(n)
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return o.bodyError(p, err, len(buf))
+			return o.bodyError(p, err, size)
 		}
 	}
-	if len(buf) == 0 {
+	if size == 0 {
 		return live.ErrMalformedMedia.With("the body is empty")
 	}
-	if cap(buf)-len(buf) > len(buf)/8 {
-		buf = append(make([]byte, 0, len(buf)), buf...) // it may stay in memory for long
+	p.body = make([]byte, 0, size) // to the byte: it may stay in memory for long
+	for _, x := range came {
+		p.body = append(p.body, x[:min(pieceBytes, size-int64(len(p.body)))]...)
 	}
-	p.body, p.cand.Digest = buf, live.Digest(sum.Sum(nil))
+	p.cand.Digest = live.Digest(sum.Sum(nil))
 	p.timing.Add("read", p.elapsed())
 	return p.end()
 }
 
-// grow makes room for more. What a length claims is believed a piece at a
-// time: memory follows what has arrived, not what was announced.
-func (o *Origin) grow(p *publication, buf []byte, most int64) ([]byte, error) {
-	const piece = 256 << 10
-	next := min(max(8*int64(cap(buf)), piece), most)
-	if p.r.ContentLength > int64(cap(buf)) {
-		next = min(next, p.r.ContentLength)
-	} else {
-		next = min(next, max(2*int64(cap(buf)), piece)) // nobody knows how much is to come
+// hold counts n bytes more of the body as being read.
+func (o *Origin) hold(p *publication, n int64) error {
+	if !o.bodies.Enter(admit.Publish, n) {
+		return live.ErrNotStored.With("too many bodies are being read at once")
 	}
-	if grown := next - p.held; grown > 0 {
-		if !o.bodies.Enter(admit.Publish, grown) {
-			return nil, live.ErrNotStored.With("too many bodies are being read at once")
-		}
-		p.held += grown
-	}
-	return append(make([]byte, 0, next), buf...), nil
+	p.held += n
+	return nil
 }
 
 // release gives back what the body held of the bodies gate.
@@ -141,7 +138,7 @@ func (o *Origin) release(p *publication) {
 	}
 }
 
-func (o *Origin) bodyError(p *publication, err error, n int) error {
+func (o *Origin) bodyError(p *publication, err error, n int64) error {
 	var ne net.Error
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout() {
 		return live.ErrTimeout.With(fmt.Sprintf("%d bytes came within %v", n, o.cfg.BodyTimeout))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,16 +179,16 @@ func TestSegmentsList(t *testing.T) {
 // one event that hangs holds up no other, and no publication.
 func TestControlStoreHangs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		hang := false
+		var hang atomic.Bool
 		st := storetest.NewSlow(memory.New(memory.Options{}), func(op storetest.Op, rec store.Record) (time.Duration, time.Duration) {
-			if hang && op == storetest.Put && rec == eventsRecord {
+			if hang.Load() && op == storetest.Put && rec == eventsRecord {
 				return time.Hour, 0
 			}
 			return 0, 0
 		})
 		r := newRig(t, Config{Store: st})
 		r.putInits("a")
-		hang = true
+		hang.Store(true)
 		began := time.Now()
 		done := make(chan int, 1)
 		go func() { done <- r.control("POST", "/flush", "").Code }()
@@ -202,7 +203,7 @@ func TestControlStoreHangs(t *testing.T) {
 		if status := <-done; status != 503 || time.Since(began) != 2*time.Second {
 			t.Errorf("%d after %v", status, time.Since(began))
 		}
-		hang = false
+		hang.Store(false)
 		r.want(r.control("POST", "/flush", ""), 200, "")
 	})
 }

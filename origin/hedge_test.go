@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,10 +144,11 @@ func TestInitsInParallel(t *testing.T) {
 // TestStoreTooSlow: what is not stored in time is not acknowledged.
 func TestStoreTooSlow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		delay := time.Hour
+		var delay atomic.Int64
+		delay.Store(int64(time.Hour))
 		st := storetest.NewSlow(memory.New(memory.Options{}), func(op storetest.Op, rec store.Record) (time.Duration, time.Duration) {
 			if op == storetest.Put && rec.Namespace == store.Media {
-				return delay, 0
+				return time.Duration(delay.Load()), 0
 			}
 			return 0, 0
 		})
@@ -161,7 +163,7 @@ func TestStoreTooSlow(t *testing.T) {
 		if _, known := r.o.events.get(testID).candidate("v", n, "a"); known {
 			t.Error("known although it is not stored")
 		}
-		delay = 0
+		delay.Store(0)
 		r.putSegment("a", "v", n, take{}, 201)
 	})
 }

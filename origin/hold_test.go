@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -302,9 +303,9 @@ func TestConfigIsHeld(t *testing.T) {
 // could not be asked.
 func TestStoreTooSlowForTheLook(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		slow := false
+		var slow atomic.Bool
 		st := storetest.NewSlow(memory.New(memory.Options{}), func(op storetest.Op, _ store.Record) (time.Duration, time.Duration) {
-			if op == storetest.Scan && slow {
+			if op == storetest.Scan && slow.Load() {
 				return time.Minute, 0
 			}
 			return 0, 0
@@ -312,7 +313,7 @@ func TestStoreTooSlowForTheLook(t *testing.T) {
 		r := newRig(t, Config{Store: st, StoreTimeout: time.Second})
 		n := r.next() + 1
 		until(r.tl.Due(n))
-		slow = true
+		slow.Store(true)
 		ch := r.ask(t.Context(), "v/"+live.SegmentName(n))
 		until(r.tl.Deadline(n).Add(2 * time.Second))
 		if w := answered(ch); w == nil || problemOf(w).Code != "store-unavailable" {

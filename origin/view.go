@@ -55,13 +55,11 @@ func newView(rec eventRecord, token store.Token) (*view, error) {
 // choose selects among candidates for a slot of the view's timeline.
 func (v *view) choose(rendition string, n live.Number, cs []live.Candidate, now time.Time) selection.Decision {
 	tl := v.timelines[rendition]
-	return selection.Choose(selection.Input{
-		Order:      v.config().Pipelines,
-		Candidates: cs,
-		Masked:     func(p live.Pipeline) bool { return v.masked(p, rendition, n) },
-		Decide:     tl.Decide(n),
-		Deadline:   tl.Deadline(n),
-	}, now)
+	in := selection.Input{Order: v.config().Pipelines, Candidates: cs, Decide: tl.Decide(n), Deadline: tl.Deadline(n)}
+	if len(v.config().Masks) > 0 {
+		in.Masked = func(p live.Pipeline) bool { return v.masked(p, rendition, n) }
+	}
+	return selection.Choose(in, now)
 }
 
 func (v *view) masked(p live.Pipeline, rendition string, n live.Number) bool {
