@@ -29,7 +29,7 @@ type asking struct {
 	// time to ask again. Zero: until is the only bound.
 	share time.Duration
 	avoid *parent // where not nil, is asked after the others
-	sent  func() // is called for each request made
+	sent  func()  // is called for each request made
 }
 
 // hedgeAfter is how long a parent may take to begin its answer before another is

@@ -449,4 +449,3 @@ func TestTooLargeABody(t *testing.T) {
 		}
 	}, func(c *Config) { c.MaxObjectBytes = 200 << 10 })
 }
-

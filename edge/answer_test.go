@@ -1,0 +1,156 @@
+package edge
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"headwater/live"
+)
+
+func TestAgeAndCacheStatus(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		const path = "/t/e/v/1.m4s"
+		r.know()
+		r.at(6 * time.Second)
+		r.parent.script(func(w http.ResponseWriter, q *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=20, max-age-ms=20500")
+			w.Header().Set("Age", "3")
+			w.Header().Set("Cache-Status", "shield;hit")
+			serveBytes(w, q, segment(q))
+		})
+		for _, c := range []struct {
+			after               time.Duration
+			age, control, state string
+		}{
+			{0, "3", "max-age=20, max-age-ms=20500", "shield;hit, headwater;fwd=uri-miss;fwd-status=200;stored;detail=fill"},
+			{999 * time.Millisecond, "3", "max-age=19, max-age-ms=19501", "headwater;hit;ttl=16;detail=hit"},
+			{1500 * time.Millisecond, "4", "max-age=20, max-age-ms=20000", "headwater;hit;ttl=16;detail=hit"},
+			{17499 * time.Millisecond, "20", "max-age=20, max-age-ms=20001", "headwater;hit;ttl=0;detail=hit"},
+			{17500 * time.Millisecond, "3", "max-age=20, max-age-ms=20500", "shield;hit, headwater;fwd=uri-miss;fwd-status=200;stored;detail=fill"},
+		} {
+			r.at(6*time.Second + c.after)
+			v := r.get(path)
+			if state := strings.Join(v.sent["Cache-Status"], ", "); v.got("Age") != c.age || v.got("Cache-Control") != c.control || state != c.state {
+				t.Errorf("after %v: Age %q, Cache-Control %q, Cache-Status %q", c.after, v.got("Age"), v.got("Cache-Control"), state)
+			}
+		}
+	})
+}
+
+func TestCacheStatusQuotesANameThatIsNoToken(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		r.know()
+		if s := r.get("/t/e/v/0.m4s").got("Cache-Status"); s != `"9-edge";detail=never` {
+			t.Errorf("Cache-Status %q", s)
+		}
+	}, func(c *Config) { c.Name = "9-edge" })
+}
+
+func TestHitsOfEveryKind(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		const path = "/t/e/v/1.m4s"
+		r.know()
+		r.at(3 * time.Second)
+		body := bodyOf(path)
+		digest, etag := live.DigestOf([]byte(body)).String(), live.DigestOf([]byte(body)).ETag()
+		r.get(path)
+		for _, c := range []struct {
+			name   string
+			opts   []option
+			status int
+			body   string
+			header map[string]string
+		}{
+			{"GET", nil, 200, body, map[string]string{"Content-Digest": digest, "Etag": etag, "Accept-Ranges": "bytes", "Live-Pipeline": "a;region=east", "Content-Type": "video/mp4"}},
+			{"HEAD", []option{method("HEAD")}, 200, "", map[string]string{"Content-Length": "52000", "Content-Digest": digest}},
+			{"a range", []option{with("Range", "bytes=1-4")}, 206, body[1:5], map[string]string{"Content-Range": "bytes 1-4/52000", "Content-Digest": "", "Repr-Digest": digest}},
+			{"the tail", []option{with("Range", "bytes=-3")}, 206, body[len(body)-3:], nil},
+			{"a range of another", []option{with("Range", "bytes=1-4"), with("If-Range", `"x"`)}, 200, body, map[string]string{"Content-Digest": digest}},
+			{"a range past the end", []option{with("Range", "bytes=52000-")}, 416, "", map[string]string{"Content-Range": "bytes */52000", "Content-Digest": ""}},
+			{"many ranges", []option{with("Range", "bytes=0-1,3-4")}, 200, body, nil},
+			{"the same", []option{with("If-None-Match", etag)}, 304, "", map[string]string{"Etag": etag}},
+			{"another", []option{with("If-None-Match", `"x"`)}, 200, body, nil},
+			{"HEAD of a range", []option{method("HEAD"), with("Range", "bytes=1-4")}, 206, "", map[string]string{"Content-Length": "4"}},
+		} {
+			v := r.get(path, c.opts...)
+			text := v.text()
+			if c.status == 416 {
+				text = ""
+			}
+			if v.status() != c.status || text != c.body {
+				t.Errorf("%s: %d, %d bytes", c.name, v.status(), len(v.text()))
+			}
+			for name, want := range c.header {
+				if got := v.got(name); got != want {
+					t.Errorf("%s: %s %q, want %q", c.name, name, got, want)
+				}
+			}
+			if !strings.Contains(v.got("Cache-Status"), ";hit;") {
+				t.Errorf("%s: Cache-Status %q", c.name, v.got("Cache-Status"))
+			}
+		}
+		if n := r.parent.asks(path); n != 1 {
+			t.Errorf("the parent was asked %d times", n)
+		}
+	})
+}
+
+func TestManifestIsWrittenHereWhenNobodyAnswers(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		r.parent.configure(func(c *live.Config) {
+			for i := range c.Renditions {
+				c.Renditions[i].Codecs = []string{"avc1.64001f", "mp4a.40.2"}[i]
+				c.Renditions[i].Timescale = 1000
+			}
+		})
+		r.know()
+		r.at(11 * time.Second)
+		r.parent.stop()
+		for path, has := range map[string]string{
+			"/t/e/manifest.mpd": "<MPD", "/t/e/main.m3u8": "#EXTM3U", "/t/e/v/media.m3u8": "4.m4s",
+		} {
+			v := r.get(path)
+			if v.status() != 200 || !strings.Contains(v.text(), has) || v.got("Live-Version") == "" {
+				t.Errorf("%s: %d %s", path, v.status(), v.text())
+			}
+		}
+		if v := r.get("/t/e/v/init.mp4"); v.status() != 503 {
+			t.Errorf("an init segment: %d", v.status())
+		}
+	})
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		r.know()
+		r.at(59 * time.Second)
+		for n := live.Number(1); n <= 20; n++ {
+			r.get("/t/e/v/" + live.SegmentName(n))
+			if b := r.metric("memory_bytes"); b > 300<<10 {
+				t.Fatalf("%v bytes", b)
+			}
+		}
+		if n := r.metric("objects"); n < 3 || n > 5 {
+			t.Errorf("%v objects of 52 kB in 300 kB", n)
+		}
+		// What was used last is there, the rest is asked for again.
+		for n, want := range map[live.Number]int{20: 1, 19: 1, 1: 2} {
+			path := "/t/e/v/" + live.SegmentName(n)
+			if r.get(path); r.parent.asks(path) != want {
+				t.Errorf("segment %d was asked for %d times, want %d", n, r.parent.asks(path), want)
+			}
+		}
+		r.parent.script(func(w http.ResponseWriter, q *http.Request) { live.ErrLost.For(time.Second).Write(w, q) })
+		for n := live.Number(1); n <= 29; n++ {
+			r.get("/t/e/s/" + live.SegmentName(n))
+		}
+		r.at(90 * time.Second)
+		r.ed.cache.sweep(time.Now())
+		// Stale refusals are gone, and nothing is counted for them.
+		if n, b := r.metric("objects"), r.metric("memory_bytes"); n > 5 || b > n*(60<<10) {
+			t.Errorf("%v objects, %v bytes", n, b)
+		}
+	}, func(c *Config) { c.MemoryBytes = 300 << 10 })
+}
