@@ -15,9 +15,8 @@ import (
 // memFS is a file system in memory that knows what would survive a power
 // failure, and fails as it is told.
 type memFS struct {
-	// fault, unless nil, is asked before every operation that changes or syncs
-	// something: "create", "write", "sync", "truncate", "remove", "rename",
-	// "syncdir". It may block. With an error the operation fails; a partial
+	// fault, unless nil, is asked before every operation: "create", "read",
+	// "write", "sync", "truncate", "remove", "rename", "syncdir". It may block. With an error the operation fails; a partial
 	// write does what it says of itself first.
 	fault func(op, path string) error
 
@@ -259,6 +258,9 @@ type closeFunc func()
 func (f closeFunc) Close() error { f(); return nil }
 
 func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
+	if err := f.fs.begin("read", f.path); err != nil && !errors.Is(err, errPower) {
+		return 0, err
+	}
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if off >= int64(len(f.data)) {

@@ -9,8 +9,8 @@ import (
 // that has been touched before, in whole blocks.
 var images pool
 
-// pool keeps buffers by size, each a power of two of blocks.
-type pool [16]sync.Pool
+// pool keeps buffers by size, each a power of two of blocks, up to 8 MiB.
+type pool [12]sync.Pool
 
 func class(n int) int { return bits.Len(uint((n - 1) / blockSize)) }
 

@@ -1,0 +1,130 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"headwater/store"
+)
+
+// TestScanKeepsItsDeadline: on time with what it has, rather than late and
+// complete, and the rest on the next page.
+func TestScanKeepsItsDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemFS()
+		s := openMem(t, m, Options{})
+		for i := range 6 {
+			mustPut(t, s, media, newItem(fmt.Sprint(i), 100))
+		}
+		m.setFault(func(op, _ string) error {
+			if op == "read" {
+				time.Sleep(time.Second)
+			}
+			return nil
+		})
+		var keys []string
+		opt := store.ScanOptions{Values: true}
+		for _, c := range []struct {
+			deadline time.Duration
+			items    int
+		}{{2500 * time.Millisecond, 3}, {500 * time.Millisecond, 1}, {time.Minute, 2}} {
+			ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
+			page, err := s.Scan(ctx, media, opt)
+			cancel()
+			if err != nil || len(page.Items) != c.items {
+				t.Fatalf("deadline %v: %d items, %v", c.deadline, len(page.Items), err)
+			}
+			for _, i := range page.Items {
+				keys = append(keys, i.Key)
+			}
+			opt.Page = page.Next
+		}
+		if opt.Page != "" || strings.Join(keys, "") != "012345" {
+			t.Errorf("keys %q, next %q", keys, opt.Page)
+		}
+		// Who has gone wants no page.
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(2500*time.Millisecond, cancel)
+		if page, err := s.Scan(ctx, media, store.ScanOptions{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("%d items, %v", len(page.Items), err)
+		}
+	})
+}
+
+// TestUnreadable: a disk that cannot be read is unavailable, not corrupt, and
+// may be well again.
+func TestUnreadable(t *testing.T) {
+	m := newMemFS()
+	s := openMem(t, m, Options{})
+	item := newItem("k", 100)
+	mustPut(t, s, media, item)
+	m.setFault(func(op, _ string) error {
+		if op == "read" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	_, getErr := s.Get(t.Context(), media, "k")
+	_, openErr := s.Open(t.Context(), media, "k")
+	_, scanErr := s.Scan(t.Context(), media, store.ScanOptions{})
+	for what, err := range map[string]error{"get": getErr, "open": openErr, "scan": scanErr} {
+		if !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, syscall.EIO) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	m.setFault(nil)
+	wantItems(t, s, media, item)
+}
+
+// TestOpenReadsTheValueOnce: the checksum is verified by the first open.
+func TestOpenReadsTheValueOnce(t *testing.T) {
+	m := newMemFS()
+	s := openMem(t, m, Options{})
+	item := newItem("k", 100_000)
+	mustPut(t, s, media, item)
+	for range 3 {
+		rd, err := s.Open(t.Context(), media, "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := make([]byte, 10)
+		if _, err := rd.ReadAt(part, 99_990); err != nil || string(part) != string(item.Value[99_990:]) {
+			t.Errorf("%q, %v", part, err)
+		}
+		if err := rd.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if loc := s.media.index.Get(media, "k").Value; !loc.verified.Load() {
+		t.Error("not remembered as verified")
+	}
+}
+
+func TestCheckCountsWhatItReads(t *testing.T) {
+	s := openMem(t, newMemFS(), Options{})
+	mustPut(t, s, media, newItem("a", 100_000), newItem("b", 10))
+	mustPut(t, s, control, newItem("c", 10))
+	sum, err := s.Check(t.Context(), func(p Problem) { t.Error(p) })
+	if err != nil || sum.Files != 2 || sum.Records != 3 || sum.Bytes < 100_000 || sum.Problems != 0 {
+		t.Errorf("%+v, %v", sum, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Check(ctx, func(Problem) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("with an ended context: %v", err)
+	}
+	mustClose(t, s)
+	if _, err := s.Check(t.Context(), func(Problem) {}); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("after close: %v", err)
+	}
+	if _, err := s.Open(t.Context(), media, "a"); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("open after close: %v", err)
+	}
+	s.Stats()
+}
