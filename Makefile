@@ -22,7 +22,9 @@ lint:
 	cd bench && $(GO) vet ./...
 
 test: setup lint
-	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v scenario/browser)
+	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -Ev 'cmd/headwater|scenario/browser')
+	@# What plays in real time has the machine to itself.
+	$(GO) test -race -timeout 5m ./cmd/headwater
 	$(GO) test -timeout 15m -v ./scenario/browser
 	cd bench && $(GO) test -short ./...
 

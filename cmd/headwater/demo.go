@@ -92,8 +92,23 @@ type demo struct {
 	crowd *viewer.Crowd
 	began time.Time
 
+	words   io.Writer // for a person; several goroutines speak
+	watched bool      // words go to a terminal
+
 	mu  sync.Mutex // guards the following
 	did []string
+}
+
+// A turnsWriter lets one speak at a time.
+type turnsWriter struct {
+	mu sync.Mutex // guards w
+	w  io.Writer
+}
+
+func (t *turnsWriter) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.w.Write(b)
 }
 
 func runDemo(ctx context.Context, env *environment, args []string) error {
@@ -120,6 +135,12 @@ func runDemo(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
+	// Not to standard output when that is for JSON.
+	to := env.stdout
+	if d.flags.asJSON {
+		to = env.stderr
+	}
+	d.words, d.watched = &turnsWriter{w: to}, isTerminal(to)
 	return d.run(ctx, log)
 }
 
@@ -200,16 +221,8 @@ func withPage(edge http.Handler, faults *http.Handler) http.Handler {
 	})
 }
 
-// say is where words for a person go: not to standard output when that is for JSON.
-func (d *demo) say() io.Writer {
-	if d.flags.asJSON {
-		return d.env.stderr
-	}
-	return d.env.stdout
-}
-
 func (d *demo) greet() {
-	w := d.say()
+	w := d.words
 	fmt.Fprintf(w, "Open  %s/\n\n", d.sys.EdgeURL())
 	fmt.Fprintf(w, "  edge     %s   DASH %s/%s/manifest.mpd, HLS .../main.m3u8\n", d.sys.EdgeURL(), d.sys.EdgeURL(), d.sys.Event)
 	fmt.Fprintf(w, "  publish  %s\n  deliver  %s\n  control  %s\n\n", d.sys.PublishURL(), d.sys.DeliverURL(), d.sys.ControlURL())
@@ -230,8 +243,8 @@ func (d *demo) interactive() bool { return isTerminal(d.env.stdin) }
 // progress prints a line about once a second that overwrites itself; where
 // nobody looks on, one every ten seconds.
 func (d *demo) progress(ctx context.Context) {
-	w := d.say()
-	looked := isTerminal(w)
+	w := d.words
+	looked := d.watched
 	every := time.Second
 	if !looked {
 		every = 10 * time.Second
@@ -280,7 +293,7 @@ func (d *demo) line() string {
 // set breaks or mends, and remembers that it did.
 func (d *demo) set(f scenario.Fault, active bool) {
 	if err := d.sys.Set(f, active); err != nil {
-		fmt.Fprintf(d.env.stderr, "\n%v\n", err)
+		fmt.Fprintf(d.words, "\n%v\n", err)
 		return
 	}
 	verb := f.Label
@@ -290,7 +303,7 @@ func (d *demo) set(f scenario.Fault, active bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.did = append(d.did, fmt.Sprintf("%.0f s: %s", time.Since(d.began).Seconds(), verb))
-	fmt.Fprintf(d.say(), "\n%s\n", verb)
+	fmt.Fprintf(d.words, "\n%s\n", verb)
 }
 
 // drill breaks pipeline a half-way: first its segments lose frames, then it
