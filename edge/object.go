@@ -43,16 +43,12 @@ type object struct {
 	bodyErr error         // with done: the body is not complete or not right
 	failed  time.Time     // with bodyErr: when
 	more    chan struct{} // closed when visible grows or done is set
-	parked  []parked      // told when ready closes
 
 	// Guarded by the cache's mu.
 	listed  bool  // in the cache
 	charged int64 // bytes it counts for there
 	users   int   // requests that wait for it or read it
 }
-
-// A parked request waits for an object without a goroutine of its own.
-type parked interface{ wake() }
 
 func newObject(k key) *object {
 	return &object{key: k, ready: make(chan struct{}), size: -1, more: make(chan struct{})}
@@ -71,13 +67,8 @@ func (o *object) isReady() bool {
 // open closes ready: the head is there.
 func (o *object) open() {
 	o.mu.Lock()
-	waiting := o.parked
-	o.parked = nil
 	close(o.ready)
 	o.mu.Unlock()
-	for _, p := range waiting {
-		p.wake()
-	}
 }
 
 // fail says that there is no answer. For a moment nobody asks again: a crowd
@@ -86,17 +77,6 @@ func (o *object) fail(err error) {
 	o.err, o.received, o.lifetime = err, time.Now(), live.ErrUpstream.Lifetime
 	o.finish(nil, err)
 	o.open()
-}
-
-// park has p told when the object is ready. It reports false where it is.
-func (o *object) park(p parked) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.isReady() {
-		return false
-	}
-	o.parked = append(o.parked, p)
-	return true
 }
 
 // retryAfter is how long a fill that failed is remembered, when several in a
