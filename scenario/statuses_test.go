@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -166,10 +167,7 @@ func (b *bench) create(name string, e live.Event) {
 // TestEveryStatus gets every status and problem type of docs/protocol.md from
 // running servers.
 func TestEveryStatus(t *testing.T) {
-	seen := map[string]int{
-		// Nobody knows how to provoke a fault of ours.
-		live.ErrInternal.Code: live.ErrInternal.Status,
-	}
+	seen := make(map[string]int)
 	for _, f := range []struct {
 		name string
 		run  func(t *testing.T) *bench
@@ -334,6 +332,9 @@ func deliverStatuses(t *testing.T) *bench {
 
 	b.store.Add(storetest.Fault{Op: storetest.Get, Err: store.ErrUnavailable})
 	b.want(503, "store-unavailable", "GET", fmt.Sprintf("%s/t/e/v/%d.m4s", b.deliver, n), nil)
+	b.store.Clear()
+	b.store.Add(storetest.Fault{Op: storetest.Get, Err: errors.New("an error that no store has")})
+	b.want(500, "internal", "GET", fmt.Sprintf("%s/t/e/v/%d.m4s", b.deliver, n), nil)
 	return b
 }
 
