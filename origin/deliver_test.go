@@ -340,8 +340,10 @@ func TestRepairedByAnother(t *testing.T) {
 		two := openRig(t, Config{Store: st})
 		two.putSegment("a", "v", n, take{mark: "repair"}, 200)
 		until(one.tl.Decide(n)) // b never comes
-		if w := one.want(one.getSegment("v", n), 200, ""); served(w) != "a;region=east" {
-			t.Errorf("%s is served", served(w))
+		// At once, without another look.
+		w := answered(one.ask(t.Context(), "v/"+live.SegmentName(n)))
+		if w == nil || w.Code != 200 || served(w) != "a;region=east" {
+			t.Errorf("%v is served", w)
 		}
 	})
 }

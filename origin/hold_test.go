@@ -145,7 +145,8 @@ func TestTooManyHolds(t *testing.T) {
 func TestLostAnnouncement(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
-		one := newRig(t, Config{Store: faulty, Bus: deaf{announce.NewLocal()}})
+		// The last look of the guard is a tenth of a second before the deadline.
+		one := newRig(t, Config{Store: faulty, Bus: deaf{announce.NewLocal()}}, func(ev *live.Event) { ev.BudgetMS = 2100 })
 		one.putInits("a")
 		two := openRig(t, Config{Store: faulty, Bus: deaf{announce.NewLocal()}})
 		n := one.next() + 1

@@ -240,3 +240,32 @@ func TestNotificationsInParallel(t *testing.T) {
 		}
 	})
 }
+
+// TestNotificationsOvertaken: of two sayings that are being taken at the same
+// time the older does not undo the newer.
+func TestNotificationsOvertaken(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := storetest.NewSlow(memory.New(memory.Options{}), func(op storetest.Op, rec store.Record) (time.Duration, time.Duration) {
+			if op == storetest.Put && rec == eventsRecord {
+				return 100 * time.Millisecond, 0
+			}
+			return 0, 0
+		})
+		r := newRig(t, Config{Store: st})
+		r.putInits("a")
+		done := make(chan int, 2)
+		for i, says := range []string{`6, new;id="n";from=1`, `5, old;id="o";from=1`} {
+			n := r.next() - live.Number(i)
+			go func() {
+				done <- r.put("a/v/"+live.SegmentName(n), r.m.segment(r.tl, "v", n, take{}), "Live-Notifications", says).Code
+			}()
+			synctest.Wait()
+		}
+		if a, b := <-done, <-done; a != 201 || b != 201 {
+			t.Errorf("%d, %d", a, b)
+		}
+		if got := r.set(); got != `1, new;id="n";from=1` {
+			t.Errorf("%q", got)
+		}
+	})
+}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"headwater/live"
+	"headwater/store"
 	"headwater/store/memory"
 	"headwater/store/storetest"
 )
@@ -109,21 +110,29 @@ func TestSlowPublisher(t *testing.T) {
 	}
 }
 
-// TestStoringMayTakeLongerThanTheBody: the body's time ends with the body.
+// TestStoringMayTakeLongerThanTheBody: the body's time ends with the body, for
+// a hedge that waits for its twin too.
 func TestStoringMayTakeLongerThanTheBody(t *testing.T) {
-	st := storetest.NewSlow(memory.New(memory.Options{}), storetest.Always(60*time.Millisecond))
-	w := newWireRig(t, Config{Store: st, BodyTimeout: 50 * time.Millisecond}, publishing)
+	st := storetest.NewSlow(memory.New(memory.Options{}), func(op storetest.Op, rec store.Record) (time.Duration, time.Duration) {
+		if op == storetest.Put && rec.Namespace == store.Media {
+			return 300 * time.Millisecond, 0
+		}
+		return 0, 0
+	})
+	w := newWireRig(t, Config{Store: st, BodyTimeout: 100 * time.Millisecond}, publishing)
 	n := w.next()
 	seg := w.m.segment(w.tl, "v", n, take{})
 	head := fmt.Sprintf("PUT /acme/final/a/v/%d.m4s HTTP/1.1\nHost: x\nContent-Length: %d\n\n", n, len(seg))
-	c := w.dial(head, seg)
-	br := bufio.NewReader(c)
-	if resp, body := w.answer(br); resp.StatusCode != 201 {
-		t.Fatalf("%s %s", resp.Status, body)
+	one, two := w.dial(head, seg), w.dial(head, seg)
+	br := bufio.NewReader(one)
+	first, _ := w.answer(br)
+	second, _ := w.answer(bufio.NewReader(two))
+	if got := first.StatusCode + second.StatusCode; got != 201+200 {
+		t.Fatalf("%s and %s", first.Status, second.Status)
 	}
 	// And the connection serves the next, after any pause.
-	time.Sleep(60 * time.Millisecond)
-	if _, err := c.Write(append([]byte(strings.ReplaceAll(head, "\n", "\r\n")), seg...)); err != nil {
+	time.Sleep(150 * time.Millisecond)
+	if _, err := one.Write(append([]byte(strings.ReplaceAll(head, "\n", "\r\n")), seg...)); err != nil {
 		t.Fatal(err)
 	}
 	if resp, body := w.answer(br); resp.StatusCode != 200 {
