@@ -26,11 +26,11 @@ type db interface {
 }
 
 func contenders() []contender {
-	return []contender{
+	return append([]contender{
 		{"disk", openDisk},
 		{"files", openFiles},
 		{"pebble", openPebble},
-	}
+	}, ceilings()...)
 }
 
 type diskDB struct {

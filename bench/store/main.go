@@ -4,7 +4,8 @@
 //	go run ./store -dir /var/tmp
 //
 // All write the same bytes from the same number of writers and return only when
-// the bytes are synced. Contenders take turns in short rounds, each in a fresh
+// the bytes are synced. The line (device) is what the disk takes of unsynced
+// direct writes: nothing synced can be faster. Contenders take turns in short rounds, each in a fresh
 // directory, so that a disk whose speed drifts treats them alike; the figures
 // are medians over the rounds, with the slowest and fastest in brackets.
 package main
