@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"headwater/admit"
 	"headwater/live"
@@ -27,14 +28,23 @@ const (
 const maxInit = 1 << 20
 
 // limit gives the body until the body time-out to arrive, whatever it is.
-// net/http ends the limit with the body.
 func (o *Origin) limit(p *publication) error {
+	return p.setReadDeadline(p.received.Add(o.cfg.BodyTimeout))
+}
+
+func (p *publication) setReadDeadline(t time.Time) error {
 	// In-memory connections of tests may not have deadlines; real ones do.
-	err := http.NewResponseController(p.w).SetReadDeadline(p.received.Add(o.cfg.BodyTimeout))
-	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := http.NewResponseController(p.w).SetReadDeadline(t); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return fmt.Errorf("publish: read deadline: %w", err)
 	}
 	return nil
+}
+
+// end notes that the body has been read to its end. From then on the
+// connection is only watched for the packager's leaving.
+func (p *publication) end() error {
+	p.consumed = true
+	return p.setReadDeadline(time.Time{})
 }
 
 // drop reads a body that nobody wants.
@@ -46,8 +56,7 @@ func (o *Origin) drop(p *publication) error {
 	case err != io.EOF:
 		return o.bodyError(p, err, n)
 	}
-	p.consumed = true
-	return nil
+	return p.end()
 }
 
 // pieceBytes is how much of a body is made room for at a time: memory follows
@@ -110,8 +119,7 @@ func (o *Origin) read(p *publication) error {
 	}
 	p.cand.Digest = live.Digest(sum.Sum(nil))
 	p.timing.Add("read", p.elapsed())
-	p.consumed = true
-	return nil
+	return p.end()
 }
 
 // hold counts n bytes more of the body as being read.
