@@ -32,7 +32,7 @@ const (
 // ExposedHeaders is what CORS lets a page read.
 const ExposedHeaders = HeaderPipeline + ", " + HeaderDefects + ", " + HeaderNotifications + ", " + HeaderEdge + ", " +
 	HeaderVersion + ", " + HeaderPublished + ", " + HeaderContentDigest + ", " + HeaderServerTiming + ", " +
-	HeaderCacheStatus + ", " + HeaderCMSDStatic + ", Age, Date, ETag, Content-Range, Content-Length, Retry-After"
+	HeaderCacheStatus + ", " + HeaderCMSDStatic + ", Repr-Digest, Age, Date, ETag, Content-Range, Content-Length, Retry-After"
 
 // ErrHeader is wrapped by every error about the form of a header.
 var ErrHeader = errors.New("live: header")

@@ -172,6 +172,7 @@ func TestManifests(t *testing.T) {
 		r.putSegment("a", "v", n, take{}, 201)
 		// A packager whose clock is ahead: nobody is told of what cannot be had.
 		r.putSegment("a", "v", n+8, take{}, 201)
+		until(r.tl.Deadline(n - 1).Add(1))
 		w := r.want(r.get("v/media.m3u8"), 200, "")
 		list := w.Body.String()
 		if strings.Contains(list, live.SegmentName(n+8)) || !strings.Contains(list, "\n"+live.SegmentName(n)+"\n") {
@@ -437,5 +438,43 @@ func TestLeavingWhileReading(t *testing.T) {
 			t.Error("who left still waits, or was written to")
 		}
 		r.want(<-two, 200, "") // the one who began the read has left, the read goes on
+	})
+}
+
+// A player is never told of a segment that may turn out to be a gap: one that
+// is waited for ends the playlist, also when the next is there already.
+func TestPlaylistEndsBeforeWhatIsWaitedFor(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.putInits("a", "b")
+		n := r.next()
+		until(r.tl.Expected(n))
+		r.putSegment("a", "v", n, take{}, 201)
+		listed := func() string {
+			t.Helper()
+			list := r.want(r.get("v/media.m3u8"), 200, "").Body.String()
+			return list[strings.LastIndex(list, "#EXT-X-PROGRAM-DATE-TIME"):]
+		}
+		end := func(m live.Number) string { return live.SegmentName(m) + "\n" }
+		// n+1 comes from nobody, n+2 a little before n+1 is given up.
+		until(r.tl.Deadline(n + 1).Add(-100 * time.Millisecond))
+		r.putSegment("a", "v", n+2, take{}, 201)
+		if list := listed(); !strings.HasSuffix(list, end(n)) {
+			t.Errorf("while %d is waited for: %s", n+1, list)
+		}
+		until(r.tl.Deadline(n + 1).Add(time.Millisecond))
+		if list := listed(); !strings.HasSuffix(list, end(n+2)) || !strings.Contains(list, "#EXT-X-GAP\n"+end(n+1)) {
+			t.Errorf("when %d is given up: %s", n+1, list)
+		}
+		// One that is defective while another pipeline is owed is waited for too.
+		until(r.tl.Expected(n + 3))
+		r.putSegment("a", "v", n+3, take{hole: 12}, 201)
+		if list := listed(); !strings.HasSuffix(list, end(n+2)) {
+			t.Errorf("while a better %d is waited for: %s", n+3, list)
+		}
+		r.putSegment("b", "v", n+3, take{}, 201)
+		if list := listed(); !strings.HasSuffix(list, end(n+3)) {
+			t.Errorf("when it is there: %s", list)
+		}
 	})
 }

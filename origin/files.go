@@ -120,13 +120,7 @@ func (o *Origin) deliverManifest(d *delivery) error {
 	in.Lost = func(rendition string, n live.Number) bool {
 		return d.view.choose(rendition, n, d.event.candidates(rendition, n), now).Action == selection.Refuse
 	}
-	// What a packager published before its time is not to be had yet.
-	in.Published = func(rendition string) (live.Number, bool) {
-		n, ok := d.event.newest(rendition)
-		tl := d.view.timelines[rendition]
-		n = min(n, tl.Edge(now.Add(tl.Hold())))
-		return n, ok && n >= tl.First()
-	}
+	in.Published = func(rendition string) (live.Number, bool) { return d.decided(rendition, now) }
 	var body []byte
 	var err error
 	ct := manifest.HLSType
@@ -152,4 +146,25 @@ func (o *Origin) answerText(d *delivery, ct string, body []byte, etag string, li
 	h.Set("ETag", etag)
 	h.Set(live.HeaderCacheControl, live.FormatLifetime(lifetime))
 	o.send(d, body, time.Time{})
+}
+
+// decided is the newest number of a rendition up to which playlists may list:
+// nothing up to it is still being waited for, or published before its time. A
+// player asks at once for what it is given and takes a refusal for an error, so
+// a segment that is missing is listed when it is known to be a gap, and the
+// next one only then.
+func (d *delivery) decided(rendition string, now time.Time) (live.Number, bool) {
+	newest, ok := d.event.newest(rendition)
+	if !ok {
+		return 0, false
+	}
+	tl := d.view.timelines[rendition]
+	n := min(newest, tl.Edge(now.Add(tl.Hold())))
+	// What is past its deadline has been decided by time.
+	for m := n; m >= tl.First() && tl.Place(m, now) == live.Due; m-- {
+		if d.view.choose(rendition, m, d.event.candidates(rendition, m), now).Action == selection.Wait {
+			n = m - 1
+		}
+	}
+	return n, n >= tl.First()
 }

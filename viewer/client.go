@@ -259,6 +259,10 @@ func (r *reply) readHead(resp *http.Response) {
 	r.cacheStatus = strings.Join(h[live.HeaderCacheStatus], ", ")
 	r.defective = len(h[live.HeaderDefects]) > 0
 	r.lifetime, r.lasting = live.ParseLifetime(h[live.HeaderCacheControl])
+	// What a cache had for a while lasts that much less (RFC 9111, 4.2).
+	if age, err := strconv.ParseInt(h.Get("Age"), 10, 32); err == nil && age > 0 {
+		r.lifetime = max(r.lifetime-time.Duration(age)*time.Second, 0)
+	}
 	if v := h.Get("Retry-After"); v != "" && r.lifetime == 0 {
 		if s, err := strconv.ParseUint(v, 10, 16); err == nil {
 			r.lifetime, r.lasting = time.Duration(s)*time.Second, true

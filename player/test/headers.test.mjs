@@ -48,6 +48,8 @@ test('freshness: the milliseconds win, then seconds, then Retry-After', () => {
   const cases = [
     [{ 'Cache-Control': 'max-age=0, max-age-ms=1834' }, 1834],
     [{ 'Cache-Control': 'public, Max-Age=2' }, 2000],
+    [{ 'Cache-Control': 'max-age=3, max-age-ms=3250', Age: '2' }, 1250],
+    [{ 'Cache-Control': 'max-age=3', Age: '7' }, 0],
     [{ 'Cache-Control': 'no-store', 'Retry-After': '5' }, 5000],
     [{ 'Retry-After': 'Wed, 21 Oct 2026 07:28:00 GMT' }, null],
     [{ 'Cache-Control': 'max-age=x' }, null],

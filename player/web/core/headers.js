@@ -83,9 +83,16 @@ export function freshnessOf(headers) {
     directives.set(name.toLowerCase(), value);
   }
   for (const [name, scale] of [['max-age-ms', 1], ['max-age', 1000]]) {
-    if (/^\d{1,12}$/.test(directives.get(name) ?? '')) return Number(directives.get(name)) * scale;
+    if (/^\d{1,12}$/.test(directives.get(name) ?? '')) return Math.max(Number(directives.get(name)) * scale - ageOf(headers), 0);
   }
   return retryAfterOf(headers);
+}
+
+// Age in milliseconds: what a cache had for a while lasts that much less (RFC
+// 9111, 4.2). Pages of other origins see it, since it is exposed to them.
+function ageOf(headers) {
+  const text = headers.get('Age') ?? '';
+  return /^\d{1,9}$/.test(text) ? Number(text) * 1000 : 0;
 }
 
 // Retry-After in milliseconds; only its form in seconds, the one that
