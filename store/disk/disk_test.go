@@ -365,6 +365,39 @@ func TestReplayBehindItself(t *testing.T) {
 	}
 }
 
+// TestReplaysOfAFailedWrite: all who sent it are told, together or one behind
+// the other.
+func TestReplaysOfAFailedWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemFS()
+		s := openMem(t, m, Options{})
+		mustPut(t, s, media, newItem("there", 10))
+		g := gateOn(m, "write")
+		done := make(chan error, 4)
+		put := func(i store.Item) { go func() { done <- s.Put(t.Context(), media, i) }(); synctest.Wait() }
+		put(newItem("busy", 10))
+		<-g.arrived
+		item := newItem("k", 10)
+		for range 3 {
+			put(item) // all in the next group
+		}
+		g.pass <- nil
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		<-g.arrived
+		m.setFault(nil)
+		g.pass <- errors.New("disk error")
+		for range 3 {
+			if err := <-done; !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("put: %v", err)
+			}
+		}
+		mustPut(t, s, media, item)
+		wantItems(t, s, media, item)
+	})
+}
+
 // TestFailedSync: those who wait are told, nothing more goes to that file, and
 // the next Put goes to a new one.
 func TestFailedSync(t *testing.T) {

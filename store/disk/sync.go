@@ -1,0 +1,162 @@
+package disk
+
+import (
+	"errors"
+	"time"
+
+	"headwater/store"
+	"headwater/store/internal/index"
+)
+
+// sync is the syncer. It ends when the writer has ended and nothing is in flight.
+func (l *log) sync() {
+	for range l.written {
+		for {
+			l.flightMu.Lock()
+			ops, drained := append([]*op(nil), l.inflight...), l.drained
+			l.flightMu.Unlock()
+			if len(ops) == 0 {
+				if drained {
+					return
+				}
+				break
+			}
+			l.syncGroup(ops)
+		}
+	}
+}
+
+// syncGroup makes durable what was written so far, shows it to readers and answers.
+func (l *log) syncGroup(ops []*op) {
+	// Almost always one file; two where the writer went on to the next.
+	var last *logFile
+	for i, o := range ops {
+		if o.file != nil && o.file != last && !o.retire {
+			last = o.file
+			l.syncFile(last, ops[i:])
+		}
+	}
+	answers := make([]error, len(ops))
+	l.mu.Lock()
+	for i, o := range ops {
+		answers[i] = l.apply(o)
+	}
+	l.mu.Unlock()
+	for _, o := range ops {
+		if o.retire {
+			l.seal(o.file)
+		}
+	}
+	// After the index: see standing.
+	l.flightMu.Lock()
+	n := copy(l.inflight, l.inflight[len(ops):])
+	clear(l.inflight[n:])
+	l.inflight = l.inflight[:n]
+	l.flightMu.Unlock()
+	for i, o := range ops {
+		o.finish(answers[i])
+	}
+}
+
+func (l *log) syncFile(f *logFile, ops []*op) {
+	if f.broken.Load() {
+		return
+	}
+	end, n := int64(0), 0
+	for _, o := range ops {
+		if o.file == f && !o.retire {
+			end, n = o.end(), n+1
+		}
+	}
+	begun := time.Now()
+	err := f.f.sync()
+	if err != nil {
+		// The kernel may have dropped the pages and would call the next sync a
+		// success: this file is not written to again, and nothing beyond what
+		// was durable before is believed.
+		f.failure = wrapped{outcome(err), errBroken}
+		f.broken.Store(true)
+		l.counters.syncErrors.Add(1)
+		l.logger.Error("sync failed", "file", f.path, "error", err)
+		return
+	}
+	f.durable.Store(end)
+	l.counters.synced(n, time.Since(begun))
+}
+
+var errBroken = errors.New("the log file could not be synced")
+
+// apply puts a durable mutation into the index and returns its answer. l.mu is held.
+func (l *log) apply(o *op) error {
+	switch {
+	case o.retire:
+		return nil
+	case o.follower:
+		if !l.stale(o) {
+			return wrapped{store.ErrUnavailable, errBroken}
+		}
+		return nil
+	case o.file.broken.Load() && o.record.offset >= o.file.durable.Load():
+		return o.file.failure
+	}
+	l.insert(o.file, &o.record, o.pad, o.moveFrom)
+	return nil
+}
+
+// insert puts a record of f into the index, as a commit or a start does. l.mu is held.
+func (l *log) insert(f *logFile, r *record, pad uint16, moveFrom *location) {
+	loc := &location{file: f, offset: r.offset, size: r.size, head: int32(r.headLen()), meta: uint32(r.metaLen), pad: pad}
+	rec := store.Record{Namespace: l.namespace, ID: r.id}
+	// Counted first: an entry may replace itself at once.
+	f.refs++
+	f.live += loc.footprint()
+	kept, replaced := false, true
+	switch {
+	case moveFrom != nil:
+		if e := l.index.Get(rec, r.key); e != nil && e.Value == moveFrom {
+			kept = l.index.Move(rec, r.key, r.token, loc)
+		}
+	case r.kind == kindDelete:
+		kept = l.index.Delete(rec, r.key, r.to, r.token, loc)
+	default:
+		kept, replaced = l.index.Put(rec, &index.Entry[*location]{Key: r.key, Token: r.token, Expires: r.expires, Value: loc})
+	}
+	if !kept {
+		l.index.Removed(loc)
+	} else if replaced {
+		f.shadows = true
+	}
+}
+
+// seal ends a retired file with a record that says it is whole. Without one,
+// the next start reads the values at its end, nothing worse.
+func (l *log) seal(f *logFile) {
+	if f.broken.Load() {
+		if err := f.f.truncate(f.durable.Load()); err != nil {
+			l.logger.Error("a file that could not be synced could not be cut back either", "file", f.path, "error", err)
+		} else {
+			l.resize(f, f.durable.Load())
+		}
+	} else if size := f.size.Load(); f.durable.Load() == size {
+		l.writeSeal(f, size, nil)
+	}
+	f.f.retire()
+	l.mu.Lock()
+	f.sealed = true
+	l.mu.Unlock()
+}
+
+func (l *log) writeSeal(f *logFile, at int64, torn []stretch) {
+	r := sealRecord(torn)
+	head := r.appendHead(nil)
+	place(head, f.id, at, at)
+	w := stager{f: f.f, start: at, buf: newBlocks(blockSize)}
+	w.write(head)
+	if w.flush(); w.err != nil {
+		// Best effort both: a torn seal is a torn tail.
+		_ = f.f.truncate(at)
+		return
+	}
+	l.resize(f, w.start)
+	f.durable.Store(w.start)
+}
