@@ -115,8 +115,7 @@ func (ed *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (ed *Edge) serveSelf(w http.ResponseWriter, r *http.Request) bool {
 	switch r.URL.Path {
 	case live.TimePath:
-		live.AllowCORS(w.Header())
-		live.ServeTime(w, r)
+		ed.serveTime(w, r)
 	case "/metrics":
 		ed.exporter.ServeHTTP(w, r)
 	case "/healthz", "/readyz":

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/live"
@@ -70,6 +72,9 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 			return 1
 		}))
 	}
+	gauge("clock_offset_seconds", "The parents' clock minus this node's.", func() float64 {
+		return time.Duration(ed.upstream.offset.Load()).Seconds()
+	})
 	gauge("objects", "Objects in memory.", func() float64 { n, _ := ed.cache.size(); return float64(n) })
 	gauge("memory_bytes", "Bytes of objects in memory.", func() float64 { _, b := ed.cache.size(); return float64(b) })
 	return m

@@ -36,19 +36,23 @@ type object struct {
 	lifetime time.Duration // from received on
 	err      error         // there is no answer
 
-	mu      sync.Mutex    // guards the following
-	buf     []byte        // what came
-	visible int           // what readers may see of it
-	done    bool          // nothing more comes
-	bodyErr error         // with done: the body is not complete or not right
-	failed  time.Time     // with bodyErr: when
-	more    chan struct{} // closed when visible grows or done is set
+	mu      sync.Mutex          // guards the following
+	buf     []byte              // what came
+	visible int                 // what readers may see of it
+	done    bool                // nothing more comes
+	bodyErr error               // with done: the body is not complete or not right
+	failed  time.Time           // with bodyErr: when
+	more    chan struct{}       // closed when visible grows or done is set
+	parked  map[parked]struct{} // told when ready closes
 
 	// Guarded by the cache's mu.
 	listed  bool  // in the cache
 	charged int64 // bytes it counts for there
 	users   int   // requests that wait for it or read it
 }
+
+// A parked request waits for an object without a goroutine of its own.
+type parked interface{ wake() }
 
 func newObject(k key) *object {
 	return &object{key: k, ready: make(chan struct{}), size: -1, more: make(chan struct{})}
@@ -67,8 +71,13 @@ func (o *object) isReady() bool {
 // open closes ready: the head is there.
 func (o *object) open() {
 	o.mu.Lock()
+	waiting := o.parked
+	o.parked = nil
 	close(o.ready)
 	o.mu.Unlock()
+	for p := range waiting {
+		p.wake()
+	}
 }
 
 // fail says that there is no answer. For a moment nobody asks again: a crowd
@@ -77,6 +86,27 @@ func (o *object) fail(err error) {
 	o.err, o.received, o.lifetime = err, time.Now(), live.ErrUpstream.Lifetime
 	o.finish(nil, err)
 	o.open()
+}
+
+// park has p told when the object is ready. It reports false where it is.
+func (o *object) park(p parked) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.isReady() {
+		return false
+	}
+	if o.parked == nil {
+		o.parked = make(map[parked]struct{})
+	}
+	o.parked[p] = struct{}{}
+	return true
+}
+
+// unpark takes back park.
+func (o *object) unpark(p parked) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.parked, p)
 }
 
 // retryAfter is how long a fill that failed is remembered, when several in a

@@ -44,7 +44,7 @@ func (ed *Edge) standIn(q *request) bool {
 	if q.view == nil {
 		return false
 	}
-	in := manifest.Input{Config: &q.view.config, Now: time.Now()}
+	in := manifest.Input{Config: &q.view.config, Now: ed.now()}
 	var body []byte
 	var err error
 	ct := manifest.HLSType

@@ -52,7 +52,7 @@ func (ed *Edge) find(q *request) (done bool, err error) {
 	if q.path.File == live.FileConfig {
 		return true, ed.answerConfig(q)
 	}
-	if err := ed.place(q, q.arrived); err != nil {
+	if err := ed.place(q); err != nil {
 		return false, err
 	}
 	return false, ed.lookUp(q)
@@ -129,12 +129,12 @@ func (ed *Edge) locate(q *request) (err error) {
 
 // place refuses a segment by the timeline alone: what cannot exist never
 // reaches a parent.
-func (ed *Edge) place(q *request, now time.Time) error {
-	q.until, q.live = now.Add(retryBudget), true
+func (ed *Edge) place(q *request) error {
+	q.until, q.live = q.arrived.Add(retryBudget), true
 	if q.path.File != live.FileSegment {
 		return nil
 	}
-	n, tl := q.path.Number, q.view.timelines[q.path.Rendition]
+	n, tl, now := q.path.Number, q.view.timelines[q.path.Rendition], ed.theirs(q.arrived)
 	switch tl.Place(n, now) {
 	case live.Never:
 		q.outcome = Never
@@ -151,8 +151,8 @@ func (ed *Edge) place(q *request, now time.Time) error {
 		return live.ErrGone.With(fmt.Sprintf("segment %d left the DVR window at %s", n, tl.GoneAt(n).Format(live.TimeLayout)))
 	case live.Due:
 		q.held = int64(n) > q.event.edge.Load()
-		q.until = tl.Deadline(n)
-		q.expected = tl.Expected(n)
+		q.until = ed.ours(tl.Deadline(n))
+		q.expected = ed.ours(tl.Expected(n))
 	}
 	q.live = tl.Live(n, now)
 	return nil
@@ -233,4 +233,14 @@ func (ed *Edge) conclude(q *request, err error) {
 	if err != nil {
 		ed.refuse(q, err)
 	}
+}
+
+// leave ends a request whose viewer left while it was parked.
+func (ed *Edge) leave(q *request) {
+	if q.outcome == Hold {
+		ed.metrics.holding.Dec()
+	}
+	ed.cache.release(q.object)
+	ed.metrics.requests[q.outcome].Inc()
+	ed.metrics.left.Inc()
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headwater/live"
@@ -32,6 +34,7 @@ type parent struct {
 
 	mu     sync.Mutex // guards the following
 	health health
+	clock  clock
 	alive  context.Context // ends when the parent goes down
 	die    context.CancelCauseFunc
 }
@@ -43,6 +46,7 @@ type upstream struct {
 	client  *http.Client
 	log     *slog.Logger
 	tasks   sync.WaitGroup // attempts
+	offset  atomic.Int64   // ns: the parents' clock minus ours
 
 	mu   sync.Mutex    // guards the following
 	back chan struct{} // closed when a parent comes back
@@ -121,7 +125,7 @@ func (u *upstream) distrust(p *parent) {
 // watch probes a parent: so one that hangs is noticed while requests are held
 // at it, and one that was down is found again without trying it on viewers.
 func (u *upstream) watch(ctx context.Context, p *parent) {
-	t := time.NewTimer(probeEvery)
+	t := time.NewTimer(0)
 	defer t.Stop()
 	misses := 0
 	for {
@@ -141,6 +145,7 @@ func (u *upstream) watch(ctx context.Context, p *parent) {
 			p.alive, p.die = context.WithCancelCause(context.Background())
 		}
 		p.mu.Unlock()
+		u.retime()
 		switch {
 		case down && err == nil:
 			u.log.Info("parent is back", "parent", p.base)
@@ -171,13 +176,25 @@ func (u *upstream) probe(ctx context.Context, p *parent) error {
 	if err != nil {
 		return err
 	}
+	asked := time.Now()
 	resp, err := u.client.Do(req)
 	if err != nil {
 		return err
 	}
-	resp.Body.Close()
+	answered := time.Now()
+	defer resp.Body.Close()
 	if resp.StatusCode >= 500 && resp.StatusCode != http.StatusServiceUnavailable {
 		return fmt.Errorf("edge: %s", resp.Status)
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64))
+	if err != nil {
+		return err
+	}
+	// A cache in between would tell an old time.
+	if told, err := time.Parse(live.TimeLayout, string(text)); err == nil && resp.StatusCode == http.StatusOK && resp.Header.Get("Age") == "" {
+		p.mu.Lock()
+		p.clock.sample(asked, answered, told)
+		p.mu.Unlock()
 	}
 	return nil
 }

@@ -1,0 +1,93 @@
+package edge
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"headwater/live"
+)
+
+const (
+	clockSamples = 8
+	// clockGrain is how exact a parent's /time is: it counts milliseconds.
+	clockGrain = time.Millisecond
+)
+
+// A clock is how far a parent's clock is from ours, from the last answers to
+// /time. It decides and nothing else.
+type clock struct {
+	offset  time.Duration // the parent's time minus ours
+	known   bool
+	samples [clockSamples]clockSample // a ring
+	next    int
+}
+
+type clockSample struct {
+	offset time.Duration
+	doubt  time.Duration // the true offset is at most so far from offset; 0: no sample
+}
+
+// sample enters an answer: asked and answered by our clock, told by the other.
+// Of the last samples the one that leaves least doubt counts (as in RFC 5905,
+// 10), and the offset moves only as far as it must: clocks that agree within
+// what can be known are left alone.
+func (c *clock) sample(asked, answered, told time.Time) {
+	half := answered.Sub(asked) / 2
+	// What is told was rounded down.
+	s := clockSample{offset: told.Add(clockGrain / 2).Sub(asked.Add(half)), doubt: half + clockGrain/2}
+	c.samples[c.next%clockSamples] = s
+	c.next++
+	best := s
+	for _, x := range c.samples[:min(c.next, clockSamples)] {
+		if x.doubt < best.doubt {
+			best = x
+		}
+	}
+	c.known = true
+	switch {
+	case c.offset < best.offset-best.doubt:
+		c.offset = best.offset - best.doubt
+	case c.offset > best.offset+best.doubt:
+		c.offset = best.offset + best.doubt
+	}
+}
+
+// retime takes the offset of the first parent that is up and has told its time.
+func (u *upstream) retime() {
+	for _, p := range u.parents {
+		p.mu.Lock()
+		offset, ok := p.clock.offset, p.clock.known && !p.health.down
+		p.mu.Unlock()
+		if ok {
+			u.offset.Store(int64(offset))
+			return
+		}
+	}
+}
+
+// now is the time of the parents: events are placed by their clock.
+func (ed *Edge) now() time.Time { return ed.theirs(time.Now()) }
+
+// theirs and ours convert between our clock and the parents'.
+func (ed *Edge) theirs(t time.Time) time.Time {
+	return t.Add(time.Duration(ed.upstream.offset.Load()))
+}
+
+func (ed *Edge) ours(t time.Time) time.Time {
+	return t.Add(-time.Duration(ed.upstream.offset.Load()))
+}
+
+// serveTime is live.ServeTime with the parents' clock: a viewer above this
+// edge is to have the time of the origin.
+func (ed *Edge) serveTime(w http.ResponseWriter, r *http.Request) {
+	live.AllowCORS(w.Header())
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set(live.HeaderCacheControl, "no-store")
+	s := ed.now().UTC().Format(live.TimeLayout)
+	h.Set("Content-Length", strconv.Itoa(len(s)))
+	if r.Method != http.MethodHead {
+		w.Write([]byte(s))
+	}
+}

@@ -1,0 +1,107 @@
+package edge
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+
+	"headwater/live"
+)
+
+func TestParseHead(t *testing.T) {
+	const host = "Host: edge\r\n"
+	for _, c := range []struct {
+		in   string
+		kind headKind
+	}{
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "\r\n", headOurs},
+		{"HEAD /t/e/manifest.mpd HTTP/1.1\r\n" + host + "Accept: */*\r\n\r\nGET", headOurs},
+		{"GET /t/e/v/1.m4s?CMCD=br%3D3000 HTTP/1.1\r\n" + host + "\r\n", headOurs},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\nhost: [::1]:80\r\nConnection: Keep-Alive\r\n\r\n", headOurs},
+		{"", headPart},
+		{"G", headPart},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host, headPart},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "\r", headPart},
+		// Other requests.
+		{"POST", headOther},
+		{"PRI * HTTP/2.0\r\n\r\n", headOther},
+		{"\x16\x03\x01", headOther},
+		{"GET /t/e/event.json HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET /metrics HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.0\r\n" + host + "\r\n", headOther},
+		{"OPTIONS /t/e/v/1.m4s HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET http://edge/t/e/v/1.m4s HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET /t/e/v/%31.m4s HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "Upgrade: h2c\r\nConnection: Upgrade\r\n\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "Expect: 100-continue\r\n\r\n", headOther},
+		// What two readers could take in two ways.
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "Content-Length: 5\r\n\r\nabcde", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "Transfer-Encoding : chunked\r\n\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "A: b\r\n Transfer-Encoding: chunked\r\n\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "A: b\nTransfer-Encoding: chunked\r\n\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\n" + "Host: edge\n\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "A: b\rc\r\n\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "A: \x00\r\n\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + host + "\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\nHost: a b\r\n\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + ": empty\r\n\r\n", headOther},
+		{"GET  /t/e/v/1.m4s HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET /t/e/v/1.m4s  HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"get /t/e/v/1.m4s HTTP/1.1\r\n" + host + "\r\n", headOther},
+	} {
+		if _, kind := parseHead([]byte(c.in)); kind != c.kind {
+			t.Errorf("%q: %d, want %d", c.in, kind, c.kind)
+		}
+	}
+}
+
+// What is taken here net/http takes in the same way.
+func FuzzParseHead(f *testing.F) {
+	f.Add([]byte("GET /t/e/v/1.m4s?x=y HTTP/1.1\r\nHost: edge\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\nGET"))
+	f.Add([]byte("HEAD /t/e/main.m3u8 HTTP/1.1\r\nhOST: [::1]:80\r\na:  b\t\r\nA: c\r\n\r\n"))
+	f.Add([]byte("GET /t/e/v/1.m4s HTTP/1.1\r\nHost: edge\r\nContent-Length: 0\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		h, kind := parseHead(in)
+		if kind == headPart && bytes.Contains(in, headEnd) {
+			t.Fatalf("%q: more is waited for", in)
+		}
+		if kind != headOurs {
+			return
+		}
+		if h.length > len(in) || !bytes.HasSuffix(in[:h.length], headEnd) {
+			t.Fatalf("%q: %d bytes", in, h.length)
+		}
+		// A held request is read again from its head alone.
+		again, kind := parseHead(append([]byte(nil), in[:h.length]...))
+		if kind != headOurs || !reflect.DeepEqual(again, h) {
+			t.Fatalf("%q: read again it is another", in)
+		}
+		got := h.request(context.Background(), "")
+		br := bufio.NewReader(bytes.NewReader(in))
+		want, err := http.ReadRequest(br)
+		if err != nil {
+			t.Fatalf("%q: net/http: %v", in, err)
+		}
+		if rest := br.Buffered(); len(in)-rest != h.length && len(in) < 4096 {
+			t.Fatalf("%q: %d bytes, net/http takes %d", in, h.length, len(in)-rest)
+		}
+		if want.ContentLength != 0 || len(want.TransferEncoding) > 0 {
+			t.Fatalf("%q: it has a body", in)
+		}
+		want.Header.Del("Connection")
+		got.Header.Del("Connection")
+		if got.Method != want.Method || got.URL.Path != want.URL.Path || got.URL.RawQuery != want.URL.RawQuery ||
+			got.Host != want.Host || got.Close != want.Close || !reflect.DeepEqual(got.Header, want.Header) {
+			t.Fatalf("%q:\n%+v\n%+v", in, got, want)
+		}
+		if p, err := live.ParsePath(want.URL.Path); err != nil || p != h.path || strings.Contains(h.target, "?") {
+			t.Fatalf("%q: %v %v", in, p, err)
+		}
+	})
+}

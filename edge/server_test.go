@@ -1,0 +1,544 @@
+package edge
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"headwater/live"
+)
+
+// A serving is a Server on the loopback, above a parent whose segments of
+// rendition v wait for release.
+type serving struct {
+	*testing.T
+	ed      *Edge
+	srv     *Server
+	addr    string
+	number  live.Number // one that is due, for minutes
+	release chan struct{}
+	once    sync.Once
+	served  chan error
+
+	mu      sync.Mutex // guards the following
+	asked   map[string]int
+	segment http.HandlerFunc
+}
+
+func serveEdge(t *testing.T, tune ...func(*Server)) *serving {
+	s := &serving{T: t, release: make(chan struct{}), asked: map[string]int{}, served: make(chan error, 1)}
+	e := live.Default()
+	e.Start = time.Now().Add(-300 * time.Second).UTC()
+	e.HoldMS, e.BudgetMS = 100_000, 100_000
+	e.Pipelines = []live.Pipeline{{Name: "a"}}
+	e.Renditions = []live.Rendition{{Name: "v", Type: live.Video, Bandwidth: 1}, {Name: "s", Type: live.Audio, Bandwidth: 1}}
+	s.number = 160
+	config, err := json.Marshal(live.Config{Event: e, Version: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	parent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.asked[r.URL.Path]++
+		segment := s.segment
+		s.mu.Unlock()
+		switch {
+		case r.URL.Path == live.TimePath:
+			live.ServeTime(w, r)
+		case strings.HasSuffix(r.URL.Path, "/event.json"):
+			if r.URL.RawQuery != "" {
+				select {
+				case <-r.Context().Done():
+				case <-done:
+				}
+				return
+			}
+			w.Header().Set("ETag", `"1"`)
+			w.Write(config)
+		case strings.Contains(r.URL.Path, "/v/"):
+			select {
+			case <-s.release:
+			case <-r.Context().Done():
+				return
+			}
+			fallthrough
+		default:
+			segment(w, r)
+		}
+	}))
+	s.segment = func(w http.ResponseWriter, r *http.Request) { serveBytes(w, r, segment(r)) }
+	if s.ed, err = New(Config{Parents: []string{parent.URL}}); err != nil {
+		t.Fatal(err)
+	}
+	s.srv = &Server{Edge: s.ed}
+	for _, f := range tune {
+		f(s.srv)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = l.Addr().String()
+	go func() { s.served <- s.srv.Serve(l) }()
+	t.Cleanup(func() {
+		s.free()
+		s.srv.Close()
+		if err := <-s.served; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Serve: %v", err)
+		}
+		s.ed.Close()
+		close(done)
+		parent.Close()
+	})
+	return s
+}
+
+// free lets the parent answer.
+func (s *serving) free() { s.once.Do(func() { close(s.release) }) }
+
+func (s *serving) path(rendition string) string {
+	return "/t/e/" + rendition + "/" + live.SegmentName(s.number)
+}
+
+func (s *serving) asks(path string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[path]
+}
+
+// A client is one connection.
+type client struct {
+	net.Conn
+	s *serving
+	r *bufio.Reader
+}
+
+func (s *serving) dial() *client {
+	s.Helper()
+	nc, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Now().Add(time.Minute))
+	return &client{nc, s, bufio.NewReaderSize(nc, 512)}
+}
+
+func (c *client) send(text string) {
+	c.s.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		c.s.Fatal(err)
+	}
+}
+
+func get(path string, header ...string) string {
+	return "GET " + path + " HTTP/1.1\r\nHost: edge\r\n" + strings.Join(append(header, ""), "\r\n") + "\r\n"
+}
+
+// read reads one answer to a GET.
+func (c *client) read() (*http.Response, string) {
+	c.s.Helper()
+	return c.readTo("GET")
+}
+
+func (c *client) readTo(method string) (*http.Response, string) {
+	c.s.Helper()
+	resp, err := http.ReadResponse(c.r, &http.Request{Method: method})
+	if err != nil {
+		c.s.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.s.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+// ended waits for the end of the connection.
+func (c *client) ended() {
+	c.s.Helper()
+	if b, err := io.ReadAll(c.r); len(b) > 0 || err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
+		c.s.Errorf("the connection goes on: %q, %v", b, err)
+	}
+}
+
+// until yields until the condition holds.
+func (s *serving) until(what string, f func() bool) {
+	s.Helper()
+	for end := time.Now().Add(time.Minute); !f(); runtime.Gosched() {
+		if time.Now().After(end) {
+			s.Fatalf("not in a minute: %s", what)
+		}
+	}
+}
+
+// state counts the connections, and those in a state.
+func (s *serving) state(st connState) (all, in int) {
+	conns := s.srv.all()
+	for _, c := range conns {
+		c.mu.Lock()
+		if c.state == st {
+			in++
+		}
+		c.mu.Unlock()
+	}
+	return len(conns), in
+}
+
+func TestServerHoldsWithoutGoroutines(t *testing.T) {
+	s := serveEdge(t)
+	const n = 200
+	first := s.dial()
+	first.send(get(s.path("s")))
+	first.read()
+	before := runtime.NumGoroutine()
+	clients := make([]*client, n)
+	for i := range clients {
+		clients[i] = s.dial()
+		clients[i].send(get(s.path("v"), "Accept: */*", "User-Agent: test"))
+	}
+	s.until("all are held", func() bool { _, in := s.state(held); return in == n })
+	s.until("no goroutine is left to them", func() bool { return runtime.NumGoroutine() < before+20 })
+	s.free()
+	for _, c := range clients {
+		resp, body := c.read()
+		if resp.StatusCode != 200 || body != bodyOf(s.path("v")) || !strings.Contains(resp.Header.Get("Cache-Status"), "detail=hold") ||
+			resp.Header.Get("Access-Control-Allow-Origin") != "*" || resp.Header.Get("Date") == "" {
+			t.Fatalf("%d, %d bytes, %v", resp.StatusCode, len(body), resp.Header)
+		}
+	}
+	if n := s.asks(s.path("v")); n != 1 {
+		t.Errorf("the parent was asked %d times", n)
+	}
+	// The same connections go on.
+	for _, c := range clients {
+		c.send(get(s.path("v")))
+		if resp, body := c.read(); resp.StatusCode != 200 || len(body) != len(bodyOf(s.path("v"))) || !strings.Contains(resp.Header.Get("Cache-Status"), "hit") {
+			t.Fatalf("%d, %d bytes, %v", resp.StatusCode, len(body), resp.Header)
+		}
+	}
+	s.until("all are idle", func() bool { _, in := s.state(idle); return in == n+1 })
+}
+
+func TestServerSeesWhoLeaves(t *testing.T) {
+	s := serveEdge(t)
+	clients := make([]*client, 100)
+	for i := range clients {
+		clients[i] = s.dial()
+		clients[i].send(get(s.path("v")))
+	}
+	s.until("all are held", func() bool { _, in := s.state(held); return in == len(clients) })
+	for _, c := range clients[1:] {
+		c.Close()
+	}
+	s.until("one is left", func() bool { all, _ := s.state(held); return all == 1 })
+	o, _ := s.ed.cache.lookUp(wanted{key: key{path: mustPath(t, s.path("v"))}, view: s.ed.events[live.EventID{Tenant: "t", Name: "e"}].view.Load(), now: time.Now()})
+	s.until("nothing of them is kept", func() bool {
+		s.ed.cache.mu.Lock()
+		defer s.ed.cache.mu.Unlock()
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return len(o.parked) == 1 && o.users == 2
+	})
+	s.free()
+	if _, body := clients[0].read(); body != bodyOf(s.path("v")) {
+		t.Errorf("%d bytes", len(body))
+	}
+}
+
+func mustPath(t *testing.T, s string) live.Path {
+	p, err := live.ParsePath(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestServerPipelines(t *testing.T) {
+	s := serveEdge(t)
+	c := s.dial()
+	// Behind one that is held, others wait their turn; the last is net/http's.
+	c.send(get(s.path("s")) + get(s.path("v")) + get(s.path("s"), "Range: bytes=0-3") + get("/healthz"))
+	if _, body := c.read(); body != bodyOf(s.path("s")) {
+		t.Errorf("the first: %d bytes", len(body))
+	}
+	s.until("the second is held", func() bool { _, in := s.state(held); return in == 1 })
+	s.free()
+	if _, body := c.read(); body != bodyOf(s.path("v")) {
+		t.Errorf("the second: %d bytes", len(body))
+	}
+	if resp, body := c.read(); resp.StatusCode != 206 || body != bodyOf(s.path("s"))[:4] {
+		t.Errorf("the third: %d %q", resp.StatusCode, body)
+	}
+	if _, body := c.read(); body != "ok\n" {
+		t.Errorf("the fourth: %q", body)
+	}
+	c.send(get(s.path("s")))
+	if _, body := c.read(); body != bodyOf(s.path("s")) {
+		t.Errorf("the fifth: %d bytes", len(body))
+	}
+}
+
+func TestServerTakesBytesAsTheyCome(t *testing.T) {
+	s := serveEdge(t)
+	c := s.dial()
+	for range 2 {
+		for _, b := range []byte(get(s.path("s"), "X: "+strings.Repeat("y", 6000))) {
+			c.send(string(b))
+		}
+		if _, body := c.read(); body != bodyOf(s.path("s")) {
+			t.Errorf("%d bytes", len(body))
+		}
+	}
+}
+
+func TestServerLeavesTheRestToNetHTTP(t *testing.T) {
+	s := serveEdge(t)
+	for _, c := range []struct {
+		request string
+		status  int
+		close   bool
+	}{
+		{get("/healthz"), 200, false},
+		{get("/t/e/event.json"), 200, false},
+		{get("/nothing"), 404, false},
+		{"POST " + s.path("s") + " HTTP/1.1\r\nHost: edge\r\nContent-Length: 3\r\n\r\nabc", 405, false},
+		{"GET " + s.path("s") + " HTTP/1.0\r\n\r\n", 200, true},
+		{"GET " + s.path("s") + " HTTP/1.1\r\n\r\n", 400, true},
+		{"nonsense\r\n\r\n", 400, true},
+		{get(s.path("s"), "Transfer-Encoding: chunked, identity") + "0\r\n\r\n", 501, true},
+		{get(s.path("s"), "Content-Length: 3", "Transfer-Encoding: chunked") + "0\r\n\r\n", 200, false},
+		{get(s.path("s"), "A: b", " folded"), 200, false},
+	} {
+		x := s.dial()
+		x.send(c.request)
+		resp, _ := x.read()
+		if resp.StatusCode != c.status {
+			t.Errorf("%q: %d, want %d", c.request, resp.StatusCode, c.status)
+		}
+		if c.close {
+			x.ended()
+		} else {
+			x.send(get(s.path("s")))
+			if resp, _ := x.read(); resp.StatusCode != 200 {
+				t.Errorf("%q, and then: %d", c.request, resp.StatusCode)
+			}
+		}
+	}
+	all, _ := s.state(running)
+	s.until("those that ended are forgotten", func() bool { n, _ := s.state(running); return n <= all })
+}
+
+func TestServerMethodsAndParts(t *testing.T) {
+	s := serveEdge(t)
+	body := bodyOf(s.path("s"))
+	etag := live.DigestOf([]byte(body)).ETag()
+	c := s.dial()
+	c.send("HEAD " + s.path("s") + " HTTP/1.1\r\nHost: edge\r\n\r\n")
+	if resp, _ := c.readTo("HEAD"); resp.StatusCode != 200 || resp.ContentLength != int64(len(body)) {
+		t.Errorf("HEAD: %d %v", resp.StatusCode, resp.Header)
+	}
+	c.send(get(s.path("s"), "If-None-Match: "+etag))
+	if resp, text := c.read(); resp.StatusCode != 304 || text != "" {
+		t.Errorf("the same: %d %q", resp.StatusCode, text)
+	}
+	c.send(get("/t/e/s/1000000.m4s"))
+	if resp, text := c.read(); resp.StatusCode != 404 || !strings.Contains(text, "early") {
+		t.Errorf("early: %d %q", resp.StatusCode, text)
+	}
+	c.send(get(s.path("s")+"?CMCD=x", "Connection: close"))
+	if resp, text := c.read(); text != body || !resp.Close {
+		t.Errorf("the last: %d bytes, close %v", len(text), resp.Close)
+	}
+	c.ended()
+}
+
+func TestServerBodiesWithoutLength(t *testing.T) {
+	s := serveEdge(t)
+	half, rest := strings.Repeat("a", 3000), strings.Repeat("b", 70000)
+	broken := false
+	s.mu.Lock()
+	s.segment = func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, half)
+		w.(http.Flusher).Flush()
+		if broken {
+			panic(http.ErrAbortHandler)
+		}
+		io.WriteString(w, rest)
+	}
+	s.mu.Unlock()
+	s.free()
+	c := s.dial()
+	c.send(get(s.path("s")))
+	if _, body := c.read(); body != half+rest {
+		t.Errorf("%d bytes", len(body))
+	}
+	s.mu.Lock()
+	broken = true
+	s.mu.Unlock()
+	c.send(get(s.path("v")))
+	resp, err := http.ReadResponse(c.r, nil)
+	if err == nil && resp.StatusCode == 200 {
+		_, err = io.ReadAll(resp.Body)
+	}
+	if err == nil && resp.StatusCode != 503 {
+		t.Errorf("a broken body looks complete")
+	}
+}
+
+func TestServerLimits(t *testing.T) {
+	s := serveEdge(t, func(s *Server) {
+		s.HeaderTimeout, s.IdleTimeout = 50*time.Millisecond, 100*time.Millisecond
+		s.MaxHeaderBytes, s.MaxConnsPerAddress = 8<<10, 3
+	})
+	large := s.dial()
+	io.WriteString(large, get(s.path("s"), "X: "+strings.Repeat("y", 20000)))
+	if resp, err := http.ReadResponse(large.r, nil); err == nil && resp.StatusCode != 431 {
+		t.Errorf("a huge header: %d", resp.StatusCode)
+	}
+	slow := s.dial()
+	slow.send("GET /t/e/v/1.m4s HTTP/1.1\r\nHost: ")
+	if resp, _ := slow.read(); resp.StatusCode != 408 {
+		t.Errorf("a slow header: %d", resp.StatusCode)
+	}
+	slow.ended()
+	s.dial().ended() // idle
+	silent := s.dial()
+	silent.send(get(s.path("s")))
+	silent.read()
+	silent.ended() // idle after an answer
+	s.until("all are gone", func() bool { n, _ := s.state(idle); return n == 0 })
+	var open []*client
+	for range 3 {
+		c := s.dial()
+		c.send(get(s.path("v")))
+		open = append(open, c)
+	}
+	s.until("all are held", func() bool { _, n := s.state(held); return n == 3 })
+	many := s.dial()
+	if resp, _ := many.read(); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("one connection too many: %d", resp.StatusCode)
+	}
+	many.ended()
+	s.free()
+	for _, c := range open { // longer held than a connection may be idle
+		if resp, _ := c.read(); resp.StatusCode != 200 {
+			t.Errorf("%d", resp.StatusCode)
+		}
+	}
+}
+
+func TestServerShutsDown(t *testing.T) {
+	s := serveEdge(t)
+	waiting, done := s.dial(), make(chan error, 1)
+	waiting.send(get(s.path("v")) + get(s.path("s")))
+	quiet := s.dial()
+	quiet.send(get(s.path("s")))
+	quiet.read()
+	plain := s.dial()
+	plain.send(get("/healthz"))
+	plain.read()
+	s.until("one is held", func() bool { _, n := s.state(held); return n == 1 })
+	s.until("one is idle", func() bool { _, n := s.state(idle); return n == 1 })
+	go func() { done <- s.srv.Shutdown(context.Background()) }()
+	quiet.ended()
+	plain.ended()
+	if _, err := net.Dial("tcp", s.addr); err == nil {
+		s.until("no more are taken", func() bool { _, err := net.Dial("tcp", s.addr); return err != nil })
+	}
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait for what is held: %v", err)
+	default:
+	}
+	s.free()
+	if resp, body := waiting.read(); body != bodyOf(s.path("v")) || !resp.Close {
+		t.Errorf("what was held: %d, %d bytes, close %v", resp.StatusCode, len(body), resp.Close)
+	}
+	waiting.ended()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := s.srv.Serve(nil); !errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("Serve afterwards: %v", err)
+	}
+}
+
+func TestServerCutsOffWhatDoesNotEnd(t *testing.T) {
+	s := serveEdge(t)
+	c := s.dial()
+	c.send(get(s.path("v")))
+	s.until("one is held", func() bool { _, n := s.state(held); return n == 1 })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.srv.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	c.ended()
+}
+
+func TestServerOnTLSSpeaksHTTP2(t *testing.T) {
+	s := serveEdge(t)
+	fake := httptest.NewUnstartedServer(nil)
+	fake.EnableHTTP2 = true
+	fake.StartTLS()
+	defer fake.Close()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: fake.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.srv.Serve(l) }()
+	client := fake.Client()
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("https://" + l.Addr().String() + s.path("s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if resp.ProtoMajor != 2 || string(body) != bodyOf(s.path("s")) {
+		t.Errorf("%s, %d bytes", resp.Proto, len(body))
+	}
+	client.CloseIdleConnections()
+	s.srv.Close()
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
+}
+
+// A viewer that does not read is let go, and everything it held is free.
+func TestServerSlowReader(t *testing.T) {
+	s := serveEdge(t)
+	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
+	s.mu.Lock()
+	s.segment = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(big)))
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Write(big)
+	}
+	s.mu.Unlock()
+	s.free()
+	slow, fast := s.dial(), s.dial()
+	slow.send(get(s.path("v")))
+	fast.send(get(s.path("v")))
+	if _, body := fast.read(); body != string(big) {
+		t.Errorf("%d bytes", len(body))
+	}
+	slow.Close()
+	s.until("it is forgotten", func() bool { all, _ := s.state(idle); return all == 1 })
+}
