@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -14,9 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"headwater/origin"
-	"headwater/store"
 	"headwater/store/disk"
-	"headwater/store/memory"
 )
 
 // described registers each command's flags, for its help.
@@ -44,7 +39,8 @@ func init() { originCommand.run = runOrigin }
 
 type originFlags struct {
 	publish, deliver, control string
-	store, region             string
+	store, controlStore       string
+	region                    string
 	roles                     string
 	tokens                    []string
 	controlToken              string
@@ -60,6 +56,7 @@ func (f *originFlags) register(o *options) {
 	o.String(&f.control, "control", ":7003", "`ADDRESS` of the control listener")
 	o.String(&f.roles, "roles", "publish,deliver,control", "`LIST` of the listeners to run")
 	o.String(&f.store, "store", "disk:headwater-data", "`STORE` to keep segments in: disk:DIR or memory:")
+	o.String(&f.controlStore, "control-store", "", "`STORE` to keep events, masks and notifications in; default where --store keeps segments")
 	o.Bytes(&f.storeMax, "store-max", 0, "`SIZE` that the segments of a disk store may take; beyond it packagers get 503; 0 is all there is")
 	o.Bytes(&f.storeReserve, "store-reserve", 64<<20, "`SIZE` that a disk store leaves free on its file system")
 	o.String(&f.region, "region", "", "`NAME` of the region that answers, for Live-Pipeline; default each pipeline's own")
@@ -94,7 +91,10 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	st, err := openStore(f.store, disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log})
+	metrics := newRegistry()
+	st, err := openStores(ctx, f.store, f.controlStore, opening{
+		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log}, log: log, metrics: metrics,
+	})
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	cfg := origin.Config{
 		Store: st, Region: f.region, PublishTokens: tokens, ControlToken: f.controlToken,
 		MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
-		Log: log, Metrics: newRegistry(),
+		Log: log, Metrics: metrics,
 	}
 	org, err := origin.New(ctx, cfg)
 	if err != nil {
@@ -163,75 +163,8 @@ func reserve(n int64) int64 {
 	return n
 }
 
-func openStore(address string, opt disk.Options) (store.Store, error) {
-	a, err := store.ParseAddress(address)
-	if err != nil {
-		return nil, usagef("--store: %w", err)
-	}
-	switch a.Scheme {
-	case store.SchemeMemory:
-		return memory.New(memory.Options{}), nil
-	case store.SchemeDisk:
-		return disk.Open(a.Path, opt)
-	}
-	return nil, usagef("--store: this build has no %s store: use disk:DIR or memory:", a.Scheme)
-}
-
-func closeStore(st store.Store, log *slog.Logger) {
-	if err := st.Close(); err != nil && !errors.Is(err, store.ErrClosed) {
-		log.Error("closing the store", "err", err)
-	}
-}
-
 func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
-}
-
-var storeCommand = &command{
-	name: "store", summary: "look after a store at rest",
-	usage: "check [--store STORE]",
-	about: `
-check reads everything in a store and verifies every checksum. The origin that
-owns a disk store must not be running.`,
-}
-
-func init() { storeCommand.run = runStore }
-
-type storeFlags struct{ store string }
-
-func (f *storeFlags) register(o *options) {
-	o.String(&f.store, "store", "disk:headwater-data", "`STORE`: disk:DIR")
-}
-
-func runStore(ctx context.Context, env *environment, args []string) error {
-	var f storeFlags
-	o := newOptions("store")
-	f.register(o)
-	rest, err := o.parse(env, args)
-	if err != nil {
-		return err
-	}
-	if len(rest) != 1 || rest[0] != "check" {
-		return usagef("say what to do: store check")
-	}
-	a, err := store.ParseAddress(f.store)
-	if err != nil {
-		return usagef("--store: %w", err)
-	}
-	if a.Scheme != store.SchemeDisk {
-		return usagef("--store: a %s store has nothing at rest to check", a.Scheme)
-	}
-	st, err := disk.Open(a.Path, disk.Options{})
-	if err != nil {
-		return err
-	}
-	defer st.Close()
-	report, err := st.Check(ctx, func(p disk.Problem) { fmt.Fprintf(env.stdout, "bad: %v\n", p) })
-	fmt.Fprintf(env.stdout, "%d records in %d files, %d bytes, %d problems\n", report.Records, report.Files, report.Bytes, report.Problems)
-	if err == nil && report.Problems > 0 {
-		return errQuiet
-	}
-	return err
 }
