@@ -27,11 +27,21 @@ func (ed *Edge) answer(q *request) error {
 		return errAgain
 	}
 	now := time.Now()
-	h := q.w.Header()
+	ed.describe(q, now)
+	if o.status == http.StatusOK && q.partial() {
+		return ed.part(q)
+	}
+	return ed.stream(q)
+}
+
+// describe puts on an answer what the parent said of the object, what time has
+// made of it, and what this cache did.
+func (ed *Edge) describe(q *request, now time.Time) {
+	o, h := q.object, q.w.Header()
 	for name, v := range o.header {
 		h[name] = v
 	}
-	ed.stamp(q)
+	ed.stamp(q, now)
 	elapsed := now.Sub(o.received)
 	age, control := freshness(o.lifetime-elapsed, o.age+elapsed)
 	h.Set(live.HeaderCacheControl, control)
@@ -39,15 +49,9 @@ func (ed *Edge) answer(q *request) error {
 	if s := h.Get("Retry-After"); s != "" {
 		h.Set("Retry-After", waited(s, elapsed))
 	}
-	if q.outcome != Hit {
-		var t live.Timing
-		t.Add(string(q.outcome), now.Sub(q.arrived))
-		h.Set(live.HeaderServerTiming, t.String())
+	if o.status == http.StatusOK {
+		h.Set("Accept-Ranges", "bytes")
 	}
-	if o.status == http.StatusOK && q.partial() {
-		return ed.part(q)
-	}
-	return ed.stream(q)
 }
 
 // freshness is Age and Cache-Control of an answer that has left of its life.
@@ -199,9 +203,6 @@ func (q *request) whole() ([]byte, error) {
 func (ed *Edge) stream(q *request) error {
 	o := q.object
 	h := q.w.Header()
-	if o.status == http.StatusOK {
-		h.Set("Accept-Ranges", "bytes")
-	}
 	size := o.size
 	if size < 0 && (q.r.Method == http.MethodHead || !q.r.ProtoAtLeast(1, 1)) {
 		// Without a length HTTP/1.0 ends a body with the connection, and what
@@ -262,14 +263,19 @@ func (ed *Edge) stream(q *request) error {
 	}
 }
 
-// stamp puts on an answer what every answer of the event carries, and what
-// this cache did.
-func (ed *Edge) stamp(q *request) {
+// stamp puts on an answer what every answer of the event carries, what this
+// cache did, and how long that took.
+func (ed *Edge) stamp(q *request, now time.Time) {
 	h := q.w.Header()
 	if q.event != nil && q.view != nil {
 		q.event.stamp(h, q.view)
 	}
-	h[live.HeaderCacheStatus] = append(q.passed(), ed.cacheStatus(q))
+	h[live.HeaderCacheStatus] = append(q.passed(), ed.cacheStatus(q, now))
+	if q.outcome != "" {
+		var t live.Timing
+		t.Add(string(q.outcome), now.Sub(q.arrived))
+		h.Set(live.HeaderServerTiming, t.String())
+	}
 }
 
 // passed is what the caches before this one did for this request.
@@ -281,13 +287,13 @@ func (q *request) passed() []string {
 }
 
 // cacheStatus is our member of RFC 9211's Cache-Status.
-func (ed *Edge) cacheStatus(q *request) string {
+func (ed *Edge) cacheStatus(q *request, now time.Time) string {
 	s := ed.name
 	switch o := q.object; q.outcome {
 	case Hit:
 		s += ";hit"
 		if o.err == nil {
-			s += ";ttl=" + strconv.FormatInt(int64((o.lifetime-time.Since(o.received))/time.Second), 10)
+			s += ";ttl=" + strconv.FormatInt(int64((o.lifetime-now.Sub(o.received))/time.Second), 10)
 		}
 	case Fill, Join, Hold:
 		s += ";fwd=uri-miss"

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"headwater/live"
@@ -18,13 +20,15 @@ import (
 type connState uint8
 
 const (
-	running connState = iota // the goroutine that serves it, or net/http
+	running connState = iota // a goroutine that serves it, or net/http
 	idle                     // the poller: it waits for a request
-	held                     // the poller and an object: its request waits for the object
+	held                     // the poller and an object: its request waits for the object's head
+	starved                  // the poller and an object: its answer waits for more of the body
+	blocked                  // the poller: its answer waits for the viewer to read
 	ended
 )
 
-// A conn is one connection of a viewer. While it is idle or held there is no
+// A conn is one connection of a viewer. Unless it is running there is no
 // goroutine: whoever moves state to running under mu owns it, and serves it or
 // closes it.
 //
@@ -32,6 +36,7 @@ const (
 type conn struct {
 	srv  *Server
 	nc   net.Conn
+	raw  syscall.RawConn
 	id   uint64
 	addr netip.Addr
 	fd   int // valid until ended; used under mu
@@ -41,10 +46,12 @@ type conn struct {
 	watched bool      // the poller knows fd
 	since   time.Time // of state idle
 
-	// What is held, and belongs to whoever owns the connection.
-	q    *request
-	head []byte // of the held request
-	rest []byte // that came after it
+	// What is being answered, and belongs to whoever owns the connection.
+	q     *request
+	head  []byte    // of the request, where the answer depends on it
+	close bool      // the connection ends with the answer
+	rest  []byte    // that came after the head
+	out   *transfer // the answer, once begun
 }
 
 // buffers hold what is read, up to the end of a head.
@@ -52,8 +59,9 @@ var buffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 
 // watch learns the descriptor, and reports whether there is one.
 func (c *conn) watch(tcp *net.TCPConn) bool {
-	raw, err := tcp.SyscallConn()
-	return err == nil && raw.Control(func(fd uintptr) { c.fd = int(fd) }) == nil
+	var err error
+	c.raw, err = tcp.SyscallConn()
+	return err == nil && c.raw.Control(func(fd uintptr) { c.fd = int(fd) }) == nil
 }
 
 // wait leaves an idle connection to the poller.
@@ -66,7 +74,7 @@ func (c *conn) wait() {
 		c.endLocked()
 		return
 	}
-	if err := c.srv.poller.arm(c.fd, c.id, &c.watched, true); err != nil {
+	if err := c.srv.poller.arm(c.fd, c.id, &c.watched, pollIn); err != nil {
 		c.srv.Log.Warn("poller", "err", err)
 		c.endLocked()
 	}
@@ -75,12 +83,10 @@ func (c *conn) wait() {
 // hold leaves a request to the object it waits for, and its connection to the
 // poller, which sees when the viewer leaves. It reports false where the object
 // is there already.
-func (c *conn) hold(q *request, head, rest []byte) bool {
+func (c *conn) hold(q *request) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.q, c.head, c.rest = q, head, rest
-	if !q.object.park(c) {
-		c.q, c.head, c.rest = nil, nil, nil
+	if !q.object.park(c, headOnly) {
 		return false
 	}
 	// From here on the object may wake it; it gets as far as mu.
@@ -88,29 +94,61 @@ func (c *conn) hold(q *request, head, rest []byte) bool {
 	if q.outcome == Hold {
 		c.srv.Edge.metrics.holding.Inc()
 	}
-	if err := c.srv.poller.arm(c.fd, c.id, &c.watched, false); err != nil {
-		c.srv.Log.Warn("poller", "err", err)
-		c.departLocked()
-	}
+	c.armLocked(pollGone)
 	return true
 }
 
-// wake is called by the object that a held request waits for.
-func (c *conn) wake() {
+// starve leaves an answer to the object that has no more of it yet. It reports
+// false where there is more.
+func (c *conn) starve() bool {
 	c.mu.Lock()
-	if c.state != held {
-		c.mu.Unlock()
-		return
+	defer c.mu.Unlock()
+	if !c.q.object.park(c, c.out.body()) {
+		return false
 	}
-	c.state = running
-	c.mu.Unlock()
-	if !c.srv.spawn(c.resume) {
-		c.drop()
+	c.state = starved
+	c.armLocked(pollGone)
+	return true
+}
+
+// block leaves an answer until the viewer has read some of it.
+func (c *conn) block() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state = blocked
+	c.armLocked(pollOut)
+}
+
+// armLocked needs mu. Where the poller fails the request ends.
+func (c *conn) armLocked(events uint32) {
+	if err := c.srv.poller.arm(c.fd, c.id, &c.watched, events); err != nil {
+		c.srv.Log.Warn("poller", "err", err)
+		c.departLocked()
 	}
 }
 
-// readable is called by the poller.
-func (c *conn) readable() {
+// wake is called by the object that a request waits for.
+func (c *conn) wake() {
+	c.mu.Lock()
+	if c.state != held && c.state != starved {
+		c.mu.Unlock()
+		return
+	}
+	c.runLocked()
+	c.mu.Unlock()
+	c.srv.writers.add(c)
+}
+
+// runLocked needs mu.
+func (c *conn) runLocked() {
+	if c.state == held && c.q.outcome == Hold {
+		c.srv.Edge.metrics.holding.Dec()
+	}
+	c.state = running
+}
+
+// ready is called by the poller.
+func (c *conn) ready() {
 	c.mu.Lock()
 	switch c.state {
 	case idle:
@@ -120,26 +158,43 @@ func (c *conn) readable() {
 			c.end()
 		}
 		return
-	case held:
+	case blocked:
+		c.runLocked()
+		c.mu.Unlock()
+		c.srv.writers.add(c)
+		return
+	case held, starved:
 		// The viewer has gone: no other event is armed.
 		c.departLocked()
 	}
 	c.mu.Unlock()
 }
 
-// departLocked ends a held connection. It needs mu.
+// departLocked ends a connection with a request that waits. It needs mu.
 func (c *conn) departLocked() {
-	q := c.q
+	q, state := c.q, c.state
+	c.runLocked()
 	c.endLocked()
-	q.object.unpark(c)
+	if state != blocked {
+		q.object.unpark(c)
+	}
 	c.srv.Edge.leave(q)
 }
 
-// drop ends a connection whose held request nobody will answer.
+// drop ends a connection that runs, whose request nobody will answer.
 func (c *conn) drop() {
 	q := c.q
 	c.end()
 	c.srv.Edge.leave(q)
+}
+
+// closeSlow ends the connection if the viewer has read too little since t.
+func (c *conn) closeSlow(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == blocked && c.out.slow(t) {
+		c.departLocked()
+	}
 }
 
 // closeIdle ends the connection if it has been idle since before t.
@@ -158,7 +213,7 @@ func (c *conn) kill() {
 	switch c.state {
 	case idle:
 		c.endLocked()
-	case held:
+	case held, starved, blocked:
 		c.departLocked()
 	case running:
 		c.nc.Close() // its owner sees that
@@ -173,7 +228,7 @@ func (c *conn) end() {
 
 func (c *conn) endLocked() {
 	c.state = ended
-	c.q, c.head, c.rest = nil, nil, nil
+	c.q, c.head, c.rest, c.out = nil, nil, nil, nil
 	c.nc.Close()
 	c.srv.forget(c)
 }
@@ -263,27 +318,44 @@ func (c *conn) reject(status int) {
 }
 
 // answer serves one request. It reports whether the connection is there for
-// the next one; where it is not, it has ended or its request is held.
+// the next one; where it is not, it has ended, or waits and is another's.
 func (c *conn) answer(h *head, raw, rest []byte) bool {
 	r := h.request(c.srv.ctx, c.addr.String())
 	w := c.response(h)
 	q := &request{w: w, r: r, arrived: time.Now()}
 	ed := c.srv.Edge
 	done, err := ed.find(q)
-	switch {
-	case done || err != nil:
-	case !q.object.isReady():
+	if done || err != nil {
+		return c.conclude(q, w, err)
+	}
+	c.q, c.close, c.rest = q, h.close, bytes.Clone(rest)
+	if !h.plain {
+		c.head = bytes.Clone(raw)
+	}
+	if !q.object.isReady() {
 		// While it is held all that is kept of the request is its head.
 		q.w, q.r = nil, nil
-		if c.hold(q, append([]byte(nil), raw...), append([]byte(nil), rest...)) {
+		if c.hold(q) {
 			return false
 		}
 		q.w, q.r = w, r
-		err = ed.deliver(q)
-	default:
-		err = ed.deliver(q)
 	}
-	ed.conclude(q, err)
+	if h.plain {
+		switch c.transfer() {
+		case sent:
+			return true
+		case parted:
+			return false
+		}
+		q.w, q.r = w, r
+	}
+	c.letGo()
+	return c.conclude(q, w, ed.deliver(q))
+}
+
+// conclude ends a request whose answer went through w.
+func (c *conn) conclude(q *request, w *response, err error) bool {
+	c.srv.Edge.conclude(q, err)
 	if !w.finish() {
 		c.end()
 		return false
@@ -291,27 +363,57 @@ func (c *conn) answer(h *head, raw, rest []byte) bool {
 	return true
 }
 
-// resume answers the request that was held.
+// letGo takes the request off the connection.
+func (c *conn) letGo() (rest []byte) {
+	rest = c.rest
+	c.q, c.head, c.rest, c.out = nil, nil, nil, nil
+	return rest
+}
+
+// resume goes on with a request that waited. It does not block.
 func (c *conn) resume() {
 	defer c.recover()
-	q, raw, rest := c.q, c.head, c.rest
-	c.q, c.head, c.rest = nil, nil, nil
-	ed := c.srv.Edge
-	if q.outcome == Hold {
-		ed.metrics.holding.Dec()
+	if c.head == nil {
+		switch rest := c.rest; c.transfer() {
+		case sent:
+			c.next(rest)
+			return
+		case parted:
+			return
+		}
 	}
-	h, _ := parseHead(raw)
+	if !c.srv.spawn(c.resumeByHandler) {
+		c.drop()
+	}
+}
+
+// resumeByHandler answers what is not a plain transfer, or not any more.
+func (c *conn) resumeByHandler() {
+	defer c.recover()
+	q, h := c.q, head{method: http.MethodGet, close: c.close}
+	if c.head != nil {
+		h, _ = parseHead(c.head)
+		q.r = h.request(c.srv.ctx, c.addr.String())
+	} else {
+		q.r = plainRequest(c.srv.ctx, q.path, h.close)
+	}
 	w := c.response(&h)
-	q.w, q.r = w, h.request(c.srv.ctx, c.addr.String())
+	q.w = w
 	live.AllowCORS(w.header)
-	ed.conclude(q, ed.deliver(q))
-	switch {
-	case !w.finish():
-		c.end()
-	case len(rest) > 0:
-		c.serve(rest)
-	default:
+	rest := c.letGo()
+	if c.conclude(q, w, c.srv.Edge.deliver(q)) {
+		c.next(rest)
+	}
+}
+
+// next goes on with what came after a request.
+func (c *conn) next(rest []byte) {
+	if len(rest) == 0 {
 		c.wait()
+		return
+	}
+	if !c.srv.spawn(func() { c.serve(rest) }) {
+		c.end()
 	}
 }
 

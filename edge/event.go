@@ -20,6 +20,7 @@ type event struct {
 	edge    atomic.Int64 // newest published number told, -1 before any
 	version atomic.Int64 // highest version told
 	used    atomic.Int64 // Unix ns of the last request
+	told    atomic.Int64 // counts the changes of what stamp puts on answers
 
 	known   chan struct{} // closed when the first answer about the event is there
 	refusal *live.Problem // with known: there is no such event, until
@@ -34,7 +35,9 @@ type event struct {
 // hear takes what an answer of a parent says of its event.
 func (e *event) hear(h http.Header) {
 	if n, err := live.ParseNumber(h.Get(live.HeaderEdge)); err == nil {
-		atomicMax(&e.edge, int64(n))
+		if atomicMax(&e.edge, int64(n)) {
+			e.told.Add(1)
+		}
 	}
 	if v, err := live.ParseVersion(h.Get(live.HeaderVersion)); err == nil && atomicMax(&e.version, v) {
 		// The follower puts interrupt there first and looks at the version
@@ -56,6 +59,7 @@ func (e *event) hear(h http.Header) {
 		if n.Sequence > e.sequence {
 			if s, err := n.Header(); err == nil {
 				e.sequence, e.notifications = n.Sequence, s
+				e.told.Add(1)
 			}
 		}
 	}

@@ -29,6 +29,7 @@ type head struct {
 	lines  []byte // the header fields, each line with its CR LF
 	host   string
 	close  bool // the connection ends with the answer
+	plain  bool // a GET of which all is said by path and close
 	length int  // bytes of the whole head
 }
 
@@ -78,6 +79,7 @@ func parseHead(b []byte) (head, headKind) {
 		return h, headOther
 	}
 	h.lines = rest
+	h.plain = h.method == http.MethodGet
 	hosts := 0
 	for len(rest) > 0 {
 		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
@@ -100,6 +102,8 @@ func parseHead(b []byte) (head, headKind) {
 		case is(name, "content-length"), is(name, "transfer-encoding"), is(name, "expect"),
 			is(name, "upgrade"), is(name, "trailer"), is(name, "te"):
 			return h, headOther
+		case is(name, "range"), is(name, "cdn-loop"), len(name) > 3 && is(name[:3], "if-"):
+			h.plain = false
 		}
 	}
 	if hosts != 1 || !isHost(h.host) {
@@ -125,6 +129,16 @@ func (h *head) request(ctx context.Context, remote string) *http.Request {
 			key := textproto.CanonicalMIMEHeaderKey(string(name))
 			r.Header[key] = append(r.Header[key], string(textproto.TrimBytes(value)))
 		}
+	}
+	return r.WithContext(ctx)
+}
+
+// plainRequest is a request as net/http has it, of what is known of a plain one.
+func plainRequest(ctx context.Context, p live.Path, close bool) *http.Request {
+	target := p.String()
+	r := &http.Request{
+		Method: http.MethodGet, URL: &url.URL{Path: target}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: make(http.Header), Body: http.NoBody, RequestURI: target, Close: close,
 	}
 	return r.WithContext(ctx)
 }

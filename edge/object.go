@@ -43,7 +43,8 @@ type object struct {
 	bodyErr error               // with done: the body is not complete or not right
 	failed  time.Time           // with bodyErr: when
 	more    chan struct{}       // closed when visible grows or done is set
-	parked  map[parked]struct{} // told when ready closes
+	parked  map[parked]struct{} // told when ready closes, and of growth from then on
+	heads   sharedHead          // what a crowd's answers have in common
 
 	// Guarded by the cache's mu.
 	listed  bool  // in the cache
@@ -75,6 +76,10 @@ func (o *object) open() {
 	o.parked = nil
 	close(o.ready)
 	o.mu.Unlock()
+	wakeAll(waiting)
+}
+
+func wakeAll(waiting map[parked]struct{}) {
 	for p := range waiting {
 		p.wake()
 	}
@@ -88,11 +93,15 @@ func (o *object) fail(err error) {
 	o.open()
 }
 
-// park has p told when the object is ready. It reports false where it is.
-func (o *object) park(p parked) bool {
+// headOnly is what who waits for the head has seen of the body.
+const headOnly = -1
+
+// park has p told, once, when there is more than the seen bytes of the body, or
+// for headOnly when there is a head. It reports false where there is already.
+func (o *object) park(p parked, seen int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.isReady() {
+	if o.isReady() && (seen == headOnly || o.done || o.visible > seen) {
 		return false
 	}
 	if o.parked == nil {
@@ -153,16 +162,17 @@ func (o *object) ended() bool {
 // grow makes what is in buf up to n visible.
 func (o *object) grow(buf []byte, n int) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.buf, o.visible = buf, n
 	close(o.more)
 	o.more = make(chan struct{})
+	waiting := o.takeParked()
+	o.mu.Unlock()
+	wakeAll(waiting)
 }
 
 // finish ends the body.
 func (o *object) finish(buf []byte, err error) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if err == nil {
 		o.buf, o.visible = buf, len(buf)
 	} else {
@@ -171,4 +181,17 @@ func (o *object) finish(buf []byte, err error) {
 	}
 	o.done, o.bodyErr = true, err
 	close(o.more)
+	waiting := o.takeParked()
+	o.mu.Unlock()
+	wakeAll(waiting)
+}
+
+// takeParked needs mu. Those who wait for the head are open's to wake.
+func (o *object) takeParked() map[parked]struct{} {
+	if !o.isReady() {
+		return nil
+	}
+	waiting := o.parked
+	o.parked = nil
+	return waiting
 }

@@ -3,6 +3,8 @@ package edge
 import (
 	"errors"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // A poller watches connections that have no goroutine: a descriptor of epoll,
@@ -36,18 +38,18 @@ func newPoller(wake func(id uint64)) (*poller, error) {
 	return p, nil
 }
 
+// What a connection may wait for. That it broke is always told.
 const (
+	pollIn   = syscall.EPOLLIN | pollGone // something to read
+	pollOut  = syscall.EPOLLOUT           // room to write
+	pollGone = syscall.EPOLLRDHUP         // the other side's leaving
+
 	epollOneShot = 1 << 30
-	epollGone    = syscall.EPOLLRDHUP // EPOLLERR and EPOLLHUP are always told
 )
 
-// arm watches for the other side's leaving, and with data also for something
-// to read.
-func (p *poller) arm(fd int, id uint64, watched *bool, data bool) error {
-	ev := syscall.EpollEvent{Events: epollOneShot | epollGone, Fd: int32(uint32(id)), Pad: int32(uint32(id >> 32))}
-	if data {
-		ev.Events |= syscall.EPOLLIN
-	}
+// arm watches a descriptor for one event.
+func (p *poller) arm(fd int, id uint64, watched *bool, events uint32) error {
+	ev := syscall.EpollEvent{Events: epollOneShot | events, Fd: int32(uint32(id)), Pad: int32(uint32(id >> 32))}
 	op := syscall.EPOLL_CTL_MOD
 	if !*watched {
 		op, *watched = syscall.EPOLL_CTL_ADD, true
@@ -76,6 +78,20 @@ func (p *poller) run() {
 
 // close ends run.
 func (p *poller) close() { syscall.Close(p.pipe[1]) }
+
+// writev writes what fits into the socket's buffer, without waiting.
+func writev(fd uintptr, pieces [][]byte) (int, error) {
+	for {
+		n, err := unix.Writev(int(fd), pieces)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return max(n, 0), nil
+		default:
+			return max(n, 0), err
+		}
+	}
+}
 
 // temporary reports whether accepting may work again soon.
 func temporary(err error) bool {

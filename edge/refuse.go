@@ -30,7 +30,7 @@ func (ed *Edge) refuse(q *request, err error) {
 			delete(h, name)
 		}
 	}
-	ed.stamp(q)
+	ed.stamp(q, time.Now())
 	if errors.Is(problem, live.ErrUpstream) && ed.standIn(q) {
 		return
 	}

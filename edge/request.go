@@ -237,9 +237,6 @@ func (ed *Edge) conclude(q *request, err error) {
 
 // leave ends a request whose viewer left while it was parked.
 func (ed *Edge) leave(q *request) {
-	if q.outcome == Hold {
-		ed.metrics.holding.Dec()
-	}
 	ed.cache.release(q.object)
 	ed.metrics.requests[q.outcome].Inc()
 	ed.metrics.left.Inc()

@@ -23,6 +23,7 @@ type response struct {
 	status   int  // 0: not begun
 	chunked  bool
 	left     int64 // bytes that Content-Length promises and that have not come
+	timed    bool  // a write deadline is set
 	err      error // of the connection
 }
 
@@ -51,34 +52,41 @@ func (w *response) WriteHeader(status int) {
 	}
 	w.chunked = w.left < 0
 	w.pooled = heads.Get().(*[]byte)
-	b := append((*w.pooled)[:0], "HTTP/1.1 "...)
+	b := appendHead((*w.pooled)[:0], status, h, time.Now())
+	if w.chunked {
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if w.close {
+		b = append(b, "Connection: close\r\n"...)
+	}
+	w.head = append(b, "\r\n"...)
+}
+
+// appendHead appends status line and header fields, without the empty line.
+func appendHead(b []byte, status int, h http.Header, now time.Time) []byte {
+	b = append(b, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(status), 10)
 	b = append(b, ' ')
 	b = append(b, http.StatusText(status)...)
 	b = append(b, "\r\nDate: "...)
-	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
+	b = now.UTC().AppendFormat(b, http.TimeFormat)
+	b = append(b, "\r\n"...)
 	for name, values := range h {
 		switch name {
 		case "Date", "Connection", "Transfer-Encoding":
 			continue
 		}
 		for _, v := range values {
-			b = append(b, "\r\n"...)
 			b = append(b, name...)
 			b = append(b, ": "...)
 			if strings.ContainsAny(v, "\r\n") {
 				v = strings.NewReplacer("\r", " ", "\n", " ").Replace(v)
 			}
 			b = append(b, v...)
+			b = append(b, "\r\n"...)
 		}
 	}
-	if w.chunked {
-		b = append(b, "\r\nTransfer-Encoding: chunked"...)
-	}
-	if w.close {
-		b = append(b, "\r\nConnection: close"...)
-	}
-	w.head = append(b, headEnd...)
+	return b
 }
 
 func (w *response) Write(p []byte) (int, error) {
@@ -137,7 +145,10 @@ func (w *response) FlushError() error {
 }
 
 // SetWriteDeadline is for http.ResponseController.
-func (w *response) SetWriteDeadline(t time.Time) error { return w.nc.SetWriteDeadline(t) }
+func (w *response) SetWriteDeadline(t time.Time) error {
+	w.timed = !t.IsZero()
+	return w.nc.SetWriteDeadline(t)
+}
 
 // finish ends the answer, and reports whether another may follow it.
 func (w *response) finish() bool {
@@ -151,6 +162,9 @@ func (w *response) finish() bool {
 		w.send([]byte("0\r\n\r\n"))
 	case len(w.head) > 0:
 		w.send()
+	}
+	if w.timed {
+		w.SetWriteDeadline(time.Time{}) // it was for this answer
 	}
 	// A body that is shorter than was said ends the connection.
 	return w.err == nil && !w.close && w.left <= 0

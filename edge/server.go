@@ -41,6 +41,7 @@ type Server struct {
 	std      *http.Server
 	handed   *handedListener
 	poller   *poller
+	writers  writers
 	ctx      context.Context // of requests; ends with Close
 	cancel   context.CancelFunc
 	draining atomic.Bool    // set under mu
@@ -70,6 +71,7 @@ func (s *Server) init() {
 		s.listeners, s.perAddr = map[net.Listener]struct{}{}, map[netip.Addr]int{}
 		s.conns, s.away = map[uint64]*conn{}, map[net.Conn]*conn{}
 		s.none = make(chan struct{})
+		s.writers.srv = s
 		s.ctx, s.cancel = context.WithCancel(context.Background())
 		s.handed = &handedListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 		s.std = &http.Server{
@@ -182,7 +184,7 @@ func (s *Server) wake(id uint64) {
 	c := s.conns[id]
 	s.mu.Unlock()
 	if c != nil {
-		c.readable()
+		c.ready()
 	}
 }
 
@@ -238,16 +240,18 @@ func (s *Server) all() []*conn {
 	return all
 }
 
-// sweep closes connections that have been idle for too long.
+// sweep closes connections that have been idle for too long, and those of
+// viewers who do not read.
 func (s *Server) sweep() {
-	tick := time.NewTicker(max(s.IdleTimeout/8, 10*time.Millisecond))
+	tick := time.NewTicker(max(min(s.IdleTimeout/8, writeTimeout/8), 10*time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			before := time.Now().Add(-s.IdleTimeout)
+			now := time.Now()
 			for _, c := range s.all() {
-				c.closeIdle(before)
+				c.closeIdle(now.Add(-s.IdleTimeout))
+				c.closeSlow(now.Add(-writeTimeout))
 			}
 		case <-s.ctx.Done():
 			return

@@ -1,0 +1,154 @@
+package edge
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// large has the parent of s answer with a body that no socket takes at once,
+// the second half of it when rest closes.
+func (s *serving) large() (body []byte, rest chan struct{}) {
+	body, rest = bytes.Repeat([]byte("0123456789abcdef"), 1<<20), make(chan struct{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.segment = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Write(body[:len(body)/2])
+		w.(http.Flusher).Flush()
+		<-rest
+		w.Write(body[len(body)/2:])
+	}
+	s.free()
+	return body, rest
+}
+
+// TestTransferWaitsWithoutAGoroutine: for a viewer who does not read, and for
+// a body that is still coming.
+func TestTransferWaitsWithoutAGoroutine(t *testing.T) {
+	s := serveEdge(t)
+	body, rest := s.large()
+	const n = 40
+	before := runtime.NumGoroutine()
+	clients := make([]*client, n)
+	for i := range clients {
+		clients[i] = s.dial()
+		clients[i].send(get(s.path("v")) + get("/t/e/s/1000000.m4s"))
+	}
+	s.until("all wait for their viewers", func() bool { _, in := s.state(blocked); return in == n })
+	s.until("no goroutine is left to them", func() bool { return runtime.NumGoroutine() < before+20 })
+	answers := make([]*http.Response, n)
+	for i, c := range clients[1:] {
+		resp, err := http.ReadResponse(c.r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.CopyN(io.Discard, resp.Body, int64(len(body)/2)); err != nil {
+			t.Fatal(err)
+		}
+		answers[i] = resp
+	}
+	s.until("those who read wait for more", func() bool { _, in := s.state(starved); return in == n-1 })
+	s.until("again no goroutine", func() bool { return runtime.NumGoroutine() < before+20 })
+	close(rest)
+	for i := range clients[1:] {
+		if left, err := io.ReadAll(answers[i].Body); err != nil || !bytes.Equal(left, body[len(body)/2:]) {
+			t.Errorf("viewer %d: %d bytes, %v", i, len(left), err)
+		}
+	}
+	// The first reads all of it only now, and then the next answer.
+	if _, got := clients[0].read(); got != string(body) {
+		t.Errorf("%d bytes", len(got))
+	}
+	if resp, _ := clients[0].read(); resp.StatusCode != 404 {
+		t.Errorf("the next request: %d", resp.StatusCode)
+	}
+}
+
+// TestTransferLetsGoOfWhoDoesNotRead, and gives back what they held.
+func TestTransferLetsGoOfWhoDoesNotRead(t *testing.T) {
+	s := serveEdge(t)
+	_, rest := s.large()
+	close(rest)
+	c := s.dial()
+	c.send(get(s.path("v")))
+	s.until("it waits for its viewer", func() bool { _, in := s.state(blocked); return in == 1 })
+	for _, x := range s.srv.all() {
+		x.closeSlow(time.Now().Add(-writeTimeout)) // it has begun just now
+	}
+	if all, _ := s.state(blocked); all != 1 {
+		t.Fatal("let go too early")
+	}
+	for _, x := range s.srv.all() {
+		x.closeSlow(time.Now().Add(time.Second))
+	}
+	if all, _ := s.state(blocked); all != 0 {
+		t.Error("it is still there")
+	}
+	s.ed.cache.mu.Lock()
+	defer s.ed.cache.mu.Unlock()
+	for _, el := range s.ed.cache.objects {
+		if o := el.Value.(*object); o.users != 0 {
+			t.Errorf("%v has %d users", o.key.path, o.users)
+		}
+	}
+}
+
+// TestTransferOfABodyThatBreaksOff: the connection breaks, nothing looks complete.
+func TestTransferOfABodyThatBreaksOff(t *testing.T) {
+	s := serveEdge(t)
+	body, _ := s.large()
+	asked := 0
+	s.mu.Lock()
+	s.segment = func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked > 1 {
+			w.WriteHeader(http.StatusNotFound) // no more of it is to be had
+			return
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.Header().Set("ETag", `"x"`)
+		w.Write(body[:len(body)/2])
+		panic(http.ErrAbortHandler)
+	}
+	s.mu.Unlock()
+	c := s.dial()
+	c.send(get(s.path("v")))
+	resp, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, resp.Body); err == nil || n >= int64(len(body)) {
+		t.Errorf("%d bytes of %d, %v", n, len(body), err)
+	}
+}
+
+// TestTransferHeads: the head that a crowd shares is that of every viewer, with
+// what is news since.
+func TestTransferHeads(t *testing.T) {
+	s := serveEdge(t)
+	s.free()
+	c := s.dial()
+	for i := range 50 {
+		c.send(get(s.path("s")))
+		resp, body := c.read()
+		if body != bodyOf(s.path("s")) || resp.Header.Get("Age") != "0" || len(resp.Header["Server-Timing"]) != 1 || len(resp.Header["Cache-Status"]) != 1 {
+			t.Fatalf("answer %d: %v", i, resp.Header)
+		}
+		if i > 0 && !strings.HasPrefix(resp.Header.Get("Server-Timing"), "hit;dur=") {
+			t.Fatalf("answer %d: %v", i, resp.Header)
+		}
+		e := s.ed.events[mustPath(t, s.path("s")).Event]
+		want := strconv.Itoa(100 + i)
+		e.hear(http.Header{"Live-Edge": {want}})
+		c.send(get(s.path("s")))
+		if resp, _ := c.read(); resp.Header.Get("Live-Edge") != want {
+			t.Fatalf("Live-Edge %v, want %v", resp.Header["Live-Edge"], want)
+		}
+	}
+}
