@@ -219,6 +219,20 @@ func (s *Store) Get(ctx context.Context, r store.Record, key string) (store.Item
 	return store.Item{}, fmt.Errorf("disk store: get %v, key %q: %w", r, key, err)
 }
 
+// Has reports whether there is an item, from memory alone: reading it may
+// still fail.
+func (s *Store) Has(r store.Record, key string) bool {
+	l := s.media
+	if r.Namespace == store.Control {
+		l = s.control
+	}
+	now := time.Now()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	e := l.index.Get(r, key)
+	return e != nil && e.Live(now)
+}
+
 func (s *Store) Scan(ctx context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {
 	err := opt.Validate()
 	if err == nil {

@@ -54,6 +54,7 @@ type log struct {
 	full    bool   // the last item was refused for want of space
 	failing bool   // the last write failed
 
+	short    atomic.Bool  // an item was refused for want of space since the janitor last looked
 	bytes    atomic.Int64 // in the files
 	counters counters
 }

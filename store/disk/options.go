@@ -31,6 +31,13 @@ type Options struct {
 	// and sparse ones compacted. The default is 1 minute.
 	SweepInterval time.Duration
 
+	// Cache makes it a store of what is to be had elsewhere too. A Put returns
+	// once its item is written, not synced: after a power failure items may be
+	// gone, never wrong. Where MaxBytes or the disk leaves no room the oldest
+	// media file goes, whatever is in it; nothing is compacted. Files are then
+	// by default 256 MiB or a 16th of MaxBytes.
+	Cache bool
+
 	// Logger is told what an operator should know: damage found, failed
 	// writes, a full disk. The default is silence.
 	Logger *slog.Logger
@@ -43,8 +50,14 @@ func (o Options) withDefaults() Options {
 	if o.Bucket == 0 {
 		o.Bucket = 10 * time.Minute
 	}
-	if o.FileBytes == 0 {
+	switch {
+	case o.FileBytes != 0:
+	case !o.Cache:
 		o.FileBytes = 1 << 30
+	case o.MaxBytes > 0:
+		o.FileBytes = min(256<<20, max(o.MaxBytes/16, 1<<20))
+	default:
+		o.FileBytes = 256 << 20
 	}
 	if o.ReserveBytes == 0 {
 		o.ReserveBytes = 64 << 20

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"headwater/store"
+	"headwater/store/internal/index"
 )
 
 // What a record replaced or deleted must not return when the record is gone
@@ -33,6 +34,9 @@ func (l *log) retain(ctx context.Context) error {
 	}
 	if err := l.drop(); err != nil {
 		return err
+	}
+	if l.opt.Cache && l.namespace == store.Media {
+		return l.evict()
 	}
 	for {
 		f := l.sparse()
@@ -104,6 +108,51 @@ func (l *log) droppable() *logFile {
 		}
 	}
 	return nil
+}
+
+// evict drops a cache's oldest files until there is room for one more, or for
+// what was refused.
+func (l *log) evict() error {
+	short := l.short.Swap(false)
+	for short || l.opt.MaxBytes > 0 && l.bytes.Load() > l.opt.MaxBytes-l.opt.FileBytes {
+		short = false
+		l.mu.RLock()
+		var f *logFile
+		if len(l.files) > 0 && l.files[0].sealed {
+			f = l.files[0]
+		}
+		l.mu.RUnlock()
+		if f == nil {
+			return nil
+		}
+		l.forget(f)
+		l.counters.evicted.Add(1)
+		if err := l.drop(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget takes what is in f out of the index.
+func (l *log) forget(f *logFile) {
+	l.mu.RLock()
+	records := l.index.Records()
+	l.mu.RUnlock()
+	for _, r := range records {
+		l.mu.Lock() // for one record at a time: readers wait little
+		var in []*index.Entry[*location]
+		l.index.Ascend(r, "", "", func(e *index.Entry[*location]) bool {
+			if e.Value.file == f {
+				in = append(in, e)
+			}
+			return true
+		})
+		for _, e := range in {
+			l.index.Forget(r, e)
+		}
+		l.mu.Unlock()
+	}
 }
 
 // controlFiles is how many small files of the control namespace are left alone.

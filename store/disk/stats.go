@@ -31,6 +31,7 @@ type NamespaceStats struct {
 	TruncatedBytes int64  // what was cut off
 
 	DroppedFiles   uint64 // whole files removed
+	EvictedFiles   uint64 // of them, those of a cache that made room
 	CompactedBytes int64  // records moved out of sparse files
 	SetAside       uint64 // damaged files renamed rather than removed
 }
@@ -40,6 +41,7 @@ type counters struct {
 	groups                            [8]atomic.Uint64
 	full, writeErrors, syncErrors     atomic.Uint64
 	corrupt, tails, dropped, setAside atomic.Uint64
+	evicted                           atomic.Uint64
 	truncatedBytes, compactedBytes    atomic.Int64
 }
 
@@ -60,7 +62,7 @@ func (l *log) stats() NamespaceStats {
 		Bytes: l.bytes.Load(), Syncs: c.syncs.Load(), SyncTime: time.Duration(c.syncNanos.Load()), Mutations: c.mutations.Load(),
 		Refusals: c.full.Load(), WriteErrors: c.writeErrors.Load(), SyncErrors: c.syncErrors.Load(),
 		CorruptRecords: c.corrupt.Load(), TruncatedTails: c.tails.Load(), TruncatedBytes: c.truncatedBytes.Load(),
-		DroppedFiles: c.dropped.Load(), CompactedBytes: c.compactedBytes.Load(), SetAside: c.setAside.Load(),
+		DroppedFiles: c.dropped.Load(), EvictedFiles: c.evicted.Load(), CompactedBytes: c.compactedBytes.Load(), SetAside: c.setAside.Load(),
 	}
 	for i := range c.groups {
 		n.GroupSizes[i] = c.groups[i].Load()

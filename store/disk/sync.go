@@ -68,6 +68,11 @@ func (l *log) syncFile(f *logFile, ops []*op) {
 			end, n = o.end(), n+1
 		}
 	}
+	if l.opt.Cache {
+		// durable stays where it is: the next start then holds the values of a
+		// file without a seal against their checksums.
+		return
+	}
 	begun := time.Now()
 	err := f.f.sync()
 	if err != nil {
@@ -137,13 +142,24 @@ func (l *log) seal(f *logFile) {
 		} else {
 			l.resize(f, f.durable.Load())
 		}
-	} else if size := f.size.Load(); f.durable.Load() == size {
+	} else if size := f.size.Load(); f.durable.Load() == size || l.opt.Cache && l.syncWhole(f, size) {
 		l.writeSeal(f, size, nil)
 	}
 	f.f.retire()
 	l.mu.Lock()
 	f.sealed = true
 	l.mu.Unlock()
+}
+
+// syncWhole syncs a cache's file, once: a seal says that all before it is there.
+func (l *log) syncWhole(f *logFile, size int64) bool {
+	if err := f.f.sync(); err != nil {
+		l.counters.syncErrors.Add(1)
+		l.logger.Warn("sync failed", "file", f.path, "error", err)
+		return false
+	}
+	f.durable.Store(size)
+	return true
 }
 
 func (l *log) writeSeal(f *logFile, at int64, torn []stretch) {

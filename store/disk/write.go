@@ -258,6 +258,7 @@ func (l *log) room(o *op, size, free int64, freeErr error) error {
 func (l *log) refuse(o *op, err error) {
 	if errors.Is(err, store.ErrFull) {
 		l.counters.full.Add(1)
+		l.short.Store(true)
 		if !l.full {
 			l.full = true
 			l.logger.Warn("full: items are refused until space returns", "error", err)
@@ -298,6 +299,9 @@ func (l *log) activeFile(now time.Time) (*logFile, error) {
 	l.files = append(l.files, f)
 	l.mu.Unlock()
 	l.bytes.Add(f.size.Load())
+	if l.opt.Cache {
+		l.poke() // an old one may have to go
+	}
 	return f, nil
 }
 
