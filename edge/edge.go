@@ -34,9 +34,10 @@ type Edge struct {
 	tasks   sync.WaitGroup // fills, followers, probes, the sweeper
 	unknown chan struct{}  // one slot per request for an event of which nothing is known
 
-	mu     sync.Mutex // guards the following
-	closed bool
-	events map[live.EventID]*event
+	mu      sync.Mutex // guards the following
+	closed  bool
+	events  map[live.EventID]*event
+	tenants map[string]time.Time // that the parents do not know, until
 }
 
 // New starts an edge.
@@ -47,7 +48,7 @@ func New(cfg Config) (*Edge, error) {
 	}
 	ed := &Edge{
 		cfg: cfg, log: cfg.Log, upstream: newUpstream(&cfg), cache: newCache(cfg.MemoryBytes),
-		events: make(map[live.EventID]*event), unknown: make(chan struct{}, unknownAtOnce), name: cfg.Name,
+		events: make(map[live.EventID]*event), tenants: make(map[string]time.Time), unknown: make(chan struct{}, unknownAtOnce), name: cfg.Name,
 		// Several nodes may go by one name, one above the other: only the
 		// node itself knows itself again.
 		loop: cfg.Name + ";node=" + "n" + strings.ToLower(rand.Text()[:12]),

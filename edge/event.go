@@ -2,6 +2,10 @@ package edge
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync"
@@ -108,6 +112,10 @@ func (ed *Edge) event(ctx context.Context, id live.EventID) (*event, error) {
 		case ed.closed:
 			ed.mu.Unlock()
 			return nil, live.ErrDraining.With("ask another edge")
+		case now.Before(ed.tenants[id.Tenant]):
+			left := ed.tenants[id.Tenant].Sub(now)
+			ed.mu.Unlock()
+			return nil, noTenant(id.Tenant).For(left)
 		case len(ed.events) >= ed.cfg.MaxEvents && !ed.evictUnknown():
 			ed.mu.Unlock()
 			return nil, live.ErrShed.With("too many events")
@@ -156,6 +164,31 @@ func (ed *Edge) evictUnknown() bool {
 	return false
 }
 
+// unknownEvent is the refusal of an event that the parent does not know. Where
+// it does not know the tenant either, none of its events is asked for until the
+// refusal has run out.
+func (ed *Edge) unknownEvent(resp *http.Response, id live.EventID) *live.Problem {
+	var said live.Problem
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil || json.Unmarshal(body, &said) != nil || said.Code != live.ErrNoTenant.Code {
+		return live.ErrNoEvent.With(fmt.Sprintf("event %v has not been created", id))
+	}
+	problem := noTenant(id.Tenant)
+	if lifetime, ok := live.ParseLifetime(resp.Header.Values(live.HeaderCacheControl)); ok {
+		problem = problem.For(lifetime)
+	}
+	ed.mu.Lock()
+	defer ed.mu.Unlock()
+	if len(ed.tenants) < ed.cfg.MaxEvents {
+		ed.tenants[id.Tenant] = time.Now().Add(problem.Lifetime)
+	}
+	return problem
+}
+
+func noTenant(name string) *live.Problem {
+	return live.ErrNoTenant.With(fmt.Sprintf("no event of tenant %q has been created", name))
+}
+
 // sweepEvents forgets the refusals that have run out.
 func (ed *Edge) sweepEvents(now time.Time) {
 	ed.mu.Lock()
@@ -165,6 +198,7 @@ func (ed *Edge) sweepEvents(now time.Time) {
 			delete(ed.events, id)
 		}
 	}
+	maps.DeleteFunc(ed.tenants, func(_ string, until time.Time) bool { return !now.Before(until) })
 }
 
 // forget lets the next request for the event start from nothing. Those who

@@ -39,6 +39,36 @@ func TestUnknownEventCostsOneRequest(t *testing.T) {
 	})
 }
 
+// A storm of made-up events of one made-up tenant is the first one's request.
+func TestUnknownTenantCostsOneRequest(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		asks := func() (n int) {
+			for i := range 200 {
+				n += r.parent.asks(fmt.Sprintf("/other/x%d/event.json", i))
+			}
+			return n
+		}
+		r.get("/other/x0/v/1.m4s").expect(404, 2*time.Second)
+		r.at(time.Second)
+		for i := range 199 {
+			v := r.get(fmt.Sprintf("/other/x%d/v/1.m4s", i+1))
+			v.expect(404, time.Second)
+			if !strings.Contains(v.body.String(), live.ErrNoTenant.Code) {
+				t.Fatalf("%q", v.body.String())
+			}
+		}
+		if n := asks(); n != 1 {
+			t.Errorf("the parent was asked %d times", n)
+		}
+		r.get("/t/other/v/1.m4s").expect(404, 2*time.Second)
+		r.at(2000 * time.Millisecond)
+		r.get("/other/x7/v/1.m4s").expect(404, 2*time.Second)
+		if n := asks(); n != 2 {
+			t.Errorf("after the lifetime the parent was asked %d times", n)
+		}
+	})
+}
+
 func TestUnknownEventsAreBounded(t *testing.T) {
 	run(t, 1, func(r *rig) {
 		r.know()

@@ -157,7 +157,7 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 		return same(asked), nil
 	case http.StatusNotFound:
 		if v == nil {
-			problem := live.ErrNoEvent.With(fmt.Sprintf("event %v has not been created", e.id))
+			problem := f.ed.unknownEvent(resp, e.id)
 			if said {
 				problem = problem.For(lifetime)
 			}

@@ -134,6 +134,10 @@ func (p *testParent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	version := p.config.Version
 	p.mu.Unlock()
 	path, err := live.ParsePath(r.URL.Path)
+	if err == nil && path.Event.Tenant != "t" {
+		live.ErrNoTenant.With("no").Write(w, r)
+		return
+	}
 	if err != nil || !there || path.Event.Name != "e" {
 		live.ErrNoEvent.With("no").Write(w, r)
 		return

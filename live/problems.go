@@ -29,6 +29,7 @@ var (
 var (
 	ErrNotHere     = &Problem{Code: "not-found", Status: 404, Title: "There is nothing of that name", Lifetime: time.Minute}
 	ErrNoEvent     = &Problem{Code: "no-such-event", Status: 404, Title: "There is no such event", Lifetime: 2 * time.Second}
+	ErrNoTenant    = &Problem{Code: "no-such-tenant", Status: 404, Title: "There is no event of such a tenant", Lifetime: 2 * time.Second}
 	ErrNoRendition = &Problem{Code: "no-such-rendition", Status: 404, Title: "The event has no such rendition", Lifetime: time.Minute}
 	ErrNever       = &Problem{Code: "never", Status: 404, Title: "The event never has that segment", Lifetime: time.Hour}
 	ErrEarly       = &Problem{Code: "early", Status: 404, Title: "The segment cannot exist yet"}
@@ -54,6 +55,6 @@ var (
 var Problems = []*Problem{
 	ErrBadPath, ErrMalformedMedia, ErrBadHeader, ErrDigest, ErrFuture, ErrIncomplete, ErrUnauthorized, ErrForbidden,
 	ErrNoPipeline, ErrOutside, ErrTimeout, ErrConflict, ErrInitMissing, ErrInitDiffers, ErrTooLarge, ErrNotCMAF, ErrNotStored,
-	ErrNotHere, ErrNoEvent, ErrNoRendition, ErrNever, ErrEarly, ErrNoInit, ErrMethod, ErrLost, ErrGone, ErrShed, ErrStoreDown,
+	ErrNotHere, ErrNoEvent, ErrNoTenant, ErrNoRendition, ErrNever, ErrEarly, ErrNoInit, ErrMethod, ErrLost, ErrGone, ErrShed, ErrStoreDown,
 	ErrDraining, ErrUpstream, ErrInternal, ErrBadEvent, ErrStarted, ErrBadRequest,
 }

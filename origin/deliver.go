@@ -74,6 +74,9 @@ func (o *Origin) deliver(d *delivery) error {
 // find looks up event and rendition, in memory.
 func (o *Origin) find(d *delivery) error {
 	if d.event = o.events.get(d.path.Event); d.event == nil {
+		if !o.events.hasTenant(d.path.Event.Tenant) {
+			return live.ErrNoTenant.With(fmt.Sprintf("no event of tenant %q has been created", d.path.Event.Tenant))
+		}
 		return live.ErrNoEvent.With(fmt.Sprintf("event %v has not been created", d.path.Event))
 	}
 	d.view = d.event.view.Load()

@@ -29,17 +29,26 @@ type registry struct {
 	mu     sync.RWMutex // guards the following
 	events map[live.EventID]*event
 	tombs  map[live.EventID]tombstone
+	// tenants has those of events and tombs, and perhaps some more: whoever is
+	// not in it never had an event.
+	tenants map[string]bool
 }
 
 func newRegistry(s store.Store, tokens *store.Tokens, timeout time.Duration, log *slog.Logger) *registry {
 	return &registry{store: s, tokens: tokens, timeout: timeout, log: log, turns: newTurns[live.EventID](),
-		events: make(map[live.EventID]*event), tombs: make(map[live.EventID]tombstone)}
+		events: make(map[live.EventID]*event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool)}
 }
 
 func (g *registry) get(id live.EventID) *event {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return g.events[id]
+}
+
+func (g *registry) hasTenant(name string) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.tenants[name]
 }
 
 // known is what memory has of a name: an event, or what one left, or neither.
@@ -179,6 +188,7 @@ func (g *registry) enter(e *event) {
 	old := g.events[e.id]
 	delete(g.tombs, e.id)
 	g.events[e.id] = e
+	g.tenants[e.id.Tenant] = true
 	g.mu.Unlock()
 	if old != nil {
 		old.wake()
@@ -191,6 +201,7 @@ func (g *registry) bury(id live.EventID, tomb tombstone) {
 	old := g.events[id]
 	delete(g.events, id)
 	g.tombs[id] = tomb
+	g.tenants[id.Tenant] = true
 	g.mu.Unlock()
 	if old != nil {
 		old.wake() // those who wait find no event
@@ -202,6 +213,13 @@ func (g *registry) prune(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	maps.DeleteFunc(g.tombs, func(_ live.EventID, t tombstone) bool { return now.Sub(t.At) > tombstoneLife })
+	clear(g.tenants)
+	for id := range g.events {
+		g.tenants[id.Tenant] = true
+	}
+	for id := range g.tombs {
+		g.tenants[id.Tenant] = true
+	}
 }
 
 // errNoEvent is what an edit of an unknown event returns.
