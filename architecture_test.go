@@ -82,8 +82,12 @@ func sources(t *testing.T) []file {
 			return err
 		}
 		if d.IsDir() {
-			// bench is a module of its own, for what only comparisons need.
-			if base := d.Name(); name != "." && (strings.HasPrefix(base, ".") || base == "node_modules" || base == "testdata" || name == "bench" || name == "build") {
+			base := d.Name()
+			if name != "." && (strings.HasPrefix(base, ".") || base == "node_modules" || base == "testdata" || name == "build") {
+				return fs.SkipDir
+			}
+			// What only comparisons and checks need is in modules of their own.
+			if _, err := os.Stat(path.Join(name, "go.mod")); name != "." && err == nil {
 				return fs.SkipDir
 			}
 			return nil
