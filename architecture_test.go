@@ -39,6 +39,7 @@ var may = map[string][]string{
 	"viewer":           {"live", "cmaf"},
 	"scenario":         {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "store/memory", "store/disk", "origin", "edge", "packager", "player", "viewer", "github.com/prometheus/client_golang"},
 	"scenario/browser": {},
+	"deploy":           {"origin", "edge"}, // in its tests
 	"cmd/headwater":    {"*"},
 }
 

@@ -5,6 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=()
+# Debian has what administrators run where users do not look.
+PATH=$PATH:/usr/sbin:/usr/local/sbin
+
 need() { # need PROGRAM PACKAGE
 	command -v "$1" >/dev/null || packages+=("$2")
 }
@@ -12,6 +15,11 @@ need ffmpeg ffmpeg
 need chromium chromium
 need node nodejs
 need npm npm
+need nginx nginx
+need varnishd varnish
+need memcached memcached
+need java openjdk-17-jdk-headless
+need mvn maven
 
 if [ ${#packages[@]} -gt 0 ]; then
 	if ! command -v apt-get >/dev/null; then
