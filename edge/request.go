@@ -179,7 +179,9 @@ func (ed *Edge) lookUp(q *request) error {
 	default:
 		q.outcome = Join
 	}
-	if q.held && q.outcome != Hit && !o.isReady() {
+	// Whoever began the fill of a segment not known to be there held for it,
+	// even where the answer was as fast as this line.
+	if q.held && q.outcome != Hit && (begin || !o.isReady()) {
 		q.outcome = Hold
 	}
 	return nil
