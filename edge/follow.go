@@ -43,6 +43,7 @@ type follower struct {
 	ed     *Edge
 	e      *event
 	lagged time.Time     // since when a lower version is all that parents say
+	lost   bool          // no parent told anything, the last time
 	least  time.Duration // a parent said not to ask again for so long
 }
 
@@ -66,7 +67,8 @@ func (ed *Edge) follow(e *event) {
 				return
 			}
 		}
-		if ed.ctx.Err() != nil || ed.forgetIdle(e) {
+		// While nobody can tell it anew the configuration is not forgotten.
+		if ed.ctx.Err() != nil || !f.lost && ed.forgetIdle(e) {
 			return
 		}
 	}
@@ -130,6 +132,7 @@ func (f *follower) ask(ctx context.Context, path string, budget time.Duration) v
 		defer stall.Stop()
 		var verdict verdict
 		if verdict, err = f.take(rep.Response, asked); err == nil {
+			f.lost = false
 			return verdict
 		}
 	}
@@ -139,6 +142,7 @@ func (f *follower) ask(ctx context.Context, path string, budget time.Duration) v
 	if f.e.view.Load() == nil {
 		return f.decline(live.ErrUpstream.With("no parent told of the event in time"))
 	}
+	f.lost = true
 	if f.ed.ctx.Err() == nil {
 		f.ed.log.Warn("event configuration", "event", f.e.id.String(), "err", err)
 	}

@@ -121,6 +121,7 @@ func (ed *Edge) locate(q *request) (err error) {
 	q.view = q.event.view.Load()
 	if q.path.Rendition != "" {
 		if _, ok := q.view.timelines[q.path.Rendition]; !ok {
+			q.outcome = Never
 			return live.ErrNoRendition.With(fmt.Sprintf("event %v has no rendition %q", q.path.Event, q.path.Rendition))
 		}
 	}

@@ -60,9 +60,10 @@ func (w *world) run(line string) error {
 		return nil
 	case "metric": // EDGE NAME [LABEL=VALUE]
 		return w.metric(args)
-	case "control": // METHOD PATH [JSON]
+	case "control": // METHOD PATH [JSON], below the event, which is /
 		method, rest, _ := strings.Cut(strings.TrimPrefix(line, "control "), " ")
 		path, body, _ := strings.Cut(rest, " ")
+		path = strings.TrimSuffix(path, "/")
 		rec := w.control(method, path, body)
 		answer := strings.Join(strings.Fields(rec.Body.String()), " ")
 		fmt.Fprintf(w.out, "%d %s\n", rec.Code, randomID.ReplaceAllString(answer, `"id": "..."`))

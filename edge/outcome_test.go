@@ -1,0 +1,80 @@
+package edge
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Every outcome has a counter, and says itself in Cache-Status and Server-Timing.
+func TestEveryOutcomeSaysItself(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		r.know()
+		r.at(13 * time.Second)
+		r.get("/t/e/v/1.m4s")
+		r.parent.script(func(w http.ResponseWriter, req *http.Request) {
+			time.Sleep(100 * time.Millisecond)
+			serveBytes(w, req, segment(req))
+		})
+		first := r.ask("/t/e/v/2.m4s") // begins the fill that another joins
+		r.at(13*time.Second + 50*time.Millisecond)
+		for _, c := range []struct {
+			path   string
+			want   Outcome
+			timing string
+		}{
+			{"/t/e/v/0.m4s", Never, "never;dur=0.0"},
+			{"/t/e/nothing/1.m4s", Never, "never;dur=0.0"},
+			{"/t/e/v/99.m4s", Early, "early;dur=0.0"},
+			{"/t/e/v/1.m4s", Hit, "hit;dur=0.0"},
+			{"/t/e/v/2.m4s", Join, "join;dur=50.0"},
+			{"/t/e/v/3.m4s", Fill, "fill;dur=100.0"},
+			{"/t/e/v/6.m4s", Hold, "hold;dur=100.0"},
+		} {
+			before := r.metric("requests_total", "outcome", string(c.want))
+			v := r.get(c.path)
+			if got := v.got("Cache-Status"); !strings.HasSuffix(got, "detail="+string(c.want)) {
+				t.Errorf("%s: Cache-Status %q", c.path, got)
+			}
+			if got := v.got("Server-Timing"); got != c.timing {
+				t.Errorf("%s: Server-Timing %q, want %q", c.path, got, c.timing)
+			}
+			if n := r.metric("requests_total", "outcome", string(c.want)) - before; n != 1 {
+				t.Errorf("%s: %v requests counted as %s", c.path, n, c.want)
+			}
+		}
+		<-first.closed
+		r.at(70 * time.Second)
+		if v := r.get("/t/e/v/1.m4s"); v.got("Server-Timing") != "gone;dur=0.0" || !strings.HasSuffix(v.got("Cache-Status"), "detail=gone") {
+			t.Errorf("gone: %q, %q", v.got("Server-Timing"), v.got("Cache-Status"))
+		}
+		if n := r.metric("requests_total", "outcome", "gone"); n != 1 {
+			t.Errorf("%v gone", n)
+		}
+	})
+}
+
+// An event that nobody asks for is forgotten, but not while no parent could
+// tell of it anew: what is in memory would be lost with it.
+func TestIdleEventIsKeptWhileTheOriginIsGone(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		r.know()
+		r.at(13 * time.Second)
+		r.get("/t/e/v/5.m4s")
+		r.parent.stop()
+		r.at(13*time.Second + 20*time.Minute)
+		if v := r.get("/t/e/v/600.m4s"); v.status() != 503 || v.got("Live-Version") != "1" {
+			t.Errorf("%d, Live-Version %q", v.status(), v.got("Live-Version"))
+		}
+		r.at(14*time.Minute + 20*time.Minute)
+		r.parent.start()
+		// Then it is followed again, and in the end forgotten.
+		r.at(60 * time.Minute)
+		asks := r.parent.asks("/t/e/event.json")
+		r.at(90 * time.Minute)
+		if n := r.parent.asks("/t/e/event.json") - asks; n != 0 {
+			t.Errorf("an event that nobody wants is followed: %d requests", n)
+		}
+	})
+}
