@@ -40,6 +40,10 @@ sub vcl_backend_response {
     } elsif (beresp.http.Cache-Control ~ "(?i)(^|[ ,])max-age-ms=[0-9]{1,11}($|[ ,])") {
         set beresp.ttl = std.duration(
             regsub(beresp.http.Cache-Control, "(?i)^(.*[ ,])?max-age-ms=([0-9]+).*$", "\2") + "ms", 0s) - beresp.age;
+    } else {
+        # Varnish itself would not do so for 503.
+        set beresp.ttl = std.duration(
+            regsub(beresp.http.Cache-Control, "(?i)^(.*[ ,])?max-age=([0-9]+).*$", "\2") + "s", 0s) - beresp.age;
     }
     if (beresp.status == 404) {
         # How long it was under way (RFC 9111, 4.2.3): a segment that cannot be
