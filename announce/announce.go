@@ -1,11 +1,14 @@
 // Package announce tells every origin node what was just published or changed.
 // Announcements carry metadata, never media. They may be lost: a receiver that
-// must be sure looks in the store.
+// must be sure looks in the store, and a bus that finds out that some were lost
+// says so with [Missed].
 package announce
 
 import (
-	"context"
+	"errors"
+	"fmt"
 	"sync"
+	"time"
 
 	"headwater/live"
 )
@@ -23,26 +26,61 @@ const (
 	// Changed: the event's configuration, masks or notifications changed, or
 	// it was created or deleted. What it is now is in the store.
 	Changed
+	// Missed: announcements were lost, or may have been. The bus itself says it,
+	// to the subscribers of one process; it is never sent.
+	Missed
+	kinds
 )
+
+func (k Kind) String() string {
+	if k < kinds {
+		return [...]string{"published", "init", "changed", "missed"}[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
 
 // A Message is one announcement.
 type Message struct {
-	// Node is who announces. A bus brings a node its own messages too.
+	// Node is who announces, for as long as its process lives. A bus brings a
+	// node its own messages too.
 	Node      string
 	Kind      Kind
-	Event     live.EventID
-	Life      int64          // Published: which of the events that had this name, one after the other
+	Event     live.EventID   // Missed: the zero one is all events
+	Life      int64          // Published, Init: which of the events that had this name, one after the other
 	Rendition string         // Published, Init
 	Candidate live.Candidate // Published, Init
+	// Stamp, of Changed, is the time of the stored record's token, in Unix
+	// nanoseconds: who reads an older one has not read what was announced.
+	Stamp int64
+	// Since, of Missed, is from when on announcements may be missing.
+	Since time.Time
 }
 
-// A Bus carries announcements. Announce returns when every subscriber in this
-// process has seen the message, and every other node has been sent it.
+// The errors of Announce.
+var (
+	// ErrDropped: the message, or an older one in its place, reaches no other
+	// node.
+	ErrDropped = errors.New("announce: dropped")
+	// ErrInvalid: the message cannot be told to others.
+	ErrInvalid = errors.New("announce: invalid message")
+	// ErrClosed: the bus was closed.
+	ErrClosed = errors.New("announce: closed")
+)
+
+// A Bus carries announcements. What one node announces of one event arrives in
+// that order; a message may arrive twice, or not at all.
 type Bus interface {
-	Announce(ctx context.Context, m Message) error
+	// Announce returns once every subscriber in this process has seen the
+	// message. It never waits for other nodes. Its errors are ErrDropped,
+	// ErrInvalid and ErrClosed; subscribers here have seen it all the same.
+	Announce(m Message) error
 	// Subscribe calls f for every message from now on, until cancel returns.
-	// Calls may overlap. f must not block, nor use the bus.
+	// Calls may overlap. f must not block, nor use the bus. A bus that reaches
+	// other nodes begins with Missed: what they announced before is in the store.
 	Subscribe(f func(Message)) (cancel func())
+	// Health says why announcements do not reach other nodes, or theirs this
+	// one; nil where they do.
+	Health() error
 }
 
 // Local is a Bus within one process.
@@ -56,7 +94,7 @@ type Local struct {
 func NewLocal() *Local { return &Local{subs: make(map[int]func(Message))} }
 
 // Announce calls every subscriber. It never fails.
-func (l *Local) Announce(_ context.Context, m Message) error {
+func (l *Local) Announce(m Message) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for _, f := range l.subs {
@@ -64,6 +102,9 @@ func (l *Local) Announce(_ context.Context, m Message) error {
 	}
 	return nil
 }
+
+// Health is always good.
+func (l *Local) Health() error { return nil }
 
 // Subscribe adds a subscriber.
 func (l *Local) Subscribe(f func(Message)) (cancel func()) {

@@ -134,6 +134,8 @@ type track struct {
 	inits   map[string]pipelineInit // by pipeline
 	looked  time.Time               // when the store was last looked into for init segments
 	slots   map[live.Number]*slot   // one per segment that was published or is waited for
+	awaited map[live.Number]*slot   // those that are waited for
+	guarded bool                    // the guard is looking into the store
 	late    [measured]time.Duration // ring: how late the newest segments came
 	lates   int                     // how many were ever put in
 	counted live.Number             // the newest that late has counted
@@ -175,7 +177,7 @@ func (s *slot) wake() {
 func (e *event) track(rendition string) *track {
 	t := e.tracks[rendition]
 	if t == nil {
-		t = &track{inits: make(map[string]pipelineInit), slots: make(map[live.Number]*slot), counted: -1, newest: -1}
+		t = &track{inits: make(map[string]pipelineInit), slots: make(map[live.Number]*slot), awaited: make(map[live.Number]*slot), counted: -1, newest: -1}
 		e.tracks[rendition] = t
 	}
 	return t
@@ -221,6 +223,7 @@ func (e *event) watch(rendition string, n live.Number) (cs []live.Candidate, cha
 	defer e.mu.Unlock()
 	s := e.slot(rendition, n)
 	s.waiting++
+	e.tracks[rendition].awaited[n] = s
 	if s.changed == nil {
 		s.changed = make(chan struct{})
 	}
@@ -231,6 +234,7 @@ func (e *event) watch(rendition string, n live.Number) (cs []live.Candidate, cha
 			return
 		}
 		s.changed = nil
+		delete(e.tracks[rendition].awaited, n)
 		if s.idle() {
 			delete(e.tracks[rendition].slots, n)
 		}

@@ -2,13 +2,13 @@ package origin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"headwater/admit"
 	"headwater/live"
 	"headwater/selection"
-	"headwater/store"
 )
 
 // A holding is the time that one request is held.
@@ -27,6 +27,10 @@ func (h *holding) begin(class admit.Class, now time.Time) error {
 	}
 	h.began = now
 	h.o.metrics.holding.Inc()
+	select {
+	case h.o.held <- struct{}{}: // the guard wakes up
+	default:
+	}
 	return nil
 }
 
@@ -93,28 +97,12 @@ func (o *Origin) wait(d *delivery, now time.Time) error {
 	if d.decision = d.view.choose(rendition, n, cs, now); d.decision.Action != selection.Wait {
 		return nil
 	}
-	// Until the segment is expected nothing can have been missed; from then on
-	// the store is looked into, in case an announcement was lost.
-	tl := d.view.timelines[rendition]
-	until := d.decision.Until
-	guard := now.Add(o.cfg.GuardInterval)
-	if e := tl.Expected(n).Add(o.cfg.GuardInterval); guard.Before(e) {
-		guard = e
-	}
-	look := guard.Before(until)
-	if look {
-		until = guard
-	}
-	timer := time.NewTimer(until.Sub(now))
+	timer := time.NewTimer(d.decision.Until.Sub(now))
 	defer timer.Stop()
 	select {
 	case <-changed:
 	case <-d.view.changed:
 	case <-timer.C:
-		if look {
-			// What cannot be looked into now can be at the next guard, or at the end.
-			o.look(d)
-		}
 	case <-d.r.Context().Done():
 		return context.Cause(d.r.Context())
 	case <-o.draining:
@@ -144,21 +132,10 @@ func (o *Origin) look(d *delivery) error {
 		if e.lookedSince(rendition, n, since) {
 			return nil // by one that ended just before this began
 		}
-		if !o.reads.Enter(class, 1) {
-			return live.ErrShed.With("too many reads of the " + class.String() + " class are under way")
-		}
-		defer o.reads.Leave(1)
-		var opt store.ScanOptions
-		opt.From, opt.To = numberRange(n)
-		err := o.events.scan(ctx, record, opt, func(item store.Item) error {
-			c, life, err := decodeCandidate(item)
-			if err == nil && life == e.life && o.learn(e, rendition, c) {
-				o.metrics.missedAnnouncements.Inc()
+		if err := o.lookAtRange(ctx, e, rendition, n, n, class); err != nil {
+			if !errors.Is(err, live.ErrShed) {
+				o.log.Warn("look before giving up", "event", e.id.String(), "rendition", rendition, "number", int64(n), "err", err)
 			}
-			return err
-		})
-		if err != nil {
-			o.log.Warn("guard look", "event", e.id.String(), "rendition", rendition, "number", int64(n), "err", err)
 			return err
 		}
 		e.looked(rendition, n, began)

@@ -21,7 +21,7 @@ import (
 // deaf is a bus that brings nobody anything, and says so.
 type deaf struct{ announce.Bus }
 
-func (deaf) Announce(context.Context, announce.Message) error { return errTest }
+func (deaf) Announce(announce.Message) error { return errTest }
 
 func TestHoldsAreReleasedAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {

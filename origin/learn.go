@@ -1,7 +1,6 @@
 package origin
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strconv"
@@ -87,10 +86,8 @@ func setIfEmpty[T comparable](dst *T, v T) {
 
 // announce tells the other nodes. It may fail: they look into the store.
 func (o *Origin) announce(m announce.Message) {
-	ctx, cancel := context.WithTimeout(context.Background(), o.cfg.StoreTimeout)
-	defer cancel()
 	m.Node = o.node
-	if err := o.cfg.Bus.Announce(ctx, m); err != nil {
+	if err := o.cfg.Bus.Announce(m); err != nil {
 		o.metrics.lostAnnouncements.Inc()
 		o.log.Warn("announcement lost", "event", m.Event.String(), "rendition", m.Rendition, "number", int64(m.Candidate.Number), "err", err)
 	}
@@ -98,5 +95,5 @@ func (o *Origin) announce(m announce.Message) {
 
 // changed announces a change of an event.
 func (o *Origin) changed(id live.EventID) {
-	o.announce(announce.Message{Kind: announce.Changed, Event: id})
+	o.announce(announce.Message{Kind: announce.Changed, Event: id, Stamp: o.events.stamp(id)})
 }

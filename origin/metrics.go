@@ -24,6 +24,7 @@ type metrics struct {
 	condemned, left     prometheus.Counter
 	missedAnnouncements prometheus.Counter
 	lostAnnouncements   prometheus.Counter
+	guardScans          prometheus.Counter
 	hearings            map[hearing]prometheus.Counter
 }
 
@@ -64,6 +65,7 @@ func newMetrics(reg *prometheus.Registry, o *Origin) *metrics {
 
 		missedAnnouncements: one("missed_announcements_total", "Candidates found in the store that no announcement had told of."),
 		lostAnnouncements:   one("lost_announcements_total", "Announcements that the bus did not take."),
+		guardScans:          one("guard_scans_total", "Looks into the store for segments that are waited for."),
 		hearings:            make(map[hearing]prometheus.Counter),
 	}
 	reg.MustRegister(m.holding)

@@ -120,7 +120,7 @@ func (o *Origin) hearNotifications(p *publication) error {
 	p.event.hear(pipeline, mark)
 	o.metrics.hearings[outcome].Inc()
 	if outcome == heardChanged {
-		p.news = append(p.news, announce.Message{Kind: announce.Changed, Event: p.path.Event})
+		p.news = append(p.news, announce.Message{Kind: announce.Changed, Event: p.path.Event, Stamp: o.events.stamp(p.path.Event)})
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ type publication struct {
 	found    cmaf.Report
 	cand     live.Candidate
 	outcome  publishOutcome
-	news     []announce.Message // to tell once the packager has its answer
+	news     []announce.Message // to tell the other nodes
 	timing   live.Timing
 	received time.Time
 }
@@ -56,8 +56,9 @@ func (o *Origin) PublishHandler() http.Handler {
 			o.refusePublication(p, err)
 			return
 		}
-		o.acknowledge(p)
 		o.tell(p)
+		o.acknowledge(p)
+		o.finish(p)
 	})
 }
 
@@ -256,18 +257,24 @@ func (o *Origin) acknowledge(p *publication) {
 	}
 }
 
-// tell does what the packager need not wait for, once it has its answer: a bus
-// or a store that hangs must not turn a stored segment into a late one.
+// tell announces what was published. It comes before the answer, since it never
+// waits: who has the answer finds the segment at any node that is connected.
 func (o *Origin) tell(p *publication) {
-	first := p.path.File == live.FileSegment && p.outcome == created && o.wantsFrameRate(p)
-	if len(p.news) == 0 && !first {
+	if len(p.news) == 0 {
 		return
 	}
-	_ = http.NewResponseController(p.w).Flush() // or the answer goes when this returns
+	began := time.Now()
 	for _, m := range p.news {
 		o.announce(m)
 	}
-	if first {
+	p.timing.Add("announce", time.Since(began))
+}
+
+// finish does what the packager need not wait for, once it has its answer: a
+// store that hangs must not turn a stored segment into a late one.
+func (o *Origin) finish(p *publication) {
+	if p.path.File == live.FileSegment && p.outcome == created && o.wantsFrameRate(p) {
+		_ = http.NewResponseController(p.w).Flush() // or the answer goes when this returns
 		o.learnFrameRate(p)
 	}
 }

@@ -59,6 +59,15 @@ func (g *registry) known(id live.EventID) (e *event, tomb tombstone, dead bool) 
 	return g.events[id], tomb, dead
 }
 
+// stamp is the time of the token of what memory has of a name: 0 for nothing.
+func (g *registry) stamp(id live.EventID) int64 {
+	e, tomb, _ := g.known(id)
+	if e != nil {
+		return e.view.Load().token.Time
+	}
+	return tomb.token.Time
+}
+
 func (g *registry) list() []*event {
 	g.mu.RLock()
 	defer g.mu.RUnlock()

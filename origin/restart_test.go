@@ -361,13 +361,17 @@ func TestTwoNodes(t *testing.T) {
 func TestInboxIsBounded(t *testing.T) {
 	b := newInbox()
 	for i := range 2 * maxErrands {
-		b.put(errand{announce.Changed, live.EventID{Tenant: "t", Name: fmt.Sprint(i)}, ""})
+		b.put(errand{announce.Changed, live.EventID{Tenant: "t", Name: fmt.Sprint(i)}, ""}, reading{})
 	}
-	if n := len(b.take()); n != maxErrands {
+	n := 0
+	for {
+		if _, _, ok := b.take(); !ok {
+			break
+		}
+		n++
+	}
+	if n != maxErrands {
 		t.Errorf("%d errands", n)
-	}
-	if len(b.take()) != 0 {
-		t.Error("errands are run twice")
 	}
 }
 

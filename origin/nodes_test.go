@@ -1,0 +1,367 @@
+package origin
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"headwater/announce"
+	"headwater/announce/nats"
+	"headwater/announce/nats/natstest"
+	"headwater/live"
+	"headwater/store"
+	"headwater/store/memory"
+	"headwater/store/storetest"
+)
+
+// lossy is a bus that loses what it is told while it is down, and knows it.
+type lossy struct {
+	*announce.Local
+	down atomic.Bool
+}
+
+func (l *lossy) Announce(m announce.Message) error {
+	if l.down.Load() {
+		return announce.ErrDropped
+	}
+	return l.Local.Announce(m)
+}
+
+func (l *lossy) Health() error {
+	if l.down.Load() {
+		return errTest
+	}
+	return nil
+}
+
+// back says, as a bus does that was away, that there is something to look for.
+func (l *lossy) back(since time.Time) {
+	l.down.Store(false)
+	_ = l.Local.Announce(announce.Message{Kind: announce.Missed, Since: since})
+}
+
+// TestMissedAnnouncementsAreCaughtUp: once the bus says that something was
+// missed, all of it is looked for at once, without anybody asking.
+func TestMissedAnnouncementsAreCaughtUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := memory.New(memory.Options{})
+		bus := &lossy{Local: announce.NewLocal()}
+		one := newRig(t, Config{Store: st, Bus: bus})
+		two := openRig(t, Config{Store: st, Bus: bus})
+		synctest.Wait()
+		down := time.Now()
+		bus.down.Store(true)
+		one.putInits("a")
+		n := one.next()
+		one.putSegment("a", "v", n-1, take{}, 201)
+		one.putSegment("a", "v", n, take{}, 201)
+		one.want(one.control("POST", "/notifications", `{"type": "x", "id": "1", "from": 1}`), 200, "")
+		synctest.Wait()
+		if got := two.o.events.get(testID).candidates("v", n); len(got) > 0 {
+			t.Fatal("the bus brings what it should lose")
+		}
+		bus.back(down)
+		synctest.Wait() // at once: no time passes
+		for _, m := range []live.Number{n - 1, n} {
+			if got := two.o.events.get(testID).candidates("v", m); len(got) != 1 {
+				t.Errorf("segment %d is not known: %v", m, got)
+			}
+		}
+		w := two.get("v/init.mp4")
+		if two.want(w, 200, ""); w.Header().Get("Live-Notifications") != `1, x;id="1";from=1` || w.Header().Get("Live-Edge") != n.String() {
+			t.Errorf("%v", w.Header())
+		}
+		if got := counted(t, two.o.metrics.missedAnnouncements); got != 2 {
+			t.Errorf("%v counted as missed", got)
+		}
+	})
+}
+
+// TestUnhealthyBusIsCheckedFor: while announcements do not come, changes are
+// found within a second or so.
+func TestUnhealthyBusIsCheckedFor(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := memory.New(memory.Options{})
+		bus := &lossy{Local: announce.NewLocal()}
+		one := newRig(t, Config{Store: st, Bus: bus})
+		two := openRig(t, Config{Store: st, Bus: bus})
+		synctest.Wait()
+		bus.down.Store(true)
+		one.want(one.control("POST", "/notifications", `{"type": "x", "id": "1", "from": 1}`), 200, "")
+		time.Sleep(checkVersions + time.Millisecond)
+		synctest.Wait()
+		if got := two.get("event.json").Header().Get("Live-Notifications"); got != `1, x;id="1";from=1` {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// TestPublishedEarlyAndUnannounced: whatever the bus does, a hold at another
+// node ends within the guard interval of the publication, also where that was
+// before its time.
+func TestPublishedEarlyAndUnannounced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		counting := storetest.NewFaulty(memory.New(memory.Options{}))
+		one := newRig(t, Config{Store: counting, Bus: deaf{announce.NewLocal()}})
+		one.putInits("a")
+		two := openRig(t, Config{Store: counting, Bus: deaf{announce.NewLocal()}})
+		n := one.next() + 1
+		until(one.tl.Due(n).Add(37 * time.Millisecond))
+		var answers []<-chan *httptest.ResponseRecorder
+		for range 100 {
+			answers = append(answers, two.ask(t.Context(), "v/"+live.SegmentName(n)))
+			answers = append(answers, two.ask(t.Context(), "v/"+live.SegmentName(n-1)))
+		}
+		until(one.tl.End(n).Add(10 * time.Millisecond))
+		one.putSegment("a", "v", n-1, take{}, 201)
+		one.putSegment("a", "v", n, take{}, 201)
+		published, before := time.Now(), counting.Count(storetest.Scan)
+		for _, ch := range answers {
+			two.want(<-ch, 200, "")
+		}
+		if d := time.Since(published); d > two.o.cfg.GuardInterval {
+			t.Errorf("released after %v", d)
+		}
+		if scans := counting.Count(storetest.Scan) - before; scans > 1 {
+			t.Errorf("%d scans for two segments that are waited for", scans)
+		}
+	})
+}
+
+// late is a store of which one node sees control records only from some time
+// on, as it does where another region's writes are on their way.
+type late struct {
+	store.Store
+	from time.Time
+}
+
+func (l late) Get(ctx context.Context, r store.Record, key string) (store.Item, error) {
+	if r.Namespace == store.Control && time.Now().Before(l.from) {
+		return store.Item{}, store.ErrNotFound
+	}
+	return l.Store.Get(ctx, r, key)
+}
+
+func (l late) Scan(ctx context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {
+	if r.Namespace == store.Control && time.Now().Before(l.from) {
+		return store.Page{}, nil
+	}
+	return l.Store.Scan(ctx, r, opt)
+}
+
+// TestAnnouncedBeforeItIsThere: announcements overtake what they tell of. The
+// node reads again until the store has it, and then has what was published in
+// the meantime, too.
+func TestAnnouncedBeforeItIsThere(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := memory.New(memory.Options{})
+		bus := announce.NewLocal()
+		from := time.Now().Add(time.Second)
+		one := openRig(t, Config{Store: st, Bus: bus})
+		two := openRig(t, Config{Store: late{st, from}, Bus: bus})
+		synctest.Wait()
+		one.create(testEvent())
+		one.putInits("a")
+		n := one.next()
+		one.putSegment("a", "v", n, take{}, 201)
+		one.want(one.control("POST", "/notifications", `{"type": "x", "id": "1", "from": 1}`), 200, "")
+		synctest.Wait()
+		two.want(two.get("v/init.mp4"), 404, "no-such-event")
+		time.Sleep(time.Until(from) + time.Second)
+		synctest.Wait()
+		two.want(two.get("v/init.mp4"), 200, "")
+		w := two.want(two.getSegment("v", n), 200, "")
+		if got := w.Header().Get("Live-Notifications"); got != `1, x;id="1";from=1` {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// TestInboxKeepsTheMost: of two errands for the same thing one is run, for the
+// newer state and the longer time.
+func TestInboxKeepsTheMost(t *testing.T) {
+	b := newInbox()
+	x := errand{kind: announce.Missed, event: testID}
+	at := time.Unix(1000, 0)
+	b.put(x, reading{stamp: 5, since: at, tries: 3})
+	b.put(x, reading{stamp: 4, since: at.Add(-time.Second)})
+	b.put(x, reading{stamp: 6, since: at.Add(time.Second)})
+	if _, r, ok := b.take(); !ok || r != (reading{stamp: 6, since: at.Add(-time.Second)}) {
+		t.Errorf("%+v", r)
+	}
+	if _, _, ok := b.take(); ok {
+		t.Error("twice")
+	}
+}
+
+// counted is what a counter says.
+func counted(t *testing.T, c prometheus.Counter) float64 {
+	t.Helper()
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetCounter().GetValue()
+}
+
+// A pair is two origins over one store, with a bus each over one NATS server.
+type pair struct {
+	one, two *rig
+	server   *natstest.Server
+	buses    [2]*nats.Bus
+}
+
+// longWait makes an event of which many segments are waited for at once.
+func longWait(ev *live.Event) {
+	ev.Start = ev.Start.Add(-20 * time.Minute)
+	ev.BudgetMS, ev.DVRSeconds = 600_000, 3600
+}
+
+func newPair(t *testing.T) *pair {
+	p := &pair{server: natstest.Start(t)}
+	st := memory.New(memory.Options{})
+	for i := range p.buses {
+		var err error
+		if p.buses[i], err = nats.New(nats.Config{Servers: []string{p.server.URL()}}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.buses[i].Close() })
+	}
+	p.one = newRig(t, Config{Store: st, Bus: p.buses[0]}, longWait)
+	p.one.putInits("a")
+	// The newest first: what comes later is old, and tells nothing of how late
+	// the encoder is.
+	p.one.putSegment("a", "v", p.one.next(), take{}, 201)
+	p.two = openRig(t, Config{Store: st, Bus: p.buses[1]})
+	for _, b := range p.buses {
+		for b.Health() != nil {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return p
+}
+
+// oldest is the first of the segments that are still waited for, with some to
+// spare.
+func (p *pair) oldest() live.Number { return p.one.tl.At(time.Now().Add(-550 * time.Second)) }
+
+// release holds a segment at node two, publishes it at node one, and returns
+// how long after the acknowledgement, or after the PUT began, it was released.
+func (p *pair) release(n live.Number) (afterAck, afterPut time.Duration, err error) {
+	var released time.Time
+	done := make(chan *httptest.ResponseRecorder, 1)
+	go func() {
+		w := p.two.getSegment("v", n)
+		released = time.Now()
+		done <- w
+	}()
+	for waiting := 0; waiting == 0; waiting, _ = p.two.waiting("v", n) {
+		select {
+		case w := <-done:
+			return 0, 0, fmt.Errorf("GET of %d was not held: %d %s", n, w.Code, w.Body)
+		case <-time.After(100 * time.Microsecond):
+		}
+	}
+	body := p.one.m.segment(p.one.tl, "v", n, take{mark: "a"})
+	began := time.Now()
+	if w := p.one.put("a/v/"+live.SegmentName(n), body); w.Code != 201 {
+		return 0, 0, fmt.Errorf("PUT of %d: %d %s", n, w.Code, w.Body)
+	}
+	acknowledged := time.Now()
+	if w := <-done; w.Code != 200 {
+		return 0, 0, fmt.Errorf("GET of %d: %d %s", n, w.Code, w.Body)
+	}
+	return released.Sub(acknowledged), released.Sub(began), nil
+}
+
+// TestReadYourWrite prints how soon a hold at one node ends after the segment
+// was published at another, with NATS and without. The times are for reading:
+// what they are bounded by is tested in virtual time.
+func TestReadYourWrite(t *testing.T) {
+	p := newPair(t)
+	measure := func(name string, first live.Number, count int) {
+		var acks, puts []time.Duration
+		for n := first; n < first+live.Number(count); n++ {
+			ack, put, err := p.release(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			acks, puts = append(acks, ack), append(puts, put)
+		}
+		slices.Sort(acks)
+		slices.Sort(puts)
+		at := func(d []time.Duration, p int) time.Duration { return d[(len(d)-1)*p/100].Round(10 * time.Microsecond) }
+		t.Logf("%s, %d segments: hold at node 2 released p50 %v, p99 %v, max %v after the PUT at node 1 began; p50 %v, p99 %v after its acknowledgement",
+			name, count, at(puts, 50), at(puts, 99), at(puts, 100), at(acks, 50), at(acks, 99))
+	}
+	n := p.oldest()
+	measure("NATS", n, 100)
+	if got := counted(t, p.two.o.metrics.missedAnnouncements); got > 1 {
+		t.Errorf("%v of 100 were found by looking", got)
+	}
+	p.server.Stop()
+	for p.buses[0].Health() == nil || p.buses[1].Health() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	measure("NATS down", n+100, 8)
+}
+
+// TestNATSGoesUnderLoad: while segments are published at both nodes and waited
+// for at both, the server goes and comes back. Nothing is lost.
+func TestNATSGoesUnderLoad(t *testing.T) {
+	p := newPair(t)
+	first := p.oldest()
+	const count = 120
+	var load sync.WaitGroup
+	var down, up sync.WaitGroup
+	down.Add(1)
+	up.Add(1)
+	for lane := range 4 {
+		load.Go(func() {
+			for i := range count / 4 {
+				switch i {
+				case 10:
+					down.Wait()
+				case 20:
+					up.Wait()
+				}
+				n := first + live.Number(lane*count/4+i)
+				answers := []<-chan *httptest.ResponseRecorder{p.two.ask(t.Context(), "v/"+live.SegmentName(n)), p.one.ask(t.Context(), "v/"+live.SegmentName(n))}
+				publisher := []*rig{p.one, p.two}[lane%2]
+				if w := publisher.put("a/v/"+live.SegmentName(n), p.one.m.segment(p.one.tl, "v", n, take{mark: "a"})); w.Code != 201 {
+					t.Errorf("PUT of %d: %d %s", n, w.Code, w.Body)
+				}
+				for _, ch := range answers {
+					if w := <-ch; w.Code != 200 {
+						t.Errorf("GET of %d: %d %s", n, w.Code, w.Body)
+					}
+				}
+			}
+		})
+	}
+	p.server.Stop()
+	for p.buses[0].Health() == nil || p.buses[1].Health() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	down.Done()
+	p.server.Start()
+	for p.buses[0].Health() != nil || p.buses[1].Health() != nil {
+		time.Sleep(time.Millisecond)
+	}
+	up.Done()
+	load.Wait()
+	for _, r := range []*rig{p.one, p.two} {
+		for n := first; n < first+count; n++ {
+			r.want(r.getSegment("v", n), 200, "")
+		}
+	}
+}
