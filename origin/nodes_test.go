@@ -175,7 +175,7 @@ func TestAnnouncedBeforeItIsThere(t *testing.T) {
 		one.putSegment("a", "v", n, take{}, 201)
 		one.want(one.control("POST", "/notifications", `{"type": "x", "id": "1", "from": 1}`), 200, "")
 		synctest.Wait()
-		two.want(two.get("v/init.mp4"), 404, "no-such-event")
+		two.want(two.get("v/init.mp4"), 404, "no-such-tenant")
 		time.Sleep(time.Until(from) + time.Second)
 		synctest.Wait()
 		two.want(two.get("v/init.mp4"), 200, "")

@@ -47,6 +47,7 @@ type originFlags struct {
 	memory, maxSegment        int64
 	storeMax, storeReserve    int64
 	bodyTimeout               time.Duration
+	announce                  announceFlags
 	logging                   logging
 }
 
@@ -65,6 +66,7 @@ func (f *originFlags) register(o *options) {
 	o.Bytes(&f.memory, "memory", 256<<20, "`SIZE` of the window of newest segments kept in memory")
 	o.Bytes(&f.maxSegment, "max-segment", 32<<20, "`SIZE` of the largest segment taken, at most 64MiB")
 	o.Duration(&f.bodyTimeout, "body-timeout", 10*time.Second, "`TIME` that one segment may take to arrive")
+	f.announce.register(o)
 	f.logging.flags(o)
 }
 
@@ -99,9 +101,14 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		return err
 	}
 	defer closeStore(st, log)
+	bus, closeBus, err := f.announce.open(log, metrics)
+	if err != nil {
+		return err
+	}
+	defer closeBus()
 
 	cfg := origin.Config{
-		Store: st, Region: f.region, PublishTokens: tokens, ControlToken: f.controlToken,
+		Store: st, Bus: bus, Region: f.region, PublishTokens: tokens, ControlToken: f.controlToken,
 		MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
 		Log: log, Metrics: metrics,
 	}

@@ -61,7 +61,7 @@ func (s *Server) Publish(subject string, data []byte) {
 		s.t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.Publish(subject, data); err == nil {
+	if err = conn.Publish(subject, data); err == nil {
 		err = conn.Flush()
 	}
 	if err != nil {
