@@ -32,7 +32,7 @@ var may = map[string][]string{
 	"store/disk":       {"store", "store/internal", "golang.org/x/sys"},
 	"store/storetest":  {"store", "store/internal", "pgregory.net/rapid"},
 	"origin":           {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "github.com/prometheus/client_golang", "golang.org/x/sync"},
-	"edge":             {"live", "manifest", "admit", "github.com/prometheus/client_golang", "golang.org/x/sys", "golang.org/x/net"},
+	"edge":             {"live", "manifest", "admit", "store", "store/disk", "github.com/prometheus/client_golang", "golang.org/x/sys", "golang.org/x/net"},
 	"packager":         {"live", "cmaf", "packager/clip"},
 	"packager/clip":    {},
 	"player":           {},

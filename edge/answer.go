@@ -43,7 +43,7 @@ func (ed *Edge) describe(q *request, now time.Time) {
 	}
 	ed.stamp(q, now)
 	elapsed := now.Sub(o.received)
-	age, control := freshness(o.lifetime-elapsed, o.age+elapsed)
+	age, control := freshness(o.lifetime-elapsed, o.plain, o.age+elapsed)
 	h.Set(live.HeaderCacheControl, control)
 	h.Set("Age", age)
 	if s := h.Get("Retry-After"); s != "" {
@@ -54,12 +54,15 @@ func (ed *Edge) describe(q *request, now time.Time) {
 	}
 }
 
-// freshness is Age and Cache-Control of an answer that has left of its life.
+// freshness is Age and Cache-Control of an answer that has left of its life, and
+// plain at most for those who do not heed invalidations.
 // As everywhere (RFC 9111, 4.2) Age is to be taken off both directives, so what
 // remains comes out exact in milliseconds, and rounded down in seconds.
-func freshness(left, age time.Duration) (string, string) {
+func freshness(left, plain, age time.Duration) (string, string) {
 	seconds := max(age, 0) / time.Second
-	return strconv.FormatInt(int64(seconds), 10), live.FormatLifetime(max(left, 0).Truncate(time.Millisecond) + seconds*time.Second)
+	left = max(left, 0).Truncate(time.Millisecond)
+	taken := seconds * time.Second
+	return strconv.FormatInt(int64(seconds), 10), live.FormatLifetimes(min(left, plain)+taken, left+taken)
 }
 
 // waited is what is left of a Retry-After in seconds, at least one.
@@ -273,7 +276,7 @@ func (ed *Edge) stamp(q *request, now time.Time) {
 	h[live.HeaderCacheStatus] = append(q.passed(), ed.cacheStatus(q, now))
 	if q.outcome != "" {
 		var t live.Timing
-		t.Add(string(q.outcome), now.Sub(q.arrived))
+		t.Add(q.step(), now.Sub(q.arrived))
 		h.Set(live.HeaderServerTiming, t.String())
 	}
 }
@@ -309,6 +312,9 @@ func (ed *Edge) cacheStatus(q *request, now time.Time) string {
 	}
 	if q.outcome != "" {
 		s += ";detail=" + string(q.outcome)
+	}
+	if q.fromDisk {
+		s += ";disk"
 	}
 	return s
 }

@@ -24,6 +24,11 @@ type Config struct {
 	Name string
 	// MemoryBytes bounds the objects kept. Default 1 GiB.
 	MemoryBytes int64
+	// Disk is a directory for what does not fit in memory, which is there after
+	// a restart. Default: none.
+	Disk string
+	// DiskBytes bounds what is kept there. Default 10 GiB.
+	DiskBytes int64
 	// MaxObjectBytes bounds one object. Default 64 MiB.
 	MaxObjectBytes int64
 	// MaxEvents bounds the events known, and the unknown ones remembered. Default 10,000.
@@ -35,11 +40,14 @@ type Config struct {
 
 	Log     *slog.Logger
 	Metrics *prometheus.Registry
+
+	openDisk func() (diskStore, error) // of tests
 }
 
 func (c *Config) setDefaults() {
 	def(&c.Name, "headwater")
 	def(&c.MemoryBytes, 1<<30)
+	def(&c.DiskBytes, 10<<30)
 	def(&c.MaxObjectBytes, 64<<20)
 	def(&c.MaxEvents, 10_000)
 	def(&c.EventIdle, 5*time.Minute)
@@ -78,7 +86,7 @@ func (c *Config) Validate() error {
 	for _, f := range []struct {
 		name string
 		v    int64
-	}{{"MemoryBytes", c.MemoryBytes}, {"MaxObjectBytes", c.MaxObjectBytes}, {"MaxEvents", int64(c.MaxEvents)}, {"EventIdle", int64(c.EventIdle)}} {
+	}{{"MemoryBytes", c.MemoryBytes}, {"DiskBytes", c.DiskBytes}, {"MaxObjectBytes", c.MaxObjectBytes}, {"MaxEvents", int64(c.MaxEvents)}, {"EventIdle", int64(c.EventIdle)}} {
 		if f.v < 0 {
 			return fmt.Errorf("edge: %s is negative", f.name)
 		}

@@ -24,6 +24,7 @@ type Edge struct {
 	log      *slog.Logger
 	upstream *upstream
 	cache    *cache
+	disk     *diskCache
 	metrics  *metrics
 	exporter http.Handler
 	loop     string // our member of CDN-Loop
@@ -56,9 +57,14 @@ func New(cfg Config) (*Edge, error) {
 	if c := cfg.Name[0]; c >= '0' && c <= '9' {
 		ed.name = `"` + cfg.Name + `"` // not a token (RFC 9651, 3.3.4)
 	}
+	ed.disk = newDiskCache(&cfg, ed.cache, ed.spawn)
 	ed.metrics = newMetrics(cfg.Metrics, ed)
 	ed.exporter = promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{})
 	ed.ctx, ed.cancel = context.WithCancel(context.Background())
+	if ed.disk.open != nil {
+		ed.tasks.Go(func() { ed.disk.run(ed.ctx) })
+		ed.disk.await()
+	}
 	ed.tasks.Go(ed.sweep)
 	for _, p := range ed.upstream.parents {
 		ed.tasks.Go(func() { ed.upstream.watch(ed.ctx, p) })
@@ -119,8 +125,10 @@ func (ed *Edge) serveSelf(w http.ResponseWriter, r *http.Request) bool {
 		ed.serveTime(w, r)
 	case "/metrics":
 		ed.exporter.ServeHTTP(w, r)
-	case "/healthz", "/readyz":
+	case "/healthz":
 		w.Write([]byte("ok\n"))
+	case "/readyz":
+		w.Write([]byte("ok\n" + ed.disk.says()))
 	default:
 		return false
 	}

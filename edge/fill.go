@@ -37,6 +37,10 @@ var kept = []string{
 // of its own, and goes on when the viewer who began it leaves.
 func (ed *Edge) fill(e *event, o *object, a asking) {
 	defer o.cancel()
+	defer ed.cache.filled(o)
+	if ed.fillFromDisk(e, o) {
+		return
+	}
 	rep, err := ed.upstream.ask(o.ctx, a)
 	if err != nil {
 		if o.ctx.Err() == nil {
@@ -49,8 +53,10 @@ func (ed *Edge) fill(e *event, o *object, a asking) {
 	e.hear(rep.Header)
 	o.head(rep.Response)
 	b := body{o: o, limit: ed.cfg.MaxObjectBytes, hash: sha256.New(), charge: func(n int64) { ed.cache.charge(o, n) }}
-	if o.size <= b.limit {
-		b.charge(max(o.size, 0))
+	if o.size <= b.limit && !ed.cache.charge(o, max(o.size, 0)) {
+		rep.close()
+		ed.shed(o)
+		return
 	}
 	o.open()
 	err = ed.copy(&b, rep, a)
@@ -60,6 +66,15 @@ func (ed *Edge) fill(e *event, o *object, a asking) {
 		b.charge(0)
 	}
 	o.finish(b.buf, err)
+	if err == nil {
+		ed.disk.offer(o)
+	}
+}
+
+// shed ends a fill for which there is no room.
+func (ed *Edge) shed(o *object) {
+	ed.cache.charge(o, 0)
+	o.fail(live.ErrShed.With("memory is taken by what is being filled and read"))
 }
 
 // copy reads the body, and goes on with another request for the rest where it
@@ -209,10 +224,10 @@ func (o *object) head(resp *http.Response) {
 	if v, err := live.ParseVersion(resp.Header.Get(live.HeaderVersion)); err == nil {
 		o.made = v
 	}
-	lifetime, _ := live.ParseLifetime(resp.Header[live.HeaderCacheControl])
+	plain, lifetime, _ := live.ParseLifetimes(resp.Header[live.HeaderCacheControl])
 	if age, err := strconv.ParseInt(resp.Header.Get("Age"), 10, 32); err == nil && age > 0 {
 		o.age = time.Duration(age) * time.Second
 	}
 	// What is left of it (RFC 9111, 4.2).
-	o.lifetime = max(lifetime-o.age, 0)
+	o.lifetime, o.plain = max(lifetime-o.age, 0), max(plain-o.age, 0)
 }

@@ -40,11 +40,12 @@ const (
 // the held form of event.json, until nobody has asked for the event for a
 // while. When the parents do not answer the edge goes on with what it has.
 type follower struct {
-	ed     *Edge
-	e      *event
-	lagged time.Time     // since when a lower version is all that parents say
-	lost   bool          // no parent told anything, the last time
-	least  time.Duration // a parent said not to ask again for so long
+	ed      *Edge
+	e       *event
+	lagged  time.Time     // since when a lower version is all that parents say
+	lost    bool          // no parent told anything, the last time
+	least   time.Duration // a parent said not to ask again for so long
+	written time.Time     // when the configuration last went to the disk
 }
 
 func (ed *Edge) follow(e *event) {
@@ -77,9 +78,36 @@ func (ed *Edge) follow(e *event) {
 // decline answers those who wait for the first word of an event, and whoever
 // asks within the refusal's lifetime. It is only for an event without a view.
 func (f *follower) decline(p *live.Problem) verdict {
+	if !errors.Is(p, live.ErrNoEvent) && f.recall() {
+		return pause
+	}
 	f.e.refusal, f.e.until = p, time.Now().Add(max(p.Lifetime, 0))
 	close(f.e.known)
 	return over
+}
+
+// recall takes the configuration from the disk, which this node has from before
+// it was restarted: parents that do not answer must not make it useless.
+func (f *follower) recall() bool {
+	v := f.ed.disk.recall(f.ed.ctx, f.e.id)
+	if v == nil {
+		return false
+	}
+	f.ed.log.Warn("no parent tells of the event: going on with its configuration on disk", "event", f.e.id.String(), "version", v.config.Version)
+	f.lost = true
+	atomicMax(&f.e.version, v.config.Version)
+	f.ed.metrics.know(f.e.id, v)
+	f.e.view.Store(v)
+	close(f.e.known)
+	return true
+}
+
+// write has the configuration written to the disk, again where that was long ago.
+func (f *follower) write(v *view, now time.Time) {
+	if now.Sub(f.written) > eventAgain {
+		f.ed.disk.remember(f.e.id, v)
+		f.written = now
+	}
 }
 
 // refresh asks for the configuration once; held, where one is known that is
@@ -170,6 +198,7 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 		// A known event that is not there was deleted. Those who wait for a
 		// change ask anew and are refused.
 		f.ed.forget(e)
+		f.ed.disk.forget(e.id)
 		return over, nil
 	default:
 		if v == nil && said {
@@ -211,12 +240,15 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 		if lower {
 			return pause, nil
 		}
+		f.write(v, asked)
 		return same(asked), nil
 	default:
 		f.ed.metrics.know(e.id, next)
 		e.view.Store(next)
 		close(v.changed)
 	}
+	f.written = time.Time{}
+	f.write(next, asked)
 	if lower {
 		return pause, nil // there is a newer one, somewhere
 	}

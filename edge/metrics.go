@@ -20,6 +20,34 @@ type metrics struct {
 	digestMismatches prometheus.Counter
 	left             prometheus.Counter
 	resumed          prometheus.Counter
+	disk             *diskMetrics
+}
+
+// memory makes the gauges of the cache.
+func (m *metrics) memory(reg *prometheus.Registry, c *cache) {
+	for _, g := range []struct {
+		name, help string
+		f          func(usage) int64
+	}{
+		{"objects", "Objects in memory.", func(u usage) int64 { return int64(u.objects) }},
+		{"memory_bytes", "Bytes of objects in memory, those that are only being read included.", func(u usage) int64 { return u.bytes }},
+		{"memory_live_bytes", "Of them, bytes of the live window.", func(u usage) int64 { return u.liveBytes }},
+		{"memory_busy_bytes", "Of them, bytes of other objects that are being filled or read.", func(u usage) int64 { return u.busy }},
+	} {
+		opts := prometheus.GaugeOpts{Namespace: "headwater", Subsystem: "edge", Name: g.name, Help: g.help}
+		reg.MustRegister(prometheus.NewGaugeFunc(opts, func() float64 { return float64(g.f(c.usage())) }))
+	}
+	for _, g := range []struct {
+		name, help string
+		f          func(usage) int64
+	}{
+		{"memory_evictions_total", "Objects that left memory to make room.", func(u usage) int64 { return u.evicted }},
+		{"memory_live_evictions_total", "Of them, objects of the live window: memory is too small for it.", func(u usage) int64 { return u.evictedLive }},
+		{"memory_refused_fills_total", "Fills for the DVR window refused for want of memory.", func(u usage) int64 { return u.shed }},
+	} {
+		opts := prometheus.CounterOpts{Namespace: "headwater", Subsystem: "edge", Name: g.name, Help: g.help}
+		reg.MustRegister(prometheus.NewCounterFunc(opts, func() float64 { return float64(g.f(c.usage())) }))
+	}
 }
 
 func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
@@ -75,8 +103,8 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 	gauge("clock_offset_seconds", "The parents' clock minus this node's.", func() float64 {
 		return time.Duration(ed.upstream.offset.Load()).Seconds()
 	})
-	gauge("objects", "Objects in memory.", func() float64 { n, _ := ed.cache.size(); return float64(n) })
-	gauge("memory_bytes", "Bytes of objects in memory.", func() float64 { _, b := ed.cache.size(); return float64(b) })
+	m.memory(reg, ed.cache)
+	m.disk = newDiskMetrics(ed.disk, one, vec, gauge)
 	return m
 }
 

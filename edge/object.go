@@ -1,7 +1,9 @@
 package edge
 
 import (
+	"container/list"
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -29,11 +31,13 @@ type object struct {
 	header   http.Header
 	passed   []string // Cache-Status of the caches before this one
 	source   live.Source
+	onDisk   bool      // the answer came from the disk
 	made     int64     // configuration version that the answer was made under
 	size     int64     // of the body, -1 while not known
 	received time.Time // when the head came, or the fill failed
 	age      time.Duration
 	lifetime time.Duration // from received on
+	plain    time.Duration // the same for those who do not heed invalidations
 	err      error         // there is no answer
 
 	mu      sync.Mutex          // guards the following
@@ -47,10 +51,20 @@ type object struct {
 	heads   sharedHead          // what a crowd's answers have in common
 
 	// Guarded by the cache's mu.
-	listed  bool  // in the cache
-	charged int64 // bytes it counts for there
-	users   int   // requests that wait for it or read it
+	listed    bool          // in the cache
+	charged   int64         // bytes it counts for there
+	users     int           // requests that wait for it or read it
+	filling   bool          // its fill is not over
+	inWindow  bool          // of the live window,
+	liveUntil time.Time     // until then
+	place     int           // in the heap of those, from 1; 0: not there
+	stays     bool          // it cannot leave just now
+	idle      *list.Element // in the list of those that may leave; nil: not there
 }
+
+// busy reports whether dropping the object would free nothing. It needs the
+// cache's mu.
+func (o *object) busy() bool { return o.users > 0 || o.filling }
 
 // A parked request waits for an object without a goroutine of its own.
 type parked interface{ wake() }
@@ -89,6 +103,9 @@ func wakeAll(waiting map[parked]struct{}) {
 // must not become a storm.
 func (o *object) fail(err error) {
 	o.err, o.received, o.lifetime = err, time.Now(), live.ErrUpstream.Lifetime
+	if p := (*live.Problem)(nil); errors.As(err, &p) {
+		o.lifetime = max(p.Lifetime, 0)
+	}
 	o.finish(nil, err)
 	o.open()
 }

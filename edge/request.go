@@ -19,14 +19,16 @@ type request struct {
 	event *event
 	view  *view
 
-	arrived  time.Time
-	until    time.Time // how long a parent is worth asking
-	expected time.Time // when the segment should be there, where that is not long past
-	live     bool      // the segment is one that a crowd asks for
-	held     bool      // the segment is not published as far as we know
-	began    bool      // this request began the fill
-	outcome  Outcome
-	object   *object
+	arrived   time.Time
+	until     time.Time // how long a parent is worth asking
+	expected  time.Time // when the segment should be there, where that is not long past
+	live      bool      // the segment is one that a crowd asks for,
+	liveUntil time.Time // until then
+	fromDisk  bool      // it waited for the disk, and not for a parent
+	held      bool      // the segment is not published as far as we know
+	began     bool      // this request began the fill
+	outcome   Outcome
+	object    *object
 }
 
 // errAgain says that a fill failed before this request got anything of it.
@@ -73,7 +75,7 @@ func (ed *Edge) deliver(q *request) error {
 		if err := ed.lookUp(q); err != nil {
 			return err
 		}
-		q.outcome = outcome
+		q.outcome = outcome // what it was met with first
 	}
 }
 
@@ -128,10 +130,15 @@ func (ed *Edge) locate(q *request) (err error) {
 	return nil
 }
 
+// othersLive is how long what is no segment counts as of the live window, from
+// when it was last asked for: every viewer needs it.
+const othersLive = time.Minute
+
 // place refuses a segment by the timeline alone: what cannot exist never
 // reaches a parent.
 func (ed *Edge) place(q *request) error {
 	q.until, q.live = q.arrived.Add(retryBudget), true
+	q.liveUntil = q.arrived.Add(othersLive)
 	if q.path.File != live.FileSegment {
 		return nil
 	}
@@ -156,15 +163,20 @@ func (ed *Edge) place(q *request) error {
 		q.expected = ed.ours(tl.Expected(n))
 	}
 	q.live = tl.Live(n, now)
+	q.liveUntil = ed.ours(tl.End(n).Add(time.Duration(q.view.config.LiveWindowSeconds) * time.Second))
 	return nil
 }
 
 // lookUp finds the object, or begins the one fill for all who wait.
 func (ed *Edge) lookUp(q *request) error {
 	now := time.Now()
-	o, begin := ed.cache.lookUp(wanted{
-		key: key{q.path, q.view.config.FlushVersion}, view: q.view, now: now, keep: q.live, ctx: ed.ctx,
+	o, begin, err := ed.cache.lookUp(wanted{
+		key: key{q.path, q.view.config.FlushVersion}, view: q.view, now: now, liveUntil: q.liveUntil, keep: q.live, ctx: ed.ctx,
 	})
+	if err != nil {
+		q.object, q.outcome = nil, ""
+		return err
+	}
 	q.object, q.began = o, begin
 	switch {
 	case begin:
@@ -172,6 +184,7 @@ func (ed *Edge) lookUp(q *request) error {
 		e, a := q.event, ed.asking(q, now)
 		if !ed.spawn(func() { ed.fill(e, o, a) }) {
 			o.fail(errClosed)
+			ed.cache.filled(o)
 			ed.cache.release(o)
 			return live.ErrDraining.With("ask another edge")
 		}
@@ -223,9 +236,29 @@ func (ed *Edge) await(q *request) error {
 	o := q.object
 	if o.err != nil {
 		left := max(o.lifetime-time.Since(o.received), 0)
+		if p := (*live.Problem)(nil); errors.As(o.err, &p) {
+			return p.For(left)
+		}
 		return live.ErrUpstream.For(left).With("no parent answered in time")
 	}
+	ed.met(q)
 	return nil
+}
+
+// met makes a hit of a request whose object turned out to be on the disk.
+func (ed *Edge) met(q *request) {
+	if q.object.onDisk && q.outcome != Hit {
+		q.outcome, q.fromDisk = Hit, true
+		ed.metrics.disk.hits.Inc()
+	}
+}
+
+// step is what the request went through, as Server-Timing calls it.
+func (q *request) step() string {
+	if q.fromDisk {
+		return "disk"
+	}
+	return string(q.outcome)
 }
 
 // conclude ends a request: counts it, and answers where there was an error.

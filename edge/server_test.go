@@ -246,7 +246,7 @@ func TestServerSeesWhoLeaves(t *testing.T) {
 		c.Close()
 	}
 	s.until("one is left", func() bool { all, _ := s.state(held); return all == 1 })
-	o, _ := s.ed.cache.lookUp(wanted{key: key{path: mustPath(t, s.path("v"))}, view: s.ed.events[live.EventID{Tenant: "t", Name: "e"}].view.Load(), now: time.Now()})
+	o, _, _ := s.ed.cache.lookUp(wanted{key: key{path: mustPath(t, s.path("v"))}, view: s.ed.events[live.EventID{Tenant: "t", Name: "e"}].view.Load(), now: time.Now()})
 	s.until("nothing of them is kept", func() bool {
 		s.ed.cache.mu.Lock()
 		defer s.ed.cache.mu.Unlock()

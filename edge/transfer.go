@@ -132,11 +132,12 @@ func (c *conn) begin() bool {
 	if _, _, _, err := o.view(); err != nil {
 		return false
 	}
+	c.srv.Edge.met(q)
 	now := time.Now()
 	closes := c.close || c.srv.draining.Load()
 	own := make([]byte, 0, 64)
 	own = append(own, live.HeaderServerTiming+": "...)
-	own = append(own, q.outcome...)
+	own = append(own, q.step()...)
 	own = append(own, ";dur="...)
 	own = strconv.AppendFloat(own, float64(now.Sub(q.arrived))/float64(time.Millisecond), 'f', 1, 64)
 	if closes {
@@ -180,6 +181,7 @@ type headKey struct {
 	view    *view
 	told    int64
 	outcome Outcome
+	disk    bool
 	began   bool
 }
 
@@ -189,7 +191,7 @@ type sharedHead = atomic.Pointer[commonHead]
 // millisecond, while nothing else is to be told.
 func (ed *Edge) commonHead(q *request, now time.Time) []byte {
 	o := q.object
-	key := headKey{milli: now.UnixMilli(), view: q.view, told: q.event.told.Load(), outcome: q.outcome, began: q.began}
+	key := headKey{milli: now.UnixMilli(), view: q.view, told: q.event.told.Load(), outcome: q.outcome, disk: q.fromDisk, began: q.began}
 	if h := o.heads.Load(); h != nil && h.of == key {
 		return h.bytes
 	}

@@ -93,8 +93,8 @@ func TestTransferLetsGoOfWhoDoesNotRead(t *testing.T) {
 	}
 	s.ed.cache.mu.Lock()
 	defer s.ed.cache.mu.Unlock()
-	for _, el := range s.ed.cache.objects {
-		if o := el.Value.(*object); o.users != 0 {
+	for _, o := range s.ed.cache.objects {
+		if o.users != 0 {
 			t.Errorf("%v has %d users", o.key.path, o.users)
 		}
 	}

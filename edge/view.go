@@ -35,17 +35,22 @@ func newView(body []byte, etag string) (*view, error) {
 // for, tells caches to drop it. It is looked at when the object is looked up,
 // so that neither a fill under way nor one from a parent that lags can slip by.
 func (v *view) withdrew(o *object) bool {
-	list := v.config.Invalidations
-	if len(list) == 0 {
-		return false
+	if o.isReady() && o.err == nil {
+		return v.withdrewAnswer(o.key.path, o.made, &o.source)
 	}
-	ready := o.isReady() && o.err == nil
+	return v.withdrewAnswer(o.key.path, o.begun, nil)
+}
+
+// withdrewAnswer is the same for an answer that was made under a version. Where
+// its source is not known, nil, it may be of any.
+func (v *view) withdrewAnswer(p live.Path, made int64, from *live.Source) bool {
+	list := v.config.Invalidations
 	for i := range list {
 		inv := &list[i]
-		scope, p, made := inv.Scope, o.key.path, o.begun
-		source := live.Source{Pipeline: scope.Pipeline, Region: scope.Region} // it may be of any
-		if ready {
-			made, source = o.made, o.source
+		scope := inv.Scope
+		source := live.Source{Pipeline: scope.Pipeline, Region: scope.Region}
+		if from != nil {
+			source = *from
 		}
 		if made >= inv.Version {
 			continue

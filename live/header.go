@@ -190,6 +190,34 @@ func FormatLifetime(d time.Duration) string {
 	return "max-age=" + strconv.FormatInt(ms/1000, 10) + ", max-age-ms=" + strconv.FormatInt(ms, 10)
 }
 
+// FormatLifetimes is FormatLifetime of plain, and besides, where that is longer,
+// how long the answer is fresh for a cache that heeds the event's flush version
+// and invalidations.
+func FormatLifetimes(plain, heeded time.Duration) string {
+	s := FormatLifetime(min(plain, heeded))
+	if heeded > plain {
+		s += ", " + heededDirective + "=" + strconv.FormatInt(min(heeded, MaxLifetime).Milliseconds(), 10)
+	}
+	return s
+}
+
+const heededDirective = "live-max-age-ms"
+
+// ParseLifetimes reads both: they are the same where one is all that is said.
+func ParseLifetimes(values []string) (plain, heeded time.Duration, ok bool) {
+	if plain, ok = ParseLifetime(values); !ok || plain == 0 {
+		return plain, plain, ok
+	}
+	for _, v := range values {
+		for part := range strings.SplitSeq(v, ",") {
+			if name, val, _ := strings.Cut(textproto.TrimString(part), "="); strings.EqualFold(name, heededDirective) {
+				return plain, max(plain, delta(val, time.Millisecond)), true
+			}
+		}
+	}
+	return plain, plain, true
+}
+
 // ParseLifetime reads how long an answer is fresh from Cache-Control values:
 // max-age-ms where there is one, else max-age (RFC 9111, 5.2.2), of each the
 // first. It is at most MaxLifetime. ok is false where nothing is said;

@@ -382,3 +382,36 @@ func TestScope(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestLifetimesForThoseWhoHeed(t *testing.T) {
+	for _, c := range []struct {
+		header        string
+		plain, heeded time.Duration
+	}{
+		{"max-age=600, max-age-ms=600000, live-max-age-ms=14400123", 10 * time.Minute, 4*time.Hour + 123*time.Millisecond},
+		{"Live-Max-Age-Ms=14400123, max-age=600", 10 * time.Minute, 4*time.Hour + 123*time.Millisecond},
+		{"max-age=600", 10 * time.Minute, 10 * time.Minute},
+		{"max-age=600, live-max-age-ms=1", 10 * time.Minute, 10 * time.Minute},
+		{"max-age=600, live-max-age-ms=x", 10 * time.Minute, 10 * time.Minute},
+		{"no-store, live-max-age-ms=14400123", 0, 0},
+		{"max-age=0, live-max-age-ms=14400123", 0, 0},
+		{"live-max-age-ms=14400123", 0, 0},
+	} {
+		plain, heeded, _ := ParseLifetimes([]string{c.header})
+		if plain != c.plain || heeded != c.heeded {
+			t.Errorf("%q: %v, %v", c.header, plain, heeded)
+		}
+	}
+	for _, c := range []struct {
+		plain, heeded time.Duration
+		want          string
+	}{
+		{time.Second, time.Hour, "max-age=1, max-age-ms=1000, live-max-age-ms=3600000"},
+		{time.Hour, time.Second, "max-age=1, max-age-ms=1000"},
+		{time.Second, time.Second, "max-age=1, max-age-ms=1000"},
+	} {
+		if s := FormatLifetimes(c.plain, c.heeded); s != c.want {
+			t.Errorf("%v, %v: %q", c.plain, c.heeded, s)
+		}
+	}
+}

@@ -22,7 +22,7 @@ func (o *Origin) answerSegment(d *delivery, data []byte) {
 	h.Set(live.HeaderPublished, live.FormatPublished(c.Published))
 	h.Set(live.HeaderContentDigest, c.Digest.String())
 	h.Set("ETag", c.Digest.ETag())
-	h.Set(live.HeaderCacheControl, live.FormatLifetime(d.lifetime(now)))
+	h.Set(live.HeaderCacheControl, live.FormatLifetimes(d.lifetimes(now)))
 	h.Set(live.HeaderCMSDStatic, cmsd(rendition, d.view.timelines[d.path.Rendition], d.held))
 	if d.held > 0 {
 		d.timing.Add("hold", d.held)
@@ -34,19 +34,27 @@ func (o *Origin) answerSegment(d *delivery, data []byte) {
 	o.send(d, data, c.Published)
 }
 
-// freshness bounds how long a cache may keep a clean segment before it asks
-// whether it is still the same.
+// freshness bounds how long a cache that hears of no mask and no invalidation
+// may keep a clean segment before it asks whether it is still the same.
 const freshness = 10 * time.Minute
 
-// lifetime is how long the answer may be repeated: a segment with missing
-// media only until the next one, so that a repair still reaches viewers.
-func (d *delivery) lifetime(now time.Time) time.Duration {
+// lifetimes are how long the answer may be repeated: a segment with missing
+// media only until the next one, so that a repair still reaches viewers. A clean
+// one is not replaced by its pipeline, nor by another's. Only an operator takes
+// it back, and each way to do so changes the event's flush version or adds an
+// invalidation: whoever heeds those may keep it until it leaves the DVR window.
+func (d *delivery) lifetimes(now time.Time) (plain, heeded time.Duration) {
 	tl := d.view.timelines[d.path.Rendition]
 	left := tl.GoneAt(d.path.Number).Sub(now)
-	if d.decision.Candidate.Findings.MissingMS() > 0 {
-		return min(tl.Segment(), left)
+	switch c := d.decision.Candidate; {
+	case c.Findings.MissingMS() > 0:
+		heeded = min(tl.Segment(), left)
+	case !c.Clean():
+		heeded = min(freshness, left) // a clean one may still come
+	default:
+		heeded = left
 	}
-	return min(freshness, left)
+	return min(freshness, heeded), heeded
 }
 
 // cmsd is CTA-5006's CMSD-Static: bitrate in kbps, duration and time held in
@@ -74,6 +82,9 @@ func (o *Origin) answering(s live.Source) live.Source {
 func (o *Origin) send(d *delivery, body []byte, modified time.Time) {
 	h := d.w.Header()
 	d.event.stamp(h, time.Now())
+	// The version that this was chosen under, not one that came since: what is
+	// masked just now must not count as chosen afterwards.
+	h.Set(live.HeaderVersion, d.view.version)
 	// A client that stops reading must not keep its connection for ever. Writers
 	// of tests may not have deadlines, and a client that is gone needs none.
 	_ = http.NewResponseController(d.w).SetWriteDeadline(time.Now().Add(o.cfg.WriteTimeout))

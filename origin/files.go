@@ -12,7 +12,8 @@ import (
 )
 
 // initLifetime is short: it costs little to ask again whether an init segment
-// is still the same, and an event of the same name may have another tomorrow.
+// is still the same, and an event of the same name may have another tomorrow:
+// under another flush version, so that who heeds that keeps it for longer.
 const initLifetime = time.Minute
 
 func (o *Origin) deliverInit(d *delivery) error {
@@ -27,7 +28,8 @@ func (o *Origin) deliverInit(d *delivery) error {
 	h.Set(live.HeaderContentDigest, in.digest.String())
 	h.Set(live.HeaderPublished, live.FormatPublished(in.published))
 	h.Set("ETag", in.digest.ETag())
-	h.Set(live.HeaderCacheControl, live.FormatLifetime(initLifetime))
+	tl := d.view.timelines[d.path.Rendition]
+	h.Set(live.HeaderCacheControl, live.FormatLifetimes(initLifetime, max(initLifetime, tl.DVR())))
 	o.send(d, in.data, in.published)
 	return nil
 }

@@ -21,6 +21,8 @@ type edgeFlags struct {
 	listen, name string
 	parents      []string
 	memory       int64
+	disk         string
+	diskMax      int64
 	logging      logging
 }
 
@@ -29,6 +31,8 @@ func (f *edgeFlags) register(o *options) {
 	o.List(&f.parents, "parent", "base `URL` to fill from, e.g. http://host:7002; the first is preferred")
 	o.String(&f.name, "name", "headwater", "`NAME` of this node in Cache-Status and CDN-Loop")
 	o.Bytes(&f.memory, "memory", 1<<30, "`SIZE` of the cache in memory")
+	o.String(&f.disk, "disk", "", "`DIR` to keep the DVR window in, beyond memory and over restarts; default none")
+	o.Bytes(&f.diskMax, "disk-max", 10<<30, "`SIZE` that the cache may take there; the oldest goes first")
 	f.logging.flags(o)
 }
 
@@ -50,7 +54,7 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	cfg := edge.Config{Parents: f.parents, Name: f.name, MemoryBytes: f.memory, Log: log, Metrics: newRegistry()}
+	cfg := edge.Config{Parents: f.parents, Name: f.name, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, Log: log, Metrics: newRegistry()}
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
 	}
