@@ -42,13 +42,17 @@ var may = map[string][]string{
 	"deploy":           {"origin", "edge"}, // in its tests
 	"cmd/headwater":    {"*"},
 
+	"store/cassandra":                       {"store", "github.com/apache/cassandra-gocql-driver/v2"},
+	"store/cassandra/cassandratest":         {},
+	"store/cassandra/cassandratest/cluster": {"store/cassandra/cassandratest"},
+
 	"announce/nats":          {"live", "announce", "github.com/nats-io/nats.go", "github.com/prometheus/client_golang"},
 	"announce/nats/natstest": {"github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2"},
 	"announce/announcetest":  {"live", "announce"},
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"live", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
+var forTests = []string{"live", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}

@@ -54,6 +54,16 @@ func (s *split) Open(ctx context.Context, r Record, key string) (Reader, error) 
 	return ReadItem(item), nil
 }
 
+// Signals implements Signaller: those of media, then those of control, named so.
+func (s *split) Signals() []Signal {
+	all := SignalsOf(s.media)
+	for _, sig := range SignalsOf(s.control) {
+		sig.Op = "control " + sig.Op
+		all = append(all, sig)
+	}
+	return all
+}
+
 func (s *split) Close() error {
 	// A store that was closed before is closed all the same.
 	return errors.Join(s.media.Close(), s.control.Close())

@@ -56,7 +56,7 @@ func (f *originFlags) register(o *options) {
 	o.String(&f.deliver, "deliver", ":7002", "`ADDRESS` of the delivery listener")
 	o.String(&f.control, "control", ":7003", "`ADDRESS` of the control listener")
 	o.String(&f.roles, "roles", "publish,deliver,control", "`LIST` of the listeners to run")
-	o.String(&f.store, "store", "disk:headwater-data", "`STORE` to keep segments in: disk:DIR or memory:")
+	o.String(&f.store, "store", "disk:headwater-data", "`STORE` to keep segments in: disk:DIR, memory: or cassandra://HOST,.../KEYSPACE?dc=NAME")
 	o.String(&f.controlStore, "control-store", "", "`STORE` to keep events, masks and notifications in; default where --store keeps segments")
 	o.Bytes(&f.storeMax, "store-max", 0, "`SIZE` that the segments of a disk store may take; beyond it packagers get 503; 0 is all there is")
 	o.Bytes(&f.storeReserve, "store-reserve", 64<<20, "`SIZE` that a disk store leaves free on its file system")

@@ -24,14 +24,20 @@ type opening struct {
 // that is another.
 func openStores(ctx context.Context, address, control string, o opening) (store.Store, error) {
 	st, err := openStore(ctx, "store", address, o)
-	if err != nil || control == "" {
-		return st, err
-	}
-	c, err := openStore(ctx, "control-store", control, o)
 	if err != nil {
-		return nil, errors.Join(err, st.Close())
+		return nil, err
 	}
-	return store.Split(st, c), nil
+	if control != "" {
+		c, err := openStore(ctx, "control-store", control, o)
+		if err != nil {
+			return nil, errors.Join(err, st.Close())
+		}
+		st = store.Split(st, c)
+	}
+	if _, ok := st.(store.Signaller); ok && o.metrics != nil {
+		o.metrics.MustRegister(storeSignals{st})
+	}
+	return st, nil
 }
 
 // openStore opens the store that a flag gave the address of.
@@ -45,8 +51,10 @@ func openStore(ctx context.Context, flag, address string, o opening) (store.Stor
 		return memory.New(memory.Options{}), nil
 	case store.SchemeDisk:
 		return disk.Open(a.Path, o.disk)
+	case store.SchemeCassandra:
+		return openCassandra(ctx, flag, a, o)
 	}
-	return nil, usagef("--%s: this build has no %s store: use disk:DIR or memory:", flag, a.Scheme)
+	return nil, usagef("--%s: this build has no %s store: use disk:DIR, cassandra://HOST,.../KEYSPACE or memory:", flag, a.Scheme)
 }
 
 func closeStore(st store.Store, log *slog.Logger) {
@@ -57,10 +65,15 @@ func closeStore(st store.Store, log *slog.Logger) {
 
 var storeCommand = &command{
 	name: "store", summary: "look after a store at rest",
-	usage: "check [--store STORE]",
+	usage: "init|check --store STORE",
 	about: `
+init creates what a Cassandra store needs in its cluster, or migrates it from an
+older version. It may be repeated, and run by several at once. The address says how many copies
+each data centre keeps, and how long media is usually kept:
+  cassandra://h1,h2,h3/live?dc=dc1&replication=dc1:3,dc2:3&retention=24h
+
 check reads everything in a store and verifies every checksum. The origin that
-owns a disk store must not be running.`,
+owns a disk store must not be running; those on a Cassandra store may be.`,
 }
 
 func init() { storeCommand.run = runStore }
@@ -68,7 +81,7 @@ func init() { storeCommand.run = runStore }
 type storeFlags struct{ store string }
 
 func (f *storeFlags) register(o *options) {
-	o.String(&f.store, "store", "disk:headwater-data", "`STORE`: disk:DIR")
+	o.String(&f.store, "store", "disk:headwater-data", "`STORE`: disk:DIR or cassandra://HOST,.../KEYSPACE?dc=NAME")
 }
 
 func runStore(ctx context.Context, env *environment, args []string) error {
@@ -79,16 +92,22 @@ func runStore(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(rest) != 1 || rest[0] != "check" {
-		return usagef("say what to do: store check")
+	if len(rest) != 1 || rest[0] != "check" && rest[0] != "init" {
+		return usagef("say what to do: store init or store check")
 	}
 	a, err := store.ParseAddress(f.store)
 	if err != nil {
 		return usagef("--store: %w", err)
 	}
-	switch a.Scheme {
-	case store.SchemeDisk:
+	switch {
+	case rest[0] == "init" && a.Scheme == store.SchemeCassandra:
+		return initCassandra(ctx, env, a)
+	case rest[0] == "init":
+		return usagef("--store: a %s store needs no init", a.Scheme)
+	case a.Scheme == store.SchemeDisk:
 		return checkDisk(ctx, env, a)
+	case a.Scheme == store.SchemeCassandra:
+		return checkCassandra(ctx, env, a)
 	}
 	return usagef("--store: a %s store has nothing at rest to check", a.Scheme)
 }

@@ -1,0 +1,251 @@
+// Package cassandra is a store on Apache Cassandra. Media and control lie in
+// keyspaces of their own, which may be clusters of their own.
+//
+// # Tables
+//
+// An item is a row of items: partitioned by record and bucket (see bucketOf),
+// in key order. Its metadata, and a small value, are in the row; a larger value is
+// cut into chunks of 256 KiB, each a partition of its own, so that one segment
+// is spread over the cluster. A chunk is named by the item's token, so it never
+// changes. Chunks are staged first; the write of the one row commits.
+//
+// # Which write decides
+//
+// Cassandra keeps, of two writes of a cell, the one with the higher timestamp;
+// where these are the same it looks at their time to live and their bytes, not
+// at our nonce. Timestamps are the token's nanoseconds. So two tokens of one
+// nanosecond must not meet in a cell: head and value are maps, token to bytes,
+// each version a cell of its own. A write replaces the whole map, which removes,
+// on every replica and in whichever order they arrive, all versions with a
+// lower timestamp and none with the same; a reader takes the highest token of what is left,
+// nearly always the only one.
+//
+// A delete of an item, and an item that has expired when it comes, is a version
+// like any other, marked dead, which ends by a time to live with jitter. A delete of a range or
+// record is one tombstone in each of its buckets; of a put with the very
+// nanosecond of such a delete the delete wins, whichever nonce is higher.
+//
+// A delete must also cover what comes later with an older token, in a bucket
+// that is not there yet. So whoever first writes to a bucket lists it in
+// buckets and then looks for range deletes in deletes, and whoever deletes a
+// range writes it there and then looks which buckets are listed. Both write
+// before they read, with a quorum: one of the two sees the other, and applies
+// the tombstone.
+package cassandra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	gocql "github.com/apache/cassandra-gocql-driver/v2"
+
+	"headwater/store"
+)
+
+// Store implements store.Store and store.Signaller.
+type Store struct {
+	opt     Options
+	session *gocql.Session
+	policy  *policy
+	spaces  map[string]*space
+
+	putItem, getItem, scanItems, putChunk, getChunk, deleteRange, directory *request
+
+	// attempts are those under way, which may outlast their operation.
+	attempts sync.WaitGroup
+
+	mu         sync.Mutex // guards the following
+	closed     bool
+	operations sync.WaitGroup // Add under mu while not closed
+}
+
+// Goals of latency for the slowest percent. An item is put in two rounds and
+// read in two, and all of that within half a second.
+const (
+	goalRow   = 100 * time.Millisecond
+	goalChunk = 200 * time.Millisecond
+)
+
+// Open connects and checks that the schema is there.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	o = o.withDefaults()
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("cassandra store: %w", err)
+	}
+	session, policy, err := o.connect()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		opt: o, session: session, policy: policy, spaces: make(map[string]*space),
+		putItem: newRequest("put item", goalRow), getItem: newRequest("get item", goalRow), scanItems: newRequest("scan items", goalRow),
+		putChunk: newRequest("put chunk", goalChunk), getChunk: newRequest("get chunk", goalChunk),
+		deleteRange: newRequest("delete range", goalRow), directory: newRequest("directory", goalRow),
+	}
+	for _, namespace := range o.Namespaces {
+		if err := checkVersion(ctx, session, o, namespace); err != nil {
+			session.Close()
+			return nil, err
+		}
+		s.spaces[namespace] = newSpace(o.keyspace(namespace))
+	}
+	return s, nil
+}
+
+// connect sets everything that the driver would decide by itself.
+func (o Options) connect() (*gocql.Session, *policy, error) {
+	p := newPolicy(o.DC)
+	c := gocql.NewCluster(o.Hosts...)
+	c.ProtoVersion = 5
+	c.NumConns = o.Conns
+	c.Consistency = gocql.LocalQuorum
+	c.SerialConsistency = gocql.LocalSerial
+	c.Timeout = 5 * time.Second // of one attempt: what is stuck on a node is let go
+	c.ConnectTimeout = 5 * time.Second
+	c.WriteTimeout = 2 * time.Second
+	c.RetryPolicy = &gocql.SimpleRetryPolicy{NumRetries: 0}
+	c.PoolConfig.HostSelectionPolicy = p
+	c.HostFilter = gocql.DataCenterHostFilter(o.DC)
+	c.ReconnectionPolicy = &gocql.ConstantReconnectionPolicy{MaxRetries: 1, Interval: 200 * time.Millisecond}
+	c.ReconnectInterval = time.Second
+	c.SocketKeepalive = 10 * time.Second
+	c.DefaultTimestamp = false
+	c.DefaultIdempotence = false // the driver neither retries nor speculates
+	c.PageSize = scanRows
+	c.NextPagePrefetch = 0
+	c.WriteCoalesceWaitTime = 0
+	c.MaxWaitSchemaAgreement = 30 * time.Second
+	c.Metadata.CacheMode = gocql.KeyspaceOnly
+	c.Logger = driverLog{o.Logger}
+	session, err := c.CreateSession()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: connecting to %s (data centre %s): %w", store.ErrUnavailable, strings.Join(o.Hosts, ", "), o.DC, err)
+	}
+	return session, p, nil
+}
+
+// driverLog passes on what is worth an operator's time.
+type driverLog struct{ log *slog.Logger }
+
+func (l driverLog) write(level slog.Level, msg string, fields []gocql.LogField) {
+	if !l.log.Enabled(context.Background(), level) {
+		return
+	}
+	args := make([]any, 0, 2*len(fields))
+	for _, f := range fields {
+		args = append(args, f.Name, f.Value.String())
+	}
+	l.log.Log(context.Background(), level, "cassandra: "+strings.TrimSpace(msg), args...)
+}
+
+// A node that goes is not this process's error.
+func (l driverLog) Error(msg string, f ...gocql.LogField)   { l.write(slog.LevelWarn, msg, f) }
+func (l driverLog) Warning(msg string, f ...gocql.LogField) { l.write(slog.LevelWarn, msg, f) }
+func (l driverLog) Info(msg string, f ...gocql.LogField)    { l.write(slog.LevelDebug, msg, f) }
+func (l driverLog) Debug(string, ...gocql.LogField)         {}
+
+// begin starts an operation: its context, and what ends it, which maps its error.
+func (s *Store) begin(ctx context.Context, r store.Record) (context.Context, *space, func(*error), error) {
+	if err := r.Validate(); err != nil {
+		return nil, nil, nil, err
+	}
+	sp := s.spaces[r.Namespace]
+	if sp == nil {
+		return nil, nil, nil, fmt.Errorf("%w: this store does not keep %s", store.ErrInvalid, r.Namespace)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil, nil, store.ErrClosed
+	}
+	s.operations.Add(1)
+	own, cancel := context.WithTimeout(ctx, s.opt.Timeout)
+	return own, sp, func(err *error) {
+		cancel()
+		s.operations.Done()
+		// Only the caller's own context ends as such.
+		if *err != nil && ctx.Err() == nil && (errors.Is(*err, context.DeadlineExceeded) || errors.Is(*err, context.Canceled)) {
+			*err = fmt.Errorf("%w: no answer within %v", store.ErrUnavailable, s.opt.Timeout)
+		}
+	}, nil
+}
+
+// Signals implements store.Signaller.
+func (s *Store) Signals() []store.Signal {
+	var all []store.Signal
+	for _, r := range s.requests() {
+		all = append(all, r.signal())
+	}
+	return all
+}
+
+func (s *Store) requests() []*request {
+	return []*request{s.putItem, s.getItem, s.scanItems, s.putChunk, s.getChunk, s.deleteRange, s.directory}
+}
+
+// Close implements store.Store.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return fmt.Errorf("cassandra store: close: %w", store.ErrClosed)
+	}
+	s.closed = true
+	s.mu.Unlock()
+	s.operations.Wait()
+	// Attempts that outlasted their operation end with their connections.
+	s.session.Close()
+	s.attempts.Wait()
+	return nil
+}
+
+// each runs f for 0 to n-1, at most limit at once, and returns the first error.
+func each(ctx context.Context, n, limit int, f func(ctx context.Context, i int) error) error {
+	if n == 1 {
+		return f(ctx, 0)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	next := make(chan int)
+	errs := make([]error, min(n, limit))
+	for w := range errs {
+		wg.Go(func() {
+			for i := range next {
+				if err := f(ctx, i); err != nil {
+					if errs[w] == nil {
+						errs[w] = err
+					}
+					cancel(err)
+				}
+			}
+		})
+	}
+feed:
+	for i := range n {
+		select {
+		case next <- i:
+		case <-ctx.Done():
+			break feed
+		}
+	}
+	close(next)
+	wg.Wait()
+	// The one that called the others off, rather than theirs.
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil && !errors.Is(err, context.Canceled) }); i >= 0 {
+		return errs[i]
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return errors.Join(errs...)
+}

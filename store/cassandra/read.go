@@ -1,0 +1,196 @@
+package cassandra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	gocql "github.com/apache/cassandra-gocql-driver/v2"
+
+	"headwater/store"
+)
+
+// blobKey is a key of a map<blob, blob>: bytes that can be compared.
+type blobKey string
+
+// MarshalCQL implements gocql.Marshaler.
+func (k blobKey) MarshalCQL(gocql.TypeInfo) ([]byte, error) { return []byte(k), nil }
+
+// UnmarshalCQL implements gocql.Unmarshaler.
+func (k *blobKey) UnmarshalCQL(_ gocql.TypeInfo, data []byte) error {
+	*k = blobKey(data)
+	return nil
+}
+
+// row is what an item's row holds, by token.
+type row struct {
+	heads, values map[string][]byte
+}
+
+func strings2(m map[blobKey][]byte) map[string][]byte {
+	out := make(map[string][]byte, len(m))
+	for k, v := range m {
+		out[string(k)] = v
+	}
+	return out
+}
+
+// Get implements store.Store.
+func (s *Store) Get(ctx context.Context, r store.Record, key string) (item store.Item, err error) {
+	if err = store.ValidateKey(key); err == nil {
+		item, err = s.get(ctx, r, key)
+	}
+	if err != nil {
+		return store.Item{}, fmt.Errorf("cassandra store: get %v, key %q: %w", r, key, err)
+	}
+	return item, nil
+}
+
+// missingFor is how long a chunk may be missing of an item that is there: it
+// may come from another data centre a little later. After that it is lost.
+const missingFor = time.Minute
+
+// errMissing says that a chunk is not there.
+var errMissing = errors.New("a chunk is missing")
+
+func (s *Store) get(ctx context.Context, r store.Record, key string) (item store.Item, err error) {
+	ctx, sp, end, err := s.begin(ctx, r)
+	if err != nil {
+		return item, err
+	}
+	defer end(&err)
+	began := time.Now()
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		h, token, v, err := s.row(ctx, sp, r, key)
+		if err != nil {
+			return item, err
+		}
+		if !h.live(time.Now()) {
+			return item, store.ErrNotFound
+		}
+		item = h.item(key)
+		item.Value, err = s.value(ctx, sp, r, key, &h, token, v)
+		// Either it was replaced between the two reads, or it is not all here yet.
+		if !errors.Is(err, errMissing) || time.Since(began) > s.opt.RetryFor {
+			return item, missing(err, h.token)
+		}
+		again.Reset(mostBackoff / 4)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return item, ctx.Err()
+		}
+	}
+}
+
+func missing(err error, t store.Token) error {
+	if !errors.Is(err, errMissing) {
+		return err
+	}
+	if time.Since(time.Unix(0, t.Time)) > missingFor {
+		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+}
+
+// row reads an item's row: its newest version, and that one's inline value.
+func (s *Store) row(ctx context.Context, sp *space, r store.Record, key string) (h head, token string, inline []byte, err error) {
+	got, err := ask(ctx, s, s.getItem, func(ctx context.Context) (row, error) {
+		var heads, values map[blobKey][]byte
+		err := s.one(ctx, []any{&heads, &values}, sp.getItem, r.ID, bucketOf(key), key)
+		if errors.Is(err, gocql.ErrNotFound) {
+			return row{}, nil
+		}
+		return row{strings2(heads), strings2(values)}, err
+	})
+	if err != nil {
+		return h, "", nil, err
+	}
+	h, token, err = newest(got.heads)
+	return h, token, got.values[token], err
+}
+
+// value returns a version's value, read and verified.
+func (s *Store) value(ctx context.Context, sp *space, r store.Record, key string, h *head, token string, inline []byte) ([]byte, error) {
+	if h.inline {
+		if int64(len(inline)) != h.size || checksum(inline) != h.sums[0] {
+			return nil, fmt.Errorf("%w: value of %d bytes in the row, of %d", store.ErrCorrupt, len(inline), h.size)
+		}
+		return inline, nil
+	}
+	value := make([]byte, h.size)
+	err := each(ctx, len(h.sums), parallel, func(ctx context.Context, i int) error {
+		return s.chunk(ctx, sp, r, key, token, i, h.sums[i], value[i*chunkSize:min((i+1)*chunkSize, len(value))])
+	})
+	if err != nil {
+		return nil, err
+	}
+	return value, nil
+}
+
+// chunk reads one chunk into dst.
+func (s *Store) chunk(ctx context.Context, sp *space, r store.Record, key, token string, i int, sum uint32, dst []byte) error {
+	c := &chunkTarget{dst: dst, sum: sum}
+	found, err := ask(ctx, s, s.getChunk, func(ctx context.Context) (*chunkAnswer, error) {
+		a := &chunkAnswer{target: c}
+		err := s.one(ctx, []any{a}, sp.getChunk, r.ID, key, []byte(token), i)
+		if errors.Is(err, gocql.ErrNotFound) {
+			return nil, nil
+		}
+		return a, err
+	})
+	switch {
+	case err != nil:
+		return err
+	case found == nil:
+		return fmt.Errorf("%w: number %d", errMissing, i)
+	case found.bad:
+		return fmt.Errorf("%w: chunk %d of %d bytes fails its checksum", store.ErrCorrupt, i, found.size)
+	}
+	return nil
+}
+
+// chunkTarget is where one of several answers is copied to.
+type chunkTarget struct {
+	sum uint32
+
+	mu    sync.Mutex // held while dst is written: who answers second waits
+	dst   []byte
+	taken bool // by the first good answer, which alone writes to dst
+}
+
+type chunkAnswer struct {
+	target *chunkTarget
+	size   int
+	bad    bool
+}
+
+// UnmarshalCQL implements gocql.Unmarshaler: data is the driver's, so this is
+// the one copy.
+func (a *chunkAnswer) UnmarshalCQL(_ gocql.TypeInfo, data []byte) error {
+	t := a.target
+	a.size = len(data)
+	if a.bad = len(data) != len(t.dst) || checksum(data) != t.sum; a.bad {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.taken {
+		t.taken = true
+		copy(t.dst, data)
+	}
+	return nil
+}
+
+// blob scans a blob into a string.
+type blob string
+
+// UnmarshalCQL implements gocql.Unmarshaler.
+func (b *blob) UnmarshalCQL(_ gocql.TypeInfo, data []byte) error {
+	*b = blob(data)
+	return nil
+}

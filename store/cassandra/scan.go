@@ -1,0 +1,208 @@
+package cassandra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"headwater/store"
+)
+
+const (
+	scanRows = 256 // rows asked for at once, at most
+	leastRow = 16
+
+	// keepBack is the part of the caller's time that a scan does not use, so
+	// that it is on time.
+	keepBack     = 10 // a tenth
+	mostKeepBack = 50 * time.Millisecond
+)
+
+// Scan implements store.Store. The page token is the last key that the page
+// has looked at.
+func (s *Store) Scan(ctx context.Context, r store.Record, opt store.ScanOptions) (page store.Page, err error) {
+	if err = opt.Validate(); err == nil && opt.Page != "" {
+		err = store.ValidateKey(opt.Page)
+	}
+	if err == nil {
+		page, err = s.scan(ctx, r, opt)
+	}
+	if err != nil {
+		return store.Page{}, fmt.Errorf("cassandra store: scan %v: %w", r, err)
+	}
+	return page, nil
+}
+
+// scanner is a scan under way.
+type scanner struct {
+	s      *Store
+	sp     *space
+	record store.Record
+	opt    store.ScanOptions
+	limit  int
+
+	from  string // where to go on: the last key looked at and a NUL, less than any other after it
+	last  string // key looked at
+	bytes int
+	page  store.Page
+}
+
+func (s *Store) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (page store.Page, err error) {
+	ctx, sp, end, err := s.begin(ctx, r)
+	if err != nil {
+		return page, err
+	}
+	defer end(&err)
+	sc := &scanner{s: s, sp: sp, record: r, opt: opt, limit: opt.MaxBytes, from: opt.From}
+	if sc.limit == 0 {
+		sc.limit = store.DefaultPageBytes
+	}
+	if opt.Page != "" {
+		sc.from = max(sc.from, opt.Page+"\x00")
+	}
+	if opt.To != "" && sc.from >= opt.To {
+		return page, nil
+	}
+	inTime := ctx
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		var cancel context.CancelFunc
+		inTime, cancel = context.WithTimeout(ctx, left-min(left/keepBack, mostKeepBack))
+		defer cancel()
+	}
+	more, err := sc.run(inTime)
+	if err != nil {
+		if len(sc.page.Items)+len(sc.page.Corrupt) == 0 {
+			return page, err
+		}
+		// What there is, and the rest later. An error that stays comes then.
+		more = true
+	}
+	if more {
+		sc.page.Next = sc.last
+	}
+	return sc.page, nil
+}
+
+// run fills the page, and reports whether there is more.
+func (sc *scanner) run(ctx context.Context) (more bool, err error) {
+	first, last := bucketRange(sc.from, sc.opt.To)
+	buckets := []int64{first}
+	if first != last {
+		if buckets, err = sc.s.bucketsOf(ctx, sc.sp, sc.record.ID, first, last); err != nil {
+			return false, err
+		}
+	}
+	for _, b := range buckets {
+		for {
+			rows, whole, err := sc.rows(ctx, b)
+			if err != nil {
+				return false, err
+			}
+			for _, r := range rows {
+				full, err := sc.take(ctx, r)
+				if err != nil || full {
+					return full, err
+				}
+			}
+			if whole {
+				break
+			}
+		}
+	}
+	return false, nil
+}
+
+type scanned struct {
+	key string
+	row
+}
+
+// rows reads the next rows of a bucket, and whether they are its last.
+func (sc *scanner) rows(ctx context.Context, bucket int64) (rows []scanned, whole bool, err error) {
+	n := scanRows
+	if taken := len(sc.page.Items); taken > 0 && sc.bytes > 0 {
+		n = (sc.limit-sc.bytes)*taken/sc.bytes + 1 // as many as should fit, and one
+	} else if sc.opt.Values {
+		n = leastRow
+	}
+	n = min(max(n, leastRow), scanRows)
+	statement, args := sc.sp.scanHeads, []any{sc.record.ID, bucket, sc.from}
+	if sc.opt.To != "" {
+		statement, args = sc.sp.scanHeadsTo, append(args, sc.opt.To)
+	}
+	if sc.opt.Values {
+		statement = map[bool]string{false: sc.sp.scanAll, true: sc.sp.scanAllTo}[sc.opt.To != ""]
+	}
+	args = append(args, n)
+	rows, err = ask(ctx, sc.s, sc.s.scanItems, func(ctx context.Context) ([]scanned, error) {
+		it, done := sc.s.rows(ctx, statement, args...)
+		defer done()
+		var rows []scanned
+		for {
+			var r scanned
+			var heads, values map[blobKey][]byte
+			dest := []any{&r.key, &heads}
+			if sc.opt.Values {
+				dest = append(dest, &values)
+			}
+			if !it.Scan(dest...) {
+				return rows, it.Close()
+			}
+			r.heads, r.values = strings2(heads), strings2(values)
+			rows = append(rows, r)
+		}
+	})
+	return rows, len(rows) < n, err
+}
+
+// take adds a row to the page, and reports whether the page was full without it.
+func (sc *scanner) take(ctx context.Context, r scanned) (full bool, err error) {
+	h, token, err := newest(r.heads)
+	if err == nil && !h.live(time.Now()) || errors.Is(err, store.ErrNotFound) {
+		sc.passed(r.key)
+		return false, nil
+	}
+	if err != nil {
+		return false, sc.corrupt(r.key, err)
+	}
+	item := h.item(r.key)
+	bytes := len(item.Key) + len(item.Meta)
+	if sc.opt.Values {
+		bytes += int(item.Size)
+	}
+	if sc.bytes+bytes > sc.limit && len(sc.page.Items) > 0 {
+		return true, nil
+	}
+	if sc.opt.Values {
+		item.Value, err = sc.s.value(ctx, sc.sp, sc.record, r.key, &h, token, r.values[token])
+		if errors.Is(err, errMissing) {
+			// As Get has it: replaced since the row was read, or not here yet.
+			item, err = sc.s.get(ctx, sc.record, r.key)
+			if errors.Is(err, store.ErrNotFound) {
+				sc.passed(r.key)
+				return false, nil
+			}
+		}
+		if err != nil {
+			return false, sc.corrupt(r.key, err)
+		}
+	}
+	sc.bytes += bytes
+	sc.page.Items = append(sc.page.Items, item)
+	sc.passed(r.key)
+	return false, nil
+}
+
+// corrupt leaves an item out, unless the error is another.
+func (sc *scanner) corrupt(key string, err error) error {
+	if !errors.Is(err, store.ErrCorrupt) {
+		return err
+	}
+	sc.page.Corrupt = append(sc.page.Corrupt, key)
+	sc.passed(key)
+	return nil
+}
+
+func (sc *scanner) passed(key string) { sc.last, sc.from = key, key+"\x00" }

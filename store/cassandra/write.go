@@ -1,0 +1,215 @@
+package cassandra
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"headwater/store"
+)
+
+// parallel is how many chunks of one value are under way at once.
+const parallel = 8
+
+// Put implements store.Store.
+func (s *Store) Put(ctx context.Context, r store.Record, item store.Item) error {
+	err := item.Validate()
+	if err == nil {
+		err = s.put(ctx, r, item)
+	}
+	if err != nil {
+		return fmt.Errorf("cassandra store: put %v, key %q: %w", r, item.Key, err)
+	}
+	return nil
+}
+
+func (s *Store) put(ctx context.Context, r store.Record, item store.Item) (err error) {
+	ctx, sp, end, err := s.begin(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
+	now := time.Now()
+	if err := item.Token.CheckDrift(now); err != nil {
+		return err
+	}
+	h := &head{token: item.Token, expires: expiryMillis(item.Expires), size: int64(len(item.Value)), meta: item.Meta}
+	if !h.live(now) {
+		return s.bury(ctx, sp, r, item.Key, h.token)
+	}
+	ttl := 0
+	if h.expires != 0 {
+		ttl = seconds(h.expires - now.UnixMilli() + slack.Milliseconds())
+	}
+	value := map[blobKey][]byte{}
+	if h.inline = len(item.Value) <= inlineSize; h.inline {
+		h.sums = []uint32{checksum(item.Value)}
+		// A request may outlast Put, the caller's bytes must not.
+		value[blobKey(encodeToken(h.token))] = append([]byte{}, item.Value...)
+		if err := s.list(ctx, sp, r.ID, bucketOf(item.Key), h.expires); err != nil {
+			return err
+		}
+	} else {
+		h.sums = make([]uint32, parts(h.size, false))
+		// Staged, and beside that the bucket listed: only then committed.
+		err := each(ctx, 1+len(h.sums), 1+parallel, func(ctx context.Context, i int) error {
+			if i == 0 {
+				return s.list(ctx, sp, r.ID, bucketOf(item.Key), h.expires)
+			}
+			i--
+			data := item.Value[i*chunkSize : min((i+1)*chunkSize, len(item.Value))]
+			h.sums[i] = checksum(data)
+			return s.stage(ctx, sp, r, item.Key, h.token, i, data, ttl)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.commit(ctx, sp, r, item.Key, h, value, ttl)
+}
+
+// commit writes the row: what readers see changes here.
+func (s *Store) commit(ctx context.Context, sp *space, r store.Record, key string, h *head, value map[blobKey][]byte, ttl int) error {
+	heads := map[blobKey][]byte{blobKey(encodeToken(h.token)): h.encode()}
+	return s.do(ctx, s.putItem, func(ctx context.Context) error {
+		return s.exec(ctx, sp.putItem, h.token.Time, ttl, heads, value, r.ID, bucketOf(key), key)
+	})
+}
+
+// bury writes a dead version, which ends at a time of its own: many at once
+// are not many tombstones at once.
+func (s *Store) bury(ctx context.Context, sp *space, r store.Record, key string, t store.Token) error {
+	life := deadFor + rand.N(deadFor)
+	if err := s.list(ctx, sp, r.ID, bucketOf(key), time.Now().Add(life).UnixMilli()); err != nil {
+		return err
+	}
+	return s.commit(ctx, sp, r, key, &head{token: t, dead: true}, map[blobKey][]byte{}, seconds(life.Milliseconds()))
+}
+
+// stage writes one chunk. Requests may outlast it, so they get a copy of data,
+// which goes back to the pool after the last of them.
+func (s *Store) stage(ctx context.Context, sp *space, r store.Record, key string, t store.Token, i int, data []byte, ttl int) error {
+	buf := copies.get(data)
+	defer buf.release()
+	token := []byte(encodeToken(t))
+	return s.do(ctx, s.putChunk, func(ctx context.Context) error {
+		if !buf.take() {
+			return context.Canceled // stage has returned
+		}
+		defer buf.release()
+		return s.exec(ctx, sp.putChunk, r.ID, key, token, i, buf.b, t.Time, ttl)
+	})
+}
+
+// copies are buffers of one chunk.
+var copies copyPool
+
+type copyPool struct{ pool sync.Pool }
+
+// counted is a buffer that goes back to its pool with its last user.
+type counted struct {
+	b     []byte
+	users atomic.Int32
+}
+
+func (p *copyPool) get(data []byte) *counted {
+	c, ok := p.pool.Get().(*counted)
+	if !ok {
+		c = &counted{b: make([]byte, 0, chunkSize)}
+	}
+	c.b = append(c.b[:0], data...)
+	c.users.Store(1)
+	return c
+}
+
+// take adds a user, unless there is none left.
+func (c *counted) take() bool {
+	for {
+		n := c.users.Load()
+		if n == 0 {
+			return false
+		}
+		if c.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (c *counted) release() {
+	if c.users.Add(-1) == 0 {
+		copies.pool.Put(c)
+	}
+}
+
+// DeleteItem implements store.Store.
+func (s *Store) DeleteItem(ctx context.Context, r store.Record, key string, t store.Token) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("cassandra store: delete %v, key %q: %w", r, key, err)
+		}
+	}()
+	if err := store.ValidateKey(key); err != nil {
+		return err
+	}
+	ctx, sp, end, err := s.begin(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
+	if err := t.CheckDrift(time.Now()); err != nil {
+		return err
+	}
+	return s.bury(ctx, sp, r, key, t)
+}
+
+// DeleteRange implements store.Store.
+func (s *Store) DeleteRange(ctx context.Context, r store.Record, from, to string, t store.Token) error {
+	err := store.ValidateRange(from, to)
+	if err == nil {
+		err = s.delete(ctx, r, rangeDelete{from, to, t})
+	}
+	if err != nil {
+		return fmt.Errorf("cassandra store: delete %v, range [%q, %q): %w", r, from, to, err)
+	}
+	return nil
+}
+
+// DeleteRecord implements store.Store.
+func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token) error {
+	if err := s.delete(ctx, r, rangeDelete{token: t}); err != nil {
+		return fmt.Errorf("cassandra store: delete %v: %w", r, err)
+	}
+	return nil
+}
+
+func (s *Store) delete(ctx context.Context, r store.Record, d rangeDelete) (err error) {
+	ctx, sp, end, err := s.begin(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
+	if err := d.token.CheckDrift(time.Now()); err != nil {
+		return err
+	}
+	if d.to != "" && d.from >= d.to {
+		return nil
+	}
+	// First for those who list a bucket after this has looked.
+	err = s.do(ctx, s.directory, func(ctx context.Context) error {
+		return s.exec(ctx, sp.putDelete, r.ID, []byte(encodeToken(d.token)), d.from, d.to, d.token.Time, seconds(deleteFor.Milliseconds()))
+	})
+	if err != nil {
+		return err
+	}
+	first, last := bucketRange(d.from, d.to)
+	buckets, err := s.bucketsOf(ctx, sp, r.ID, first, last)
+	if err != nil {
+		return err
+	}
+	return each(ctx, len(buckets), parallel, func(ctx context.Context, i int) error {
+		return s.deleteIn(ctx, sp, r.ID, buckets[i], d)
+	})
+}
