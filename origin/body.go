@@ -118,13 +118,13 @@ func (o *Origin) read(p *publication) error {
 		p.body = append(p.body, x[:min(pieceBytes, size-int64(len(p.body)))]...)
 	}
 	p.cand.Digest = live.Digest(sum.Sum(nil))
-	p.timing.Add("read", p.elapsed())
+	p.step(stepRead, p.elapsed())
 	return p.end()
 }
 
 // hold counts n bytes more of the body as being read.
 func (o *Origin) hold(p *publication, n int64) error {
-	if !o.bodies.Enter(admit.Publish, n) {
+	if !o.bodies.EnterFor(p.path.Event.Tenant, admit.Publish, n) {
 		return live.ErrNotStored.With("too many bodies are being read at once")
 	}
 	p.held += n
@@ -134,7 +134,7 @@ func (o *Origin) hold(p *publication, n int64) error {
 // release gives back what the body held of the bodies gate.
 func (o *Origin) release(p *publication) {
 	if p.held > 0 {
-		o.bodies.Leave(p.held)
+		o.bodies.LeaveFor(p.path.Event.Tenant, p.held)
 	}
 }
 

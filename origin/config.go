@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +19,10 @@ import (
 type Config struct {
 	// Store keeps segments and events. Required; the origin does not close it.
 	Store store.Store
+	// DeliverStore is another client of the same store, for delivery alone:
+	// then nothing that publishing waits for in Store is waited for behind a
+	// reader. The origin does not close it. Default: Store.
+	DeliverStore store.Store
 	// Bus carries announcements. Default: within this process.
 	Bus announce.Bus
 	// Region is what Live-Pipeline says answered. Default: the pipeline's own.
@@ -51,6 +57,22 @@ type Config struct {
 	// MaxReads bounds the store reads under way for delivery: those of the DVR
 	// window to three quarters of it. Default 256.
 	MaxReads int64
+	// EgressBytes bounds the segments being sent at once, those of the DVR window
+	// to three quarters of it. Default 2 GiB.
+	EgressBytes int64
+	// TenantPercent bounds what one tenant may take of MaxHolds, MaxReads,
+	// EgressBytes and PublishBytes. Default 100: all of it.
+	TenantPercent int
+	// ReadTarget is how long a store read for delivery should take at most.
+	// Where many take longer, readers of the DVR window are shed. Default 500 ms.
+	ReadTarget time.Duration
+	// Fallback are delivery URLs of origins in other regions, like
+	// http://host:7002, in order. They are asked for a segment that the store
+	// does not have although it was announced, or that it takes longer than
+	// FallbackAfter to bring. Default: none.
+	Fallback []string
+	// FallbackAfter: see Fallback. Default 300 ms.
+	FallbackAfter time.Duration
 	// GuardInterval is how often a held segment is looked for in the store, in
 	// case an announcement was lost. Default 500 ms.
 	GuardInterval time.Duration
@@ -71,7 +93,14 @@ func (c *Config) setDefaults() {
 	def(&c.MemoryBytes, 256<<20)
 	def(&c.MaxHolds, 100_000)
 	def(&c.MaxReads, 256)
+	def(&c.EgressBytes, 2<<30)
+	def(&c.TenantPercent, 100)
+	def(&c.ReadTarget, 500*time.Millisecond)
+	def(&c.FallbackAfter, 300*time.Millisecond)
 	def(&c.GuardInterval, 500*time.Millisecond)
+	if c.DeliverStore == nil {
+		c.DeliverStore = c.Store
+	}
 	if c.Bus == nil {
 		c.Bus = announce.NewLocal()
 	}
@@ -105,6 +134,7 @@ func (c *Config) Validate() error {
 		{"PublishBytes", c.PublishBytes}, {"BodyTimeout", int64(c.BodyTimeout)}, {"WriteTimeout", int64(c.WriteTimeout)}, {"StoreTimeout", int64(c.StoreTimeout)},
 		{"FutureTolerance", int64(c.FutureTolerance)}, {"MemoryBytes", c.MemoryBytes}, {"MaxHolds", c.MaxHolds},
 		{"MaxReads", c.MaxReads}, {"GuardInterval", int64(c.GuardInterval)},
+		{"EgressBytes", c.EgressBytes}, {"TenantPercent", int64(c.TenantPercent)}, {"ReadTarget", int64(c.ReadTarget)}, {"FallbackAfter", int64(c.FallbackAfter)},
 	} {
 		if f.v < 0 {
 			return fmt.Errorf("origin: %s is negative", f.name)
@@ -112,6 +142,21 @@ func (c *Config) Validate() error {
 	}
 	if c.PublishBytes < c.MaxSegmentBytes {
 		return fmt.Errorf("origin: PublishBytes: %d is less than MaxSegmentBytes, %d: such a segment could never be read", c.PublishBytes, c.MaxSegmentBytes)
+	}
+	if c.TenantPercent > 100 {
+		return fmt.Errorf("origin: TenantPercent: %d is more than all", c.TenantPercent)
+	}
+	if share := c.PublishBytes * int64(c.TenantPercent) / 100; share < c.MaxSegmentBytes {
+		return fmt.Errorf("origin: TenantPercent: %d%% of PublishBytes is less than MaxSegmentBytes, %d: such a segment could never be read", c.TenantPercent, c.MaxSegmentBytes)
+	}
+	if share := c.EgressBytes * int64(c.TenantPercent) / 100 * 3 / 4; share < c.MaxSegmentBytes {
+		return fmt.Errorf("origin: EgressBytes: %d is too little to send MaxSegmentBytes, %d, of the DVR window", c.EgressBytes, c.MaxSegmentBytes)
+	}
+	for _, base := range c.Fallback {
+		u, err := url.Parse(base)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil || strings.Trim(u.Path, "/") != "" {
+			return fmt.Errorf("origin: Fallback: %q is not http://HOST:PORT", base)
+		}
 	}
 	for tenant, secret := range c.PublishTokens {
 		if !live.ValidName(tenant) || secret == "" {

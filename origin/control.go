@@ -26,7 +26,7 @@ const maxControlBody = 1 << 20
 func (o *Origin) ControlHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", o.ready)
+	mux.HandleFunc("GET /readyz", o.ready(controlRole))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.cfg.Metrics, promhttp.HandlerOpts{}))
 	const event = "/v1/events/{tenant}/{event}"
 	for path, methods := range map[string]map[string]controlFunc{
@@ -53,15 +53,6 @@ func (o *Origin) ControlHandler() http.Handler {
 		return live.ErrNotHere.For(-1).With(r.Method + " " + r.URL.Path + " is not part of the control API")
 	}))
 	return mux
-}
-
-func (o *Origin) ready(w http.ResponseWriter, r *http.Request) {
-	select {
-	case <-o.draining:
-		live.ErrDraining.Write(w, r)
-	default:
-		fmt.Fprintln(w, "ready")
-	}
 }
 
 // A controlFunc answers one request, or returns a *live.Problem, a

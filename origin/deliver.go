@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"headwater/admit"
@@ -23,6 +25,7 @@ type delivery struct {
 	class admit.Class
 
 	decision selection.Decision
+	absent   map[live.Digest]bool // candidates that were announced and could not be had
 	held     time.Duration
 	timing   live.Timing
 }
@@ -30,6 +33,9 @@ type delivery struct {
 // DeliverHandler serves the delivery listener.
 func (o *Origin) DeliverHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if o.healthy(deliverRole, w, r) {
+			return
+		}
 		d := &delivery{r: r, w: w}
 		if err := o.deliver(d); err != nil {
 			o.refuseDelivery(d, err)
@@ -97,12 +103,24 @@ func (o *Origin) deliverSegment(d *delivery) error {
 			return err
 		}
 		data, err := o.fetch(d)
+		if errors.Is(err, errAbsent) {
+			if d.absent == nil {
+				d.absent = make(map[live.Digest]bool)
+			}
+			d.absent[d.decision.Candidate.Digest] = true
+			continue
+		}
 		if errors.Is(err, errReselect) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
+		// What is being sent to those who read slowly is bounded, too.
+		if !o.egress.EnterFor(d.path.Event.Tenant, d.class, int64(len(data))) {
+			return live.ErrShed.With("too many bytes of the " + d.class.String() + " class are being sent")
+		}
+		defer o.egress.LeaveFor(d.path.Event.Tenant, int64(len(data)))
 		o.answerSegment(d, data)
 		return nil
 	}
@@ -145,14 +163,17 @@ func (o *Origin) fetch(d *delivery) ([]byte, error) {
 		return data, nil
 	}
 	began := time.Now()
-	e, class := d.event, d.class
-	res, err := o.readOnce(d.r.Context(), key, func(ctx context.Context) ([]byte, error) {
-		if !o.reads.Enter(class, 1) {
+	if !o.pace.Enter(d.class, began) {
+		return nil, live.ErrShed.With("the store is slow, and those of the " + d.class.String() + " class wait for it to recover")
+	}
+	e, class, fallBack := d.event, d.class, o.mayFallBack(d.r.Header)
+	res, err := o.readOnce(d.r.Context(), key, fallBack, func(ctx context.Context) ([]byte, error) {
+		if !o.reads.EnterFor(e.id.Tenant, class, 1) {
 			return nil, live.ErrShed.With("too many reads of the " + class.String() + " class are under way")
 		}
-		defer o.reads.Leave(1)
+		defer o.reads.LeaveFor(e.id.Tenant, 1)
 		o.metrics.storeReads.Inc()
-		return o.retrieve(ctx, e, key)
+		return o.obtain(ctx, e, key, c, fallBack)
 	})
 	d.timing.Add("store", time.Since(began))
 	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNotFound) {
@@ -169,9 +190,10 @@ func (o *Origin) fetch(d *delivery) ([]byte, error) {
 	return res, err
 }
 
-// readOnce is share for bytes.
-func (o *Origin) readOnce(ctx context.Context, k windowKey, f func(ctx context.Context) ([]byte, error)) ([]byte, error) {
-	ch := o.shared.DoChan("get "+k.event.String()+"/"+k.rendition+"/"+segmentKey(k.number, k.pipeline)+k.digest.ETag(), func() (any, error) {
+// readOnce is share for bytes. Those who may not go on to another region wait
+// for none who do: it might be waiting for them.
+func (o *Origin) readOnce(ctx context.Context, k windowKey, fallBack bool, f func(ctx context.Context) ([]byte, error)) ([]byte, error) {
+	ch := o.shared.DoChan("get "+strconv.FormatBool(fallBack)+" "+k.event.String()+"/"+k.rendition+"/"+segmentKey(k.number, k.pipeline)+k.digest.ETag(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), o.cfg.StoreTimeout)
 		defer cancel()
 		return f(ctx)
@@ -188,7 +210,9 @@ func (o *Origin) readOnce(ctx context.Context, k windowKey, f func(ctx context.C
 // retrieve reads a candidate's bytes from the store and verifies them. Where
 // the store has a newer candidate in its place, that is learnt.
 func (o *Origin) retrieve(ctx context.Context, e *event, k windowKey) ([]byte, error) {
-	item, err := o.store.Get(ctx, mediaRecord(k.event, k.rendition), segmentKey(k.number, k.pipeline))
+	began := time.Now()
+	item, err := o.reader.Get(ctx, mediaRecord(k.event, k.rendition), segmentKey(k.number, k.pipeline))
+	o.observe(began, err)
 	if err != nil {
 		return nil, err
 	}
@@ -208,6 +232,25 @@ func (o *Origin) retrieve(ctx context.Context, e *event, k windowKey) ([]byte, e
 	return nil, fmt.Errorf("%w: the digest of %v is another", store.ErrCorrupt, segmentKey(k.number, k.pipeline))
 }
 
+// observe notes how a store read for delivery went.
+func (o *Origin) observe(began time.Time, err error) {
+	if errors.Is(err, context.Canceled) {
+		return // nobody wanted it any more
+	}
+	now := time.Now()
+	o.readings.note(now, err)
+	o.pace.Observe(now, now.Sub(began), err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt))
+}
+
+// present is what is left of a segment's candidates without those that could
+// not be had. It changes nothing.
+func (d *delivery) present(cs []live.Candidate) []live.Candidate {
+	if len(d.absent) == 0 {
+		return cs
+	}
+	return slices.DeleteFunc(slices.Clone(cs), func(c live.Candidate) bool { return d.absent[c.Digest] })
+}
+
 // refuseDelivery maps an error to its status: the one place that does.
 func (o *Origin) refuseDelivery(d *delivery, err error) {
 	var problem *live.Problem
@@ -216,7 +259,7 @@ func (o *Origin) refuseDelivery(d *delivery, err error) {
 	case d.r.Context().Err() != nil:
 		o.metrics.left.Inc()
 		return // nobody is there to read an answer
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrFull), errors.Is(err, context.DeadlineExceeded):
 		problem = live.ErrStoreDown.With(err.Error())
 	default:
 		problem = live.ErrInternal.With(err.Error())

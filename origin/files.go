@@ -80,7 +80,7 @@ const configHold = 25 * time.Second
 // deliverConfig answers with event.json; with ?after=ETAG, once it is another.
 func (o *Origin) deliverConfig(d *delivery) error {
 	if after := d.r.URL.Query().Get("after"); after != "" {
-		hold := holding{o: o}
+		hold := holding{o: o, tenant: d.path.Event.Tenant}
 		err := o.holdConfig(d, &hold, after)
 		hold.end()
 		if err != nil {

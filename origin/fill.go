@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"headwater/cmaf"
@@ -87,14 +88,18 @@ func (g *registry) fillInits(ctx context.Context, e *event, rendition string) er
 // scan calls f for every item of a record that opt names. What f cannot read
 // is logged and left out, as is what the store finds corrupt.
 func (g *registry) scan(ctx context.Context, r store.Record, opt store.ScanOptions, f func(store.Item) error) error {
-	for item, err := range store.All(ctx, g.store, r, opt) {
+	return scan(ctx, g.store, g.log, r, opt, f)
+}
+
+func scan(ctx context.Context, s store.Store, log *slog.Logger, r store.Record, opt store.ScanOptions, f func(store.Item) error) error {
+	for item, err := range store.All(ctx, s, r, opt) {
 		if err == nil {
 			err = f(item)
 		} else if !errors.Is(err, store.ErrCorrupt) {
 			return fmt.Errorf("origin: scanning %v: %w", r, err)
 		}
 		if err != nil {
-			g.log.Error("stored item left out", "record", r.String(), "key", item.Key, "err", err)
+			log.Error("stored item left out", "record", r.String(), "key", item.Key, "err", err)
 		}
 	}
 	return nil

@@ -101,18 +101,21 @@ func (e *event) guardEnds(rendition string) {
 // segments from and to those numbers, inclusive, and counts the candidates that
 // no announcement had told of.
 func (o *Origin) lookAtRange(ctx context.Context, e *event, rendition string, from, to live.Number, class admit.Class) error {
-	if !o.reads.Enter(class, 1) {
+	if !o.reads.EnterFor(e.id.Tenant, class, 1) {
 		return live.ErrShed.With("too many reads of the " + class.String() + " class are under way")
 	}
-	defer o.reads.Leave(1)
+	defer o.reads.LeaveFor(e.id.Tenant, 1)
 	var opt store.ScanOptions
 	opt.From, _ = numberRange(from)
 	_, opt.To = numberRange(to)
-	return o.events.scan(ctx, mediaRecord(e.id, rendition), opt, func(item store.Item) error {
+	began := time.Now()
+	err := scan(ctx, o.reader, o.log, mediaRecord(e.id, rendition), opt, func(item store.Item) error {
 		c, life, err := decodeCandidate(item)
 		if err == nil && life == e.life && o.learn(e, rendition, c) {
 			o.metrics.missedAnnouncements.Inc()
 		}
 		return err
 	})
+	o.observe(began, err)
+	return err
 }

@@ -13,8 +13,9 @@ import (
 
 // A holding is the time that one request is held.
 type holding struct {
-	o     *Origin
-	began time.Time
+	o      *Origin
+	tenant string
+	began  time.Time
 }
 
 // begin counts the request as held, if it is not yet and there is room.
@@ -22,7 +23,7 @@ func (h *holding) begin(class admit.Class, now time.Time) error {
 	if !h.began.IsZero() {
 		return nil
 	}
-	if !h.o.holds.Enter(class, 1) {
+	if !h.o.holds.EnterFor(h.tenant, class, 1) {
 		return live.ErrShed.With("too many requests are held")
 	}
 	h.began = now
@@ -39,7 +40,7 @@ func (h *holding) end() time.Duration {
 	if h.began.IsZero() {
 		return 0
 	}
-	h.o.holds.Leave(1)
+	h.o.holds.LeaveFor(h.tenant, 1)
 	h.o.metrics.holding.Dec()
 	d := time.Since(h.began)
 	h.o.metrics.held.Observe(d.Seconds())
@@ -50,7 +51,7 @@ func (h *holding) end() time.Duration {
 // better one, or any, to wait for.
 func (o *Origin) selectOrHold(d *delivery) error {
 	n, rendition := d.path.Number, d.path.Rendition
-	hold := holding{o: o}
+	hold := holding{o: o, tenant: d.path.Event.Tenant}
 	defer func() { d.held += hold.end() }()
 	for looked := false; ; {
 		now := time.Now()
@@ -58,7 +59,10 @@ func (o *Origin) selectOrHold(d *delivery) error {
 		if err := d.place(now); err != nil {
 			return err
 		}
-		d.decision = d.view.choose(rendition, n, d.event.candidates(rendition, n), now)
+		d.decision = d.view.choose(rendition, n, d.present(d.event.candidates(rendition, n)), now)
+		if len(d.absent) > 0 && d.decision.Action != selection.Serve {
+			return live.ErrStoreDown.With(fmt.Sprintf("segment %d was announced and is not here yet", n))
+		}
 		switch d.decision.Action {
 		case selection.Serve:
 			o.metrics.decided(d.decision.Reason)
@@ -125,6 +129,9 @@ func (o *Origin) look(d *delivery) error {
 	}
 	if e.lookedSince(rendition, n, since) {
 		return nil
+	}
+	if !o.pace.Enter(class, now) {
+		return live.ErrShed.With("the store is slow, and those of the " + class.String() + " class wait for it to recover")
 	}
 	record := mediaRecord(e.id, rendition)
 	return o.share(d.r.Context(), "look "+record.ID+"/"+numberKey(n), func(ctx context.Context) error {

@@ -27,6 +27,7 @@ const errandRunners = 4
 // ctx ends.
 func (o *Origin) Run(ctx context.Context) error {
 	defer o.Drain()
+	defer o.far.CloseIdleConnections()
 	ctx, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
 	defer tasks.Wait()

@@ -55,7 +55,7 @@ func (o *Origin) inspect(p *publication) error {
 	start, end := tl.Media(p.path.Number, int64(p.init.track.Timescale))
 	var err error
 	p.found, err = cmaf.Inspect(p.body, &p.init.track, cmaf.Window{Start: start, End: end, SegmentMS: ms})
-	p.timing.Add("inspect", time.Since(began))
+	p.step(stepInspect, time.Since(began))
 	if err != nil {
 		return mediaProblem(err)
 	}
@@ -120,12 +120,16 @@ func (o *Origin) keep(p *publication, before time.Time) error {
 	// The packager may be gone; what it sent whole is worth keeping all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), o.cfg.StoreTimeout)
 	defer cancel()
+	var inside []timed // what the store says of its own steps
+	ctx = store.WithTrace(ctx, func(step string, d time.Duration) { inside = append(inside, timed{step, d}) })
 	record := mediaRecord(p.path.Event, p.path.Rendition)
 	item := store.Item{
 		Key: segmentKey(p.path.Number, p.path.Pipeline), Token: token, Meta: meta, Value: p.body,
 		Expires: tl.GoneAt(p.path.Number).Add(time.Minute),
 	}
-	if err := o.store.Put(ctx, record, item); err != nil {
+	err = o.store.Put(ctx, record, item)
+	o.writes.note(time.Now(), err)
+	if err != nil {
 		return fmt.Errorf("publish: storing segment %d: %w", p.path.Number, err)
 	}
 	if o.events.get(p.path.Event) != p.event {
@@ -137,9 +141,14 @@ func (o *Origin) keep(p *publication, before time.Time) error {
 		return noEvent(p.path.Event)
 	}
 	p.cand.Published = after(time.Now(), p.cand.Published)
-	p.timing.Add("store", time.Since(began))
+	p.step(stepStore, time.Since(began))
+	for _, x := range inside {
+		p.timing.Add(x.step, x.d)
+	}
+	began = time.Now()
 	o.window.put(windowKey{p.path.Event, p.path.Rendition, p.path.Number, p.path.Pipeline, p.cand.Digest}, p.body)
 	o.learn(p.event, p.path.Rendition, p.cand)
+	p.step(stepCache, time.Since(began))
 	p.news = append(p.news, announce.Message{Kind: announce.Published, Event: p.path.Event, Life: p.event.life, Rendition: p.path.Rendition, Candidate: p.cand})
 	return nil
 }

@@ -1,6 +1,8 @@
 package origin
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/admit"
@@ -18,6 +20,9 @@ type metrics struct {
 	refusals            *prometheus.CounterVec // by side and problem
 	servings            *prometheus.CounterVec // by pipeline
 	publishSeconds      prometheus.Histogram
+	stepSeconds         [len(steps)]prometheus.Observer
+	overGoal            prometheus.Counter
+	fallbacks           map[fallbackOutcome]prometheus.Counter
 	held                prometheus.Histogram
 	holding             prometheus.Gauge
 	memory, storeReads  prometheus.Counter
@@ -56,6 +61,8 @@ func newMetrics(reg *prometheus.Registry, o *Origin) *metrics {
 		refusals:       vec("refusals_total", "Refused requests.", "side", "problem"),
 		servings:       vec("segments_served_total", "Segments delivered.", "pipeline"),
 		publishSeconds: seconds("publish_seconds", "From a PUT's headers to its acknowledgement."),
+		overGoal:       one("publications_over_goal_total", "Publications that took longer than their goal, from the end of the body to the answer."),
+		fallbacks:      make(map[fallbackOutcome]prometheus.Counter),
 		held:           seconds("hold_seconds", "How long requests were held."),
 		holding:        prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "headwater", Subsystem: "origin", Name: "holding", Help: "Requests held now."}),
 		memory:         one("memory_hits_total", "Segments answered from memory."),
@@ -69,6 +76,19 @@ func newMetrics(reg *prometheus.Registry, o *Origin) *metrics {
 		hearings:            make(map[hearing]prometheus.Counter),
 	}
 	reg.MustRegister(m.holding)
+	byStep := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "headwater", Subsystem: "origin", Name: "publish_step_seconds", Help: "Steps of publications.",
+		Buckets: []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2}}, []string{"step"})
+	reg.MustRegister(byStep)
+	for i, name := range steps {
+		m.stepSeconds[i] = byStep.WithLabelValues(name)
+	}
+	gauge("write_goal_seconds", "What a publication should take from the end of its body to the answer.", nil, WriteGoal.Seconds)
+	fellBack := vec("fallbacks_total", "Segments asked of another region, by outcome.", "outcome")
+	for _, f := range fallbackOutcomes {
+		m.fallbacks[f] = fellBack.WithLabelValues(string(f))
+	}
+	gauge("store_slow_ratio", "Share of store reads for delivery that were slower than their target, in the last seconds.", nil,
+		func() float64 { return o.pace.Slow(time.Now()) })
 	places := vec("places_total", "Segment requests by their place on the timeline.", "place")
 	for _, p := range live.Places {
 		m.places[p] = places.WithLabelValues(p.String())
@@ -87,7 +107,7 @@ func newMetrics(reg *prometheus.Registry, o *Origin) *metrics {
 	}
 	for _, c := range admit.Classes {
 		gauge("shed_total", "Requests shed by class.", prometheus.Labels{"class": c.String()}, func() float64 {
-			return float64(o.holds.Shed(c) + o.reads.Shed(c) + o.bodies.Shed(c))
+			return float64(o.holds.Shed(c) + o.reads.Shed(c) + o.bodies.Shed(c) + o.egress.Shed(c) + o.pace.Shed(c))
 		})
 	}
 	gauge("memory_bytes", "Bytes of segments in memory.", nil, func() float64 { _, b := o.window.size(); return float64(b) })
@@ -102,7 +122,16 @@ func (m *metrics) published(p *publication) {
 		return
 	}
 	m.publications.WithLabelValues(p.path.Pipeline, string(p.outcome)).Inc()
-	m.publishSeconds.Observe(p.elapsed().Seconds())
+	all := p.elapsed()
+	m.publishSeconds.Observe(all.Seconds())
+	if all-p.took[stepRead] > WriteGoal {
+		m.overGoal.Inc()
+	}
+	for i, d := range p.took {
+		if d > 0 {
+			m.stepSeconds[i].Observe(d.Seconds())
+		}
+	}
 	if p.path.File == live.FileSegment && p.outcome != identical {
 		for _, f := range p.cand.Findings {
 			m.defects.WithLabelValues(p.path.Pipeline, string(knownKind(f.Kind))).Inc()

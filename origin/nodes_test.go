@@ -26,7 +26,13 @@ import (
 // lossy is a bus that loses what it is told while it is down, and knows it.
 type lossy struct {
 	*announce.Local
-	down atomic.Bool
+	down        atomic.Bool
+	subscribers atomic.Int64
+}
+
+func (l *lossy) Subscribe(f func(announce.Message)) (cancel func()) {
+	defer l.subscribers.Add(1)
+	return l.Local.Subscribe(f)
 }
 
 func (l *lossy) Announce(m announce.Message) error {

@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 
 	"golang.org/x/sync/singleflight"
@@ -39,13 +40,20 @@ type Origin struct {
 	drain    sync.Once
 
 	// Publishing side.
-	bodies *admit.Gate     // bytes being read
+	bodies *admit.Quota    // bytes being read
+	writes *dependency     // the store's
 	busy   *turns[busyKey] // slots being published
 
 	// Delivering side.
-	holds  *admit.Gate        // requests held
-	reads  *admit.Gate        // store reads under way
-	shared singleflight.Group // store reads, each once for all who ask
+	reader    store.Store
+	readings  *dependency        // of reader
+	pace      *admit.Pace        // of reader
+	holds     *admit.Quota       // requests held
+	reads     *admit.Quota       // store reads under way
+	egress    *admit.Quota       // bytes being sent
+	fallbacks *admit.Quota       // segments asked of other regions
+	far       *http.Client       // for them
+	shared    singleflight.Group // store reads, each once for all who ask
 }
 
 // A busyKey is what one publication at a time may change.
@@ -65,16 +73,22 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	tokens := store.NewTokens()
 	o := &Origin{
 		cfg: cfg, log: cfg.Log, node: rand.Text(), store: cfg.Store, tokens: tokens,
-		events:   newRegistry(cfg.Store, tokens, cfg.StoreTimeout, cfg.Log),
-		window:   newWindow(cfg.MemoryBytes),
-		inbox:    newInbox(),
-		held:     make(chan struct{}, 1),
-		draining: make(chan struct{}),
-		bodies:   admit.NewGate(cfg.PublishBytes),
-		busy:     newTurns[busyKey](),
-		holds:    admit.NewGate(cfg.MaxHolds),
-		reads:    admit.NewGate(cfg.MaxReads),
+		events:    newRegistry(cfg.Store, tokens, cfg.StoreTimeout, cfg.Log),
+		window:    newWindow(cfg.MemoryBytes),
+		inbox:     newInbox(),
+		held:      make(chan struct{}, 1),
+		draining:  make(chan struct{}),
+		bodies:    admit.NewQuota(cfg.PublishBytes, cfg.TenantPercent),
+		busy:      newTurns[busyKey](),
+		reader:    cfg.DeliverStore,
+		pace:      admit.NewPace(cfg.ReadTarget),
+		holds:     admit.NewQuota(cfg.MaxHolds, cfg.TenantPercent),
+		reads:     admit.NewQuota(cfg.MaxReads, cfg.TenantPercent),
+		egress:    admit.NewQuota(cfg.EgressBytes, cfg.TenantPercent),
+		fallbacks: admit.NewQuota(maxFallbacks, cfg.TenantPercent),
+		far:       fallbackClient(),
 	}
+	o.newDependencies()
 	_, o.alone = cfg.Bus.(*announce.Local)
 	o.metrics = newMetrics(cfg.Metrics, o)
 	if err := o.events.load(ctx); err != nil {

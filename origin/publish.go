@@ -35,6 +35,7 @@ type publication struct {
 	outcome  publishOutcome
 	news     []announce.Message // to tell the other nodes
 	timing   live.Timing
+	took     [len(steps)]time.Duration // by step, what the goal is about
 	received time.Time
 }
 
@@ -51,6 +52,9 @@ const (
 // PublishHandler serves the publish listener.
 func (o *Origin) PublishHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if o.healthy(publishRole, w, r) {
+			return
+		}
 		p := &publication{r: r, w: w, received: time.Now()}
 		if err := o.publish(p); err != nil {
 			o.refusePublication(p, err)
@@ -267,7 +271,7 @@ func (o *Origin) tell(p *publication) {
 	for _, m := range p.news {
 		o.announce(m)
 	}
-	p.timing.Add("announce", time.Since(began))
+	p.step(stepAnnounce, time.Since(began))
 }
 
 // finish does what the packager need not wait for, once it has its answer: a

@@ -1,0 +1,211 @@
+package origin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"headwater/admit"
+	"headwater/live"
+	"headwater/store"
+)
+
+// loopMember is what origins put into CDN-Loop (RFC 8586). One that is asked by
+// another origin answers from its own store or not at all.
+const loopMember = "headwater-origin"
+
+// maxFallbacks bounds the segments being asked of other regions at once.
+const maxFallbacks = 64
+
+// A fallbackOutcome is how asking another region ended. Counters share the names.
+type fallbackOutcome string
+
+const (
+	fallbackServed fallbackOutcome = "served"
+	fallbackFailed fallbackOutcome = "failed" // no answer, or a refusal
+	fallbackWrong  fallbackOutcome = "wrong"  // other bytes than were asked for
+	fallbackShed   fallbackOutcome = "shed"   // too many at once
+)
+
+var fallbackOutcomes = []fallbackOutcome{fallbackServed, fallbackFailed, fallbackWrong, fallbackShed}
+
+var errFallback = errors.New("origin: no other region has it")
+
+// fallbackClient is for origins of other regions: few, far, and always the same.
+func fallbackClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{MaxIdleConnsPerHost: maxFallbacks, IdleConnTimeout: time.Minute, DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
+	}
+}
+
+// mayFallBack reports whether a request may go on to another region: one that
+// came from there does not.
+func (o *Origin) mayFallBack(h http.Header) bool {
+	if len(o.cfg.Fallback) == 0 {
+		return false
+	}
+	for _, v := range h.Values(live.HeaderCDNLoop) {
+		for member := range strings.SplitSeq(v, ",") {
+			if id, _, _ := strings.Cut(strings.TrimSpace(member), ";"); id == loopMember {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// arrivalWait is how long a segment that was announced is waited for where the
+// store does not have it yet. It is as long as writing one should take.
+const arrivalWait = WriteGoal
+
+// arrivalPause is how long to wait before the store is asked again.
+const arrivalPause = 25 * time.Millisecond
+
+// young is how long after its publication a segment may still be on its way to
+// this region's store.
+const young = 30 * time.Second
+
+// errAbsent is what obtain returns for a segment that was announced and is not
+// to be had yet.
+var errAbsent = errors.New("origin: announced, and not to be had yet")
+
+// obtain gets a candidate's bytes: from the store, or, where that is too slow or
+// does not have what was announced, from another region.
+func (o *Origin) obtain(ctx context.Context, e *event, k windowKey, c live.Candidate, fallBack bool) ([]byte, error) {
+	if !fallBack {
+		return o.retrieveYoung(ctx, e, k, c)
+	}
+	type result struct {
+		data []byte
+		err  error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// Each sends once, and there is room for both: nobody is left behind. What
+	// was not waited for ends with ctx.
+	ours, theirs := make(chan result, 1), make(chan result, 1)
+	go func() {
+		data, err := o.retrieve(ctx, e, k)
+		ours <- result{data, err}
+	}()
+	patience := time.NewTimer(o.cfg.FallbackAfter)
+	defer patience.Stop()
+	var begun bool
+	begin := func() {
+		if !begun {
+			begun = true
+			go func() {
+				data, err := o.askOthers(ctx, e, k, c)
+				theirs <- result{data, err}
+			}()
+		}
+	}
+	var own, other *result
+	for {
+		select {
+		case r := <-ours:
+			if r.err == nil || errors.Is(r.err, errReselect) {
+				return r.data, r.err
+			}
+			own = &r
+			begin()
+		case r := <-theirs:
+			if r.err == nil {
+				return r.data, nil
+			}
+			other = &r
+		case <-patience.C:
+			begin()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if own != nil && other != nil {
+			if errors.Is(own.err, store.ErrNotFound) && time.Since(c.Published) < young {
+				return nil, errAbsent
+			}
+			return nil, own.err
+		}
+	}
+}
+
+// retrieveYoung waits a little for what was announced by another node and is
+// not in the store yet.
+func (o *Origin) retrieveYoung(ctx context.Context, e *event, k windowKey, c live.Candidate) ([]byte, error) {
+	end := time.Now().Add(arrivalWait)
+	for {
+		data, err := o.retrieve(ctx, e, k)
+		if o.alone || !errors.Is(err, store.ErrNotFound) || time.Since(c.Published) >= young {
+			return data, err
+		}
+		if time.Now().After(end) {
+			return nil, errAbsent
+		}
+		pause := time.NewTimer(arrivalPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// askOthers asks the other regions in order, for exactly these bytes.
+func (o *Origin) askOthers(ctx context.Context, e *event, k windowKey, c live.Candidate) ([]byte, error) {
+	if !o.fallbacks.EnterFor(k.event.Tenant, admit.Live, 1) {
+		o.metrics.fallbacks[fallbackShed].Inc()
+		return nil, errFallback
+	}
+	defer o.fallbacks.LeaveFor(k.event.Tenant, 1)
+	path := live.Path{Event: k.event, File: live.FileSegment, Rendition: k.rendition, Number: k.number}
+	err := errFallback
+	for _, base := range o.cfg.Fallback {
+		data, outcome, e := o.askOther(ctx, strings.TrimSuffix(base, "/")+path.String(), k.digest, c.Size)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx) // not wanted any more: no outcome
+		}
+		o.metrics.fallbacks[outcome].Inc()
+		if outcome == fallbackServed {
+			return data, nil
+		}
+		err = fmt.Errorf("%w: %w", err, e)
+		o.log.Warn("another region", "url", base, "path", path.String(), "outcome", string(outcome), "err", e)
+	}
+	return nil, err
+}
+
+func (o *Origin) askOther(ctx context.Context, url string, want live.Digest, size int64) ([]byte, fallbackOutcome, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, fallbackFailed, err
+	}
+	req.Header.Set(live.HeaderCDNLoop, loopMember)
+	req.Header.Set("If-Match", want.ETag()) // 412 where another candidate would be served
+	res, err := o.far.Do(req)
+	if err != nil {
+		return nil, fallbackFailed, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		outcome := fallbackFailed
+		if res.StatusCode == http.StatusPreconditionFailed {
+			outcome = fallbackWrong
+		}
+		return nil, outcome, fmt.Errorf("status %d", res.StatusCode)
+	}
+	data, err := io.ReadAll(io.LimitReader(res.Body, size+1))
+	if err != nil {
+		return nil, fallbackFailed, err
+	}
+	if int64(len(data)) != size || live.DigestOf(data) != want {
+		return nil, fallbackWrong, errors.New("other bytes than were asked for")
+	}
+	return data, fallbackServed, nil
+}
