@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"headwater/origin"
+	"headwater/store"
 	"headwater/store/disk"
 )
 
@@ -48,6 +49,9 @@ type originFlags struct {
 	storeMax, storeReserve    int64
 	bodyTimeout               time.Duration
 	announce                  announceFlags
+	tenantShare               int
+	fallback                  []string
+	fallbackAfter             time.Duration
 	logging                   logging
 }
 
@@ -66,6 +70,9 @@ func (f *originFlags) register(o *options) {
 	o.Bytes(&f.memory, "memory", 256<<20, "`SIZE` of the window of newest segments kept in memory")
 	o.Bytes(&f.maxSegment, "max-segment", 32<<20, "`SIZE` of the largest segment taken, at most 64MiB")
 	o.Duration(&f.bodyTimeout, "body-timeout", 10*time.Second, "`TIME` that one segment may take to arrive")
+	o.Int(&f.tenantShare, "tenant-share", 100, "`PERCENT` that one tenant may take of what is held, read, sent and published at once")
+	o.List(&f.fallback, "fallback", "`URL` of the delivery listener of an origin in another region, asked for segments that the store here does not have yet or brings too late")
+	o.Duration(&f.fallbackAfter, "fallback-after", 300*time.Millisecond, "`TIME` that the store has to bring a segment before --fallback is asked too")
 	f.announce.register(o)
 	f.logging.flags(o)
 }
@@ -94,9 +101,20 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		return err
 	}
 	metrics := newRegistry()
-	st, err := openStores(ctx, f.store, f.controlStore, opening{
+	open := opening{
 		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log}, log: log, metrics: metrics,
-	})
+	}
+	var reader store.Store
+	if roles["deliver"] && len(roles) > 1 && overNetwork(f.store) {
+		// A client of its own: publishing waits behind no reader.
+		open.metrics = prometheus.WrapRegistererWith(prometheus.Labels{"client": "deliver"}, metrics)
+		if reader, err = openStores(ctx, f.store, f.controlStore, open); err != nil {
+			return err
+		}
+		defer closeStore(reader, log)
+		open.metrics = prometheus.WrapRegistererWith(prometheus.Labels{"client": "publish"}, metrics)
+	}
+	st, err := openStores(ctx, f.store, f.controlStore, open)
 	if err != nil {
 		return err
 	}
@@ -108,7 +126,8 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	defer closeBus()
 
 	cfg := origin.Config{
-		Store: st, Bus: bus, Region: f.region, PublishTokens: tokens, ControlToken: f.controlToken,
+		Store: st, DeliverStore: reader, Bus: bus, TenantPercent: f.tenantShare, Fallback: f.fallback, FallbackAfter: f.fallbackAfter,
+		Region: f.region, PublishTokens: tokens, ControlToken: f.controlToken,
 		MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
 		Log: log, Metrics: metrics,
 	}
@@ -134,6 +153,13 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		}
 	}
 	return serve(ctx, log, org.Drain, listeners...)
+}
+
+// overNetwork reports whether a store's clients have connections, which those
+// who share a client share. A disk has one owner.
+func overNetwork(address string) bool {
+	a, err := store.ParseAddress(address)
+	return err == nil && (a.Scheme == store.SchemeCassandra || a.Scheme == store.SchemeS3)
 }
 
 func (f *originFlags) parseRoles() (map[string]bool, error) {
