@@ -154,6 +154,14 @@ func (c *cache) charge(o *object, size int64) bool {
 	return o.inWindow || c.busyBytes <= c.restLimit()
 }
 
+// refused takes back what an object was charged whose fill does not go on.
+func (c *cache) refused(o *object) {
+	c.charge(o, 0)
+	c.mu.Lock()
+	c.shed++
+	c.mu.Unlock()
+}
+
 // restLimit is how much of what is not of the live window may be filled and read
 // at once: not so much that a live window which begins to fill finds no room. It
 // needs mu.

@@ -30,7 +30,7 @@ func TestCacheKeepsTheLiveWindow(t *testing.T) {
 					o.fail(context.Canceled)
 					c.charge(o, 0)
 				} else if o.received, o.lifetime = time.Now(), time.Hour; !c.charge(o, size) {
-					c.charge(o, 0)
+					c.refused(o)
 					o.fail(live.ErrShed)
 				} else {
 					o.open()

@@ -116,7 +116,7 @@ func (d *diskCache) run(ctx context.Context) {
 				d.log.Error("disk cache", "err", err)
 			}
 		}
-		d.discard("failing")
+		d.discard("closing")
 	}()
 	d.tryOpen()
 	close(d.opened)

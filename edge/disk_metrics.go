@@ -14,7 +14,7 @@ type diskMetrics struct {
 // The results of reads, and why answers are not written.
 var (
 	diskResults = []string{"hit", "miss", "stale", "withdrawn", "corrupt", "error", "slow", "busy", "down", "left"}
-	diskReasons = []string{"behind", "failing", "full", "error", "slow", "brief", "undigested"}
+	diskReasons = []string{"behind", "failing", "full", "error", "slow", "brief", "undigested", "closing"}
 )
 
 func newDiskMetrics(d *diskCache, one func(name, help string) prometheus.Counter,

@@ -73,7 +73,7 @@ func (ed *Edge) fill(e *event, o *object, a asking) {
 
 // shed ends a fill for which there is no room.
 func (ed *Edge) shed(o *object) {
-	ed.cache.charge(o, 0)
+	ed.cache.refused(o)
 	o.fail(live.ErrShed.With("memory is taken by what is being filled and read"))
 }
 
