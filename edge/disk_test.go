@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -269,6 +270,9 @@ type badDisk struct {
 	get func(context.Context) error
 }
 
+// errFlip has a read return other bytes.
+var errFlip = errors.New("other bytes")
+
 func (b *badDisk) set(put, get func(context.Context) error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -292,7 +296,13 @@ func (b *badDisk) Get(ctx context.Context, r store.Record, key string) (store.It
 	f := b.get
 	b.mu.Unlock()
 	if f != nil {
-		if err := f(ctx); err != nil {
+		if err := f(ctx); errors.Is(err, errFlip) {
+			item, err := b.diskStore.Get(ctx, r, key)
+			if err == nil {
+				item.Value[len(item.Value)/2] ^= 1
+			}
+			return item, err
+		} else if err != nil {
 			return store.Item{}, err
 		}
 	}
@@ -341,6 +351,7 @@ func TestDiskThatCannotRead(t *testing.T) {
 	}{
 		"errors":   {failing(store.ErrUnavailable), "error", true, 0},
 		"damage":   {failing(store.ErrCorrupt), "corrupt", false, 0},
+		"bytes":    {failing(errFlip), "corrupt", false, 0},
 		"slowness": {func(ctx context.Context) error { time.Sleep(10 * time.Second); return nil }, "slow", true, diskPatience},
 	} {
 		t.Run(name, func(t *testing.T) {
