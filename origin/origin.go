@@ -90,6 +90,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	}
 	o.newDependencies()
 	_, o.alone = cfg.Bus.(*announce.Local)
+	o.events.merged = o.changed
 	o.metrics = newMetrics(cfg.Metrics, o)
 	if err := o.events.load(ctx); err != nil {
 		return nil, fmt.Errorf("origin: reading the store: %w", err)

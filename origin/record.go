@@ -57,6 +57,8 @@ type eventRecord struct {
 	Life int64 `json:"life,omitempty"`
 	// Heard is by pipeline what it last said in Live-Notifications.
 	Heard map[string]heard `json:"heard,omitempty"`
+	// Edits are the tokens of the latest changes that are in this record.
+	Edits []store.Token `json:"edits,omitempty"`
 }
 
 // A tombstone is what a deleted event leaves, so that versions and notification

@@ -32,11 +32,15 @@ type registry struct {
 	// tenants has those of events and tombs, and perhaps some more: whoever is
 	// not in it never had an event.
 	tenants map[string]bool
+	mine    map[live.EventID][]ownEdit // of late, oldest first
+	// merged is called, in the event's turn, when an edit that another node had
+	// overwritten was made again.
+	merged func(id live.EventID)
 }
 
 func newRegistry(s store.Store, tokens *store.Tokens, timeout time.Duration, log *slog.Logger) *registry {
 	return &registry{store: s, tokens: tokens, timeout: timeout, log: log, turns: newTurns[live.EventID](),
-		events: make(map[live.EventID]*event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool)}
+		events: make(map[live.EventID]*event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool), mine: make(map[live.EventID][]ownEdit), merged: func(live.EventID) {}}
 }
 
 func (g *registry) get(id live.EventID) *event {
@@ -130,7 +134,51 @@ func (g *registry) refresh(ctx context.Context, id live.EventID) error {
 		return fmt.Errorf("origin: event %v: %w", id, err)
 	}
 	defer done()
-	return g.read(ctx, id)
+	return g.current(ctx, id)
+}
+
+// current brings memory up to the store, and makes own edits again that
+// another node has overwritten. It needs the event's turn.
+func (g *registry) current(ctx context.Context, id live.EventID) error {
+	if err := g.read(ctx, id); err != nil {
+		return err
+	}
+	e := g.get(id)
+	if e == nil {
+		return nil
+	}
+	v := e.view.Load()
+	again := g.lacking(id, &v.record, v.token)
+	if len(again) == 0 {
+		return nil
+	}
+	rec, changed := v.record, false
+	for _, own := range again {
+		var c bool
+		rec, c = merge(own.base, own.made, rec)
+		changed = changed || c
+	}
+	if !changed {
+		g.forgetEdits(id, again) // all of it is there, by others
+		return nil
+	}
+	if err := rec.Config.Validate(); err != nil {
+		g.log.Error("an edit does not go with another node's", "event", id.String(), "err", err)
+		g.forgetEdits(id, again)
+		return nil
+	}
+	token := tokenAfter(g.tokens, time.Unix(0, v.token.Time))
+	rec.Edits = withEdit(rec.Edits, token)
+	if err := g.write(ctx, id, storedEvent{eventRecord: &rec}, token, time.Time{}); err != nil {
+		return err
+	}
+	g.remember(id, ownEdit{token, v.record, rec}, again)
+	g.log.Info("an edit that another node overwrote was made again", "event", id.String())
+	if _, err := e.setRecord(rec, token); err != nil {
+		return err
+	}
+	g.merged(id)
+	return nil
 }
 
 // read brings memory up to the store. It needs the event's turn.
@@ -252,7 +300,7 @@ func (g *registry) edit(ctx context.Context, id live.EventID, change func(rec *e
 		return nil, fmt.Errorf("origin: event %v: %w", id, err)
 	}
 	defer done()
-	if err := g.read(ctx, id); err != nil {
+	if err := g.current(ctx, id); err != nil {
 		return nil, err
 	}
 
@@ -263,6 +311,7 @@ func (g *registry) edit(ctx context.Context, id live.EventID, change func(rec *e
 	} else {
 		rec.Config.Version, rec.Config.FlushVersion, rec.Notifications.Sequence = tomb.Version, tomb.FlushVersion, tomb.Sequence
 	}
+	base := rec
 	switch err := change(&rec, e != nil); {
 	case errors.Is(err, errUnchanged) && e == nil:
 		return nil, errNoEvent
@@ -275,10 +324,12 @@ func (g *registry) edit(ctx context.Context, id live.EventID, change func(rec *e
 	if e != nil {
 		above = e.view.Load().token
 	}
-	token, err := g.write(ctx, id, storedEvent{eventRecord: &rec}, above, time.Time{})
-	if err != nil {
+	token := tokenAfter(g.tokens, time.Unix(0, above.Time))
+	rec.Edits = withEdit(rec.Edits, token)
+	if err := g.write(ctx, id, storedEvent{eventRecord: &rec}, token, time.Time{}); err != nil {
 		return nil, err
 	}
+	g.remember(id, ownEdit{token, base, rec}, nil)
 	if e != nil {
 		return e.setRecord(rec, token)
 	}
@@ -289,8 +340,8 @@ func (g *registry) edit(ctx context.Context, id live.EventID, change func(rec *e
 	return e.view.Load(), nil
 }
 
-// write stores a record in place of the one with the token above.
-func (g *registry) write(ctx context.Context, id live.EventID, rec storedEvent, above store.Token, expires time.Time) (store.Token, error) {
+// write stores a record under a token that wins over the one there.
+func (g *registry) write(ctx context.Context, id live.EventID, rec storedEvent, token store.Token, expires time.Time) error {
 	if rec.eventRecord != nil {
 		// The lateness is an observation of this run, not a setting.
 		kept := *rec.eventRecord
@@ -299,13 +350,12 @@ func (g *registry) write(ctx context.Context, id live.EventID, rec storedEvent, 
 	}
 	value, err := json.Marshal(rec)
 	if err != nil {
-		return store.Token{}, fmt.Errorf("origin: event %v: %w", id, err)
+		return fmt.Errorf("origin: event %v: %w", id, err)
 	}
-	token := tokenAfter(g.tokens, time.Unix(0, above.Time))
 	if err := g.store.Put(ctx, eventsRecord, store.Item{Key: id.String(), Token: token, Value: value, Expires: expires}); err != nil {
-		return token, fmt.Errorf("origin: storing event %v: %w", id, err)
+		return fmt.Errorf("origin: storing event %v: %w", id, err)
 	}
-	return token, nil
+	return nil
 }
 
 // tokenAfter returns a token that wins over those of that time: another node's clock may be ahead of this one's, and a mutation
@@ -342,8 +392,8 @@ func (g *registry) remove(ctx context.Context, id live.EventID) error {
 		for _, r := range rec.Config.Renditions {
 			tomb.Renditions = append(tomb.Renditions, r.Name)
 		}
-		token, err := g.write(ctx, id, storedEvent{Tombstone: &tomb}, e.view.Load().token, tomb.At.Add(tombstoneLife))
-		if err != nil {
+		token := tokenAfter(g.tokens, time.Unix(0, e.view.Load().token.Time))
+		if err := g.write(ctx, id, storedEvent{Tombstone: &tomb}, token, tomb.At.Add(tombstoneLife)); err != nil {
 			return err
 		}
 		tomb.token = token
