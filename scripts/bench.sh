@@ -6,3 +6,5 @@ echo "== timeline and inspection"
 go test -run '^$' -bench 'Place|Inspect' ./live ./cmaf
 echo "== stores side by side"
 (cd bench && go run ./store)
+echo "== edges at the live edge, side by side"
+(cd bench && go run ./live-edge)
