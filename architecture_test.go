@@ -30,6 +30,7 @@ var may = map[string][]string{
 	"store/internal":   {"store"},
 	"store/memory":     {"store", "store/internal"},
 	"store/disk":       {"store", "store/internal", "golang.org/x/sys"},
+	"store/through":    {"store", "store/through", "github.com/prometheus/client_golang"},
 	"store/storetest":  {"store", "store/internal", "pgregory.net/rapid"},
 	"origin":           {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"edge":             {"live", "manifest", "admit", "store", "store/disk", "github.com/prometheus/client_golang", "golang.org/x/sys", "golang.org/x/net"},
@@ -49,6 +50,8 @@ var may = map[string][]string{
 	"announce/nats":          {"live", "announce", "github.com/nats-io/nats.go", "github.com/prometheus/client_golang"},
 	"announce/nats/natstest": {"github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2"},
 	"announce/announcetest":  {"live", "announce"},
+
+	"store/through/internal": {},
 }
 
 // forTests is what the tests of any package may import as well.

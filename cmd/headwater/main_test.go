@@ -35,6 +35,8 @@ func TestUsage(t *testing.T) {
 		{"bad size", []string{"edge", "--parent", "http://h:1", "--memory", "lots"}, nil, "memory"},
 		{"bad variable", []string{"edge", "--parent", "http://h:1"}, map[string]string{"HEADWATER_EDGE_MEMORY": "lots"}, "HEADWATER_EDGE_MEMORY"},
 		{"bad store", []string{"origin", "--store", "tape:1"}, nil, "--store"},
+		{"bad cache", []string{"origin", "--store", "memory:", "--cache", "memcached://a"}, nil, "--cache"},
+		{"bad zone", []string{"origin", "--store", "memory:", "--cache", "memcached://a=h", "--zone", "b"}, nil, "--zone"},
 		{"bad role", []string{"origin", "--roles", "cook"}, nil, "--roles"},
 		{"bad token", []string{"origin", "--publish-token", "x"}, nil, "--publish-token"},
 		{"bad level", []string{"origin", "--log-level", "loud"}, nil, "--log-level"},

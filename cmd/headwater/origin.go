@@ -41,6 +41,7 @@ func init() { originCommand.run = runOrigin }
 type originFlags struct {
 	publish, deliver, control string
 	store, controlStore       string
+	cache                     cacheFlags
 	region                    string
 	roles                     string
 	tokens                    []string
@@ -62,6 +63,7 @@ func (f *originFlags) register(o *options) {
 	o.String(&f.roles, "roles", "publish,deliver,control", "`LIST` of the listeners to run")
 	o.String(&f.store, "store", "disk:headwater-data", "`STORE` to keep segments in: disk:DIR, memory: or cassandra://HOST,.../KEYSPACE?dc=NAME")
 	o.String(&f.controlStore, "control-store", "", "`STORE` to keep events, masks and notifications in; default where --store keeps segments")
+	f.cache.register(o)
 	o.Bytes(&f.storeMax, "store-max", 0, "`SIZE` that the segments of a disk store may take; beyond it packagers get 503; 0 is all there is")
 	o.Bytes(&f.storeReserve, "store-reserve", 64<<20, "`SIZE` that a disk store leaves free on its file system")
 	o.String(&f.region, "region", "", "`NAME` of the region that answers, for Live-Pipeline; default each pipeline's own")
@@ -102,7 +104,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	}
 	metrics := newRegistry()
 	open := opening{
-		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log}, log: log, metrics: metrics,
+		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log}, log: log, metrics: metrics, cache: f.cache,
 	}
 	var reader store.Store
 	if roles["deliver"] && len(roles) > 1 && overNetwork(f.store) {

@@ -22,13 +22,13 @@ const scheme = "memcached://"
 func ParseZones(s string) ([]Zone, error) {
 	rest, ok := strings.CutPrefix(s, scheme)
 	if !ok {
-		return nil, fmt.Errorf("%w %q: write %sZONE=HOST:PORT,...;ZONE=...", ErrAddress, s, scheme)
+		return nil, fmt.Errorf("%w %q: it is not %sZONE=HOST:PORT,HOST:PORT;ZONE=HOST:PORT", ErrAddress, s, scheme)
 	}
 	var zones []Zone
 	for part := range strings.SplitSeq(rest, ";") {
 		name, servers, ok := strings.Cut(part, "=")
 		if !ok {
-			return nil, fmt.Errorf("%w %q: %q is not ZONE=HOST:PORT,...", ErrAddress, s, part)
+			return nil, fmt.Errorf("%w %q: %q is not ZONE=HOST:PORT,HOST:PORT", ErrAddress, s, part)
 		}
 		z := Zone{Name: name}
 		for server := range strings.SplitSeq(servers, ",") {

@@ -121,7 +121,8 @@ type read struct {
 
 	leases  []*lease    // of the zones that were asked
 	checked *lease      // where the item was found; nil if in the store
-	floor   store.Token // the newest token that any zone knows of
+	floor   store.Token // the newest token that any zone knows of the item
+	covers  store.Token // and of a delete of its record
 	lacks   []lack      // chunks that zones did not have
 	gone    store.Token // of an item whose chunks are not to be had
 	entry   *entry      // describes the item, if that is known
@@ -143,10 +144,8 @@ func (r *read) run(ctx context.Context) (store.Item, error) {
 			continue
 		}
 		r.leases = append(r.leases, l)
-		if l.entry != nil && l.entry.token.Compare(r.floor) > 0 {
-			r.floor = l.entry.token
-		}
-		if settled && !r.fresh && l.fresh(time.Now(), s.cfg.FreshFor) && l.entry.token == r.floor && !r.lost(l) && !s.doubts.about(r.names, l.entry) {
+		overtaken := r.overtaken(l)
+		if settled && !r.fresh && !overtaken && l.fresh(time.Now(), s.cfg.FreshFor) && !r.lost(l) && !s.doubts.about(r.names, l.entry) {
 			if value, ok := r.assemble(ctx, zi, l.entry); ok {
 				z.count.hits.Add(1)
 				r.checked, r.entry = l, l.entry
@@ -179,6 +178,20 @@ func (r *read) assemble(ctx context.Context, zi int, e *entry) ([]byte, bool) {
 	}
 	r.gone = e.token
 	return nil, false
+}
+
+// overtaken reports whether a zone that was asked before knows of a mutation
+// that makes this one's entry old, and remembers what this one knows.
+func (r *read) overtaken(l *lease) bool {
+	old := l.entry != nil && l.entry.token.Compare(r.floor) < 0 ||
+		l.entry != nil && l.covers.Compare(r.covers) < 0 && l.entry.token.Compare(r.covers) <= 0
+	if l.entry != nil && l.entry.token.Compare(r.floor) > 0 {
+		r.floor = l.entry.token
+	}
+	if l.covers.Compare(r.covers) > 0 {
+		r.covers = l.covers
+	}
+	return old
 }
 
 // lost reports whether the chunks were asked for already, in all zones.

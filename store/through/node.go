@@ -81,6 +81,7 @@ func (l *lease) fresh(now time.Time, freshFor time.Duration) bool {
 
 // lookup asks the server for an item's entry in one round trip.
 func (n *node) lookup(ctx context.Context, timeout time.Duration, i id, k names) (*lease, error) {
+	var won uint64 // the empty entry that this made
 	for range attempts {
 		l := &lease{node: n, names: k, at: time.Now()}
 		ops := []memcache.Op{
@@ -93,6 +94,9 @@ func (n *node) lookup(ctx context.Context, timeout time.Duration, i id, k names)
 			return nil, err
 		}
 		gen, mark, ent := &ops[0], &ops[1], &ops[2]
+		if ent.Won {
+			won = ent.GotCAS
+		}
 		if mark.Status != memcache.Hit || ent.Status != memcache.Hit {
 			return nil, fmt.Errorf("through: %s refuses a key", n.addr) // it is out of memory
 		}
@@ -108,7 +112,7 @@ func (n *node) lookup(ctx context.Context, timeout time.Duration, i id, k names)
 		if e, err := decodeEntry(ent.Got); err == nil && (!e.live || e.id == i) {
 			l.entry = e
 		}
-		l.held = len(ent.Got) == 0 && !ent.Won
+		l.held = len(ent.Got) == 0 && ent.GotCAS != won
 		return l, nil
 	}
 	return nil, fmt.Errorf("%w: generation of %s", errContended, n.addr)
