@@ -49,8 +49,8 @@ func (d *delivery) lifetimes(now time.Time) (plain, heeded time.Duration) {
 	switch c := d.decision.Candidate; {
 	case c.Findings.MissingMS() > 0:
 		heeded = min(tl.Segment(), left)
-	case !c.Clean():
-		heeded = min(freshness, left) // a clean one may still come
+	case !c.Clean() && now.Before(tl.Deadline(d.path.Number)):
+		heeded = min(freshness, left) // a clean one may still come; after the deadline each is late
 	default:
 		heeded = left
 	}

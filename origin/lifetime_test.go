@@ -39,7 +39,12 @@ func TestLifetimesOfSegments(t *testing.T) {
 		r.putSegment("a", "v", n+1, take{lose: 30}, 201)
 		expect(n+1, r.tl.Segment(), r.tl.Segment())
 		r.putSegment("b", "v", n+1, take{}, 201) // with all its media, but late
-		expect(n+1, 10*time.Minute, 10*time.Minute)
+		expect(n+1, 10*time.Minute, time.Until(r.tl.GoneAt(n+1)))
+
+		until(r.tl.Expected(n + 2))
+		r.want(r.put("a/v/"+live.SegmentName(n+2), r.m.segment(r.tl, "v", n+2, take{}), "Live-Defects", "overlap"), 201, "")
+		until(r.tl.Decide(n + 2))
+		expect(n+2, 10*time.Minute, 10*time.Minute) // b may still publish in time
 
 		if plain, heeded := lifetimes(r.want(r.get("v/init.mp4"), 200, "").Header()); plain != time.Minute || heeded != 4*time.Hour {
 			t.Errorf("init: %v and %v", plain, heeded)

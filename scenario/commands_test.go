@@ -29,11 +29,18 @@ func (w *world) run(line string) error {
 			w.parents = append(w.parents, newParent(w, name))
 		}
 		return nil
-	case "edge": // NAME above NAME...
+	case "edge": // NAME [on-disk] above NAME...
+		stored := len(args) > 1 && args[1] == "on-disk"
+		if stored {
+			args = append(args[:1], args[2:]...)
+		}
 		if len(args) < 3 || args[1] != "above" {
-			return errors.New("edge NAME above NAME...")
+			return errors.New("edge NAME [on-disk] above NAME...")
 		}
 		n := &edgeNode{name: args[0], cfg: edge.Config{Dial: w.net.dial, Name: args[0]}}
+		if stored {
+			n.cfg.Disk = w.t.TempDir()
+		}
 		for _, p := range args[2:] {
 			n.cfg.Parents = append(n.cfg.Parents, "http://"+p+":80")
 		}
