@@ -37,6 +37,9 @@ type Report struct {
 	// PublishToViewer is from Live-Published to the last byte, of segments that
 	// were asked for before they were published. Milliseconds, as all quantiles.
 	PublishToViewer Quantiles `json:"publish_to_viewer_ms"`
+	// SlowestSegments are those of which it took longest to the 99th of a hundred
+	// viewers, slowest first.
+	SlowestSegments []SegmentDelay `json:"slowest_segments,omitempty"`
 	// Hold is from the request to the first byte, of requests that were held.
 	Hold Quantiles `json:"hold_ms"`
 	// Fetch is from the request to the last byte, of segments that were there already.

@@ -27,6 +27,7 @@ type stats struct {
 	errors                                 map[string]*Error
 	order                                  []string // of errors, by first sight
 	publish, hold, fetch, startup, latency histogram
+	bySegment                              slowest
 	lastNotifications                      string
 	asks                                   map[string]map[live.Number]bool
 	gets                                   map[string]int64 // the edge's, since the beginning
@@ -103,7 +104,7 @@ func cacheHit(status string) bool {
 
 // segment notes a complete body. asked is when the viewer first asked for it, by
 // the edge's clock, which is offset ahead of ours.
-func (s *stats) segment(r *reply, asked time.Time, offset time.Duration) {
+func (s *stats) segment(rendition string, n live.Number, r *reply, asked time.Time, offset time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := &s.r
@@ -136,6 +137,7 @@ func (s *stats) segment(r *reply, asked time.Time, offset time.Duration) {
 	}
 	if asked.Before(published.Add(cut)) {
 		s.publish.add(r.last.Sub(published))
+		s.bySegment.add(rendition, n, r.last.Sub(published))
 	} else {
 		s.fetch.add(r.last.Sub(r.sent))
 	}
@@ -287,6 +289,7 @@ func (s *stats) report() *Report {
 	}
 	r.Notes = slices.Clone(s.r.Notes)
 	r.PublishToViewer = s.publish.summary()
+	r.SlowestSegments = s.bySegment.report()
 	r.Hold = s.hold.summary()
 	r.Fetch = s.fetch.summary()
 	r.Startup = s.startup.summary()

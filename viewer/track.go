@@ -273,7 +273,7 @@ func (t *track) take(sched *schedule, r *reply, asked time.Time, v version, trou
 	switch {
 	case r.status == http.StatusOK:
 		st.asked(t.name, t.n, r, offset)
-		st.segment(r, asked, offset)
+		st.segment(t.name, t.n, r, asked, offset)
 		if !r.sum.IsZero() && !r.digest.IsZero() && r.sum != r.digest {
 			st.fail("digest mismatch", what)
 			t.media.release(&v)

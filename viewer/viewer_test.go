@@ -111,6 +111,9 @@ func TestSteadyViewerNoticesNothing(t *testing.T) {
 	if q := r.Hold; q.Max != 600 || q.Count != 20 {
 		t.Errorf("held %+v, want 20 times 600 ms", q)
 	}
+	if got := r.SlowestSegments; len(got) != 10 || got[0].Count != 1 || got[0].Number < 15 {
+		t.Errorf("slowest segments %+v", got)
+	}
 	if q := r.PublishToViewer; q.Max != 0 || q.Count != 20 {
 		t.Errorf("publish to viewer %+v, want 20 times 0", q)
 	}

@@ -82,11 +82,17 @@ func runLoad(ctx context.Context, env *environment, args []string) error {
 		OriginGets: viewer.Counters(http.DefaultClient, viewer.OriginRequests, id, metrics...),
 		Progress:   func(r *viewer.Report) { progress(env.stderr, r) },
 	}
+	if !isTerminal(env.stderr) {
+		// For a log: a line every five seconds.
+		cfg.ProgressEvery = 5 * time.Second
+	}
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
 	}
 	report, err := viewer.Run(ctx, cfg)
-	fmt.Fprintln(env.stderr)
+	if isTerminal(env.stderr) {
+		fmt.Fprintln(env.stderr)
+	}
 	if err != nil {
 		return err
 	}
@@ -108,15 +114,23 @@ func runLoad(ctx context.Context, env *environment, args []string) error {
 	return nil
 }
 
-// progress is one line that overwrites itself.
+// progress is one line, that overwrites itself on a terminal.
 func progress(w io.Writer, r *viewer.Report) {
-	fmt.Fprintf(w, "\r%4.0f s  %d watching  %d segments  %d held  %d stalls  %d errors  publish to viewer p99 %.0f ms \x1b[K",
-		float64(r.ElapsedMS)/1000, r.Watching, r.Segments, r.Waiting, r.Stalls, len(r.Errors), r.PublishToViewer.P99)
+	before, after := "", "\n"
+	if isTerminal(w) {
+		before, after = "\r", "\x1b[K"
+	}
+	fmt.Fprintf(w, "%s%4.0f s  %d watching  %d segments  %d held  %d stalls  %d errors  publish to viewer p99 %.0f ms%s",
+		before, float64(r.ElapsedMS)/1000, r.Watching, r.Segments, r.Waiting, r.Stalls, len(r.Errors), r.PublishToViewer.P99, after)
 }
 
 func printReport(w io.Writer, r *viewer.Report) {
 	fmt.Fprintf(w, "%d viewers, %d segments, %.1f MB\n", r.Viewers, r.Segments, float64(r.Bytes)/1e6)
 	fmt.Fprintf(w, "publish to viewer  %.1f ms p50, %.1f p99, %.1f max\n", r.PublishToViewer.P50, r.PublishToViewer.P99, r.PublishToViewer.Max)
+	if len(r.SlowestSegments) > 0 {
+		x := r.SlowestSegments[0]
+		fmt.Fprintf(w, "slowest segment    %s/%d: %.1f ms p50, %.1f p99, %.1f max\n", x.Rendition, x.Number, x.P50, x.P99, x.Max)
+	}
 	fmt.Fprintf(w, "held               %.0f ms p50, %.0f p99\n", r.Hold.P50, r.Hold.P99)
 	fmt.Fprintf(w, "statuses           %v\nserved by          %v, %d switches, %d defective\n", r.Statuses, r.ServedBy, r.Switches, r.DefectiveServed)
 	fmt.Fprintf(w, "stalls             %d (%.0f ms), gaps %d, reconnects %d\n", r.Stalls, r.StallMS, r.Gaps, r.Reconnects)
