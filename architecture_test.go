@@ -33,7 +33,8 @@ var may = map[string][]string{
 	"store/through":    {"store", "store/through", "github.com/prometheus/client_golang"},
 	"store/storetest":  {"store", "store/internal", "pgregory.net/rapid"},
 	"origin":           {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "github.com/prometheus/client_golang", "golang.org/x/sync"},
-	"edge":             {"live", "manifest", "admit", "store", "store/disk", "github.com/prometheus/client_golang", "golang.org/x/sys", "golang.org/x/net"},
+	"edge":             {"live", "manifest", "admit", "store", "store/disk", "github.com/prometheus/client_golang", "github.com/quic-go/quic-go", "golang.org/x/sys", "golang.org/x/net"},
+	"listen":           {"golang.org/x/sys", "golang.org/x/net"},
 	"packager":         {"live", "cmaf", "packager/clip"},
 	"packager/clip":    {},
 	"player":           {},
@@ -55,7 +56,7 @@ var may = map[string][]string{
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"live", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
+var forTests = []string{"live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}

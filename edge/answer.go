@@ -13,12 +13,9 @@ import (
 	"headwater/live"
 )
 
-const (
-	// writePiece is written at once, and writeTimeout is how long a viewer may
-	// take for it: 8 kB/s. Slower ones are let go.
-	writePiece   = 256 << 10
-	writeTimeout = 30 * time.Second
-)
+// writePiece is written at once, and Config.WriteTimeout is how long a viewer
+// may take for it. Slower ones are let go.
+const writePiece = 256 << 10
 
 // answer writes the object: what is there, and the rest as it comes.
 func (ed *Edge) answer(q *request) error {
@@ -94,7 +91,7 @@ func (ed *Edge) part(q *request) error {
 		r = r.Clone(r.Context())
 		r.Header.Del("Range")
 	}
-	rd := &reader{o: o, ctx: r.Context(), size: o.size, w: q.w}
+	rd := &reader{o: o, ctx: r.Context(), size: o.size, w: q.w, timeout: ed.cfg.WriteTimeout}
 	if rd.size < 0 {
 		data, err := q.whole()
 		if err != nil {
@@ -136,6 +133,8 @@ type reader struct {
 	size int64
 	off  int64
 	err  error
+
+	timeout time.Duration // for the viewer to take what is read
 }
 
 func (r *reader) Seek(off int64, whence int) (int64, error) {
@@ -160,7 +159,7 @@ func (r *reader) Read(p []byte) (int, error) {
 		case r.off < int64(len(data)):
 			n := copy(p[:min(len(p), writePiece)], data[r.off:])
 			r.off += int64(n)
-			rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+			rc.SetWriteDeadline(time.Now().Add(r.timeout))
 			return n, nil
 		case done:
 			return 0, io.EOF
@@ -243,11 +242,15 @@ func (ed *Edge) stream(q *request) error {
 			panic(http.ErrAbortHandler)
 		}
 		for written < len(data) {
-			rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+			deadline := time.Now().Add(ed.cfg.WriteTimeout)
+			rc.SetWriteDeadline(deadline)
 			n, werr := q.w.Write(data[written:min(written+writePiece, len(data))])
 			written += n
 			ed.metrics.bytes.Add(float64(n))
 			if werr != nil {
+				if !time.Now().Before(deadline) {
+					ed.metrics.drops.WithLabelValues(dropSlow).Inc()
+				}
 				return nil // gone, or too slow
 			}
 		}
@@ -335,6 +338,8 @@ hold:
 				return err
 			}
 		case <-timer.C:
+			break hold
+		case <-ed.draining:
 			break hold
 		case <-q.r.Context().Done():
 			return context.Cause(q.r.Context())

@@ -45,6 +45,7 @@ type conn struct {
 	state   connState
 	watched bool      // the poller knows fd
 	since   time.Time // of state idle
+	fresh   bool      // nothing has come on it yet
 
 	// What is being answered, and belongs to whoever owns the connection.
 	q     *request
@@ -69,8 +70,8 @@ func (c *conn) wait() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state, c.since = idle, time.Now()
-	// Looked at after state was set: whoever drains sees it idle, or is seen here.
-	if c.srv.draining.Load() {
+	// Looked at after state was set: whoever closes sees it idle, or is seen here.
+	if c.srv.closing.Load() {
 		c.endLocked()
 		return
 	}
@@ -152,7 +153,7 @@ func (c *conn) ready() {
 	c.mu.Lock()
 	switch c.state {
 	case idle:
-		c.state = running
+		c.state, c.fresh = running, false
 		c.mu.Unlock()
 		if !c.srv.spawn(func() { c.serve(nil) }) {
 			c.end()
@@ -189,21 +190,33 @@ func (c *conn) drop() {
 }
 
 // closeSlow ends the connection if the viewer has read too little since t.
-func (c *conn) closeSlow(t time.Time) {
+func (c *conn) closeSlow(t time.Time) (reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == blocked && c.out.slow(t) {
-		c.departLocked()
+	if c.state != blocked || !c.out.slow(t) {
+		return ""
 	}
+	c.departLocked()
+	return dropSlow
 }
 
-// closeIdle ends the connection if it has been idle since before t.
-func (c *conn) closeIdle(t time.Time) {
+// closeIdle ends the connection if it has been idle since before t, or silent
+// since before the other, and returns which.
+func (c *conn) closeIdle(t, silent time.Time) (reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == idle && !c.since.After(t) {
-		c.endLocked()
+	switch {
+	case c.state != idle:
+		return ""
+	case c.fresh && !c.since.After(silent):
+		reason = dropSilent
+	case !c.fresh && !c.since.After(t):
+		reason = dropIdle
+	default:
+		return ""
 	}
+	c.endLocked()
+	return reason
 }
 
 // kill cuts the connection off, whatever it does.
@@ -287,7 +300,7 @@ func (c *conn) serve(in []byte) {
 			}
 			continue
 		case len(in) >= c.srv.MaxHeaderBytes:
-			c.reject(http.StatusRequestHeaderFieldsTooLarge)
+			c.reject(http.StatusRequestHeaderFieldsTooLarge, dropSize)
 			return
 		case !timed:
 			c.nc.SetReadDeadline(time.Now().Add(c.srv.HeaderTimeout))
@@ -301,7 +314,7 @@ func (c *conn) serve(in []byte) {
 		switch {
 		case n > 0:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			c.reject(http.StatusRequestTimeout)
+			c.reject(http.StatusRequestTimeout, dropHeader)
 			return
 		case err != nil:
 			c.end()
@@ -311,9 +324,11 @@ func (c *conn) serve(in []byte) {
 }
 
 // reject answers what is not even a request, and ends the connection.
-func (c *conn) reject(status int) {
+func (c *conn) reject(status int, reason string) {
+	c.srv.drop(reason)
 	c.nc.SetWriteDeadline(time.Now().Add(time.Second))
 	fmt.Fprintf(c.nc, "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status, http.StatusText(status))
+	farewell(c.nc)
 	c.end()
 }
 

@@ -30,6 +30,9 @@ type Edge struct {
 	loop     string // our member of CDN-Loop
 	name     string // as an item of a structured field
 
+	draining chan struct{} // closed by Drain
+	drained  sync.Once
+
 	ctx     context.Context // of everything the edge does by itself
 	cancel  context.CancelFunc
 	tasks   sync.WaitGroup // fills, followers, probes, the sweeper
@@ -50,6 +53,7 @@ func New(cfg Config) (*Edge, error) {
 	ed := &Edge{
 		cfg: cfg, log: cfg.Log, upstream: newUpstream(&cfg), cache: newCache(cfg.MemoryBytes),
 		events: make(map[live.EventID]*event), tenants: make(map[string]time.Time), unknown: make(chan struct{}, unknownAtOnce), name: cfg.Name,
+		draining: make(chan struct{}),
 		// Several nodes may go by one name, one above the other: only the
 		// node itself knows itself again.
 		loop: cfg.Name + ";node=" + "n" + strings.ToLower(rand.Text()[:12]),
@@ -128,7 +132,7 @@ func (ed *Edge) serveSelf(w http.ResponseWriter, r *http.Request) bool {
 	case "/healthz":
 		w.Write([]byte("ok\n"))
 	case "/readyz":
-		w.Write([]byte("ok\n" + ed.disk.says()))
+		ed.serveReady(w)
 	default:
 		return false
 	}

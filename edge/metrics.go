@@ -21,6 +21,7 @@ type metrics struct {
 	left             prometheus.Counter
 	resumed          prometheus.Counter
 	disk             *diskMetrics
+	drops            *prometheus.CounterVec // of connections and requests, by reason
 }
 
 // memory makes the gauges of the cache.
@@ -77,6 +78,7 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 		fillErrors:       one("fill_errors_total", "Fills that failed."),
 		digestMismatches: one("digest_mismatches_total", "Fills whose bytes were not what their digest says."),
 		resumed:          one("fills_resumed_total", "Bodies that broke off and went on with another request."),
+		drops:            vec("drops_total", "Connections and requests that were cut short, by reason.", "reason"),
 		left:             one("clients_left_total", "Clients that left before their answer."),
 	}
 	reg.MustRegister(m.holding)
@@ -88,6 +90,9 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 		m.refusals.WithLabelValues(p.Code)
 	}
 	m.refusals.WithLabelValues(errLoop.Code)
+	for _, reason := range drops {
+		m.drops.WithLabelValues(reason)
+	}
 	for _, p := range ed.upstream.parents {
 		up := prometheus.GaugeOpts(opts("parent_up", "Whether the parent answers."))
 		up.ConstLabels = prometheus.Labels{"parent": p.base}

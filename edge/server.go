@@ -2,7 +2,9 @@ package edge
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,7 +18,7 @@ import (
 // for a segment that is held, costs no goroutine and no buffer, so that tens of
 // thousands of them fit in little memory. That is for plain GET and HEAD of the
 // files of events by HTTP/1.1 over TCP, on Linux; all else goes to net/http:
-// TLS and HTTP/2 too.
+// TLS and HTTP/2 too. HTTP/3 is by quic-go.
 //
 // Set the fields before Serve. Their zero values take the defaults.
 type Server struct {
@@ -25,17 +27,23 @@ type Server struct {
 	// Handler answers all that Server leaves to net/http. Default Edge.
 	Handler http.Handler
 	// HeaderTimeout is how long a request's head may take, from its first byte
-	// on. Default 5 s.
+	// on, and how long a new connection may say nothing. Default 5 s.
 	HeaderTimeout time.Duration
 	// IdleTimeout is how long a connection may wait for its next request. Default 2 min.
 	IdleTimeout time.Duration
 	// MaxHeaderBytes bounds a request's head: larger ones are answered 431. Default 32 KiB.
 	MaxHeaderBytes int
-	// MaxConnsPerAddress bounds the connections from one address: those over it
-	// are answered 503 and closed. Default 0: no bound, since many viewers share
-	// an address.
-	MaxConnsPerAddress int
-	Log                *slog.Logger
+	// MaxStreams bounds the requests at once on one connection of HTTP/2 or
+	// HTTP/3. Default 100.
+	MaxStreams int
+	// MaxConns bounds the connections of all kinds. MaxConnsPerAddress bounds
+	// those from one IPv4 address or IPv6 /64. Those over it are answered 503
+	// and closed. Default 0: no bound; many viewers may share an address.
+	MaxConns, MaxConnsPerAddress int
+	// Linger is how long Shutdown keeps idle connections, since a request may be
+	// on its way on them: it is answered. Default 1 s.
+	Linger time.Duration
+	Log    *slog.Logger
 
 	once     sync.Once
 	std      *http.Server
@@ -44,17 +52,23 @@ type Server struct {
 	writers  writers
 	ctx      context.Context // of requests; ends with Close
 	cancel   context.CancelFunc
-	draining atomic.Bool    // set under mu
+	draining atomic.Bool // answers end their connections; set under mu
+	closing  atomic.Bool // idle connections end
+	altSvc   atomic.Pointer[string]
 	tasks    sync.WaitGroup // connections being served, the sweeper, net/http, the poller
+	accepts  sync.WaitGroup // loops of Serve and ServeHTTP3
+	refusing chan struct{}  // one slot per connection that is told so
 
 	mu        sync.Mutex // guards the following
-	listeners map[net.Listener]struct{}
+	listeners map[io.Closer]struct{}
 	conns     map[uint64]*conn
 	away      map[net.Conn]*conn // those that net/http has, by what it has
+	total     int                // connections of all kinds
 	perAddr   map[netip.Addr]int
 	last      uint64
+	sealed    bool // no loop accepts any more
 	closed    bool
-	none      chan struct{} // closed when draining and no connection is left
+	none      chan struct{} // closed when sealed and no connection is left
 }
 
 func (s *Server) init() {
@@ -62,21 +76,29 @@ func (s *Server) init() {
 		def(&s.HeaderTimeout, 5*time.Second)
 		def(&s.IdleTimeout, 2*time.Minute)
 		def(&s.MaxHeaderBytes, 32<<10)
+		def(&s.MaxStreams, 100)
+		def(&s.Linger, time.Second)
 		if s.Handler == nil {
 			s.Handler = s.Edge
 		}
 		if s.Log == nil {
 			s.Log = s.Edge.log
 		}
-		s.listeners, s.perAddr = map[net.Listener]struct{}{}, map[netip.Addr]int{}
+		s.listeners, s.perAddr = map[io.Closer]struct{}{}, map[netip.Addr]int{}
 		s.conns, s.away = map[uint64]*conn{}, map[net.Conn]*conn{}
-		s.none = make(chan struct{})
+		s.none, s.refusing = make(chan struct{}), make(chan struct{}, 16)
 		s.writers.srv = s
 		s.ctx, s.cancel = context.WithCancel(context.Background())
 		s.handed = &handedListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 		s.std = &http.Server{
-			Handler: s.Handler, ReadHeaderTimeout: s.HeaderTimeout, IdleTimeout: s.IdleTimeout,
+			Handler: s.front(s.Handler), ReadHeaderTimeout: s.HeaderTimeout, IdleTimeout: s.IdleTimeout,
 			MaxHeaderBytes: s.MaxHeaderBytes, ConnState: s.returned, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+			// Pings find those who left without a word while their requests are held.
+			HTTP2: &http.HTTP2Config{
+				MaxConcurrentStreams: s.MaxStreams, MaxReadFrameSize: 16 << 10, SendPingTimeout: 30 * time.Second,
+				PingTimeout: 15 * time.Second, WriteByteTimeout: s.Edge.cfg.WriteTimeout,
+				MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: 16 << 10, MaxDecoderHeaderTableSize: 4 << 10,
+			},
 		}
 		s.tasks.Go(func() { s.std.Serve(s.handed) })
 		var err error
@@ -90,17 +112,21 @@ func (s *Server) init() {
 	})
 }
 
+// ServeTLS is Serve for HTTP/1.1 and HTTP/2 over TLS.
+func (s *Server) ServeTLS(l net.Listener, cfg *tls.Config) error {
+	cfg = cfg.Clone()
+	cfg.NextProtos = []string{"h2", "http/1.1"}
+	return s.Serve(tls.NewListener(l, cfg))
+}
+
 // Serve accepts connections until the listener fails, or the server is shut
 // down: then it returns http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
 	s.init()
-	s.mu.Lock()
-	if s.draining.Load() {
-		s.mu.Unlock()
+	if !s.begin(l) {
 		return http.ErrServerClosed
 	}
-	s.listeners[l] = struct{}{}
-	s.mu.Unlock()
+	defer s.accepts.Done()
 	defer l.Close()
 	pause := 5 * time.Millisecond
 	for {
@@ -118,6 +144,7 @@ func (s *Server) Serve(l net.Listener) error {
 			return err
 		}
 		// Out of descriptors, most likely: some will come free.
+		s.drop(dropAccept)
 		s.Log.Warn("accept", "err", err)
 		select {
 		case <-time.After(pause):
@@ -128,23 +155,59 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// accept takes on a connection.
-func (s *Server) accept(nc net.Conn) {
-	addr := addressOf(nc)
+// begin enters a loop that accepts connections.
+func (s *Server) begin(l io.Closer) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.draining.Load() {
-		s.mu.Unlock()
-		nc.Close()
-		return
+		return false
 	}
-	if s.MaxConnsPerAddress > 0 && s.perAddr[addr] >= s.MaxConnsPerAddress {
-		s.mu.Unlock()
-		refuseConn(nc)
-		return
+	s.listeners[l] = struct{}{}
+	s.accepts.Add(1)
+	return true
+}
+
+// admit counts a connection, or says why it is one too many.
+func (s *Server) admit(addr netip.Addr) (reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return dropCut
+	case s.MaxConns > 0 && s.total >= s.MaxConns:
+		return dropConns
+	case s.MaxConnsPerAddress > 0 && s.perAddr[addr] >= s.MaxConnsPerAddress:
+		return dropAddress
 	}
+	s.total++
 	s.perAddr[addr]++
+	return ""
+}
+
+// release is the opposite of admit. It needs mu.
+func (s *Server) release(addr netip.Addr) {
+	s.total--
+	if s.perAddr[addr]--; s.perAddr[addr] <= 0 {
+		delete(s.perAddr, addr)
+	}
+	if s.sealed && s.total == 0 {
+		close(s.none)
+	}
+}
+
+// accept takes on a connection. Also one that was in the queue when draining
+// began: its client has been let in.
+func (s *Server) accept(nc net.Conn) {
+	addr := addressOf(nc.RemoteAddr())
+	if reason := s.admit(addr); reason != "" {
+		s.drop(reason)
+		s.refuse(nc)
+		return
+	}
+	c := &conn{srv: s, nc: nc, addr: addr, fresh: true, since: time.Now()}
+	s.mu.Lock()
 	s.last++
-	c := &conn{srv: s, nc: nc, id: s.last, addr: addr, since: time.Now()}
+	c.id = s.last
 	s.conns[c.id] = c
 	s.mu.Unlock()
 	tcp, ok := nc.(*net.TCPConn)
@@ -156,26 +219,21 @@ func (s *Server) accept(nc net.Conn) {
 	c.wait()
 }
 
-func addressOf(nc net.Conn) netip.Addr {
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		addr := a.AddrPort().Addr().Unmap()
-		if addr.Is6() {
-			// One subscriber has a whole /64.
-			if p, err := addr.WithZone("").Prefix(64); err == nil {
-				return p.Addr()
-			}
-		}
-		return addr
+func addressOf(a net.Addr) netip.Addr {
+	var addr netip.Addr
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		addr = a.AddrPort().Addr().Unmap()
+	case *net.UDPAddr:
+		addr = a.AddrPort().Addr().Unmap()
 	}
-	return netip.Addr{}
-}
-
-// refuseConn answers a connection that is one too many. It does not wait for a
-// request, nor for the answer to be read.
-func refuseConn(nc net.Conn) {
-	nc.SetWriteDeadline(time.Now().Add(time.Second))
-	nc.Write([]byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nCache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
-	nc.Close()
+	if addr.Is6() {
+		// One subscriber has a whole /64.
+		if p, err := addr.WithZone("").Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return addr
 }
 
 // wake is called by the poller: there is something to read, or the end.
@@ -196,12 +254,7 @@ func (s *Server) forget(c *conn) {
 		return
 	}
 	delete(s.conns, c.id)
-	if s.perAddr[c.addr]--; s.perAddr[c.addr] <= 0 {
-		delete(s.perAddr, c.addr)
-	}
-	if s.draining.Load() && len(s.conns) == 0 {
-		close(s.none)
-	}
+	s.release(c.addr)
 }
 
 // returned is told by net/http what becomes of the connections it has.
@@ -213,9 +266,13 @@ func (s *Server) returned(nc net.Conn, state http.ConnState) {
 	c := s.away[nc]
 	delete(s.away, nc)
 	s.mu.Unlock()
-	if c != nil {
-		s.forget(c)
+	if c == nil {
+		return
 	}
+	if t, ok := nc.(*tls.Conn); ok && !t.ConnectionState().HandshakeComplete {
+		s.drop(dropHandshake)
+	}
+	s.forget(c)
 }
 
 // spawn runs f with a goroutine of its own, which Close waits for.
@@ -243,80 +300,20 @@ func (s *Server) all() []*conn {
 // sweep closes connections that have been idle for too long, and those of
 // viewers who do not read.
 func (s *Server) sweep() {
-	tick := time.NewTicker(max(min(s.IdleTimeout/8, writeTimeout/8), 10*time.Millisecond))
+	tick := time.NewTicker(max(min(s.IdleTimeout, s.HeaderTimeout, s.Edge.cfg.WriteTimeout)/4, 10*time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
 			now := time.Now()
 			for _, c := range s.all() {
-				c.closeIdle(now.Add(-s.IdleTimeout))
-				c.closeSlow(now.Add(-writeTimeout))
+				s.drop(c.closeIdle(now.Add(-s.IdleTimeout), now.Add(-s.HeaderTimeout)))
+				s.drop(c.closeSlow(now.Add(-s.Edge.cfg.WriteTimeout)))
 			}
 		case <-s.ctx.Done():
 			return
 		}
 	}
-}
-
-// Shutdown takes no more connections, closes those that are idle, and lets
-// what is held or being sent come to its end. When ctx ends first the rest is
-// cut off, and its error returned.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.init()
-	s.drain()
-	for _, c := range s.all() {
-		c.closeIdle(time.Now())
-	}
-	err := s.std.Shutdown(ctx)
-	select {
-	case <-s.none:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	return errors.Join(err, s.Close())
-}
-
-// drain closes the listeners; answers from now on end their connections.
-func (s *Server) drain() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining.Load() {
-		return
-	}
-	s.draining.Store(true)
-	for l := range s.listeners {
-		l.Close()
-	}
-	if len(s.conns) == 0 {
-		close(s.none)
-	}
-}
-
-// Close cuts everything off, and waits for its end.
-func (s *Server) Close() error {
-	s.init()
-	s.drain()
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil
-	}
-	s.closed = true
-	s.mu.Unlock()
-	s.cancel()
-	for _, c := range s.all() {
-		c.kill()
-	}
-	err := s.std.Close()
-	if s.poller != nil {
-		s.poller.close()
-	}
-	s.tasks.Wait()
-	if s.poller != nil {
-		s.poller.release()
-	}
-	return err
 }
 
 // A handedListener gives net/http the connections that are left to it.

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"headwater/live"
 )
 
@@ -26,6 +28,7 @@ import (
 type serving struct {
 	*testing.T
 	ed      *Edge
+	reg     *prometheus.Registry
 	srv     *Server
 	addr    string
 	number  live.Number // one that is due, for minutes
@@ -81,10 +84,11 @@ func serveEdge(t *testing.T, tune ...func(*Server)) *serving {
 		}
 	}))
 	s.segment = func(w http.ResponseWriter, r *http.Request) { serveBytes(w, r, segment(r)) }
-	if s.ed, err = New(Config{Parents: []string{parent.URL}}); err != nil {
+	s.reg = prometheus.NewRegistry()
+	if s.ed, err = New(Config{Parents: []string{parent.URL}, Metrics: s.reg}); err != nil {
 		t.Fatal(err)
 	}
-	s.srv = &Server{Edge: s.ed}
+	s.srv = &Server{Edge: s.ed, Linger: 10 * time.Millisecond}
 	for _, f := range tune {
 		f(s.srv)
 	}

@@ -80,7 +80,7 @@ func TestTransferLetsGoOfWhoDoesNotRead(t *testing.T) {
 	c.send(get(s.path("v")))
 	s.until("it waits for its viewer", func() bool { _, in := s.state(blocked); return in == 1 })
 	for _, x := range s.srv.all() {
-		x.closeSlow(time.Now().Add(-writeTimeout)) // it has begun just now
+		x.closeSlow(time.Now().Add(-s.ed.cfg.WriteTimeout)) // it has begun just now
 	}
 	if all, _ := s.state(blocked); all != 1 {
 		t.Fatal("let go too early")

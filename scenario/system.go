@@ -148,7 +148,7 @@ func (s *System) StartEdge() error {
 	if err != nil {
 		return err
 	}
-	srv := &Server{drain: func() {}, closers: []func() error{ed.Close}}
+	srv := &Server{drain: ed.Drain, closers: []func() error{ed.Close}}
 	addr := s.opt.EdgeAddr
 	if s.Edge != nil {
 		addr = s.Edge.addrs[0]
@@ -157,7 +157,8 @@ func (s *System) StartEdge() error {
 	if s.opt.EdgeHandler != nil {
 		h = s.opt.EdgeHandler(h)
 	}
-	if err := srv.listen(addr, h); err != nil {
+	front := &edge.Server{Edge: ed, Handler: h, Linger: 10 * time.Millisecond, Log: s.log}
+	if err := srv.serve(addr, front); err != nil {
 		return errors.Join(err, srv.Close())
 	}
 	s.Edge = srv
@@ -247,7 +248,7 @@ func (s *System) Close() error {
 // A Server is the listeners of one role.
 type Server struct {
 	addrs   []string
-	servers []*http.Server
+	servers []stopper
 	drain   func()
 	closers []func() error // after the listeners
 	tasks   sync.WaitGroup
@@ -255,7 +256,18 @@ type Server struct {
 	err     error
 }
 
+// A stopper serves listeners until it is shut down.
+type stopper interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
+}
+
 func (srv *Server) listen(addr string, h http.Handler) error {
+	return srv.serve(addr, &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)})
+}
+
+func (srv *Server) serve(addr string, hs stopper) error {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
@@ -263,7 +275,6 @@ func (srv *Server) listen(addr string, h http.Handler) error {
 	if err != nil {
 		return fmt.Errorf("scenario: %w", err)
 	}
-	hs := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	srv.addrs = append(srv.addrs, l.Addr().String())
 	srv.servers = append(srv.servers, hs)
 	srv.tasks.Go(func() { hs.Serve(l) })

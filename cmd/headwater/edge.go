@@ -12,22 +12,29 @@ var edgeCommand = &command{
 	about: `
 Runs an edge: viewers GET from it, and it fills from its parents, which are
 origins' delivery listeners or other edges. It serves its own /metrics,
-/healthz and /readyz on the same listener.`,
+/healthz and /readyz on the same listeners.
+
+SIGTERM drains: it stops listening, answers what is held when its segment is
+published, finishes what is being sent, and ends; a second signal ends it at
+once. To restart it under viewers give it --handover PATH and start the new one
+with the same flags, or send the old one SIGUSR2. Sockets that systemd opens
+(socket activation) are used where their addresses are those of the flags.`,
 }
 
 func init() { edgeCommand.run = runEdge }
 
 type edgeFlags struct {
-	listen, name string
-	parents      []string
-	memory       int64
-	disk         string
-	diskMax      int64
-	logging      logging
+	front   frontFlags
+	name    string
+	parents []string
+	memory  int64
+	disk    string
+	diskMax int64
+	logging logging
 }
 
 func (f *edgeFlags) register(o *options) {
-	o.String(&f.listen, "listen", ":8080", "`ADDRESS` that viewers connect to")
+	f.front.register(o)
 	o.List(&f.parents, "parent", "base `URL` to fill from, e.g. http://host:7002; the first is preferred")
 	o.String(&f.name, "name", "headwater", "`NAME` of this node in Cache-Status and CDN-Loop")
 	o.Bytes(&f.memory, "memory", 1<<30, "`SIZE` of the cache in memory")
@@ -50,11 +57,14 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 	if len(f.parents) == 0 {
 		return usagef("--parent: give the base URL of an origin's delivery listener, e.g. http://127.0.0.1:7002")
 	}
+	if err := f.front.validate(); err != nil {
+		return err
+	}
 	log, err := f.logging.logger(env.stderr)
 	if err != nil {
 		return err
 	}
-	cfg := edge.Config{Parents: f.parents, Name: f.name, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, Log: log, Metrics: newRegistry()}
+	cfg := edge.Config{Parents: f.parents, Name: f.name, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, WriteTimeout: f.front.writeTimeout, Log: log, Metrics: newRegistry()}
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
 	}
@@ -63,5 +73,5 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 		return err
 	}
 	defer ed.Close()
-	return serve(ctx, log, func() {}, &listener{flag: "listen", addr: f.listen, handler: ed})
+	return f.front.serve(ctx, env, log, ed, cfg.Metrics)
 }

@@ -89,7 +89,7 @@ func TestPrecedence(t *testing.T) {
 	if _, err := o.parse(env, []string{"--listen", ":2", "--config", file}); err != nil {
 		t.Fatal(err)
 	}
-	if f.listen != ":2" || f.name != "variable" || f.memory != 1<<20 || strings.Join(f.parents, " ") != "http://a:1 http://b:1" {
+	if f.front.listen != ":2" || f.name != "variable" || f.memory != 1<<20 || strings.Join(f.parents, " ") != "http://a:1 http://b:1" {
 		t.Errorf("%+v", f)
 	}
 	if err := os.WriteFile(file, []byte(`{"edge": {"wings": 2}}`), 0o600); err != nil {

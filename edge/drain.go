@@ -1,0 +1,122 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// Drain says that this node is about to stop: /readyz is 503 from now on, so
+// that load balancers send nobody more, and requests held for a change of an
+// event's configuration are answered. All else goes on.
+func (ed *Edge) Drain() { ed.drained.Do(func() { close(ed.draining) }) }
+
+// isDraining reports whether Drain was called.
+func (ed *Edge) isDraining() bool {
+	select {
+	case <-ed.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// serveReady tells load balancers whether to send viewers here.
+func (ed *Edge) serveReady(w http.ResponseWriter) {
+	if ed.isDraining() {
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		w.Write([]byte("draining\n"))
+		return
+	}
+	w.Write([]byte("ok\n" + ed.disk.says()))
+}
+
+// Shutdown takes no more connections and lets what is held or being sent come
+// to its end. Answers from now on end their connections. Those that are idle
+// are kept for Linger: on a connection that is kept alive a request may be on
+// its way, and to close it would lose that. When ctx ends first the rest is cut
+// off, and its error returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.init()
+	s.drain()
+	s.accepts.Wait()
+	s.seal()
+	linger := time.NewTimer(s.Linger)
+	defer linger.Stop()
+	select {
+	case <-linger.C:
+	case <-s.none:
+	case <-ctx.Done():
+	}
+	s.closing.Store(true)
+	now := time.Now()
+	for _, c := range s.all() {
+		c.closeIdle(now, now)
+	}
+	err := s.std.Shutdown(ctx)
+	select {
+	case <-s.none:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return errors.Join(err, s.Close())
+}
+
+// drain closes the listeners; answers from now on end their connections.
+func (s *Server) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return
+	}
+	s.draining.Store(true)
+	for l := range s.listeners {
+		l.Close()
+	}
+}
+
+// seal says that no connection comes any more.
+func (s *Server) seal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sealed {
+		return
+	}
+	s.sealed = true
+	if s.total == 0 {
+		close(s.none)
+	}
+}
+
+// Close cuts everything off, and waits for its end.
+func (s *Server) Close() error {
+	s.init()
+	s.drain()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	cut := s.total
+	s.mu.Unlock()
+	for range cut {
+		s.drop(dropCut)
+	}
+	s.cancel()
+	for _, c := range s.all() {
+		c.kill()
+	}
+	err := s.std.Close()
+	if s.poller != nil {
+		s.poller.close()
+	}
+	s.accepts.Wait()
+	s.tasks.Wait()
+	if s.poller != nil {
+		s.poller.release()
+	}
+	return err
+}

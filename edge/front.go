@@ -1,0 +1,155 @@
+package edge
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"headwater/live"
+)
+
+// Why connections and requests are dropped: each has a counter.
+const (
+	dropConns     = "max-conns"
+	dropAddress   = "max-conns-per-address"
+	dropAccept    = "accept"         // the system has no more connections to give
+	dropHandshake = "handshake"      // TLS: failed, or not finished in time
+	dropSilent    = "silent"         // nothing came on a new connection
+	dropHeader    = "header-timeout" // a head came too slowly
+	dropSize      = "header-size"
+	dropBody      = "body" // larger or slower than a GET's may be
+	dropIdle      = "idle"
+	dropSlow      = "slow-reader"
+	dropCut       = "drain-timeout" // still there when draining had to end
+)
+
+var drops = []string{
+	dropConns, dropAddress, dropAccept, dropHandshake, dropSilent, dropHeader, dropSize, dropBody, dropIdle, dropSlow, dropCut,
+}
+
+// drop counts by reason; no reason is none.
+func (s *Server) drop(reason string) {
+	if reason != "" {
+		s.Edge.metrics.drops.WithLabelValues(reason).Inc()
+	}
+}
+
+// maxBody is what a request may carry. No request here needs a body; some
+// clients send one all the same.
+const maxBody = 4 << 10 // bytes
+
+// front is what all requests pass that do not take the short way.
+func (s *Server) front(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fw := &frontWriter{ResponseWriter: w, s: s, r: r}
+		if r.ContentLength != 0 && !s.takeBody(fw, r) {
+			return
+		}
+		next.ServeHTTP(fw, r)
+	})
+}
+
+// takeBody reads what little a request may carry, so that nobody waits for it
+// without end. It answers the rest.
+func (s *Server) takeBody(w *frontWriter, r *http.Request) bool {
+	problem := live.ErrTooLarge
+	rc := http.NewResponseController(w)
+	rc.SetReadDeadline(time.Now().Add(s.HeaderTimeout))
+	if r.ContentLength <= maxBody {
+		n, err := io.Copy(io.Discard, io.LimitReader(r.Body, maxBody+1))
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			problem = live.ErrTimeout
+		case err != nil:
+			return false // it left
+		case n <= maxBody:
+			rc.SetReadDeadline(time.Time{})
+			return true
+		}
+	}
+	s.drop(dropBody)
+	w.last = true
+	problem.With("viewers' requests carry no body").Write(w, r)
+	return false
+}
+
+// A frontWriter adds to an answer, when it begins, what is about the connection.
+type frontWriter struct {
+	http.ResponseWriter
+	s     *Server
+	r     *http.Request
+	last  bool // the connection ends with this answer
+	begun bool
+}
+
+func (w *frontWriter) WriteHeader(status int) {
+	if !w.begun && status >= 200 {
+		w.begun = true
+		h := w.Header()
+		// HTTP/2 turns it into GOAWAY. HTTP/3 has told its clients already.
+		if w.r.ProtoMajor < 3 && (w.last || w.s.draining.Load()) {
+			h.Set("Connection", "close")
+		}
+		if alt := w.s.altSvc.Load(); alt != nil && w.r.TLS != nil && w.r.ProtoMajor < 3 {
+			h.Set("Alt-Svc", *alt)
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *frontWriter) Write(p []byte) (int, error) {
+	if !w.begun {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// FlushError is for http.ResponseController.
+func (w *frontWriter) FlushError() error {
+	if !w.begun {
+		w.WriteHeader(http.StatusOK)
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Unwrap is for http.ResponseController.
+func (w *frontWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// refuse answers a connection that is one too many, without waiting for its
+// request. Of TLS it is closed: a handshake would cost more than it is worth.
+func (s *Server) refuse(nc net.Conn) {
+	if _, ok := nc.(*tls.Conn); ok {
+		nc.Close()
+		return
+	}
+	select {
+	case s.refusing <- struct{}{}:
+	default:
+		nc.Close() // too many to be polite
+		return
+	}
+	if !s.spawn(func() {
+		defer func() { <-s.refusing }()
+		nc.SetDeadline(time.Now().Add(time.Second))
+		io.WriteString(nc, "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nCache-Control: no-store\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		farewell(nc)
+		nc.Close()
+	}) {
+		nc.Close()
+	}
+}
+
+// farewell lets the other side read the last answer: to close while something
+// unread has come resets the connection, and what was sent may be lost.
+func farewell(nc net.Conn) {
+	half, ok := nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	nc.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	io.CopyN(io.Discard, nc, 256<<10)
+}
