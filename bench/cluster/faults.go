@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+)
+
+// A fault is something that goes wrong, and its end.
+type fault struct {
+	name string
+	what string // for the table
+	do   func(ctx context.Context, s *system) error
+	undo func(ctx context.Context, s *system) error
+	for_ time.Duration // until undo; 0: 30 s
+}
+
+func none(context.Context, *system) error { return nil }
+
+var faults = []fault{
+	{name: "none", what: "nothing", do: none, undo: none},
+	{
+		name: "cassandra-1", what: "one Cassandra node of us-east-1 killed, started again",
+		do:   func(_ context.Context, s *system) error { return s.regions[0].nodes[2].Kill() },
+		undo: func(ctx context.Context, s *system) error { return s.regions[0].nodes[2].Start(ctx) },
+	},
+	{
+		name: "cassandra-2", what: "two of three Cassandra nodes of us-east-1 killed, started again",
+		do: func(_ context.Context, s *system) error {
+			if err := s.regions[0].nodes[2].Kill(); err != nil {
+				return err
+			}
+			return s.regions[0].nodes[1].Kill()
+		},
+		undo: func(ctx context.Context, s *system) error {
+			if err := s.regions[0].nodes[2].Start(ctx); err != nil {
+				return err
+			}
+			return s.regions[0].nodes[1].Start(ctx)
+		},
+	},
+	{
+		name: "cassandra-slow", what: "a Cassandra node of us-east-1 stopped (SIGSTOP) for 5 s, three times",
+		do: func(ctx context.Context, s *system) error {
+			for range 3 {
+				if err := s.regions[0].nodes[2].Pause(); err != nil {
+					return err
+				}
+				time.Sleep(5 * time.Second)
+				if err := s.regions[0].nodes[2].Resume(); err != nil {
+					return err
+				}
+				time.Sleep(5 * time.Second)
+			}
+			return nil
+		},
+		undo: none, for_: 31 * time.Second,
+	},
+	{
+		name: "memcached-killed", what: "both memcacheds of us-east-1 killed, started again",
+		do: func(_ context.Context, s *system) error {
+			s.regions[0].memcached[0].kill()
+			return s.regions[0].memcached[1].kill()
+		},
+		undo: func(ctx context.Context, s *system) error {
+			if err := s.regions[0].memcached[0].start(ctx); err != nil {
+				return err
+			}
+			return s.regions[0].memcached[1].start(ctx)
+		},
+	},
+	{
+		name: "memcached-hung", what: "both memcacheds of us-east-1 stopped (SIGSTOP)",
+		do: func(_ context.Context, s *system) error {
+			s.regions[0].memcached[0].pause()
+			return s.regions[0].memcached[1].pause()
+		},
+		undo: func(_ context.Context, s *system) error {
+			s.regions[0].memcached[0].resume()
+			return s.regions[0].memcached[1].resume()
+		},
+	},
+	{
+		name: "memcached-emptied", what: "all memcacheds emptied (flush_all), six times",
+		do: func(_ context.Context, s *system) error {
+			for range 6 {
+				for _, p := range s.regions {
+					for z := range p.memcached {
+						c, err := net.DialTimeout("tcp", p.addr(hostMemcached+z)+":11211", time.Second)
+						if err != nil {
+							return err
+						}
+						fmt.Fprint(c, "flush_all\r\n")
+						c.SetReadDeadline(time.Now().Add(time.Second))
+						c.Read(make([]byte, 16))
+						c.Close()
+					}
+				}
+				time.Sleep(5 * time.Second)
+			}
+			return nil
+		},
+		undo: none, for_: 31 * time.Second,
+	},
+	{
+		name: "nats", what: "both NATS servers killed, started again",
+		do: func(_ context.Context, s *system) error {
+			s.regions[0].nats.kill()
+			return s.regions[1].nats.kill()
+		},
+		undo: func(ctx context.Context, s *system) error {
+			if err := s.regions[0].nats.start(ctx); err != nil {
+				return err
+			}
+			return s.regions[1].nats.start(ctx)
+		},
+	},
+	{
+		name: "origin", what: "an origin of us-east-1 killed, started again",
+		do:   func(_ context.Context, s *system) error { return s.regions[0].origins[0].kill() },
+		undo: func(ctx context.Context, s *system) error { return s.regions[0].origins[0].start(ctx) },
+	},
+	{
+		name: "region", what: "the regions cut off from each other",
+		do:   func(_ context.Context, s *system) error { return s.net.cut() },
+		undo: func(_ context.Context, s *system) error { return s.net.heal() },
+	},
+}
