@@ -115,11 +115,17 @@ func (r *rigs) latency(ctx context.Context, name string, count, size int) error 
 	return nil
 }
 
-// The counters that tell how often Cassandra was read.
-var storeReads = struct {
-	name   string
-	labels []string
-}{"headwater_cassandra_operations_total", []string{`op="get"`}}
+// storeReads is how often Cassandra was read: for an item's row, or a chunk.
+func (o *origin) storeReads() (sum float64, err error) {
+	for _, op := range []string{"get item", "get chunk"} {
+		n, err := o.metric("headwater_store_operations_total", `op="`+op+`"`)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}
 
 // reads prints how many of 10,000 reads of 100 segments reach Cassandra.
 func (r *rigs) reads(ctx context.Context, size int) error {
@@ -144,14 +150,14 @@ func (r *rigs) reads(ctx context.Context, size int) error {
 				}
 				numbers = append(numbers, n)
 			}
-			before, err := o.metric(storeReads.name, storeReads.labels...)
+			before, err := o.storeReads()
 			if err != nil {
 				return err
 			}
 			if _, _, err := together(8, 10_000, func(int) (time.Duration, error) { return o.get(numbers[rand.IntN(len(numbers))]) }); err != nil {
 				return err
 			}
-			after, err := o.metric(storeReads.name, storeReads.labels...)
+			after, err := o.storeReads()
 			if err != nil {
 				return err
 			}
@@ -195,7 +201,7 @@ func (r *rigs) storm(ctx context.Context, size int) error {
 		return err
 	}
 	all := float64(most) / took.Seconds()
-	before, err := o.metric(storeReads.name, storeReads.labels...)
+	before, err := o.storeReads()
 	if err != nil {
 		return err
 	}
@@ -222,7 +228,7 @@ func (r *rigs) storm(ctx context.Context, size int) error {
 		fmt.Printf("| storm | %.0f | %.1f | %.1f | %.1f |\n", float64(got)/time.Since(begun).Seconds(), loaded.at(0.5), loaded.at(0.99), loaded.at(1))
 		fmt.Fprintf(os.Stderr, "round %d: p99 ratio %.2f\n", round+1, loaded.at(0.99)/quiet.at(0.99))
 	}
-	after, err := o.metric(storeReads.name, storeReads.labels...)
+	after, err := o.storeReads()
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,11 @@ type Options struct {
 	// HeapMB is each node's Java heap in MiB, 384 by default. A node takes
 	// about 500 MiB more outside of it.
 	HeapMB int
+	// Hosts are the nodes' addresses, by default free ones of the loopback
+	// network. Within has for each node, where it is given, the command to run
+	// it under, such as ip netns exec NAME.
+	Hosts  []string
+	Within [][]string
 	// Dir holds the nodes' data, configuration and logs. The default is a
 	// temporary directory that Close removes.
 	Dir string
@@ -57,19 +62,28 @@ func Start(ctx context.Context, opt Options) (*Cluster, error) {
 		}
 		c.temporary = true
 	}
-	network, err := freeNetwork(len(opt.DCs))
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
+	hosts := opt.Hosts
+	if hosts == nil {
+		network, err := freeNetwork(len(opt.DCs))
+		if err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		for i := range opt.DCs {
+			hosts = append(hosts, fmt.Sprintf("%s.%d", network, i+1))
+		}
 	}
 	// All are seeds: whichever comes first need not wait for the others.
 	var seeds []string
-	for i := range opt.DCs {
-		seeds = append(seeds, fmt.Sprintf("%s.%d:%d", network, i+1, portGossip))
+	for _, host := range hosts {
+		seeds = append(seeds, fmt.Sprintf("%s:%d", host, portGossip))
 	}
 	for i, dc := range opt.DCs {
 		n := &Node{
-			Host: fmt.Sprintf("%s.%d", network, i+1), DC: dc, seeds: strings.Join(seeds, ","),
+			Host: hosts[i], DC: dc, seeds: strings.Join(seeds, ","),
 			number: i + 1, of: len(opt.DCs), dir: filepath.Join(c.dir, fmt.Sprintf("node%d", i+1)), lib: lib, heap: opt.HeapMB,
+		}
+		if opt.Within != nil {
+			n.within = opt.Within[i]
 		}
 		if err := n.configure(); err != nil {
 			return nil, errors.Join(err, c.Close())

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -30,6 +31,7 @@ type Node struct {
 	number, of int
 	dir, lib   string
 	heap       int
+	within     []string
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended and its output is read
@@ -130,7 +132,8 @@ func (n *Node) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.cmd = exec.Command("java", args...)
+	args = append(append(slices.Clone(n.within), "java"), args...)
+	n.cmd = exec.Command(args[0], args[1:]...)
 	n.cmd.Stderr = log
 	out, err := n.cmd.StdoutPipe()
 	if err == nil {
