@@ -8,3 +8,5 @@ echo "== stores side by side"
 (cd bench && go run ./store)
 echo "== edges at the live edge, side by side"
 (cd bench && go run ./live-edge)
+echo "== Cassandra: the store beside the bare driver"
+(cd bench && go run ./cassandra)

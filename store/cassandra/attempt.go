@@ -32,7 +32,11 @@ const (
 type request struct {
 	name  string
 	goal  time.Duration // for the slowest percent
-	meter store.Meter
+	meter store.Meter   // of operations, with all their attempts
+
+	// single is of the attempts that answered first, by which hedges are timed:
+	// by whole operations, each hedge would make the next one later.
+	single store.Meter
 
 	allowance atomic.Int64 // hedges it may make now, in thousandths
 
@@ -48,7 +52,7 @@ func newRequest(name string, goal time.Duration) *request {
 // delay is how long to wait for an attempt before another is made beside it:
 // as long as 95% take.
 func (r *request) delay() time.Duration {
-	p95 := r.meter.P95()
+	p95 := r.single.P95()
 	if p95 == 0 {
 		return firstDelay
 	}
@@ -134,9 +138,11 @@ func (s *Store) do(ctx context.Context, r *request, run func(ctx context.Context
 				}
 				for _, p := range pending {
 					if p != o.a && time.Since(p.began) >= delay {
-						s.policy.suspect(p.host())
+						s.policy.suspect(p.host(), p.began)
 					}
 				}
+				s.policy.trust(o.a.host())
+				r.single.Record(time.Since(o.a.began), false)
 				r.meter.Record(took, false)
 				return nil
 			}
@@ -148,7 +154,7 @@ func (s *Store) do(ctx context.Context, r *request, run func(ctx context.Context
 				r.meter.Record(time.Since(began), true)
 				return fmt.Errorf("%w: %s: %w", store.ErrUnavailable, r.name, o.err)
 			}
-			s.policy.suspect(o.a.host())
+			s.policy.suspect(o.a.host(), o.a.began)
 			if len(pending) > 0 {
 				continue // another may succeed
 			}

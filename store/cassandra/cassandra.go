@@ -78,7 +78,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("cassandra store: %w", err)
 	}
-	session, policy, err := o.connect()
+	session, policy, err := o.connect(attemptTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -98,16 +98,18 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
+// attemptTimeout is for one attempt: what is stuck on a node is let go.
+const attemptTimeout = 5 * time.Second
+
 // connect sets everything that the driver would decide by itself.
-func (o Options) connect() (*gocql.Session, *policy, error) {
+func (o Options) connect(attempt time.Duration) (*gocql.Session, *policy, error) {
 	p := newPolicy(o.DC)
 	c := gocql.NewCluster(o.Hosts...)
 	c.ProtoVersion = 5
 	c.NumConns = o.Conns
 	c.Consistency = gocql.LocalQuorum
 	c.SerialConsistency = gocql.LocalSerial
-	c.Timeout = 5 * time.Second // of one attempt: what is stuck on a node is let go
-	c.ConnectTimeout = 5 * time.Second
+	c.Timeout, c.ConnectTimeout = attempt, attempt
 	c.WriteTimeout = 2 * time.Second
 	c.RetryPolicy = &gocql.SimpleRetryPolicy{NumRetries: 0}
 	c.PoolConfig.HostSelectionPolicy = p
@@ -170,10 +172,11 @@ func (s *Store) begin(ctx context.Context, r store.Record) (context.Context, *sp
 	s.operations.Add(1)
 	own, cancel := context.WithTimeout(ctx, s.opt.Timeout)
 	return own, sp, func(err *error) {
+		over := own.Err() != nil && ctx.Err() == nil
 		cancel()
 		s.operations.Done()
 		// Only the caller's own context ends as such.
-		if *err != nil && ctx.Err() == nil && (errors.Is(*err, context.DeadlineExceeded) || errors.Is(*err, context.Canceled)) {
+		if *err != nil && over && (errors.Is(*err, context.DeadlineExceeded) || errors.Is(*err, context.Canceled)) {
 			*err = fmt.Errorf("%w: no answer within %v", store.ErrUnavailable, s.opt.Timeout)
 		}
 	}, nil

@@ -8,8 +8,18 @@ import (
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
 )
 
-// suspectFor is how long a node that was too late comes last.
-const suspectFor = time.Second
+// A node that was too late or failed comes last for a while, longer each time.
+// Then one attempt finds out how it is, while the others still go elsewhere.
+const (
+	suspectFor     = 500 * time.Millisecond
+	suspectForMost = 8 * time.Second
+	probeFor       = time.Second // before another attempt finds out
+)
+
+type suspicion struct {
+	since, until time.Time
+	next         time.Duration // how long the next one lasts
+}
 
 // policy chooses the node that coordinates a request: a replica of what it is
 // about, but none that another attempt of the same operation is waiting for, and
@@ -20,34 +30,57 @@ type policy struct {
 	followed sync.Map // *attempt by *gocql.Query: the driver hands a policy no context
 
 	mu       sync.Mutex
-	suspects map[string]time.Time // guarded by mu: until when, by host id
+	suspects map[string]*suspicion // guarded by mu, by host id
 }
 
 func newPolicy(dc string) *policy {
 	return &policy{
 		HostSelectionPolicy: gocql.TokenAwareHostPolicy(gocql.DCAwareRoundRobinPolicy(dc), gocql.ShuffleReplicas()),
-		suspects:            make(map[string]time.Time),
+		suspects:            make(map[string]*suspicion),
 	}
 }
 
-func (p *policy) suspect(host string) {
+// suspect marks the host of an attempt that began then.
+func (p *policy) suspect(host string, began time.Time) {
 	if host == "" {
 		return
 	}
 	p.mu.Lock()
-	p.suspects[host] = time.Now().Add(suspectFor)
+	defer p.mu.Unlock()
+	now := time.Now()
+	x := p.suspects[host]
+	switch {
+	case x == nil:
+		x = &suspicion{next: suspectFor}
+		p.suspects[host] = x
+	case began.Before(x.since):
+		return // late for the same reason
+	}
+	x.since, x.until = now, now.Add(x.next)
+	x.next = min(2*x.next, suspectForMost)
+}
+
+func (p *policy) trust(host string) {
+	p.mu.Lock()
+	delete(p.suspects, host)
 	p.mu.Unlock()
 }
 
+// suspected reports whether an attempt should go elsewhere. If not, and it is
+// the first after a suspicion, the next should until this one has ended.
 func (p *policy) suspected(host string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	until, ok := p.suspects[host]
-	if ok && time.Now().After(until) {
-		delete(p.suspects, host)
-		ok = false
+	x := p.suspects[host]
+	if x == nil {
+		return false
 	}
-	return ok
+	now := time.Now()
+	if now.Before(x.until) {
+		return true
+	}
+	x.until = now.Add(probeFor)
+	return false
 }
 
 // Pick implements gocql.HostSelectionPolicy.

@@ -12,6 +12,7 @@ import (
 const (
 	scanRows = 256 // rows asked for at once, at most
 	leastRow = 16
+	smallRow = 64 // bytes of key and metadata: few are smaller
 
 	// keepBack is the part of the caller's time that a scan does not use, so
 	// that it is on time.
@@ -88,30 +89,44 @@ func (s *Store) scan(ctx context.Context, r store.Record, opt store.ScanOptions)
 // run fills the page, and reports whether there is more.
 func (sc *scanner) run(ctx context.Context) (more bool, err error) {
 	first, last := bucketRange(sc.from, sc.opt.To)
-	buckets := []int64{first}
-	if first != last {
-		if buckets, err = sc.s.bucketsOf(ctx, sc.sp, sc.record.ID, first, last); err != nil {
-			return false, err
+	if sc.from != "" {
+		// Often enough: of a page in the middle, and of a range within a bucket.
+		if more, err = sc.bucket(ctx, first); err != nil || more {
+			return more, err
 		}
+		first++
+	}
+	if first > last {
+		return false, nil
+	}
+	buckets, err := sc.s.bucketsOf(ctx, sc.sp, sc.record.ID, first, last)
+	if err != nil {
+		return false, err
 	}
 	for _, b := range buckets {
-		for {
-			rows, whole, err := sc.rows(ctx, b)
-			if err != nil {
-				return false, err
-			}
-			for _, r := range rows {
-				full, err := sc.take(ctx, r)
-				if err != nil || full {
-					return full, err
-				}
-			}
-			if whole {
-				break
-			}
+		if more, err = sc.bucket(ctx, b); err != nil || more {
+			return more, err
 		}
 	}
 	return false, nil
+}
+
+// bucket takes the rows of a bucket until the page is full.
+func (sc *scanner) bucket(ctx context.Context, b int64) (full bool, err error) {
+	for {
+		rows, whole, err := sc.rows(ctx, b)
+		if err != nil {
+			return false, err
+		}
+		for _, r := range rows {
+			if full, err := sc.take(ctx, r); err != nil || full {
+				return full, err
+			}
+		}
+		if whole {
+			return false, nil
+		}
+	}
 }
 
 type scanned struct {
@@ -121,7 +136,7 @@ type scanned struct {
 
 // rows reads the next rows of a bucket, and whether they are its last.
 func (sc *scanner) rows(ctx context.Context, bucket int64) (rows []scanned, whole bool, err error) {
-	n := scanRows
+	n := sc.limit/smallRow + 1
 	if taken := len(sc.page.Items); taken > 0 && sc.bytes > 0 {
 		n = (sc.limit-sc.bytes)*taken/sc.bytes + 1 // as many as should fit, and one
 	} else if sc.opt.Values {

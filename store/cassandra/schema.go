@@ -91,7 +91,7 @@ func Init(ctx context.Context, o Options, say func(string)) error {
 	if err := o.Validate(); err != nil {
 		return fmt.Errorf("cassandra store: init: %w", err)
 	}
-	session, _, err := o.connect()
+	session, _, err := o.connect(ddlTimeout)
 	if err != nil {
 		return fmt.Errorf("cassandra store: init: %w", err)
 	}
@@ -111,6 +111,9 @@ type migration struct {
 	namespace, keyspace string
 	say                 func(string)
 }
+
+// ddlTimeout is for one statement: to create a table takes a busy cluster long.
+const ddlTimeout = 30 * time.Second
 
 // settleFor is how long what another migration did at the same time may take to
 // reach every node, during which they contradict each other.

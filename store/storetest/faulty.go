@@ -27,6 +27,7 @@ type Fault struct {
 	Op        Op
 	Namespace string // "" for any
 	Nth       int    // only the nth matching operation since the fault was added, from 1; 0 for all
+	Every     int    // every that many matching operations; 0 for what Nth says
 	Err       error  // what the operation returns; it is wrapped
 	After     bool   // fail after the operation has taken effect: the answer is lost, not the request
 }
@@ -101,7 +102,7 @@ func (f *Faulty) do(op Op, namespace string, run func() error) error {
 			continue
 		}
 		x.seen++
-		if hit == nil && (x.Nth == 0 || x.Nth == x.seen) {
+		if hit == nil && (x.Every > 0 && x.seen%x.Every == 0 || x.Every == 0 && (x.Nth == 0 || x.Nth == x.seen)) {
 			hit = x
 		}
 	}

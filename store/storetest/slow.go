@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"headwater/store"
@@ -26,6 +27,16 @@ func NewSlow(s store.Store, delay Delay) *Slow { return &Slow{s, delay} }
 // Always is a Delay of the same time before every operation.
 func Always(before time.Duration) Delay {
 	return func(Op, store.Record) (time.Duration, time.Duration) { return before, 0 }
+}
+
+// jitter is a Delay of up to a millisecond, before or after, one time in eight.
+func jitter() Delay {
+	return func(Op, store.Record) (before, after time.Duration) {
+		if rand.N(8) > 0 {
+			return 0, 0
+		}
+		return rand.N(time.Millisecond), rand.N(time.Millisecond)
+	}
 }
 
 func (s *Slow) do(ctx context.Context, op Op, r store.Record, run func() error) error {

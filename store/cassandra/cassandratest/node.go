@@ -135,6 +135,7 @@ func (n *Node) Start(ctx context.Context) error {
 	args = append(append(slices.Clone(n.within), "java"), args...)
 	n.cmd = exec.Command(args[0], args[1:]...)
 	n.cmd.Stderr = log
+	n.cmd.SysProcAttr = child()
 	out, err := n.cmd.StdoutPipe()
 	if err == nil {
 		err = n.cmd.Start()

@@ -1,0 +1,195 @@
+package cassandra
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gocql "github.com/apache/cassandra-gocql-driver/v2"
+
+	"headwater/store"
+)
+
+func offline() *Store {
+	return &Store{opt: Options{}.withDefaults(), policy: newPolicy("dc1")}
+}
+
+// in runs a test with a store that has no cluster, in a bubble.
+func in(t *testing.T, f func(t *testing.T, s *Store, r *request)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := offline()
+		f(t, s, newRequest("test", time.Second))
+		s.attempts.Wait()
+	})
+}
+
+var errDown = &gocql.RequestErrUnavailable{}
+
+// warm makes a request kind that is known to take so long.
+func warm(r *request, took time.Duration) {
+	for range 64 {
+		r.single.Record(took, false)
+	}
+}
+
+func TestHedgeAfterTheP95(t *testing.T) {
+	in(t, func(t *testing.T, s *Store, r *request) {
+		warm(r, 40*time.Millisecond)
+		var n atomic.Int32
+		began := time.Now()
+		err := s.do(t.Context(), r, func(ctx context.Context) error {
+			if n.Add(1) == 1 {
+				<-ctx.Done() // a node that has stopped; let go when the other has answered
+				return ctx.Err()
+			}
+			time.Sleep(10 * time.Millisecond)
+			return nil
+		})
+		if took := time.Since(began); err != nil || took != 50*time.Millisecond {
+			t.Errorf("%v after %v", err, took)
+		}
+		if s := r.signal(); s.Hedges != 1 || s.HedgesWon != 1 || s.Retries != 0 || s.P50 != 50*time.Millisecond {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestHedgesComeNoLater: a node that has stopped does not make hedges later and
+// later, because they are timed by attempts.
+func TestHedgesComeNoLater(t *testing.T) {
+	in(t, func(t *testing.T, s *Store, r *request) {
+		warm(r, 40*time.Millisecond)
+		for range 300 {
+			var n atomic.Int32
+			err := s.do(t.Context(), r, func(ctx context.Context) error {
+				if n.Add(1) == 1 {
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				time.Sleep(20 * time.Millisecond)
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.allowance.Store(1000)
+		}
+		if d := r.delay(); d > 40*time.Millisecond {
+			t.Errorf("hedges after %v", d)
+		}
+	})
+}
+
+func TestNoHedgeWhereNoneIsWanted(t *testing.T) {
+	in(t, func(t *testing.T, s *Store, r *request) {
+		s.opt.NoHedging = true
+		warm(r, 40*time.Millisecond)
+		began := time.Now()
+		err := s.do(t.Context(), r, func(ctx context.Context) error { time.Sleep(time.Second); return nil })
+		if err != nil || time.Since(began) != time.Second || r.hedges.Load() != 0 {
+			t.Errorf("%v after %v, %d hedges", err, time.Since(began), r.hedges.Load())
+		}
+	})
+}
+
+// TestHedgesAreFew: when everything is slow, asking twice makes it worse.
+func TestHedgesAreFew(t *testing.T) {
+	in(t, func(t *testing.T, s *Store, r *request) {
+		warm(r, 10*time.Millisecond)
+		const n = 2000
+		for range n {
+			if err := s.do(t.Context(), r, func(ctx context.Context) error { time.Sleep(time.Second); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			warm(r, 10*time.Millisecond) // and never learns
+		}
+		if h := r.hedges.Load(); h < n*hedgeShare || h > n*hedgeShare+hedgeReserve {
+			t.Errorf("%d hedges of %d", h, n)
+		}
+		if r.held.Load() == 0 {
+			t.Error("none was held back")
+		}
+	})
+}
+
+func TestRetriesUntilItSucceeds(t *testing.T) {
+	in(t, func(t *testing.T, s *Store, r *request) {
+		n := 0
+		err := s.do(t.Context(), r, func(context.Context) error {
+			if n++; n < 4 {
+				return errDown
+			}
+			return nil
+		})
+		if err != nil || n != 4 || r.retries.Load() != 3 {
+			t.Errorf("%v after %d attempts, %d retries", err, n, r.retries.Load())
+		}
+	})
+}
+
+func TestGivesUpHonestly(t *testing.T) {
+	in(t, func(t *testing.T, s *Store, r *request) {
+		began := time.Now()
+		err := s.do(t.Context(), r, func(context.Context) error { return errDown })
+		if took := time.Since(began); !errors.Is(err, store.ErrUnavailable) || took < s.opt.RetryFor || took > s.opt.RetryFor+2*mostBackoff {
+			t.Errorf("%v after %v", err, took)
+		}
+		// Within the caller's time.
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		began = time.Now()
+		err = s.do(ctx, r, func(context.Context) error { return errDown })
+		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, store.ErrUnavailable) || took != 100*time.Millisecond {
+			t.Errorf("%v after %v", err, took)
+		}
+		// What can never succeed is not tried again.
+		n := 0
+		err = s.do(t.Context(), r, func(context.Context) error { n++; return &gocql.RequestErrInvalid{} })
+		if n == 0 || !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%v after %d attempts", err, n)
+		}
+		if sig := r.signal(); sig.Errors != 3 {
+			t.Errorf("%+v", sig)
+		}
+	})
+}
+
+// TestOneFailsOneIsLate: the failure of one attempt does not end the other.
+func TestOneFailsOneIsLate(t *testing.T) {
+	in(t, func(t *testing.T, s *Store, r *request) {
+		warm(r, 10*time.Millisecond)
+		var n atomic.Int32
+		err := s.do(t.Context(), r, func(context.Context) error {
+			if n.Add(1) == 1 {
+				time.Sleep(20 * time.Millisecond)
+				return nil
+			}
+			return errDown // the hedge, at once
+		})
+		if err != nil || n.Load() != 2 || r.retries.Load() != 0 {
+			t.Errorf("%v after %d attempts", err, n.Load())
+		}
+	})
+}
+
+// TestChunkIsWrittenOnce: of two answers only one writes, and whoever comes
+// second waits for it.
+func TestChunkIsWrittenOnce(t *testing.T) {
+	good := []byte("chunk")
+	target := &chunkTarget{dst: make([]byte, len(good)), sum: checksum(good)}
+	for _, c := range []struct {
+		data string
+		bad  bool
+	}{{"chuNk", true}, {"chunk!", true}, {"", true}, {"chunk", false}, {"chunk", false}} {
+		a := &chunkAnswer{target: target}
+		if err := a.UnmarshalCQL(nil, []byte(c.data)); err != nil || a.bad != c.bad {
+			t.Errorf("%q: bad %v, %v", c.data, a.bad, err)
+		}
+	}
+	if string(target.dst) != string(good) {
+		t.Errorf("%q", target.dst)
+	}
+}

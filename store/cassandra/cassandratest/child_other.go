@@ -1,0 +1,7 @@
+//go:build !linux
+
+package cassandratest
+
+import "syscall"
+
+func child() *syscall.SysProcAttr { return nil }
