@@ -26,8 +26,9 @@ type Config struct {
 	GrowAt    int
 	IdleAfter time.Duration
 
-	// EjectAfter is how many failures in a row, with no answer between them,
-	// eject the server. The default is 3.
+	// EjectAfter is how many failures in a row, with no answer between them
+	// and over at least twice PingTimeout, eject the server: what many at once
+	// suffer from one short stall is one failure. The default is 3.
 	EjectAfter int
 
 	// ProbeEvery is how often an ejected server is probed at first, and an
@@ -98,6 +99,7 @@ type Server struct {
 	changed  chan struct{} // closed, and replaced, when conns grows or a dial fails
 	dialErr  error         // of the last attempt
 	failures int           // in a row
+	failing  time.Time     // when the first of them was
 	ejected  bool
 	returned time.Time // when it last came back; zero if it was never away
 	lastGood time.Time // the last answer
@@ -318,9 +320,12 @@ func (s *Server) outcome(ctx context.Context, c *conn, err error) error {
 func (s *Server) failed(e Event) {
 	s.cfg.Event(e)
 	s.mu.Lock()
-	s.failures++
+	now := time.Now()
+	if s.failures++; s.failures == 1 {
+		s.failing = now
+	}
 	var drop []*conn
-	eject := s.failures >= s.cfg.EjectAfter && !s.ejected && !s.closed
+	eject := s.failures >= s.cfg.EjectAfter && now.Sub(s.failing) >= 2*s.cfg.PingTimeout && !s.ejected && !s.closed
 	if eject {
 		s.ejected = true
 		drop, s.conns = s.conns, nil

@@ -170,6 +170,28 @@ func TestAnswersBetweenFailures(t *testing.T) {
 	})
 }
 
+// TestOneStall: many who time out at the same moment do not eject.
+func TestOneStall(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, f *fake, s *Server) {
+		get(s)
+		f.silent.Store(true)
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if err := get(s); !errors.Is(err, ErrTimeout) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		f.silent.Store(false)
+		time.Sleep(10 * time.Millisecond)
+		if err := get(s); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestCallerLeaves: that says nothing about the server.
 func TestCallerLeaves(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, f *fake, s *Server) {
