@@ -26,9 +26,9 @@
 //   - An acknowledged mutation has, at every server that answered in time, left
 //     an entry of its own token or newer: the item itself, or a fence, which
 //     says only that what is older is not to be believed.
-//   - A mutation that a server did not answer is owed to it: this process
-//     believes nothing the server says of that key until it has left the fence.
-//     A server that is owed too much gets a new generation instead.
+//   - A mutation that a server did not answer is owed to it, and told as soon
+//     as it answers; a server that is owed too much gets a new generation
+//     instead. Meanwhile this process believes no zone that says otherwise.
 //   - An entry is believed for Config.FreshFor after it was known to be the
 //     newest, then its token is compared with the store's.
 //
