@@ -41,7 +41,7 @@ var may = map[string][]string{
 	"viewer":           {"live", "cmaf"},
 	"scenario":         {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "store/memory", "store/disk", "origin", "edge", "packager", "player", "viewer", "github.com/prometheus/client_golang"},
 	"scenario/browser": {},
-	"deploy":           {"origin", "edge"}, // in its tests
+	"deploy":           {"origin", "edge", "github.com/prometheus/client_golang"}, // in its tests
 	"cmd/headwater":    {"*"},
 
 	"store/cassandra":                       {"store", "github.com/apache/cassandra-gocql-driver/v2"},

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"headwater/deploy"
 	"headwater/edge"
 	"headwater/live"
@@ -83,10 +85,11 @@ func (c *counter) wrap(h http.Handler) http.Handler {
 
 // A system is an origin with an edge and a pipeline that plays the clip.
 type system struct {
-	event        live.Event
-	timeline     live.Timeline
-	origin, edge http.Handler
-	control      string // URL
+	event                      live.Event
+	timeline                   live.Timeline
+	origin, edge               http.Handler
+	originMetrics, edgeMetrics *prometheus.Registry
+	control                    string // URL
 }
 
 var eventID = live.EventID{Tenant: "acme", Name: "final"}
@@ -96,14 +99,14 @@ const silent = "silent"
 
 func newSystem(t *testing.T) *system {
 	t.Helper()
-	s := new(system)
-	org, err := origin.New(t.Context(), origin.Config{Store: memory.New(memory.Options{})})
+	s := &system{originMetrics: prometheus.NewRegistry(), edgeMetrics: prometheus.NewRegistry()}
+	org, err := origin.New(t.Context(), origin.Config{Store: memory.New(memory.Options{}), Metrics: s.originMetrics})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.origin, s.control = org.DeliverHandler(), serve(t, org.ControlHandler())
 	publish, deliver := serve(t, org.PublishHandler()), serve(t, s.origin)
-	ed, err := edge.New(edge.Config{Parents: []string{deliver}})
+	ed, err := edge.New(edge.Config{Parents: []string{deliver}, Metrics: s.edgeMetrics})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,29 +156,13 @@ func early(t *testing.T, w *watch) {
 // lost: 410 comes at the deadline, to all, and is kept for less than it may be;
 // what never was stays away.
 func lost(t *testing.T, w *watch) {
-	tl := &w.s.timeline
-	n := tl.Edge(time.Now()) + 2
-	wait(t, tl.Due(n))
-	const crowd = 20
-	var all sync.WaitGroup
-	for range crowd {
-		all.Go(func() {
-			a, err := try(t.Context(), w.hc, http.MethodGet, w.url+path(silent, n))
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if p := a.problem(t); a.status != http.StatusGone || p.Code != live.ErrLost.Code {
-				t.Errorf("%d %s", a.status, p.Code)
-			}
-			if a.got.Before(tl.Deadline(n)) {
-				t.Errorf("given up %v before the deadline", tl.Deadline(n).Sub(a.got))
-			}
-		})
-	}
-	all.Wait()
-	if got := w.parent.of(path(silent, n)); got > 2 {
-		t.Errorf("%d viewers cost %d requests", crowd, got)
+	// On a machine that has much else to do an edge may find the origin late,
+	// and say so: then once more.
+	for tries := 1; !lostOnce(t, w); tries++ {
+		if tries == 4 {
+			t.Error("no crowd of four was told that a segment is lost")
+			break
+		}
 	}
 	never := path("v180", w.s.event.FirstNumber-1)
 	for range 5 {
@@ -188,6 +173,46 @@ func lost(t *testing.T, w *watch) {
 	if got := w.parent.of(never); got != 1 {
 		t.Errorf("what never was cost %d requests for 5", got)
 	}
+}
+
+// lostOnce reports whether no parent was found to be away.
+func lostOnce(t *testing.T, w *watch) bool {
+	tl := &w.s.timeline
+	n := tl.Edge(time.Now()) + 2
+	wait(t, tl.Due(n))
+	const crowd = 20
+	var all sync.WaitGroup
+	var away, kept atomic.Bool
+	kept.Store(w.k.fine)
+	for range crowd {
+		all.Go(func() {
+			a, err := try(t.Context(), w.hc, http.MethodGet, w.url+path(silent, n))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			// nginx keeps what has at least so much left of its two seconds.
+			if d, _ := live.ParseLifetime(a.header.Values("Cache-Control")); d >= 1900*time.Millisecond {
+				kept.Store(true)
+			}
+			switch p := a.problem(t); {
+			case p.Code == live.ErrUpstream.Code:
+				away.Store(true)
+			case a.status != http.StatusGone || p.Code != live.ErrLost.Code:
+				t.Errorf("%d %s", a.status, p.Code)
+			case a.got.Before(tl.Deadline(n)):
+				t.Errorf("given up %v before the deadline", tl.Deadline(n).Sub(a.got))
+			}
+		})
+	}
+	all.Wait()
+	if away.Load() {
+		return false
+	}
+	if got := w.parent.of(path(silent, n)); got > 2 && kept.Load() {
+		t.Errorf("%d viewers cost %d requests", crowd, got)
+	}
+	return true
 }
 
 // parts: ranges, comparisons, HEAD and the preflight.
