@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"headwater/live"
@@ -13,8 +15,13 @@ import (
 
 // An asking is what to get from the parents, and how long that is worth it.
 type asking struct {
-	path string
-	loop string // of CDN-Loop, with our own member
+	path  live.Path
+	query string // with its question mark
+	loop  string // of CDN-Loop, with our own member
+	// key and due say who of a site owns it. Without a key it is asked of the
+	// parents; without a time it is due now.
+	key string
+	due time.Time
 	// from, where not zero, is the offset of the first byte wanted, of the
 	// representation that has this entity tag.
 	from int64
@@ -25,11 +32,15 @@ type asking struct {
 	// late is when a parent that has not begun to answer is late, so that
 	// another is asked beside it. Zero: never.
 	late time.Time
+	// own is when a parent is asked beside a peer of the site that is late, step
+	// how much later that is for each further node.
+	own  time.Time
+	step time.Duration
 	// share bounds the time to the first byte: a parent that hangs must leave
 	// time to ask again. Zero: until is the only bound.
 	share time.Duration
-	avoid *parent // where not nil, is asked after the others
-	sent  func()  // is called for each request made
+	avoid *parent       // where not nil, is asked after the others
+	sent  func(*parent) // is called for each request made
 }
 
 // hedgeAfter is how long a parent may take to begin its answer before another is
@@ -57,10 +68,11 @@ func (r *reply) close() {
 type race struct {
 	u       *upstream
 	a       asking
-	tried   []int // by parent, how often
+	tried   map[*parent]int // how often
 	running map[*attempt]struct{}
 	results chan result
 	over    chan struct{} // closed when nobody takes results any more
+	wake    chan struct{} // a peer has begun or ceased to wait for the same
 
 	notBefore time.Time     // of the next attempt while none is running
 	pause     time.Duration // after the next failure, when all have been tried
@@ -71,8 +83,9 @@ type race struct {
 
 // An attempt is one request to one parent.
 type attempt struct {
-	parent *parent
-	cancel context.CancelCauseFunc
+	parent  *parent
+	cancel  context.CancelCauseFunc
+	crossed bool
 }
 
 type result struct {
@@ -85,21 +98,30 @@ var (
 	errLost  = errors.New("edge: another parent was faster")
 	errSlow  = errors.New("edge: the parent did not begin to answer")
 	errStall = errors.New("edge: the body stopped coming")
+	errCross = errors.New("edge: the peer waits for us")
 )
 
 // ask gets the head of an answer. It may be a refusal: a parent that says 404
 // has answered. One that says 503 is believed when no other has more to say.
 func (u *upstream) ask(ctx context.Context, a asking) (*reply, error) {
 	r := &race{
-		u: u, a: a, tried: make([]int, len(u.parents)), running: make(map[*attempt]struct{}),
+		u: u, a: a, tried: make(map[*parent]int), running: make(map[*attempt]struct{}), wake: make(chan struct{}, 1),
 		results: make(chan result), over: make(chan struct{}), pause: 50 * time.Millisecond, late: a.late,
 	}
-	for i, p := range u.parents {
-		if p == a.avoid {
-			r.tried[i]++
-		}
+	if a.avoid != nil {
+		r.tried[a.avoid]++
 	}
 	defer close(r.over)
+	if u.site != nil && a.key != "" {
+		// A node that has just started must not take its peers to be down.
+		select {
+		case <-u.site.ready:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		u.site.enter(r)
+		defer u.site.leave(r)
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -113,6 +135,7 @@ func (u *upstream) ask(ctx context.Context, a asking) (*reply, error) {
 		select {
 		case <-timer.C:
 		case <-back:
+		case <-r.wake:
 		case res := <-r.results:
 			if won := r.take(res); won != nil {
 				r.refuse(nil)
@@ -131,19 +154,24 @@ func (u *upstream) ask(ctx context.Context, a asking) (*reply, error) {
 // that there is nothing left to do.
 func (r *race) next(ctx context.Context, now time.Time) (wake time.Time, done bool) {
 	end := r.a.until.Add(grace)
+	way := r.u.route(now, &r.a)
 	if len(r.running) > 0 {
+		r.uncross(way)
+		r.beside(&way, now)
 		switch {
 		case !now.Before(end):
 			return now, true
-		case r.late.IsZero() || !now.Before(r.a.until) || !r.u.untried(r.tried):
-			return end, false
+		case r.late.IsZero() || !now.Before(r.a.until):
+			return way.look(end), false
+		case !untried(way.parents, r.tried):
+			return way.look(end), false
 		case now.Before(r.late):
-			return minTime(r.late, end), false
+			return way.look(minTime(r.late, end)), false
 		}
 	} else {
 		first := r.err == nil && r.refusal == nil
 		switch {
-		case r.refusal != nil && !r.u.untried(r.tried):
+		case r.refusal != nil && way.sure && !untried(way.parents, r.tried):
 			return now, true
 		case !first && !now.Before(r.a.until):
 			return now, true
@@ -151,25 +179,69 @@ func (r *race) next(ctx context.Context, now time.Time) (wake time.Time, done bo
 			return minTime(r.notBefore, r.a.until), false
 		}
 	}
-	i, wait := r.u.choose(now, r.tried)
+	p, wait := choose(now, way.parents, r.tried)
 	switch {
-	case i < 0 && !now.Before(r.a.until):
+	case p == nil && !now.Before(r.a.until):
 		return now, true
-	case i < 0:
-		return r.a.until, false
+	case p == nil:
+		return way.look(r.a.until), false
 	case wait > 0:
 		if !now.Before(r.a.until) {
 			return now, true
 		}
 		return minTime(now.Add(wait), r.a.until), false
 	}
-	r.begin(ctx, i, now)
+	r.begin(ctx, p, now)
 	return now, false
 }
 
+// look is when to look again, at the latest at t.
+func (w *route) look(t time.Time) time.Time {
+	if w.again.IsZero() {
+		return t
+	}
+	return minTime(w.again, t)
+}
+
+// beside takes out of the way what is not asked beside a peer that is running:
+// a third one, and parents of our own while the peer may well be waiting for
+// what is late for everybody.
+func (r *race) beside(way *route, now time.Time) {
+	peers := 0
+	for at := range r.running {
+		if at.parent.peer != nil {
+			peers++
+		}
+	}
+	if peers == 0 {
+		return
+	}
+	early := now.Before(way.own)
+	way.parents = slices.DeleteFunc(slices.Clone(way.parents), func(p *parent) bool {
+		if p.peer != nil {
+			return peers > 1
+		}
+		return early
+	})
+	if early && (way.again.IsZero() || way.own.Before(way.again)) {
+		way.again = way.own
+	}
+}
+
+// uncross stops asking peers that wait for us: see site.wait.
+func (r *race) uncross(way route) {
+	for at := range r.running {
+		p := at.parent
+		if p.peer != nil && !at.crossed && !slices.Contains(way.ahead, p) && r.u.site.waits(r.a.path, p) {
+			at.crossed = true
+			at.cancel(errCross)
+		}
+	}
+}
+
 // begin makes a request.
-func (r *race) begin(ctx context.Context, i int, now time.Time) {
-	r.tried[i]++
+func (r *race) begin(ctx context.Context, p *parent, now time.Time) {
+	r.tried[p]++
 	r.late = now.Add(hedgeAfter)
 	if r.late.Before(r.a.late) {
 		r.late = r.a.late
@@ -177,7 +249,6 @@ func (r *race) begin(ctx context.Context, i int, now time.Time) {
 	if r.a.late.IsZero() {
 		r.late = time.Time{}
 	}
-	p := r.u.parents[i]
 	p.mu.Lock()
 	alive := p.alive
 	p.mu.Unlock()
@@ -185,7 +256,7 @@ func (r *race) begin(ctx context.Context, i int, now time.Time) {
 	at := &attempt{parent: p, cancel: cancel}
 	r.running[at] = struct{}{}
 	if r.a.sent != nil {
-		r.a.sent()
+		r.a.sent(p)
 	}
 	r.u.tasks.Go(func() {
 		// Until its answer begins the request hangs on the parent's life.
@@ -217,7 +288,7 @@ func (r *race) begin(ctx context.Context, i int, now time.Time) {
 
 // get is one request to one parent.
 func (u *upstream) get(ctx context.Context, p *parent, a asking) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base+a.path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base+a.path.String()+a.query, nil)
 	if err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
@@ -243,11 +314,15 @@ func (r *race) take(res result) *reply {
 	rep := &reply{res.resp, res.parent, res.cancel}
 	switch {
 	case res.err != nil:
-		if !errors.Is(res.err, errDown) && !errors.Is(res.err, context.Canceled) {
-			r.u.failed(res.parent, res.err, false)
+		if !errors.Is(res.err, errDown) && !errors.Is(res.err, errCross) && !errors.Is(res.err, context.Canceled) {
+			// A peer whose connection breaks has died: nothing is between us.
+			r.u.failed(res.parent, res.err, res.parent.peer != nil && !errors.Is(res.err, errSlow))
 		}
 		res.cancel(nil)
 		r.err = res.err
+	case res.resp.StatusCode == http.StatusServiceUnavailable && res.parent.passed(res.resp.Header):
+		r.u.succeeded(res.parent)
+		return rep
 	case res.resp.StatusCode == http.StatusServiceUnavailable:
 		r.u.succeeded(res.parent)
 		r.refuse(rep)
@@ -265,11 +340,22 @@ func (r *race) take(res result) *reply {
 		return rep
 	}
 	r.notBefore = time.Now()
-	if !r.u.untried(r.tried) {
+	if !untried(r.u.route(r.notBefore, &r.a).parents, r.tried) {
 		r.notBefore = r.notBefore.Add(r.pause)
 		r.pause = min(2*r.pause, 500*time.Millisecond)
 	}
 	return nil
+}
+
+// passed reports whether a refusal of a peer is one that a parent gave it. Then
+// it is the site's answer: no other node shall ask the parents again.
+func (p *parent) passed(h http.Header) bool {
+	status := h[live.HeaderCacheStatus]
+	if p.peer == nil || len(status) == 0 {
+		return false
+	}
+	last := status[len(status)-1]
+	return strings.Contains(last, ";fwd-status=") || strings.Contains(last, ";hit;ttl=")
 }
 
 // refuse keeps the last refusal.

@@ -70,9 +70,9 @@ func (u *upstream) retime() {
 func (ed *Edge) now() time.Time { return ed.theirs(time.Now()) }
 
 // theirs and ours convert between our clock and the parents'.
-func (ed *Edge) theirs(t time.Time) time.Time {
-	return t.Add(time.Duration(ed.upstream.offset.Load()))
-}
+func (ed *Edge) theirs(t time.Time) time.Time { return ed.upstream.theirs(t) }
+
+func (u *upstream) theirs(t time.Time) time.Time { return t.Add(time.Duration(u.offset.Load())) }
 
 func (ed *Edge) ours(t time.Time) time.Time {
 	return t.Add(-time.Duration(ed.upstream.offset.Load()))

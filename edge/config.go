@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +22,13 @@ type Config struct {
 	// Parents are the base URLs of what the edge fills from, in order of
 	// preference: origins or other edges. At least one.
 	Parents []string
+	// ParentRegions names the regions of parents, by their URL, where known.
+	ParentRegions map[string]string
+	// Region is that of this node: parents of it are preferred to others.
+	Region string
+	// Site are the base URLs of the nodes that fill each object once for all of
+	// them, by name: this one, called Name, and its peers. Default: no other.
+	Site map[string]string
 	// Name is what Cache-Status and CDN-Loop call this node. Default "headwater".
 	Name string
 	// MemoryBytes bounds the objects kept. Default 1 GiB.
@@ -79,10 +88,12 @@ func (c *Config) Validate() error {
 		if slices.Contains(c.Parents[:i], p) {
 			return fmt.Errorf("edge: parent %q is there twice", p)
 		}
-		u, err := url.Parse(p)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" {
+		if !isBase(p) {
 			return fmt.Errorf("edge: parent %q is not a URL like http://host:7002", p)
 		}
+	}
+	if err := c.validateSite(); err != nil {
+		return err
 	}
 	if c.Name != "" && !live.ValidName(c.Name) {
 		return fmt.Errorf("edge: name %q is not a name", c.Name)
@@ -94,6 +105,48 @@ func (c *Config) Validate() error {
 		if f.v < 0 {
 			return fmt.Errorf("edge: %s is negative", f.name)
 		}
+	}
+	return nil
+}
+
+func isBase(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && (u.Path == "" || u.Path == "/")
+}
+
+func (c *Config) validateSite() error {
+	if c.Region != "" && !live.ValidName(c.Region) {
+		return fmt.Errorf("edge: region %q is not a name", c.Region)
+	}
+	for p, region := range c.ParentRegions {
+		if !slices.Contains(c.Parents, p) || !live.ValidName(region) {
+			return fmt.Errorf("edge: %q is not the region of a parent %q", region, p)
+		}
+	}
+	if len(c.Site) == 0 {
+		return nil
+	}
+	names := slices.Sorted(maps.Keys(c.Site))
+	if len(names) > live.MaxSite {
+		return fmt.Errorf("edge: %d nodes in a site, at most %d", len(names), live.MaxSite)
+	}
+	var urls []string
+	for _, name := range names {
+		base := c.Site[name]
+		switch {
+		case !live.ValidName(name):
+			return fmt.Errorf("edge: %q is not the name of a node", name)
+		case !isBase(base):
+			return fmt.Errorf("edge: node %s: %q is not a URL like http://host:8080", name, base)
+		case slices.Contains(urls, base):
+			return fmt.Errorf("edge: node %s: %q is another node's too", name, base)
+		case slices.Contains(c.Parents, base):
+			return fmt.Errorf("edge: node %s is a parent too", name)
+		}
+		urls = append(urls, base)
+	}
+	if _, ok := c.Site[c.Name]; !ok {
+		return fmt.Errorf("edge: name %q is not in the site: %s", c.Name, strings.Join(names, ", "))
 	}
 	return nil
 }

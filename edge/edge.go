@@ -50,18 +50,22 @@ func New(cfg Config) (*Edge, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	id := "n" + strings.ToLower(rand.Text()[:12])
 	ed := &Edge{
 		cfg: cfg, log: cfg.Log, upstream: newUpstream(&cfg), cache: newCache(cfg.MemoryBytes),
 		events: make(map[live.EventID]*event), tenants: make(map[string]time.Time), unknown: make(chan struct{}, unknownAtOnce), name: cfg.Name,
 		draining: make(chan struct{}),
 		// Several nodes may go by one name, one above the other: only the
 		// node itself knows itself again.
-		loop: cfg.Name + ";node=" + "n" + strings.ToLower(rand.Text()[:12]),
+		loop: cfg.Name + nodeParam + id,
 	}
 	if c := cfg.Name[0]; c >= '0' && c <= '9' {
 		ed.name = `"` + cfg.Name + `"` // not a token (RFC 9651, 3.3.4)
 	}
 	ed.disk = newDiskCache(&cfg, ed.cache, ed.spawn)
+	if len(cfg.Site) > 0 {
+		ed.upstream.site = newSite(&cfg, ed.upstream, id)
+	}
 	ed.metrics = newMetrics(cfg.Metrics, ed)
 	ed.exporter = promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{})
 	ed.ctx, ed.cancel = context.WithCancel(context.Background())
@@ -72,6 +76,11 @@ func New(cfg Config) (*Edge, error) {
 	ed.tasks.Go(ed.sweep)
 	for _, p := range ed.upstream.parents {
 		ed.tasks.Go(func() { ed.upstream.watch(ed.ctx, p) })
+	}
+	if s := ed.upstream.site; s != nil {
+		for _, p := range s.peers {
+			ed.tasks.Go(func() { s.watch(ed.ctx, p) })
+		}
 	}
 	return ed, nil
 }
@@ -126,6 +135,9 @@ func (ed *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (ed *Edge) serveSelf(w http.ResponseWriter, r *http.Request) bool {
 	switch r.URL.Path {
 	case live.TimePath:
+		if s := ed.upstream.site; s != nil {
+			s.greet(w, r)
+		}
 		ed.serveTime(w, r)
 	case "/metrics":
 		ed.exporter.ServeHTTP(w, r)

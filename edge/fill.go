@@ -107,6 +107,7 @@ func (ed *Edge) copy(b *body, rep *reply, a asking) error {
 		}
 		a.until = time.Now().Add(retryBudget)
 		a.late, a.share = time.Now().Add(hedgeAfter), retryBudget/2
+		a.own, a.step = a.late, hedgeAfter
 		ed.metrics.resumed.Inc()
 		next, rerr := ed.upstream.ask(o.ctx, a)
 		if rerr != nil {

@@ -46,6 +46,8 @@ type follower struct {
 	lost    bool          // no parent told anything, the last time
 	least   time.Duration // a parent said not to ask again for so long
 	written time.Time     // when the configuration last went to the disk
+	from    *parent       // who answered last
+	avoid   *parent       // who told a lower version than another: ask others before
 }
 
 func (ed *Edge) follow(e *event) {
@@ -113,23 +115,22 @@ func (f *follower) write(v *view, now time.Time) {
 // refresh asks for the configuration once; held, where one is known that is
 // as new as any answer told of.
 func (f *follower) refresh() verdict {
-	path := live.Path{Event: f.e.id, File: live.FileConfig}.String()
 	v := f.e.view.Load()
 	if v == nil {
-		return f.first(path)
+		return f.first()
 	}
 	ctx, cancel := context.WithCancel(f.ed.ctx)
 	defer cancel()
 	f.e.listen(cancel)
 	defer f.e.listen(nil)
 	if f.e.version.Load() > v.config.Version {
-		return f.ask(ctx, path, retryBudget)
+		return f.ask(ctx, "", retryBudget)
 	}
-	return f.ask(ctx, path+"?after="+url.QueryEscape(v.etag), followHold)
+	return f.ask(ctx, "?after="+url.QueryEscape(v.etag), followHold)
 }
 
 // first asks for an event of which nothing is known.
-func (f *follower) first(path string) verdict {
+func (f *follower) first() verdict {
 	t := time.NewTimer(retryBudget)
 	defer t.Stop()
 	select {
@@ -140,7 +141,7 @@ func (f *follower) first(path string) verdict {
 	case <-f.ed.ctx.Done():
 		return f.decline(live.ErrDraining.For(0).With("ask another edge"))
 	}
-	return f.ask(f.ed.ctx, path, retryBudget)
+	return f.ask(f.ed.ctx, "", retryBudget)
 }
 
 // listen sets what a version told by another answer ends.
@@ -151,10 +152,16 @@ func (e *event) listen(cancel context.CancelFunc) {
 }
 
 // ask makes one request for the configuration and takes the answer.
-func (f *follower) ask(ctx context.Context, path string, budget time.Duration) verdict {
+func (f *follower) ask(ctx context.Context, query string, budget time.Duration) verdict {
 	asked := time.Now()
-	rep, err := f.ed.upstream.ask(ctx, asking{path: path, loop: f.ed.loop, until: asked.Add(budget), sent: f.ed.metrics.otherRequests.Inc})
+	path := live.Path{Event: f.e.id, File: live.FileConfig}
+	rep, err := f.ed.upstream.ask(ctx, asking{
+		path: path, query: query, key: keyOf(path), loop: f.ed.loop, until: asked.Add(budget), avoid: f.avoid,
+		sent: func(p *parent) { f.ed.metrics.asked(path, p) },
+	})
+	f.avoid = nil
 	if err == nil {
+		f.from = rep.parent
 		defer rep.close()
 		stall := time.AfterFunc(stallTimeout, func() { rep.cancel(errStall) })
 		defer stall.Stop()
@@ -220,6 +227,9 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 	}
 	e.hear(resp.Header)
 	lower := next.config.Version < e.version.Load()
+	if lower {
+		f.avoid = f.from
+	}
 	switch {
 	case !lower:
 		f.lagged = time.Time{}

@@ -14,6 +14,7 @@ const (
 // It decides and nothing else: time is an argument.
 type health struct {
 	down       bool
+	since      time.Time // with down
 	failures   int       // in a row
 	back       time.Time // when it came back; zero if it was never down
 	started    int       // requests since then
@@ -29,7 +30,7 @@ func (h *health) fail(now time.Time, dead bool) (wentDown bool) {
 	if h.down || !dead && h.failures < failuresToDown {
 		return false
 	}
-	h.down = true
+	h.down, h.since = true, now
 	if !dead {
 		// It may answer probes and yet nothing else.
 		h.distrusted = now.Add(distrustFor)
@@ -37,7 +38,8 @@ func (h *health) fail(now time.Time, dead bool) (wentDown bool) {
 	return true
 }
 
-// recover lets a parent that was down be asked again.
+// recover lets a parent that was down be asked again. Where now is zero it may
+// be rushed upon.
 func (h *health) recover(now time.Time) {
 	h.down, h.failures, h.back, h.started = false, 0, now, 0
 }

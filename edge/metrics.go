@@ -14,6 +14,7 @@ type metrics struct {
 	refusals         *prometheus.CounterVec // by problem
 	originRequests   *prometheus.CounterVec // for segments, by event and rendition
 	otherRequests    prometheus.Counter
+	peerRequests     *prometheus.CounterVec // by node
 	bytes            prometheus.Counter
 	holding          prometheus.Gauge
 	fillErrors       prometheus.Counter
@@ -73,6 +74,7 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 		refusals:         vec("refusals_total", "Refused requests by problem.", "problem"),
 		originRequests:   vec("origin_requests_total", "Requests to parents for segments.", "event", "rendition"),
 		otherRequests:    one("origin_other_requests_total", "Requests to parents for init segments and manifests."),
+		peerRequests:     vec("peer_requests_total", "Requests to other nodes of the site.", "peer"),
 		bytes:            one("sent_bytes_total", "Bytes of whole bodies sent to viewers."),
 		holding:          prometheus.NewGauge(prometheus.GaugeOpts(opts("holding", "Requests held now."))),
 		fillErrors:       one("fill_errors_total", "Fills that failed."),
@@ -89,11 +91,13 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 	for _, p := range live.Problems {
 		m.refusals.WithLabelValues(p.Code)
 	}
-	m.refusals.WithLabelValues(errLoop.Code)
 	for _, reason := range drops {
 		m.drops.WithLabelValues(reason)
 	}
-	for _, p := range ed.upstream.parents {
+	for _, p := range ed.upstream.all() {
+		if p.peer != nil {
+			m.peerRequests.WithLabelValues(p.name)
+		}
 		up := prometheus.GaugeOpts(opts("parent_up", "Whether the parent answers."))
 		up.ConstLabels = prometheus.Labels{"parent": p.base}
 		reg.MustRegister(prometheus.NewGaugeFunc(up, func() float64 {
@@ -127,7 +131,11 @@ func (m *metrics) forget(id live.EventID) {
 
 // asked counts a request to a parent. Events and renditions are bounded: only
 // those that exist get so far.
-func (m *metrics) asked(p live.Path) {
+func (m *metrics) asked(p live.Path, whom *parent) {
+	if whom.peer != nil {
+		m.peerRequests.WithLabelValues(whom.name).Inc()
+		return
+	}
 	if p.File == live.FileSegment {
 		m.originRequests.WithLabelValues(p.Event.String(), p.Rendition).Inc()
 		return

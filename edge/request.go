@@ -27,6 +27,7 @@ type request struct {
 	fromDisk  bool      // it waited for the disk, and not for a parent
 	held      bool      // the segment is not published as far as we know
 	began     bool      // this request began the fill
+	peer      *parent   // the node of our site that asks
 	outcome   Outcome
 	object    *object
 }
@@ -81,7 +82,7 @@ func (ed *Edge) deliver(q *request) error {
 
 // obtain waits for the object and answers with it.
 func (ed *Edge) obtain(q *request) error {
-	defer ed.cache.release(q.object)
+	defer ed.release(q)
 	if err := ed.await(q); err != nil {
 		return err
 	}
@@ -105,15 +106,13 @@ func (ed *Edge) parse(q *request) (done bool, err error) {
 	}
 	// RFC 8586: what has been here before goes no further.
 	if loop := q.r.Header[loopKey]; len(loop) > 0 && strings.Contains(strings.Join(loop, ","), ed.loop) {
-		return false, errLoop.With("the request has been here before")
+		return false, live.ErrLoop.With("the request has been here before")
 	}
 	return false, nil
 }
 
 // loopKey is CDN-Loop as net/http spells it.
 var loopKey = http.CanonicalHeaderKey(live.HeaderCDNLoop)
-
-var errLoop = &live.Problem{Code: "loop", Status: http.StatusLoopDetected, Title: "The parents of this edge ask this edge", Lifetime: -1}
 
 // locate finds the event and its rendition, in memory once the event is known.
 func (ed *Edge) locate(q *request) (err error) {
@@ -178,6 +177,11 @@ func (ed *Edge) lookUp(q *request) error {
 		return err
 	}
 	q.object, q.began = o, begin
+	if s := ed.upstream.site; s != nil && !o.isReady() {
+		if q.peer = s.asker(q.r.Header); q.peer != nil {
+			s.wait(q.path, q.peer)
+		}
+	}
 	switch {
 	case begin:
 		q.outcome = Fill
@@ -185,7 +189,7 @@ func (ed *Edge) lookUp(q *request) error {
 		if !ed.spawn(func() { ed.fill(e, o, a) }) {
 			o.fail(errClosed)
 			ed.cache.filled(o)
-			ed.cache.release(o)
+			ed.release(q)
 			return live.ErrDraining.With("ask another edge")
 		}
 	case o.ended():
@@ -201,22 +205,44 @@ func (ed *Edge) lookUp(q *request) error {
 	return nil
 }
 
+// release says that a request has done with its object.
+func (ed *Edge) release(q *request) {
+	if q.peer != nil {
+		ed.upstream.site.unwait(q.path, q.peer)
+		q.peer = nil
+	}
+	ed.cache.release(q.object)
+}
+
 // asking says how a fill goes to the parents.
 func (ed *Edge) asking(q *request, now time.Time) asking {
-	a := asking{path: q.path.String(), until: q.until, late: now.Add(hedgeAfter), loop: ed.loop}
+	a := asking{path: q.path, key: keyOf(q.path), until: q.until, late: now.Add(hedgeAfter), loop: ed.loop}
+	a.own, a.step = a.late, hedgeAfter
 	if l := q.r.Header[loopKey]; len(l) > 0 {
 		a.loop = strings.Join(l, ", ") + ", " + ed.loop
 	}
+	if q.path.File == live.FileSegment {
+		// Observed lateness is left out: it changes without a version, and all
+		// nodes of a site must come to the same.
+		tl := q.view.config.Event.Timeline()
+		a.due = tl.Due(q.path.Number)
+	}
 	if q.held {
+		tl := q.view.timelines[q.path.Rendition]
 		// The parent holds it too. It is late when the segment is.
 		if late := q.expected.Add(hedgeAfter); late.After(a.late) {
 			a.late = late
 		}
+		// Up to its decision time the origin may wait for a better one.
+		if a.own = ed.ours(tl.Decide(q.path.Number)).Add(hedgeAfter); a.own.Before(a.late) {
+			a.own = a.late
+		}
+		a.step = stepHeld
 	} else {
 		a.share = max(q.until.Sub(now)/2, hedgeAfter)
 	}
 	path := q.path
-	a.sent = func() { ed.metrics.asked(path) }
+	a.sent = func(p *parent) { ed.metrics.asked(path, p) }
 	return a
 }
 
@@ -273,7 +299,7 @@ func (ed *Edge) conclude(q *request, err error) {
 
 // leave ends a request whose viewer left while it was parked.
 func (ed *Edge) leave(q *request) {
-	ed.cache.release(q.object)
+	ed.release(q)
 	ed.metrics.requests[q.outcome].Inc()
 	ed.metrics.left.Inc()
 }

@@ -163,7 +163,7 @@ func (c *conn) complete() progress {
 // finish gives back what the request held, and counts it.
 func (c *conn) finish() {
 	q := c.q
-	c.srv.Edge.cache.release(q.object)
+	c.srv.Edge.release(q)
 	c.srv.Edge.conclude(q, nil)
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,8 @@ const (
 // A parent is one of those the edge fills from.
 type parent struct {
 	base string // URL without a trailing slash
+	name string // of a node of our own site
+	peer *peer  // of such a node
 
 	mu     sync.Mutex // guards the following
 	health health
@@ -43,21 +46,30 @@ type parent struct {
 // speaks the protocol will do, and so will another edge.
 type upstream struct {
 	parents []*parent // preferred first
+	site    *site     // nil where this node is alone
 	client  *http.Client
 	log     *slog.Logger
 	tasks   sync.WaitGroup // attempts
 	offset  atomic.Int64   // ns: the parents' clock minus ours
 
 	mu   sync.Mutex    // guards the following
-	back chan struct{} // closed when a parent comes back
+	back chan struct{} // closed when a parent comes back, or a peer changes
 }
 
 func newUpstream(cfg *Config) *upstream {
 	u := &upstream{log: cfg.Log, back: make(chan struct{})}
 	for _, base := range cfg.Parents {
-		p := &parent{base: strings.TrimSuffix(base, "/")}
-		p.alive, p.die = context.WithCancelCause(context.Background())
-		u.parents = append(u.parents, p)
+		u.parents = append(u.parents, newParent(base))
+	}
+	if cfg.Region != "" {
+		// Those of our region first, as they are; then the others, as they are.
+		far := make(map[*parent]int)
+		for i, p := range u.parents {
+			if cfg.ParentRegions[cfg.Parents[i]] != cfg.Region {
+				far[p] = 1
+			}
+		}
+		slices.SortStableFunc(u.parents, func(a, b *parent) int { return far[a] - far[b] })
 	}
 	dial := cfg.Dial
 	if dial == nil {
@@ -79,10 +91,47 @@ func newUpstream(cfg *Config) *upstream {
 	return u
 }
 
+func newParent(base string) *parent {
+	p := &parent{base: strings.TrimSuffix(base, "/")}
+	p.alive, p.die = context.WithCancelCause(context.Background())
+	return p
+}
+
+// all are the parents and the peers.
+func (u *upstream) all() []*parent {
+	if u.site == nil {
+		return u.parents
+	}
+	return slices.Concat(u.parents, u.site.peers)
+}
+
+// route says where to ask, in order.
+func (u *upstream) route(now time.Time, a *asking) route {
+	if u.site == nil || a.key == "" {
+		return route{parents: u.parents, sure: true}
+	}
+	return u.site.route(now, a)
+}
+
+// orphaned reports whether no parent is up; and if one is, whether it has been
+// for a while.
+func (u *upstream) orphaned(now time.Time) (orphan, firm bool) {
+	orphan = true
+	for _, p := range u.parents {
+		p.mu.Lock()
+		if !p.health.down {
+			orphan = false
+			firm = firm || now.Sub(p.health.back) > settled
+		}
+		p.mu.Unlock()
+	}
+	return orphan, firm
+}
+
 // close waits for what is under way; the contexts it runs in have ended.
 func (u *upstream) close() {
 	u.tasks.Wait()
-	for _, p := range u.parents {
+	for _, p := range u.all() {
 		p.mu.Lock()
 		p.die(nil)
 		p.mu.Unlock()
@@ -97,6 +146,14 @@ func (u *upstream) comeback() <-chan struct{} {
 	return u.back
 }
 
+// change lets those who ask look again.
+func (u *upstream) change() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	close(u.back)
+	u.back = make(chan struct{})
+}
+
 func (u *upstream) succeeded(p *parent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,10 +165,14 @@ func (u *upstream) succeeded(p *parent) {
 func (u *upstream) failed(p *parent, err error, dead bool) {
 	var op *net.OpError
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.health.fail(time.Now(), dead || errors.As(err, &op) && op.Op == "dial") {
+	down := p.health.fail(time.Now(), dead || errors.As(err, &op) && op.Op == "dial")
+	if down {
 		u.log.Warn("parent is down", "parent", p.base, "err", err)
 		p.die(errDown)
+	}
+	p.mu.Unlock()
+	if down && u.site != nil {
+		u.change()
 	}
 }
 
@@ -149,10 +210,7 @@ func (u *upstream) watch(ctx context.Context, p *parent) {
 		switch {
 		case down && err == nil:
 			u.log.Info("parent is back", "parent", p.base)
-			u.mu.Lock()
-			close(u.back)
-			u.back = make(chan struct{})
-			u.mu.Unlock()
+			u.change()
 			misses = 0
 			t.Reset(probeEvery)
 		case down:
@@ -160,7 +218,7 @@ func (u *upstream) watch(ctx context.Context, p *parent) {
 		case err != nil:
 			misses++
 			u.failed(p, err, misses >= probeMisses)
-			t.Reset(probeDown)
+			t.Reset(0)
 		default:
 			misses = 0
 			t.Reset(probeEvery)
@@ -201,31 +259,30 @@ func (u *upstream) probe(ctx context.Context, p *parent) error {
 
 // choose returns the parent to ask next, by how often each was tried before,
 // or none when all are down. wait is for how long it must not be asked yet.
-func (u *upstream) choose(now time.Time, tried []int) (i int, wait time.Duration) {
-	best, rank := -1, 0
-	for i, p := range u.parents {
+func choose(now time.Time, parents []*parent, tried map[*parent]int) (best *parent, wait time.Duration) {
+	rank := 0
+	for _, p := range parents {
 		p.mu.Lock()
-		if r := p.health.rank(now, tried[i]); !p.health.down && (best < 0 || r < rank) {
-			best, rank = i, r
+		if r := p.health.rank(now, tried[p]); !p.health.down && (best == nil || r < rank) {
+			best, rank = p, r
 		}
 		p.mu.Unlock()
 	}
-	if best < 0 {
-		return -1, 0
+	if best == nil {
+		return nil, 0
 	}
-	p := u.parents[best]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return best, p.health.start(now)
+	best.mu.Lock()
+	defer best.mu.Unlock()
+	return best, best.health.start(now)
 }
 
 // untried reports whether there is a parent that is up and was not asked.
-func (u *upstream) untried(tried []int) bool {
-	for i, p := range u.parents {
+func untried(parents []*parent, tried map[*parent]int) bool {
+	for _, p := range parents {
 		p.mu.Lock()
 		down := p.health.down
 		p.mu.Unlock()
-		if !down && tried[i] == 0 {
+		if !down && tried[p] == 0 {
 			return true
 		}
 	}

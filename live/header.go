@@ -21,6 +21,7 @@ const (
 	HeaderEdge          = "Live-Edge"
 	HeaderVersion       = "Live-Version"
 	HeaderPublished     = "Live-Published"
+	HeaderSite          = "Live-Site"
 	HeaderContentDigest = "Content-Digest"
 	HeaderCacheControl  = "Cache-Control"
 	HeaderServerTiming  = "Server-Timing"

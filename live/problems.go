@@ -42,6 +42,7 @@ var (
 	ErrDraining    = &Problem{Code: "draining", Status: 503, Title: "This server is about to stop", Lifetime: -1, RetryAfter: time.Second}
 	ErrUpstream    = &Problem{Code: "upstream-unavailable", Status: 503, Title: "No origin answers", Lifetime: time.Second, RetryAfter: time.Second}
 	ErrInternal    = &Problem{Code: "internal", Status: 500, Title: "Something went wrong here", Lifetime: -1}
+	ErrLoop        = &Problem{Code: "loop", Status: 508, Title: "The parents of this edge ask this edge", Lifetime: -1}
 )
 
 // Control:
@@ -56,5 +57,5 @@ var Problems = []*Problem{
 	ErrBadPath, ErrMalformedMedia, ErrBadHeader, ErrDigest, ErrFuture, ErrIncomplete, ErrUnauthorized, ErrForbidden,
 	ErrNoPipeline, ErrOutside, ErrTimeout, ErrConflict, ErrInitMissing, ErrInitDiffers, ErrTooLarge, ErrNotCMAF, ErrNotStored,
 	ErrNotHere, ErrNoEvent, ErrNoTenant, ErrNoRendition, ErrNever, ErrEarly, ErrNoInit, ErrMethod, ErrLost, ErrGone, ErrShed, ErrStoreDown,
-	ErrDraining, ErrUpstream, ErrInternal, ErrBadEvent, ErrStarted, ErrBadRequest,
+	ErrDraining, ErrUpstream, ErrInternal, ErrLoop, ErrBadEvent, ErrStarted, ErrBadRequest,
 }

@@ -440,7 +440,26 @@ func edgeStatuses(t *testing.T) *bench {
 	defer s.Close()
 	defer ed.Close()
 	b.want(503, "upstream-unavailable", "GET", s.URL+"/t/e/v/1.m4s", nil)
-	if codes := slices.Collect(maps.Keys(b.seen)); len(codes) != 1 {
+
+	// A parent that asks the edge what the edge asks it.
+	var below string
+	parent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != live.TimePath {
+			b.want(508, "loop", "GET", below+r.URL.Path, nil, live.HeaderCDNLoop, r.Header.Get(live.HeaderCDNLoop))
+		}
+		http.NotFound(w, r)
+	}))
+	defer parent.Close()
+	child, err := edge.New(edge.Config{Parents: []string{parent.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loop := httptest.NewServer(child)
+	defer loop.Close()
+	defer child.Close()
+	below = loop.URL
+	b.want(404, "no-such-event", "GET", below+"/t/e/v/1.m4s", nil)
+	if codes := slices.Collect(maps.Keys(b.seen)); len(codes) != 3 {
 		t.Errorf("seen: %v", codes)
 	}
 	return b

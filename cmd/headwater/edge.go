@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 
 	"headwater/edge"
+	"headwater/live"
 )
 
 var edgeCommand = &command{
@@ -18,7 +22,11 @@ SIGTERM drains: it stops listening, answers what is held when its segment is
 published, finishes what is being sent, and ends; a second signal ends it at
 once. To restart it under viewers give it --handover PATH and start the new one
 with the same flags, or send the old one SIGUSR2. Sockets that systemd opens
-(socket activation) are used where their addresses are those of the flags.`,
+(socket activation) are used where their addresses are those of the flags.
+
+Several edges in one place are a site: each is given the same --site and a
+--name of its own. For each rendition one of them then fills from the parents,
+and the others from it, so that the parents are asked once for all.`,
 }
 
 func init() { edgeCommand.run = runEdge }
@@ -26,6 +34,8 @@ func init() { edgeCommand.run = runEdge }
 type edgeFlags struct {
 	front   frontFlags
 	name    string
+	region  string
+	site    string
 	parents []string
 	memory  int64
 	disk    string
@@ -35,8 +45,10 @@ type edgeFlags struct {
 
 func (f *edgeFlags) register(o *options) {
 	f.front.register(o)
-	o.List(&f.parents, "parent", "base `URL` to fill from, e.g. http://host:7002; the first is preferred")
-	o.String(&f.name, "name", "headwater", "`NAME` of this node in Cache-Status and CDN-Loop")
+	o.List(&f.parents, "parent", "base `URL` to fill from, e.g. http://host:7002, or us-east-1=http://host:7002 to name its region; the first is preferred")
+	o.String(&f.region, "region", "", "`NAME` of this node's region: parents of it are preferred to others, whatever their order")
+	o.String(&f.site, "site", "", "`NODES` of the site that this one belongs to, e.g. a=http://host1:8080,b=http://host2:8080")
+	o.String(&f.name, "name", "headwater", "`NAME` of this node in Cache-Status, CDN-Loop and --site")
 	o.Bytes(&f.memory, "memory", 1<<30, "`SIZE` of the cache in memory")
 	o.String(&f.disk, "disk", "", "`DIR` to keep the DVR window in, beyond memory and over restarts; default none")
 	o.Bytes(&f.diskMax, "disk-max", 10<<30, "`SIZE` that the cache may take there; the oldest goes first")
@@ -64,7 +76,15 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	cfg := edge.Config{Parents: f.parents, Name: f.name, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, WriteTimeout: f.front.writeTimeout, Log: log, Metrics: newRegistry()}
+	site, err := f.parseSite()
+	if err != nil {
+		return err
+	}
+	parents, regions := f.parseParents()
+	cfg := edge.Config{
+		Parents: parents, ParentRegions: regions, Region: f.region, Site: site,
+		Name: f.name, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, WriteTimeout: f.front.writeTimeout, Log: log, Metrics: newRegistry(),
+	}
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
 	}
@@ -74,4 +94,39 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 	}
 	defer ed.Close()
 	return f.front.serve(ctx, env, log, ed, cfg.Metrics)
+}
+
+// parseParents takes the names of regions off the parents.
+func (f *edgeFlags) parseParents() (urls []string, regions map[string]string) {
+	regions = make(map[string]string)
+	for _, p := range f.parents {
+		if region, url, ok := strings.Cut(p, "="); ok && live.ValidName(region) {
+			regions[url] = region
+			p = url
+		}
+		urls = append(urls, p)
+	}
+	return urls, regions
+}
+
+// parseSite reads --site.
+func (f *edgeFlags) parseSite() (map[string]string, error) {
+	if f.site == "" {
+		return nil, nil
+	}
+	site := make(map[string]string)
+	for node := range strings.SplitSeq(f.site, ",") {
+		name, url, ok := strings.Cut(strings.TrimSpace(node), "=")
+		if !ok || !live.ValidName(name) {
+			return nil, usagef("--site: %q is not a node like a=http://host:8080", node)
+		}
+		if _, twice := site[name]; twice {
+			return nil, usagef("--site: node %q is there twice", name)
+		}
+		site[name] = url
+	}
+	if _, ok := site[f.name]; !ok {
+		return nil, usagef("--name: %q is not one of the nodes in --site (%s)", f.name, strings.Join(slices.Sorted(maps.Keys(site)), ", "))
+	}
+	return site, nil
 }
