@@ -149,6 +149,9 @@ func TestSiteNodeLosesItsParent(t *testing.T) {
 			}
 			s.at(12 * time.Second)
 			s.allow(1, 0, 6, 7)
+			if frozen {
+				s.allow(1, 1, 6, 7) // the origin does not see it
+			}
 			set("a", "origin", true)
 			s.at(17 * time.Second)
 			set("a", "origin", false)
