@@ -136,6 +136,7 @@ func (s *site) learn(p *parent, told live.SiteNode, err error, asked, answered t
 		p.alive, p.die = context.WithCancelCause(context.Background())
 	}
 	p.mu.Unlock()
+	s.look(time.Now()) // we may be in the site from now on
 	if back {
 		s.u.log.Info("peer is up", "peer", p.name)
 	}

@@ -141,6 +141,7 @@ type siteRig struct {
 	// more is how often the origin may be asked besides, and how often of that it
 	// may answer, for a segment for which that cannot be avoided.
 	more    map[live.Number][2]int
+	late    time.Duration // the origin has segments so much later
 	within  time.Duration // of when it can come, each viewer is to have it
 	viewers sync.WaitGroup
 
@@ -212,7 +213,7 @@ func runSite(t *testing.T, nodes int, f func(*siteRig)) {
 func (s *siteRig) serve(w http.ResponseWriter, r *http.Request) {
 	path, _ := live.ParsePath(r.URL.Path)
 	if path.File == live.FileSegment {
-		t := time.NewTimer(time.Until(s.began.Add(published(path.Number))))
+		t := time.NewTimer(time.Until(s.began.Add(published(path.Number) + s.late)))
 		defer t.Stop()
 		select {
 		case <-t.C:
@@ -307,7 +308,7 @@ func (s *siteRig) view(name, path string, due time.Duration) {
 	if node == nil || away {
 		return
 	}
-	due = max(due, time.Since(s.began))
+	due = max(due+s.late, time.Since(s.began))
 	w := httptest.NewRecorder()
 	func() {
 		defer func() {

@@ -160,15 +160,60 @@ func TestSiteNodeLosesItsParent(t *testing.T) {
 	}
 }
 
-// A segment that is late for everybody is waited for by one node.
+// A segment that is late for everybody is waited for by one node, up to when the
+// origin decides; one that is lost by one more, and then perhaps another.
 func TestSiteDoesNotStormTheOrigin(t *testing.T) {
 	runSite(t, 4, func(s *siteRig) {
-		s.watch(3, 8)
+		s.watch(4, 7)
+		s.late = 1100 * time.Millisecond
+		s.expect(4, 7)
+	})
+	runSite(t, 4, func(s *siteRig) {
+		s.at(10 * time.Second)
 		s.origin.script(func(w http.ResponseWriter, r *http.Request) {
-			time.Sleep(900 * time.Millisecond)
-			s.serve(w, r)
+			time.Sleep(time.Until(s.began.Add(published(6) + 2200*time.Millisecond))) // the deadline
+			live.ErrLost.For(2*time.Second).Write(w, r)
 		})
+		for _, name := range s.names {
+			s.viewers.Go(func() {
+				s.at(10600 * time.Millisecond)
+				for _, r := range siteRenditions {
+					s.viewers.Go(func() {
+						if w := s.get(name, "/t/e/"+r+"/6.m4s"); w.Code != http.StatusGone {
+							t.Errorf("%s: %d", name, w.Code)
+						}
+					})
+				}
+			})
+		}
 		s.viewers.Wait()
+		for _, r := range siteRenditions {
+			if n := s.origin.asks("/t/e/" + r + "/6.m4s"); n > 3 {
+				t.Errorf("%s: the origin was asked %d times for what is lost", r, n)
+			}
+		}
+	})
+}
+
+// A refusal of the origin is the site's: no other node asks for the same again.
+func TestSiteBelievesRefusals(t *testing.T) {
+	runSite(t, 4, func(s *siteRig) {
+		s.at(10 * time.Second)
+		s.origin.script(func(w http.ResponseWriter, r *http.Request) {
+			live.ErrShed.For(4*time.Second).Write(w, r)
+		})
+		for _, name := range s.names {
+			for _, r := range siteRenditions {
+				if w := s.get(name, "/t/e/"+r+"/4.m4s"); w.Code != http.StatusServiceUnavailable || w.Header().Get("Cache-Control") != "max-age=4, max-age-ms=4000" {
+					t.Errorf("%s: %d, %s", name, w.Code, w.Header().Get("Cache-Control"))
+				}
+			}
+		}
+		for _, r := range siteRenditions {
+			if n := s.origin.asks("/t/e/" + r + "/4.m4s"); n != 1 {
+				t.Errorf("%s: the origin was asked %d times", r, n)
+			}
+		}
 	})
 }
 
