@@ -142,3 +142,40 @@ func TestSitePeerOfAnotherName(t *testing.T) {
 		r.get("/t/e/v/2.m4s").expect(200, 10*time.Minute)
 	})
 }
+
+// A process that was stopped, and goes on, knows at once that the others may
+// have given it up, before it is asked for anything: for too long nobody has said
+// that it is there.
+func TestSiteNodeWasStopped(t *testing.T) {
+	runPeer(t, func(r *rig, p *scriptedPeer) {
+		s, now := r.ed.upstream.site, time.Now()
+		was := s.announce(now).From
+		if was.IsZero() || was.After(now) {
+			t.Fatalf("it takes on what is due from %v", was)
+		}
+		if from := s.announce(now.Add(peerFresh + peerEvery)).From; !from.IsZero() {
+			t.Errorf("after it was stopped it takes on what is due from %v", from)
+		}
+		r.at(5 * time.Second)
+		if from := s.announce(time.Now()).From; from.Before(now.Add(margin)) || from.After(time.Now().Add(margin)) {
+			t.Errorf("seen again it takes on what is due from %v", from)
+		}
+	})
+}
+
+// A node whose parents do not answer says so, and takes on nothing until they do.
+func TestSiteOrphan(t *testing.T) {
+	runPeer(t, func(r *rig, p *scriptedPeer) {
+		s := r.ed.upstream.site
+		r.parent.stop()
+		r.at(6 * time.Second)
+		if n := s.announce(time.Now()); !n.Orphan || !n.From.IsZero() {
+			t.Errorf("without a parent: %s", n.Header())
+		}
+		r.parent.start()
+		r.at(7 * time.Second)
+		if n := s.announce(time.Now()); n.Orphan || n.From.Before(time.Now()) {
+			t.Errorf("with a parent: %s", n.Header())
+		}
+	})
+}

@@ -26,9 +26,9 @@ import (
 //     too; where another still has contact it is asked through that one. So a
 //     link that is cut between two nodes costs no second fill. The others say so
 //     with each probe; doubtFor bounds how long their word is waited for.
-//   - A node owns only what becomes due a margin after it started, or after the
-//     others last took it for lost. It says so itself, and all have heard it long
-//     before. What was due earlier stays with those who filled it meanwhile.
+//   - A node owns only what becomes due a margin after it started, after the
+//     others last took it for lost, or after its parents did not answer. It says
+//     so itself, and all have heard it long before. What was due earlier stays with those who filled it meanwhile.
 //   - A peer that is late is asked for elsewhere: at the next in rank soon, from
 //     the parents only when whoever asked them first cannot be still waiting for
 //     a segment that is late for everybody.
@@ -56,8 +56,6 @@ const (
 	// doubtAgo is how long before we lost it another's last contact may be, and
 	// does not count as having it still.
 	doubtAgo = 350 * time.Millisecond
-	// settled is how long a parent has been there for others to have found it too.
-	settled = time.Second
 	// stepHeld is between the ranks of a site, where one after the other stops
 	// waiting for what is held.
 	stepHeld = 500 * time.Millisecond
@@ -88,7 +86,6 @@ func newSite(cfg *Config, u *upstream, id string) *site {
 type standpoint struct {
 	self   member
 	orphan bool // no parent answers
-	firm   bool // one has answered for so long that others have found theirs too
 	peers  []sight
 }
 
@@ -106,7 +103,7 @@ type sight struct {
 // given it up: they have not said otherwise for too long.
 func (s *site) look(now time.Time) standpoint {
 	st := standpoint{self: member{name: s.name, id: s.id, start: s.started}, peers: make([]sight, len(s.peers))}
-	st.orphan, st.firm = s.u.orphaned(now)
+	st.orphan = s.u.orphaned()
 	seen := false
 	for i, p := range s.peers {
 		p.mu.Lock()
@@ -171,8 +168,6 @@ func (s *site) route(now time.Time, a *asking) route {
 		r.ahead = append(r.ahead, p.parent)
 		switch {
 		case s.barred(p, a):
-		case !p.down && p.orphan && !st.orphan && st.firm:
-			// It cannot fill, and we can.
 		case !p.down:
 			add(p.parent)
 		case p.id != "":

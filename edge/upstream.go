@@ -113,19 +113,17 @@ func (u *upstream) route(now time.Time, a *asking) route {
 	return u.site.route(now, a)
 }
 
-// orphaned reports whether no parent is up; and if one is, whether it has been
-// for a while.
-func (u *upstream) orphaned(now time.Time) (orphan, firm bool) {
-	orphan = true
+// orphaned reports whether no parent is up.
+func (u *upstream) orphaned() bool {
 	for _, p := range u.parents {
 		p.mu.Lock()
-		if !p.health.down {
-			orphan = false
-			firm = firm || now.Sub(p.health.back) > settled
-		}
+		down := p.health.down
 		p.mu.Unlock()
+		if !down {
+			return false
+		}
 	}
-	return orphan, firm
+	return true
 }
 
 // close waits for what is under way; the contexts it runs in have ended.
