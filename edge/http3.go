@@ -17,7 +17,8 @@ import (
 // Limits of a connection of HTTP/3. Viewers send requests and nothing else.
 const (
 	quicHandshake = 5 * time.Second
-	quicIdle      = 30 * time.Second // nothing is heard at all
+	quicIdle      = 30 * time.Second // nothing is heard at all, not even of pings
+	quicPing      = 15 * time.Second // so that held requests are not idle
 	quicStream    = 16 << 10         // bytes of a request that wait to be read
 	quicConn      = 64 << 10
 	quicFarewell  = 2 * time.Second // from the last answer to the end of its connection
@@ -54,7 +55,7 @@ func (s *Server) ServeHTTP3(pc net.PacketConn, cfg *tls.Config) error {
 		tr.ConnectionIDGenerator = quicIDs{ids, len(ids.NewID())}
 	}
 	l, err := tr.Listen(http3.ConfigureTLSConfig(cfg), &quic.Config{
-		HandshakeIdleTimeout: quicHandshake, MaxIdleTimeout: quicIdle, MaxIncomingStreams: int64(s.MaxStreams), MaxIncomingUniStreams: 8,
+		HandshakeIdleTimeout: quicHandshake, MaxIdleTimeout: quicIdle, KeepAlivePeriod: quicPing, MaxIncomingStreams: int64(s.MaxStreams), MaxIncomingUniStreams: 8,
 		InitialStreamReceiveWindow: quicStream, MaxStreamReceiveWindow: quicStream,
 		InitialConnectionReceiveWindow: quicConn, MaxConnectionReceiveWindow: quicConn,
 	})

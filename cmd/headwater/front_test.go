@@ -51,13 +51,16 @@ type clockwork struct {
 	timeline live.Timeline
 }
 
-func newClockwork(t *testing.T) *clockwork {
+func newClockwork(t *testing.T, edit ...func(*live.Event)) *clockwork {
 	e := live.Default()
 	e.Start = time.Now().Add(-100 * time.Second).UTC()
 	e.Segment.Ticks, e.Segment.Timescale = 1, 2
 	e.AllowanceMS = 0
 	e.Pipelines = []live.Pipeline{{Name: "a"}}
 	e.Renditions = []live.Rendition{{Name: "v", Type: live.Video, Bandwidth: 1}}
+	for _, f := range edit {
+		f(&e)
+	}
 	config := live.Config{Event: e, Version: 1}
 	text, err := json.Marshal(config)
 	if err != nil {
