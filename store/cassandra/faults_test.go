@@ -111,12 +111,20 @@ func (l *load) more(t *testing.T, n int64) {
 func (l *load) end(t *testing.T, what string) {
 	t.Helper()
 	l.stop()
-	for _, key := range l.acked {
-		item, err := patient(t, func(ctx context.Context) (store.Item, error) { return l.st.Get(ctx, l.record, key) })
-		if err != nil || !bytes.Equal(item.Value, valueOf(key)) {
-			t.Fatalf("%s: acknowledged, now %d bytes, %v", key, len(item.Value), err)
-		}
+	var wg sync.WaitGroup
+	const readers = 8
+	for w := range readers {
+		wg.Go(func() {
+			for i := w; i < len(l.acked); i += readers {
+				key := l.acked[i]
+				item, err := patient(t, func(ctx context.Context) (store.Item, error) { return l.st.Get(ctx, l.record, key) })
+				if err != nil || !bytes.Equal(item.Value, valueOf(key)) {
+					t.Errorf("%s: acknowledged, now %d bytes, %v", key, len(item.Value), err)
+				}
+			}
+		})
 	}
+	wg.Wait()
 	t.Logf("%s: %d items acknowledged and there; write p50 %v, p99 %v, max %v; read p50 %v, p99 %v, max %v", what, len(l.acked),
 		at(l.writes, 50), at(l.writes, 99), at(l.writes, 100), at(l.reads, 50), at(l.reads, 99), at(l.reads, 100))
 }
