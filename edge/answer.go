@@ -248,6 +248,7 @@ func (ed *Edge) stream(q *request) error {
 			written += n
 			ed.metrics.bytes.Add(float64(n))
 			if werr != nil {
+				ed.metrics.left.Inc()
 				if !time.Now().Before(deadline) {
 					ed.metrics.drops.WithLabelValues(dropSlow).Inc()
 				}
@@ -258,11 +259,13 @@ func (ed *Edge) stream(q *request) error {
 			return nil
 		}
 		if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			ed.metrics.left.Inc()
 			return nil
 		}
 		select {
 		case <-more:
 		case <-q.r.Context().Done():
+			ed.metrics.left.Inc()
 			return nil
 		}
 		data, done, more, err = o.view()

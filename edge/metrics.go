@@ -81,7 +81,7 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 		digestMismatches: one("digest_mismatches_total", "Fills whose bytes were not what their digest says."),
 		resumed:          one("fills_resumed_total", "Bodies that broke off and went on with another request."),
 		drops:            vec("drops_total", "Connections and requests that were cut short, by reason.", "reason"),
-		left:             one("clients_left_total", "Clients that left before their answer."),
+		left:             one("clients_left_total", "Clients that left before the end of their answer, or were too slow to take it."),
 	}
 	reg.MustRegister(m.holding)
 	outcomes := vec("requests_total", "Requests by outcome.", "outcome")

@@ -80,3 +80,26 @@ func TestIdleEventIsKeptWhileTheOriginIsGone(t *testing.T) {
 		}
 	})
 }
+
+// Who leaves in the middle of a body is counted, as who leaves before it is.
+func TestLeavingInMidBodyIsCounted(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		r.know()
+		r.parent.script(func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Content-Length", "2000")
+			w.Write(make([]byte, 1000))
+			http.NewResponseController(w).Flush()
+			time.Sleep(time.Second)
+			w.Write(make([]byte, 1000))
+		})
+		r.at(13 * time.Second)
+		leaves, stays := r.ask("/t/e/v/5.m4s"), r.ask("/t/e/v/5.m4s")
+		r.at(13*time.Second + 500*time.Millisecond)
+		leaves.leave()
+		<-leaves.closed
+		<-stays.closed
+		if n := r.metric("clients_left_total"); n != 1 || leaves.complete() || !stays.complete() {
+			t.Errorf("%v left; complete: %v, %v", n, leaves.complete(), stays.complete())
+		}
+	})
+}

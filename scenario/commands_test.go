@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"headwater/edge"
 	"headwater/live"
 )
@@ -249,17 +251,27 @@ func (w *world) metric(args []string) error {
 	if err != nil {
 		return err
 	}
-	families, err := n.reg.Gather()
+	v, err := metricValue(n.reg, args[1], args[2:])
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(w.out, "%s: %v\n", strings.Join(args, " "), v)
+	return nil
+}
+
+// metricValue is a counter or gauge of an edge, with labels as NAME=VALUE.
+func metricValue(reg *prometheus.Registry, name string, labels []string) (float64, error) {
+	families, err := reg.Gather()
+	if err != nil {
+		return 0, err
+	}
 	for _, f := range families {
-		if f.GetName() != "headwater_edge_"+args[1] {
+		if f.GetName() != "headwater_edge_"+name {
 			continue
 		}
 	metrics:
 		for _, m := range f.GetMetric() {
-			for _, want := range args[2:] {
+			for _, want := range labels {
 				found := false
 				for _, l := range m.GetLabel() {
 					found = found || l.GetName()+"="+l.GetValue() == want
@@ -268,11 +280,10 @@ func (w *world) metric(args []string) error {
 					continue metrics
 				}
 			}
-			fmt.Fprintf(w.out, "%s: %v\n", strings.Join(args, " "), m.GetCounter().GetValue()+m.GetGauge().GetValue())
-			return nil
+			return m.GetCounter().GetValue() + m.GetGauge().GetValue(), nil
 		}
 	}
-	return errors.New("there is no such metric")
+	return 0, fmt.Errorf("there is no metric %s %v", name, labels)
 }
 
 func (w *world) edge(name string) (*edgeNode, error) {

@@ -197,6 +197,12 @@ func (w *world) createEvent(args []string) error {
 		}
 	}
 	w.event = ev
+	return w.create()
+}
+
+// create creates the event, and publishes its init segments.
+func (w *world) create() error {
+	ev := &w.event
 	b, err := json.Marshal(ev)
 	if err != nil {
 		return err
