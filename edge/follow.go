@@ -80,8 +80,14 @@ func (ed *Edge) follow(e *event) {
 // decline answers those who wait for the first word of an event, and whoever
 // asks within the refusal's lifetime. It is only for an event without a view.
 func (f *follower) decline(p *live.Problem) verdict {
-	if !errors.Is(p, live.ErrNoEvent) && f.recall() {
-		return pause
+	switch {
+	case p.Status != http.StatusNotFound:
+		if f.recall() {
+			return pause
+		}
+	case f.ed.disk.recall(f.ed.ctx, f.e.id) != nil:
+		// It was deleted while this node was away.
+		f.ed.disk.forget(f.e.id)
 	}
 	f.e.refusal, f.e.until = p, time.Now().Add(max(p.Lifetime, 0))
 	close(f.e.known)

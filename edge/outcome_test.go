@@ -2,10 +2,13 @@ package edge
 
 import (
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"headwater/live"
 )
 
 // Every outcome has a counter, and says itself in Cache-Status and Server-Timing.
@@ -102,4 +105,41 @@ func TestLeavingInMidBodyIsCounted(t *testing.T) {
 			t.Errorf("%v left; complete: %v, %v", n, leaves.complete(), stays.complete())
 		}
 	})
+}
+
+// An event that was deleted while this node was away, or whose tenant is no
+// more, does not come back from its disk: not then, nor when all parents are gone.
+func TestEventDeletedWhileAwayIsNotRecalled(t *testing.T) {
+	dir := t.TempDir()
+	for name, refusal := range map[string]*live.Problem{"event": live.ErrNoEvent, "tenant": live.ErrNoTenant} {
+		dir := filepath.Join(dir, name)
+		t.Run(name, func(t *testing.T) {
+			run(t, 1, func(r *rig) {
+				r.know()
+				r.at(13 * time.Second)
+				r.get("/t/e/v/5.m4s").expect(200, 10*time.Minute)
+				synctest.Wait() // the writer keeps up
+				r.parent.stop()
+				r.restart(dir)
+				if v := r.get("/t/e/v/99.m4s"); v.got("Live-Version") != "1" {
+					t.Fatalf("it is not on the disk: %d", v.status())
+				}
+				gone := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+					refusal.With("no").Write(w, req)
+				})}
+				l := r.net.listen(r.parent.addr)
+				go gone.Serve(l)
+				r.restart(dir)
+				if v := r.get("/t/e/v/5.m4s"); v.status() != 404 {
+					t.Errorf("%d", v.status())
+				}
+				synctest.Wait()
+				gone.Close()
+				r.restart(dir)
+				if v := r.get("/t/e/v/5.m4s"); v.status() != 503 || v.got("Live-Version") != "" {
+					t.Errorf("with all parents gone: %d, Live-Version %q", v.status(), v.got("Live-Version"))
+				}
+			}, onDisk(dir))
+		})
+	}
 }

@@ -68,3 +68,16 @@ func (ed *Edge) standIn(q *request) bool {
 	http.ServeContent(q.w, q.r, "", time.Time{}, bytes.NewReader(body))
 	return true
 }
+
+// allDown reports whether no parent is up.
+func (u *upstream) allDown() bool {
+	for _, p := range u.parents {
+		p.mu.Lock()
+		down := p.health.down
+		p.mu.Unlock()
+		if !down {
+			return false
+		}
+	}
+	return true
+}

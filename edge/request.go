@@ -138,7 +138,14 @@ const othersLive = time.Minute
 func (ed *Edge) place(q *request) error {
 	q.until, q.live = q.arrived.Add(retryBudget), true
 	q.liveUntil = q.arrived.Add(othersLive)
-	if q.path.File != live.FileSegment {
+	switch q.path.File {
+	case live.FileSegment:
+	case live.FileMPD, live.FileHLS, live.FilePlaylist:
+		if ed.upstream.allDown() {
+			q.until = q.arrived // players need not wait for what this node can write itself
+		}
+		return nil
+	default:
 		return nil
 	}
 	n, tl, now := q.path.Number, q.view.timelines[q.path.Rendition], ed.theirs(q.arrived)
