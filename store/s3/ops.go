@@ -1,0 +1,322 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"headwater/store"
+)
+
+func (s *Store) itemsOf(r store.Record) string {
+	return s.root + "items/" + r.Namespace + "/" + recordName(r.ID) + "/"
+}
+
+func (s *Store) rangesOf(r store.Record) string {
+	return s.root + "ranges/" + r.Namespace + "/" + recordName(r.ID) + "/"
+}
+
+// measured runs an operation and notes how it went.
+func (s *Store) measured(m *store.Meter, what string, r store.Record, f func() error) error {
+	done, err := s.begin()
+	if err != nil {
+		return err
+	}
+	defer done()
+	began := time.Now()
+	err = f()
+	if !errors.Is(err, context.Canceled) && !errors.Is(err, store.ErrInvalid) && !errors.Is(err, store.ErrTooLarge) {
+		m.Record(time.Since(began), err != nil && !errors.Is(err, store.ErrNotFound))
+	}
+	if err != nil {
+		return fmt.Errorf("s3: %s %v: %w", what, r, err)
+	}
+	return nil
+}
+
+// write puts an object. The same name always has the same bytes, so that it can
+// be repeated.
+func (s *Store) write(ctx context.Context, name string, data []byte) error {
+	return s.retry(ctx, func() error {
+		_, err := s.api.PutObject(ctx, s.opt.Bucket, name, bytes.NewReader(data), int64(len(data)), minio.PutObjectOptions{
+			ContentType: "application/octet-stream", DisableMultipart: true, SendContentMd5: true,
+		})
+		return err
+	})
+}
+
+// Put implements store.Store.
+func (s *Store) Put(ctx context.Context, r store.Record, item store.Item) error {
+	return s.measured(&s.puts, "put", r, func() error {
+		if err := errors.Join(r.Validate(), item.Validate()); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := item.Token.CheckDrift(time.Now()); err != nil {
+			return err
+		}
+		expires := expiryOf(item.Expires)
+		h := header{Record: r.String(), Key: item.Key, Time: item.Token.Time, Nonce: item.Token.Nonce, Meta: item.Meta}
+		if expires != never {
+			h.Expires = expires
+		}
+		data, err := encodeObject(h, item.Value)
+		if err != nil {
+			return err
+		}
+		return s.write(ctx, s.itemsOf(r)+versionName(item.Key, item.Token, expires, false), data)
+	})
+}
+
+// DeleteItem implements store.Store.
+func (s *Store) DeleteItem(ctx context.Context, r store.Record, key string, t store.Token) error {
+	return s.measured(&s.deletes, "delete", r, func() error {
+		if err := errors.Join(r.Validate(), store.ValidateKey(key)); err != nil {
+			return err
+		}
+		h := header{Record: r.String(), Key: key, Time: t.Time, Nonce: t.Nonce}
+		return s.remove(ctx, s.itemsOf(r)+versionName(key, t, never, true), h, t)
+	})
+}
+
+// DeleteRange implements store.Store.
+func (s *Store) DeleteRange(ctx context.Context, r store.Record, from, to string, t store.Token) error {
+	return s.measured(&s.deletes, "delete", r, func() error {
+		if err := errors.Join(r.Validate(), store.ValidateRange(from, to)); err != nil {
+			return err
+		}
+		return s.remove(ctx, s.rangesOf(r)+tokenName(t), header{Record: r.String(), Time: t.Time, Nonce: t.Nonce, From: from, To: to}, t)
+	})
+}
+
+// DeleteRecord implements store.Store.
+func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token) error {
+	return s.measured(&s.deletes, "delete", r, func() error {
+		if err := r.Validate(); err != nil {
+			return err
+		}
+		return s.remove(ctx, s.rangesOf(r)+tokenName(t), header{Record: r.String(), Time: t.Time, Nonce: t.Nonce, Whole: true}, t)
+	})
+}
+
+// remove writes what hides the deleted. It stays hidden; tidying up frees its
+// space.
+func (s *Store) remove(ctx context.Context, name string, h header, t store.Token) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := t.CheckDrift(time.Now()); err != nil {
+		return err
+	}
+	data, err := encodeObject(h, nil)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, name, data)
+}
+
+// read gets an object, or its first bytes.
+func (s *Store) read(ctx context.Context, name string, first int64) (data []byte, err error) {
+	err = s.retry(ctx, func() error {
+		var opt minio.GetObjectOptions
+		if first > 0 {
+			if err := opt.SetRange(0, first-1); err != nil {
+				return err
+			}
+		}
+		body, info, _, err := s.core.GetObject(ctx, s.opt.Bucket, name, opt)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		size := info.Size
+		if first > 0 {
+			size = min(size, first)
+		}
+		b := bytes.NewBuffer(make([]byte, 0, max(size, 0)+bytes.MinRead))
+		if _, err := io.Copy(b, body); err != nil {
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		}
+		data = b.Bytes()
+		return nil
+	})
+	return data, err
+}
+
+// A cover is a delete of a range that hides what is older.
+type cover struct {
+	object   string
+	token    store.Token
+	from, to string
+	whole    bool
+}
+
+func (c *cover) hides(key string, t store.Token) bool {
+	return c.token.Compare(t) >= 0 && (c.whole || key >= c.from && (c.to == "" || key < c.to))
+}
+
+func hidden(covers []cover, key string, t store.Token) bool {
+	for i := range covers {
+		if covers[i].hides(key, t) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers lists the deletes of ranges of a record.
+func (s *Store) covers(ctx context.Context, prefix string) (all []cover, err error) {
+	err = s.retry(ctx, func() error {
+		all = nil
+		for info := range s.api.ListObjectsIter(ctx, s.opt.Bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
+			if info.Err != nil {
+				return info.Err
+			}
+			h, err := s.header(ctx, info.Key, info.Size)
+			if errors.Is(err, store.ErrNotFound) {
+				continue // tidied up meanwhile: all that it hid is gone
+			}
+			if err != nil {
+				return err
+			}
+			all = append(all, cover{info.Key, h.token(), h.From, h.To, h.Whole})
+		}
+		return ctx.Err()
+	})
+	return all, err
+}
+
+// firstBytes is how much is read of an object for its header: most headers, and
+// little of a value.
+const firstBytes = 4 << 10
+
+// header returns the header of an object, from memory where it was read before.
+func (s *Store) header(ctx context.Context, name string, size int64) (header, error) {
+	if h, ok := s.headers.get(name); ok {
+		return h, nil
+	}
+	data, err := s.read(ctx, name, min(firstBytes, max(size, 1)))
+	if err != nil {
+		return header{}, err
+	}
+	h, n, err := decodeHeader(data)
+	if errors.Is(err, errShort) {
+		if data, err = s.read(ctx, name, int64(n)); err != nil {
+			return header{}, err
+		}
+		if h, _, err = decodeHeader(data); errors.Is(err, errShort) {
+			err = fmt.Errorf("%w: cut off", store.ErrCorrupt)
+		}
+	}
+	if err != nil {
+		return h, err
+	}
+	s.headers.put(name, h)
+	return h, nil
+}
+
+// Get implements store.Store.
+func (s *Store) Get(ctx context.Context, r store.Record, key string) (item store.Item, err error) {
+	err = s.measured(&s.gets, "get", r, func() error {
+		if err := errors.Join(r.Validate(), store.ValidateKey(key)); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// What is listed may be replaced, and tidied up, before it is read.
+		for range attempts {
+			var again bool
+			if item, again, err = s.get(ctx, r, key); !again {
+				return err
+			}
+		}
+		return fmt.Errorf("%w: the item changes all the time", store.ErrUnavailable)
+	})
+	return item, err
+}
+
+func (s *Store) get(ctx context.Context, r store.Record, key string) (item store.Item, again bool, err error) {
+	// Both listings at once: each is a round trip.
+	type listed struct {
+		covers []cover
+		err    error
+	}
+	hiding := make(chan listed, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		c, err := s.covers(ctx, s.rangesOf(r))
+		hiding <- listed{c, err}
+	}()
+	newest, found, err := s.newest(ctx, r, key)
+	over := <-hiding
+	if err = errors.Join(err, over.err); err != nil {
+		return item, false, err
+	}
+	if !found || newest.dead || newest.expired(time.Now()) || hidden(over.covers, key, newest.token) {
+		return item, false, store.ErrNotFound
+	}
+	data, err := s.read(ctx, newest.object, 0)
+	if errors.Is(err, store.ErrNotFound) {
+		return item, true, nil
+	}
+	if err != nil {
+		return item, false, err
+	}
+	h, value, err := decodeObject(data)
+	if err == nil {
+		err = belongs(&h, r, key, newest.token)
+	}
+	if err != nil {
+		return store.Item{Key: key, Token: newest.token}, false, err
+	}
+	item = h.item()
+	item.Value = value
+	return item, false, nil
+}
+
+// belongs reports whether an object holds what its name says.
+func belongs(h *header, r store.Record, key string, t store.Token) error {
+	if h.Record != r.String() || h.Key != key || h.token() != t {
+		return fmt.Errorf("%w: the object is of %s, key %q", store.ErrCorrupt, h.Record, h.Key)
+	}
+	return nil
+}
+
+// newest lists the newest version of a key.
+func (s *Store) newest(ctx context.Context, r store.Record, key string) (v version, found bool, err error) {
+	prefix := s.itemsOf(r)
+	name, _ := keyName(key)
+	err = s.retry(ctx, func() error {
+		found = false
+		list, stop := context.WithCancel(ctx)
+		defer stop()
+		for info := range s.api.ListObjectsIter(list, s.opt.Bucket, minio.ListObjectsOptions{Prefix: prefix + name + ".", Recursive: true, MaxKeys: 1}) {
+			if info.Err != nil {
+				return info.Err
+			}
+			if v, err = s.version(prefix, info); err != nil {
+				s.log.Warn("object left out", "err", err)
+				continue
+			}
+			found = true
+			return nil
+		}
+		return ctx.Err()
+	})
+	return v, found, err
+}
+
+func (s *Store) version(prefix string, info minio.ObjectInfo) (version, error) {
+	v, err := parseVersion(info.Key[len(prefix):])
+	v.object, v.size = info.Key, info.Size
+	return v, err
+}

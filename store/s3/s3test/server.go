@@ -1,0 +1,121 @@
+// Package s3test runs a real S3 server, versitygw, inside tests: it is built
+// from its module, which is kept apart from this one's, and keeps its objects
+// in a directory.
+package s3test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// The server's only user.
+const (
+	AccessKey = "headwater"
+	SecretKey = "headwater-secret"
+	Region    = "us-east-1"
+)
+
+// A Server is a running versitygw.
+type Server struct {
+	Endpoint string // http://127.0.0.1:PORT
+	Dir      string // where it keeps everything
+
+	binary string
+	port   string
+	cmd    *exec.Cmd
+	exited chan error // takes the process's end
+	out    *bytes.Buffer
+}
+
+// Start builds the server and runs it with a directory that it makes.
+func Start(ctx context.Context) (*Server, error) {
+	dir, err := os.MkdirTemp("", "headwater-s3-")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Dir: dir, binary: filepath.Join(dir, "versitygw")}
+	_, here, _, _ := runtime.Caller(0)
+	gateway := filepath.Join(filepath.Dir(here), "..", "gateway")
+	if _, err := os.Stat(gateway); err != nil {
+		gateway = filepath.Join("..", "gateway") // built with -trimpath: tests run where their package is
+		if _, err := os.Stat(gateway); err != nil {
+			gateway = "gateway"
+		}
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-o", s.binary, "github.com/versity/versitygw/cmd/versitygw")
+	build.Dir = gateway
+	if out, err := build.CombinedOutput(); err != nil {
+		os.RemoveAll(dir)
+		return nil, fmt.Errorf("s3test: building versitygw in %s: %w\n%s", gateway, err, out)
+	}
+	for _, d := range []string{"objects", "sidecar"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s.port = l.Addr().String()
+	l.Close()
+	s.Endpoint = "http://" + s.port
+	return s, s.Run(ctx)
+}
+
+// Run runs the process, again after Kill, and waits until it answers.
+func (s *Server) Run(ctx context.Context) error {
+	s.out = new(bytes.Buffer)
+	s.cmd = exec.Command(s.binary, "--port", s.port, "--access", AccessKey, "--secret", SecretKey, "--region", Region, "--quiet",
+		"posix", "--sidecar", filepath.Join(s.Dir, "sidecar"), filepath.Join(s.Dir, "objects"))
+	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
+	if err := s.cmd.Start(); err != nil {
+		return fmt.Errorf("s3test: %w", err)
+	}
+	s.exited = make(chan error, 1)
+	go func(cmd *exec.Cmd, exited chan error) { exited <- cmd.Wait() }(s.cmd, s.exited)
+	for {
+		c, err := net.DialTimeout("tcp", s.port, time.Second)
+		if err == nil {
+			c.Close()
+			return nil
+		}
+		select {
+		case err := <-s.exited:
+			s.exited <- err
+			return fmt.Errorf("s3test: versitygw ended: %w\n%s", err, s.out)
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), s.Kill())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Kill ends the process at once.
+func (s *Server) Kill() error {
+	if s.cmd == nil {
+		return nil
+	}
+	err := s.cmd.Process.Kill()
+	<-s.exited
+	s.cmd = nil
+	return err
+}
+
+// Pause stops the process, and Continue lets it go on.
+func (s *Server) Pause() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Continue is the end of Pause.
+func (s *Server) Continue() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Close ends the process and removes what it kept.
+func (s *Server) Close() error { return errors.Join(s.Kill(), os.RemoveAll(s.Dir)) }

@@ -1,0 +1,128 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"headwater/store"
+)
+
+// remember is how long a delete must stay: for as long as an older mutation may
+// still arrive, many times over.
+const remember = 10 * store.MaxDrift
+
+// tidy frees the space of what is superseded, deleted or expired, now and then.
+// Several may do it at once: what goes has no meaning any more.
+func (s *Store) tidy() {
+	for {
+		timer := time.NewTimer(s.opt.TidyEvery/2 + rand.N(s.opt.TidyEvery))
+		select {
+		case <-timer.C:
+		case <-s.ending.Done():
+			timer.Stop()
+			return
+		}
+		removed, err := s.Tidy(s.ending)
+		if err != nil && s.ending.Err() == nil {
+			s.log.Warn("tidying up", "removed", removed, "err", err)
+		} else if removed > 0 {
+			s.log.Info("tidied up", "removed", removed)
+		}
+	}
+}
+
+// Tidy removes the objects that have no meaning any more, of all records.
+func (s *Store) Tidy(ctx context.Context) (removed int, err error) {
+	for _, namespace := range []string{store.Media, store.Control} {
+		records := make(map[string]bool)
+		for _, kind := range []string{"items/", "ranges/"} {
+			prefix := s.root + kind + namespace + "/"
+			for info := range s.api.ListObjectsIter(ctx, s.opt.Bucket, minio.ListObjectsOptions{Prefix: prefix}) {
+				if info.Err != nil {
+					return removed, s.kind(ctx, info.Err)
+				}
+				records[strings.TrimSuffix(info.Key[len(prefix):], "/")] = true
+			}
+		}
+		for name := range records {
+			n, err := s.tidyRecord(ctx, namespace+"/"+name+"/")
+			if removed += n; err != nil {
+				return removed, err
+			}
+		}
+	}
+	return removed, ctx.Err()
+}
+
+func (s *Store) tidyRecord(ctx context.Context, record string) (removed int, err error) {
+	covers, err := s.covers(ctx, s.root+"ranges/"+record)
+	if err != nil {
+		return 0, err
+	}
+	now := time.Now()
+	old := func(t store.Token) bool { return now.Sub(time.Unix(0, t.Time)) > remember }
+	var gone []string
+	var lastKey string
+	prefix := s.root + "items/" + record
+	for info := range s.api.ListObjectsIter(ctx, s.opt.Bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
+		if info.Err != nil {
+			return 0, s.kind(ctx, info.Err)
+		}
+		v, err := s.version(prefix, info)
+		if err != nil {
+			s.log.Warn("object left out", "err", err)
+			continue
+		}
+		superseded := v.key == lastKey
+		lastKey = v.key
+		switch {
+		case superseded:
+		case v.dead, v.expired(now):
+			// It still hides what is older and arrives late.
+			if !old(v.token) {
+				continue
+			}
+		default:
+			if len(covers) == 0 {
+				continue
+			}
+			h, err := s.header(ctx, v.object, v.size)
+			if err != nil || !hidden(covers, h.Key, v.token) {
+				continue // of what is corrupt nothing is known
+			}
+		}
+		gone = append(gone, v.object)
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, context.Cause(ctx)
+	}
+	// The oldest of a key first: where this ends half-way nothing comes back.
+	for i := len(gone) - 1; i >= 0; i-- {
+		if err := s.drop(ctx, gone[i]); err != nil {
+			return removed, err
+		}
+		removed++
+	}
+	for _, c := range covers {
+		if old(c.token) {
+			if err := s.drop(ctx, c.object); err != nil {
+				return removed, err
+			}
+			removed++
+		}
+	}
+	return removed, nil
+}
+
+func (s *Store) drop(ctx context.Context, name string) error {
+	err := s.retry(ctx, func() error { return s.api.RemoveObject(ctx, s.opt.Bucket, name, minio.RemoveObjectOptions{}) })
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
