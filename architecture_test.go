@@ -48,6 +48,8 @@ var may = map[string][]string{
 	"store/cassandra/cassandratest":         {},
 	"store/cassandra/cassandratest/cluster": {"store/cassandra/cassandratest"},
 
+	"store/s3":               {"store", "github.com/minio/minio-go/v7"},
+	"store/s3/s3test":        {},
 	"announce/nats":          {"live", "announce", "github.com/nats-io/nats.go", "github.com/prometheus/client_golang"},
 	"announce/nats/natstest": {"github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2"},
 	"announce/announcetest":  {"live", "announce"},
@@ -56,7 +58,7 @@ var may = map[string][]string{
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
+var forTests = []string{"live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}

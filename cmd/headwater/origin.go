@@ -61,7 +61,7 @@ func (f *originFlags) register(o *options) {
 	o.String(&f.deliver, "deliver", ":7002", "`ADDRESS` of the delivery listener")
 	o.String(&f.control, "control", ":7003", "`ADDRESS` of the control listener")
 	o.String(&f.roles, "roles", "publish,deliver,control", "`LIST` of the listeners to run")
-	o.String(&f.store, "store", "disk:headwater-data", "`STORE` to keep segments in: disk:DIR, memory: or cassandra://HOST,.../KEYSPACE?dc=NAME")
+	o.String(&f.store, "store", "disk:headwater-data", "`STORE` to keep segments in: disk:DIR, memory:, cassandra://HOST,.../KEYSPACE?dc=NAME or s3://BUCKET/PREFIX?endpoint=URL")
 	o.String(&f.controlStore, "control-store", "", "`STORE` to keep events, masks and notifications in; default where --store keeps segments")
 	f.cache.register(o)
 	o.Bytes(&f.storeMax, "store-max", 0, "`SIZE` that the segments of a disk store may take; beyond it packagers get 503; 0 is all there is")
@@ -132,6 +132,9 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		Region: f.region, PublishTokens: tokens, ControlToken: f.controlToken,
 		MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
 		Log: log, Metrics: metrics,
+	}
+	if !roles["deliver"] {
+		cfg.MemoryBytes = 1 // nobody here asks for segments
 	}
 	org, err := origin.New(ctx, cfg)
 	if err != nil {

@@ -57,8 +57,10 @@ func openStore(ctx context.Context, flag, address string, o opening) (store.Stor
 		return disk.Open(a.Path, o.disk)
 	case store.SchemeCassandra:
 		return openCassandra(ctx, flag, a, o)
+	case store.SchemeS3:
+		return openS3(flag, a, o)
 	}
-	return nil, usagef("--%s: this build has no %s store: use disk:DIR, cassandra://HOST,.../KEYSPACE or memory:", flag, a.Scheme)
+	return nil, usagef("--%s: this build has no %s store: use disk:DIR, cassandra://HOST,.../KEYSPACE, s3://BUCKET or memory:", flag, a.Scheme)
 }
 
 func closeStore(st store.Store, log *slog.Logger) {
@@ -76,6 +78,10 @@ older version. It may be repeated, and run by several at once. The address says 
 each data centre keeps, and how long media is usually kept:
   cassandra://h1,h2,h3/live?dc=dc1&replication=dc1:3,dc2:3&retention=24h
 
+It creates the bucket of an S3 store where there is none. Credentials are those
+of the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+  s3://bucket/prefix?endpoint=http://127.0.0.1:7070&region=us-east-1
+
 check reads everything in a store and verifies every checksum. The origin that
 owns a disk store must not be running; those on a Cassandra store may be.`,
 }
@@ -85,7 +91,7 @@ func init() { storeCommand.run = runStore }
 type storeFlags struct{ store string }
 
 func (f *storeFlags) register(o *options) {
-	o.String(&f.store, "store", "disk:headwater-data", "`STORE`: disk:DIR or cassandra://HOST,.../KEYSPACE?dc=NAME")
+	o.String(&f.store, "store", "disk:headwater-data", "`STORE`: disk:DIR, cassandra://HOST,.../KEYSPACE?dc=NAME or s3://BUCKET/PREFIX?endpoint=URL")
 }
 
 func runStore(ctx context.Context, env *environment, args []string) error {
@@ -106,12 +112,16 @@ func runStore(ctx context.Context, env *environment, args []string) error {
 	switch {
 	case rest[0] == "init" && a.Scheme == store.SchemeCassandra:
 		return initCassandra(ctx, env, a)
+	case rest[0] == "init" && a.Scheme == store.SchemeS3:
+		return initS3(ctx, env, a)
 	case rest[0] == "init":
 		return usagef("--store: a %s store needs no init", a.Scheme)
 	case a.Scheme == store.SchemeDisk:
 		return checkDisk(ctx, env, a)
 	case a.Scheme == store.SchemeCassandra:
 		return checkCassandra(ctx, env, a)
+	case a.Scheme == store.SchemeS3:
+		return checkS3(ctx, env, a)
 	}
 	return usagef("--store: a %s store has nothing at rest to check", a.Scheme)
 }

@@ -1,0 +1,46 @@
+package s3
+
+import (
+	"context"
+	"errors"
+
+	"github.com/minio/minio-go/v7"
+
+	"headwater/store"
+)
+
+// A Report says what Check found.
+type Report struct {
+	Objects, Bytes, Problems int64
+}
+
+// Check reads every object and verifies its checksums, and tells bad of those
+// that fail.
+func (s *Store) Check(ctx context.Context, bad func(object string, err error)) (Report, error) {
+	var report Report
+	done, err := s.begin()
+	if err != nil {
+		return report, err
+	}
+	defer done()
+	for _, kind := range []string{"items/", "ranges/"} {
+		for info := range s.api.ListObjectsIter(ctx, s.opt.Bucket, minio.ListObjectsOptions{Prefix: s.root + kind, Recursive: true}) {
+			if info.Err != nil {
+				return report, s.kind(ctx, info.Err)
+			}
+			data, err := s.read(ctx, info.Key, 0)
+			if errors.Is(err, store.ErrNotFound) {
+				continue // tidied up meanwhile
+			}
+			if err != nil {
+				return report, err
+			}
+			report.Objects, report.Bytes = report.Objects+1, report.Bytes+int64(len(data))
+			if _, _, err := decodeObject(data); err != nil {
+				report.Problems++
+				bad(info.Key, err)
+			}
+		}
+	}
+	return report, ctx.Err()
+}
