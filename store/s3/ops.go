@@ -71,7 +71,12 @@ func (s *Store) Put(ctx context.Context, r store.Record, item store.Item) error 
 		if err != nil {
 			return err
 		}
-		return s.write(ctx, s.itemsOf(r)+versionName(item.Key, item.Token, expires, false), data)
+		name := s.itemsOf(r) + versionName(item.Key, item.Token, expires, false)
+		if err := s.write(ctx, name, data); err != nil {
+			return err
+		}
+		s.supersede(ctx, s.itemsOf(r), item.Key, name, item.Token)
+		return nil
 	})
 }
 
@@ -82,7 +87,12 @@ func (s *Store) DeleteItem(ctx context.Context, r store.Record, key string, t st
 			return err
 		}
 		h := header{Record: r.String(), Key: key, Time: t.Time, Nonce: t.Nonce}
-		return s.remove(ctx, s.itemsOf(r)+versionName(key, t, never, true), h, t)
+		name := s.itemsOf(r) + versionName(key, t, never, true)
+		if err := s.remove(ctx, name, h, t); err != nil {
+			return err
+		}
+		s.supersede(ctx, s.itemsOf(r), key, name, t)
+		return nil
 	})
 }
 

@@ -92,6 +92,7 @@ type Store struct {
 	transport *http.Transport
 	root      string // before the names of all objects
 	headers   *headers
+	written   *written
 
 	puts, gets, scans, deletes store.Meter
 
@@ -115,7 +116,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
 		return nil, fmt.Errorf("s3: endpoint %q is not http://HOST:PORT or https://HOST", o.Endpoint)
 	}
-	s := &Store{opt: o, log: o.Log, headers: newHeaders()}
+	s := &Store{opt: o, log: o.Log, headers: newHeaders(), written: newWritten()}
 	if o.Prefix != "" {
 		s.root = strings.Trim(o.Prefix, "/") + "/"
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -117,6 +118,74 @@ func (s *Store) tidyRecord(ctx context.Context, record string) (removed int, err
 		}
 	}
 	return removed, nil
+}
+
+// written remembers what this process wrote last of each key, so that what is
+// rewritten all the time leaves no heap behind until all is tidied up.
+type written struct {
+	slots chan struct{} // of what is being dropped
+
+	mu   sync.Mutex // guards last
+	last map[string]lastWritten
+}
+
+type lastWritten struct {
+	object string
+	token  store.Token
+}
+
+const (
+	maxWritten = 4096
+	maxDrops   = 4
+)
+
+func newWritten() *written {
+	return &written{slots: make(chan struct{}, maxDrops), last: make(map[string]lastWritten)}
+}
+
+// note enters what was written, and returns the object that it supersedes.
+func (w *written) note(key, object string, t store.Token) (older string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before, ok := w.last[key]
+	if ok && before.token.Compare(t) >= 0 {
+		return "" // the same again, or one that is old itself
+	}
+	if !ok && len(w.last) >= maxWritten {
+		for k := range w.last { // any will do
+			delete(w.last, k)
+			break
+		}
+	}
+	w.last[key] = lastWritten{object, t}
+	return before.object
+}
+
+// supersede drops what was written of the key before, if this process knows: in
+// the background, or where too much is being dropped already, at once. It needs
+// an operation under way.
+func (s *Store) supersede(ctx context.Context, prefix, key, object string, t store.Token) {
+	name, _ := keyName(key)
+	older := s.written.note(prefix+name, object, t)
+	if older == "" {
+		return
+	}
+	drop := func(ctx context.Context) {
+		if err := s.drop(ctx, older); err != nil && s.ending.Err() == nil {
+			s.log.Debug("superseded object is left", "object", older, "err", err)
+		}
+	}
+	select {
+	case s.written.slots <- struct{}{}:
+		s.tasks.Go(func() {
+			defer func() { <-s.written.slots }()
+			drop(s.ending)
+		})
+	default:
+		if ctx.Err() == nil {
+			drop(ctx)
+		}
+	}
 }
 
 func (s *Store) drop(ctx context.Context, name string) error {

@@ -111,8 +111,31 @@ func (s *Server) Kill() error {
 	return err
 }
 
-// Pause stops the process, and Continue lets it go on.
-func (s *Server) Pause() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
+// Pause stops the process, and Continue lets it go on. When Pause returns every
+// thread of it has stopped.
+func (s *Server) Pause() error {
+	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
+		if err != nil {
+			return err
+		}
+		running := false
+		for _, name := range stats {
+			stat, err := os.ReadFile(name)
+			if err == nil {
+				_, after, _ := bytes.Cut(stat, []byte(") ")) // "pid (name) state"
+				running = running || !bytes.HasPrefix(after, []byte("T"))
+			}
+		}
+		if !running {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
 
 // Continue is the end of Pause.
 func (s *Server) Continue() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
