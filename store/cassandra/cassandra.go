@@ -122,7 +122,7 @@ func (o Options) connect(attempt time.Duration) (*gocql.Session, *policy, error)
 	c.PageSize = scanRows
 	c.NextPagePrefetch = 0
 	c.WriteCoalesceWaitTime = 0
-	c.MaxWaitSchemaAgreement = 30 * time.Second
+	c.MaxWaitSchemaAgreement = 2 * time.Minute
 	c.Metadata.CacheMode = gocql.KeyspaceOnly
 	c.Logger = driverLog{o.Logger}
 	session, err := c.CreateSession()

@@ -118,7 +118,7 @@ func (n *Node) arguments() ([]string, error) {
 	return append(args,
 		"-Dcassandra.config=file://"+n.dir+"/conf/cassandra.yaml", "-Dcassandra.storagedir="+n.dir, "-Dcassandra.logdir="+n.dir,
 		"-Dcassandra-foreground=yes", "-Dcassandra.ring_delay_ms=100", "-Dcassandra.skip_wait_for_gossip_to_settle=0",
-		"-Dcassandra.superuser_setup_delay_ms=0",
+		"-Dcassandra.superuser_setup_delay_ms=0", "-Dcassandra.migration_delay_ms=1000", "-Dcassandra.schema_pull_interval_ms=2000",
 		"-cp", filepath.Join(n.dir, "conf")+":"+strings.Join(all, ":"), "org.apache.cassandra.service.CassandraDaemon"), nil
 }
 
