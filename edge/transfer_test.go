@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -34,6 +35,8 @@ func (s *serving) large() (body []byte, rest chan struct{}) {
 func TestTransferWaitsWithoutAGoroutine(t *testing.T) {
 	s := serveEdge(t)
 	body, rest := s.large()
+	more := sync.OnceFunc(func() { close(rest) })
+	t.Cleanup(more) // also where the test ends early: the parent waits for it
 	const n = 40
 	before := runtime.NumGoroutine()
 	clients := make([]*client, n)
@@ -56,7 +59,7 @@ func TestTransferWaitsWithoutAGoroutine(t *testing.T) {
 	}
 	s.until("those who read wait for more", func() bool { _, in := s.state(starved); return in == n-1 })
 	s.until("again no goroutine", func() bool { return runtime.NumGoroutine() < before+20 })
-	close(rest)
+	more()
 	for i := range clients[1:] {
 		if left, err := io.ReadAll(answers[i].Body); err != nil || !bytes.Equal(left, body[len(body)/2:]) {
 			t.Errorf("viewer %d: %d bytes, %v", i, len(left), err)
