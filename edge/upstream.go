@@ -215,13 +215,28 @@ func (u *upstream) watch(ctx context.Context, p *parent) {
 			t.Reset(probeDown)
 		case err != nil:
 			misses++
-			u.failed(p, err, misses >= probeMisses)
+			u.failed(p, err, misses >= u.patience(p))
 			t.Reset(0)
 		default:
 			misses = 0
 			t.Reset(probeEvery)
 		}
 	}
+}
+
+// patience is how many probes a parent may miss. The last one that is up may
+// miss more: it may only be slow, as when a crowd is served on few cores, and
+// nobody would be better off without it.
+func (u *upstream) patience(p *parent) int {
+	for _, x := range u.parents {
+		x.mu.Lock()
+		down := x.health.down
+		x.mu.Unlock()
+		if x != p && !down {
+			return probeMisses
+		}
+	}
+	return 2 * probeMisses
 }
 
 // probe asks for the time. A parent that does not know it has answered too.
