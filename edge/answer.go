@@ -328,14 +328,20 @@ func (ed *Edge) cacheStatus(q *request, now time.Time) string {
 // configHold is how long event.json?after= is held when nothing changes.
 const configHold = 25 * time.Second
 
-// answerConfig answers with event.json; with ?after=ETAG, once it is another.
+// answerConfig answers with event.json; with ?after=ETAG, once it is another,
+// and with &notifications=SEQUENCE also once the set of them is another.
 func (ed *Edge) answerConfig(q *request) error {
-	after := q.r.URL.Query().Get("after")
+	after, known := q.r.URL.Query().Get("after"), q.r.URL.Query().Get("notifications")
 	timer := time.NewTimer(configHold)
 	defer timer.Stop()
 hold:
 	for after != "" && (q.view.etag == after || q.view.etag == `"`+after+`"`) {
+		sequence, news := q.event.heard()
+		if known != "" && known != strconv.FormatInt(sequence, 10) {
+			break
+		}
 		select {
+		case <-news:
 		case <-q.view.changed:
 			if err := ed.locate(q); err != nil {
 				return err

@@ -33,6 +33,7 @@ type event struct {
 	mu            sync.Mutex // guards the following
 	notifications string     // the newest set, as it came
 	sequence      int64
+	news          chan struct{}      // closed when the set is another
 	interrupt     context.CancelFunc // ends the held request for the configuration; nil while there is none
 }
 
@@ -63,10 +64,20 @@ func (e *event) hear(h http.Header) {
 		if n.Sequence > e.sequence {
 			if s, err := n.Header(); err == nil {
 				e.sequence, e.notifications = n.Sequence, s
+				close(e.news)
+				e.news = make(chan struct{})
 				e.told.Add(1)
 			}
 		}
 	}
+}
+
+// heard returns the sequence number of the newest set of notifications, and a
+// channel that closes when there is a newer one.
+func (e *event) heard() (sequence int64, news <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.sequence, e.news
 }
 
 func atomicMax(a *atomic.Int64, v int64) (raised bool) {
@@ -120,7 +131,7 @@ func (ed *Edge) event(ctx context.Context, id live.EventID) (*event, error) {
 			ed.mu.Unlock()
 			return nil, live.ErrShed.With("too many events")
 		}
-		e = &event{id: id, known: make(chan struct{})}
+		e = &event{id: id, known: make(chan struct{}), news: make(chan struct{})}
 		e.edge.Store(-1)
 		ed.events[id] = e
 		ed.tasks.Go(func() { ed.follow(e) })

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"headwater/live"
@@ -132,7 +133,10 @@ func (f *follower) refresh() verdict {
 	if f.e.version.Load() > v.config.Version {
 		return f.ask(ctx, "", retryBudget)
 	}
-	return f.ask(ctx, "?after="+url.QueryEscape(v.etag), followHold)
+	// The set of notifications comes with the answer: one that serves hits alone
+	// would not hear of a new one otherwise.
+	sequence, _ := f.e.heard()
+	return f.ask(ctx, "?after="+url.QueryEscape(v.etag)+"&notifications="+strconv.FormatInt(sequence, 10), followHold)
 }
 
 // first asks for an event of which nothing is known.

@@ -3,6 +3,7 @@ package origin
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"headwater/admit"
@@ -81,7 +82,7 @@ const configHold = 25 * time.Second
 func (o *Origin) deliverConfig(d *delivery) error {
 	if after := d.r.URL.Query().Get("after"); after != "" {
 		hold := holding{o: o, tenant: d.path.Event.Tenant}
-		err := o.holdConfig(d, &hold, after)
+		err := o.holdConfig(d, &hold, after, d.r.URL.Query().Get("notifications"))
 		hold.end()
 		if err != nil {
 			return err
@@ -91,10 +92,15 @@ func (o *Origin) deliverConfig(d *delivery) error {
 	return nil
 }
 
-func (o *Origin) holdConfig(d *delivery, hold *holding, after string) error {
+// holdConfig holds while the configuration has the tag and, where it was told,
+// the set of notifications the sequence number that the client has.
+func (o *Origin) holdConfig(d *delivery, hold *holding, after, sequence string) error {
 	timer := time.NewTimer(configHold)
 	defer timer.Stop()
 	for d.view.etag == after || d.view.etag == `"`+after+`"` {
+		if sequence != "" && sequence != strconv.FormatInt(d.view.record.Notifications.Sequence, 10) {
+			return nil
+		}
 		// Whoever waits here has a configuration to go on with: it gives way to
 		// those who wait for a segment.
 		if err := hold.begin(admit.Rest, time.Now()); err != nil {
