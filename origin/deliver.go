@@ -220,6 +220,17 @@ func (o *Origin) retrieve(ctx context.Context, e *event, k windowKey) ([]byte, e
 	if got == k.digest {
 		return item.Value, nil
 	}
+	// A cache that was out of reach may have what was before a repair.
+	fresh, err := store.GetFresh(ctx, o.reader, mediaRecord(k.event, k.rendition), segmentKey(k.number, k.pipeline))
+	switch {
+	case err == nil:
+		item, got = fresh, live.DigestOf(fresh.Value)
+	case !errors.Is(err, store.ErrNotFresher):
+		return nil, err
+	}
+	if got == k.digest {
+		return item.Value, nil
+	}
 	if c, life, err := decodeCandidate(item); err == nil && life == e.life && c.Digest == got {
 		if o.learn(e, k.rendition, c) {
 			o.metrics.missedAnnouncements.Inc()

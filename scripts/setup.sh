@@ -20,6 +20,7 @@ need varnishd varnish
 need memcached memcached
 need java openjdk-17-jdk-headless
 need mvn maven
+need systemd-analyze systemd
 
 if [ ${#packages[@]} -gt 0 ]; then
 	if ! command -v apt-get >/dev/null; then
@@ -46,3 +47,6 @@ if [ ! -e $browser/node_modules ] || [ $browser/package-lock.json -nt $browser/n
 	(cd $browser && npm ci --silent --no-audit --no-fund)
 	touch $browser/node_modules
 fi
+
+# The S3 server of the tests: built once, not inside a test's time-out.
+(cd store/s3/gateway && go build -o /dev/null github.com/versity/versitygw/cmd/versitygw)

@@ -220,7 +220,7 @@ type ack struct {
 	after               time.Duration
 }
 
-var ackLine = regexp.MustCompile(`time=(\S+) .*msg="segment (?:published|backfilled)" rendition=(\S+) number=(\d+)(?:.* after=(\S+))?`)
+var ackLine = regexp.MustCompile(`time=(\S+) .*msg="segment (?:published|backfilled)" .*rendition=(\S+) number=(\d+)(?:.* after=(\S+))?`)
 
 // acks reads what the packagers were told in a time.
 func (s *system) acks(from, to time.Time) ([]ack, error) {

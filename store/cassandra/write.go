@@ -68,7 +68,11 @@ func (s *Store) put(ctx context.Context, r store.Record, item store.Item) (err e
 			return err
 		}
 	}
-	return s.commit(ctx, sp, r, item.Key, h, value, ttl)
+	staged := time.Now()
+	store.Trace(ctx, "staged", staged.Sub(now))
+	err = s.commit(ctx, sp, r, item.Key, h, value, ttl)
+	store.Trace(ctx, "committed", time.Since(staged))
+	return err
 }
 
 // commit writes the row: what readers see changes here.

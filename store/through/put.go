@@ -27,7 +27,9 @@ func (s *Store) Put(ctx context.Context, r store.Record, item store.Item) error 
 	}
 	w := s.stage(ctx, id{r, item.Key}, item)
 	err := s.below.Put(ctx, r, item)
+	stored := time.Now()
 	w.end(err)
+	store.Trace(ctx, "through", time.Since(stored))
 	return err
 }
 
