@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +24,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"headwater/player"
 )
 
 func main() {
@@ -79,7 +82,14 @@ func run(ctx context.Context, only string, nodes, viewers int, length, keep time
 		}
 	}
 	if keep > 0 {
-		fmt.Fprintf(os.Stderr, "watch http://%s:8080/%s/main.m3u8\n", s.regions[0].addr(hostEdge), eventID)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		go http.Serve(l, player.Handler())
+		for _, p := range s.regions {
+			fmt.Fprintf(os.Stderr, "watch %s: http://%s%s?event=%s&edge=http://%s:8080\n", p.name, l.Addr(), player.Path, eventID, p.addr(hostEdge))
+		}
 		select {
 		case <-time.After(keep):
 		case <-ctx.Done():
