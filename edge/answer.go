@@ -266,7 +266,7 @@ func (ed *Edge) stream(q *request) error {
 		case <-more:
 		case <-q.r.Context().Done():
 			ed.metrics.left.Inc()
-			return nil
+			panic(http.ErrAbortHandler) // to return would end a chunked body
 		}
 		data, done, more, err = o.view()
 	}

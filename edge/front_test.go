@@ -532,10 +532,8 @@ func TestRapidReset(t *testing.T) {
 			now++
 			most = max(most, now)
 			mu.Unlock()
+			defer func() { mu.Lock(); defer mu.Unlock(); now-- }()
 			s.Edge.ServeHTTP(w, r)
-			mu.Lock()
-			now--
-			mu.Unlock()
 		})
 	})
 	x := s.secure()

@@ -17,7 +17,8 @@ func (ed *Edge) refuse(q *request, err error) {
 	case errors.As(err, &problem):
 	case q.r.Context().Err() != nil:
 		ed.metrics.left.Inc()
-		return
+		// To return would be an answer, 200 and empty; who only stopped sending would get it.
+		panic(http.ErrAbortHandler)
 	default:
 		problem = live.ErrInternal.With("see the log of this edge")
 		ed.log.Error("request", "path", q.r.URL.Path, "err", err)
