@@ -135,6 +135,9 @@ func (c *conn) wake() {
 		c.mu.Unlock()
 		return
 	}
+	if c.state == starved {
+		c.out.rest() // it was not the viewer who was slow
+	}
 	c.runLocked()
 	c.mu.Unlock()
 	c.srv.writers.add(c)
@@ -372,6 +375,9 @@ func (c *conn) answer(h *head, raw, rest []byte) bool {
 func (c *conn) conclude(q *request, w *response, err error) bool {
 	c.srv.Edge.conclude(q, err)
 	if !w.finish() {
+		if w.slow {
+			c.srv.drop(dropSlow)
+		}
 		c.end()
 		return false
 	}
@@ -435,6 +441,7 @@ func (c *conn) next(rest []byte) {
 func (c *conn) response(h *head) *response {
 	return &response{
 		nc: c.nc, header: make(http.Header, 16), bodyless: h.method == http.MethodHead, close: h.close || c.srv.draining.Load(),
+		timeout: c.srv.Edge.cfg.WriteTimeout,
 	}
 }
 

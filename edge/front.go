@@ -46,10 +46,10 @@ const maxBody = 4 << 10 // bytes
 func (s *Server) front(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fw := &frontWriter{ResponseWriter: w, s: s, r: r}
-		if r.ContentLength != 0 && !s.takeBody(fw, r) {
-			return
+		if r.ContentLength == 0 || s.takeBody(fw, r) {
+			next.ServeHTTP(fw, r)
 		}
-		next.ServeHTTP(fw, r)
+		fw.extend() // for what is still in buffers
 	})
 }
 
@@ -58,6 +58,7 @@ func (s *Server) front(next http.Handler) http.Handler {
 func (s *Server) takeBody(w *frontWriter, r *http.Request) bool {
 	problem := live.ErrTooLarge
 	rc := http.NewResponseController(w)
+	w.extend() // for 100 Continue
 	rc.SetReadDeadline(time.Now().Add(s.HeaderTimeout))
 	if r.ContentLength <= maxBody {
 		n, err := io.Copy(io.Discard, io.LimitReader(r.Body, maxBody+1))
@@ -84,6 +85,21 @@ type frontWriter struct {
 	r     *http.Request
 	last  bool // the connection ends with this answer
 	begun bool
+	timed bool // whoever answers has set a write deadline
+}
+
+// extend gives the viewer time for what is written next. Without a deadline one
+// who does not read would be waited for without end.
+func (w *frontWriter) extend() {
+	http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.s.Edge.cfg.WriteTimeout))
+}
+
+// SetWriteDeadline is for http.ResponseController.
+func (w *frontWriter) SetWriteDeadline(t time.Time) error {
+	if w.timed = !t.IsZero(); !w.timed {
+		return nil // the next write, or the end, has its own
+	}
+	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
 }
 
 func (w *frontWriter) WriteHeader(status int) {
@@ -105,6 +121,9 @@ func (w *frontWriter) Write(p []byte) (int, error) {
 	if !w.begun {
 		w.WriteHeader(http.StatusOK)
 	}
+	if !w.timed {
+		w.extend()
+	}
 	return w.ResponseWriter.Write(p)
 }
 
@@ -112,6 +131,9 @@ func (w *frontWriter) Write(p []byte) (int, error) {
 func (w *frontWriter) FlushError() error {
 	if !w.begun {
 		w.WriteHeader(http.StatusOK)
+	}
+	if !w.timed {
+		w.extend()
 	}
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }

@@ -1,8 +1,10 @@
 package edge
 
 import (
+	"errors"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,9 +24,12 @@ type response struct {
 	close    bool // the connection ends with this answer
 	status   int  // 0: not begun
 	chunked  bool
-	left     int64 // bytes that Content-Length promises and that have not come
-	timed    bool  // a write deadline is set
-	err      error // of the connection
+	left     int64         // bytes that Content-Length promises and that have not come
+	timed    bool          // a write deadline is set,
+	own      bool          // and not by who answers
+	slow     bool          // the viewer did not read before own
+	timeout  time.Duration // for what has no deadline
+	err      error         // of the connection
 }
 
 // heads are buffers for the heads of answers.
@@ -116,6 +121,11 @@ func (w *response) Write(p []byte) (int, error) {
 
 // send sends what is there of the head, and pieces of the body.
 func (w *response) send(pieces ...[]byte) {
+	if !w.timed || w.own {
+		w.SetWriteDeadline(time.Now().Add(w.timeout))
+		w.own = true
+	}
+	defer func() { w.slow = w.own && errors.Is(w.err, os.ErrDeadlineExceeded) }()
 	if len(w.head) == 0 && len(pieces) == 1 {
 		_, w.err = w.nc.Write(pieces[0])
 		return
@@ -146,7 +156,7 @@ func (w *response) FlushError() error {
 
 // SetWriteDeadline is for http.ResponseController.
 func (w *response) SetWriteDeadline(t time.Time) error {
-	w.timed = !t.IsZero()
+	w.timed, w.own = !t.IsZero(), false
 	return w.nc.SetWriteDeadline(t)
 }
 

@@ -39,6 +39,9 @@ func (t *transfer) progress(n int) {
 	}
 }
 
+// rest says that the viewer has taken all that there was.
+func (t *transfer) rest() { t.mark, t.counted = t.sent, time.Now() }
+
 // pieces appends what is to be written, given what is there of the body.
 func (t *transfer) pieces(list [][]byte, data []byte) [][]byte {
 	skip, room := t.sent, turnBytes
@@ -199,13 +202,19 @@ func (ed *Edge) commonHead(q *request, now time.Time) []byte {
 	q.w = w
 	live.AllowCORS(w.header)
 	// By the end of the millisecond, so that nobody is told too long a life.
-	ed.describe(q, now.Truncate(time.Millisecond).Add(time.Millisecond))
+	ed.describe(q, endOfMilli(now))
 	q.w = nil
 	delete(w.header, live.HeaderServerTiming)
 	w.header.Set("Content-Length", strconv.FormatInt(o.size, 10))
 	h := &commonHead{key, appendHead(make([]byte, 0, 1<<10), o.status, w.header, now)}
 	o.heads.Store(h)
 	return h.bytes
+}
+
+// endOfMilli keeps the monotonic clock in t, which Truncate would strip: else a
+// step of the system's clock would lengthen lives.
+func endOfMilli(t time.Time) time.Time {
+	return t.Add(time.Millisecond - time.Duration(t.Nanosecond())%time.Millisecond)
 }
 
 // writers go on with answers that waited: a few goroutines for any crowd, since

@@ -155,3 +155,12 @@ func TestTransferHeads(t *testing.T) {
 		}
 	}
 }
+
+// Lives are measured by the monotonic clock.
+func TestEndOfMilliKeepsTheClock(t *testing.T) {
+	now := time.Now()
+	end := endOfMilli(now)
+	if end.UnixNano()%1e6 != 0 || end.Sub(now) <= 0 || end.Sub(now) > time.Millisecond || !strings.Contains(end.String(), " m=") {
+		t.Errorf("%v for %v", end, now)
+	}
+}
