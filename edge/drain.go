@@ -100,6 +100,7 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.closing.Store(true) // what is idle from now on ends by itself
 	cut := s.total
 	s.mu.Unlock()
 	for range cut {

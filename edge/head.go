@@ -69,7 +69,7 @@ func parseHead(b []byte) (head, headKind) {
 	if string(proto) != "HTTP/1.1" {
 		return h, headOther
 	}
-	if !isValue(target) {
+	if !isValue(target) || bytes.IndexByte(target, '\t') >= 0 {
 		return h, headOther
 	}
 	// A query, such as a player's metrics (CTA-5004), is no part of the name.

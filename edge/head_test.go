@@ -53,6 +53,7 @@ func TestParseHead(t *testing.T) {
 		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + ": empty\r\n\r\n", headOther},
 		{"GET  /t/e/v/1.m4s HTTP/1.1\r\n" + host + "\r\n", headOther},
 		{"GET /t/e/v/1.m4s  HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET /t/e/v/1.m4s?a\tb HTTP/1.1\r\n" + host + "\r\n", headOther},
 		{"get /t/e/v/1.m4s HTTP/1.1\r\n" + host + "\r\n", headOther},
 	} {
 		if _, kind := parseHead([]byte(c.in)); kind != c.kind {
