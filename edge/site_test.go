@@ -164,8 +164,8 @@ func TestSiteNodeLosesItsParent(t *testing.T) {
 // origin decides; one that is lost by one more, and then perhaps another.
 func TestSiteDoesNotStormTheOrigin(t *testing.T) {
 	runSite(t, 4, func(s *siteRig) {
-		s.watch(4, 7)
 		s.late = 1100 * time.Millisecond
+		s.watch(4, 7)
 		s.expect(4, 7)
 	})
 	runSite(t, 4, func(s *siteRig) {
