@@ -20,29 +20,30 @@ const module = "headwater"
 // more (see forTests). A package that is not here fails the test: whoever adds
 // one says what it may do.
 var may = map[string][]string{
-	"live":             {"github.com/dunglas/httpsfv"},
-	"cmaf":             {"live"},
-	"selection":        {"live"},
-	"manifest":         {"live"},
-	"admit":            {},
-	"announce":         {"live"},
-	"store":            {"live"},
-	"store/internal":   {"store"},
-	"store/memory":     {"store", "store/internal"},
-	"store/disk":       {"store", "store/internal", "golang.org/x/sys"},
-	"store/through":    {"store", "store/through", "github.com/prometheus/client_golang"},
-	"store/storetest":  {"store", "store/internal", "pgregory.net/rapid"},
-	"origin":           {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "github.com/prometheus/client_golang", "golang.org/x/sync"},
-	"edge":             {"live", "manifest", "admit", "store", "store/disk", "github.com/prometheus/client_golang", "github.com/quic-go/quic-go", "golang.org/x/sys", "golang.org/x/net"},
-	"listen":           {"golang.org/x/sys", "golang.org/x/net"},
-	"packager":         {"live", "cmaf", "packager/clip"},
-	"packager/clip":    {},
-	"player":           {},
-	"viewer":           {"live", "cmaf"},
-	"scenario":         {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "store/memory", "store/disk", "origin", "edge", "packager", "player", "viewer", "github.com/prometheus/client_golang"},
-	"scenario/browser": {},
-	"deploy":           {"origin", "edge", "github.com/prometheus/client_golang"}, // in its tests
-	"cmd/headwater":    {"*"},
+	"live":                        {"github.com/dunglas/httpsfv"},
+	"cmaf":                        {"live"},
+	"selection":                   {"live"},
+	"manifest":                    {"live"},
+	"admit":                       {},
+	"announce":                    {"live"},
+	"store":                       {"live"},
+	"store/internal":              {"store"},
+	"store/memory":                {"store", "store/internal"},
+	"store/disk":                  {"store", "store/internal", "golang.org/x/sys"},
+	"store/through":               {"store", "store/through", "github.com/prometheus/client_golang"},
+	"store/through/memcachedtest": {},
+	"store/storetest":             {"store", "store/internal", "pgregory.net/rapid"},
+	"origin":                      {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "github.com/prometheus/client_golang", "golang.org/x/sync"},
+	"edge":                        {"live", "manifest", "admit", "store", "store/disk", "github.com/prometheus/client_golang", "github.com/quic-go/quic-go", "golang.org/x/sys", "golang.org/x/net"},
+	"listen":                      {"golang.org/x/sys", "golang.org/x/net"},
+	"packager":                    {"live", "cmaf", "packager/clip"},
+	"packager/clip":               {},
+	"player":                      {},
+	"viewer":                      {"live", "cmaf"},
+	"scenario":                    {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "store/memory", "store/disk", "origin", "edge", "packager", "player", "viewer", "github.com/prometheus/client_golang"},
+	"scenario/browser":            {},
+	"deploy":                      {"origin", "edge", "github.com/prometheus/client_golang"}, // in its tests
+	"cmd/headwater":               {"*"},
 
 	"store/cassandra":                       {"store", "github.com/apache/cassandra-gocql-driver/v2"},
 	"store/cassandra/cassandratest":         {},
@@ -58,7 +59,7 @@ var may = map[string][]string{
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
+var forTests = []string{"live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "store/through", "store/through/memcachedtest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}

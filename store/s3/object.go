@@ -28,8 +28,10 @@ import (
 // KEY is hex, so that a listing is in key order. Long keys share what their
 // names begin with and are put in order by what is in them.
 
+// No part of a path is longer than 190 bytes: servers that keep objects as
+// files take at most 255, and want some of them for files of their own.
 const (
-	keyBytes  = 100 // of a key are in the name; of a longer one a digest is, too
+	keyBytes  = 64  // of a key are in the name; of a longer one a digest is, too
 	nameBytes = 180 // of a record's name
 )
 

@@ -12,6 +12,7 @@ import (
 	"headwater/store"
 	"headwater/store/memory"
 	"headwater/store/storetest"
+	"headwater/store/through/memcachedtest"
 )
 
 // quick is the configuration of tests with servers that do not answer.
@@ -20,10 +21,10 @@ func quick(zones []Zone) Config { return Config{Zones: zones, Timeout: 20 * time
 // TestContractWithServersDown: whatever happens to the servers, before and
 // while it is used, the store keeps its contract.
 func TestContractWithServersDown(t *testing.T) {
-	for name, harm := range map[string]func(servers []*memcached, stop chan bool){
-		"one zone dead":       func(s []*memcached, _ chan bool) { s[0].kill(); s[1].kill() },
-		"all dead":            func(s []*memcached, _ chan bool) { s[0].kill(); s[1].kill(); s[2].kill(); s[3].kill() },
-		"one of each hung":    func(s []*memcached, _ chan bool) { s[0].hang(); s[2].hang() },
+	for name, harm := range map[string]func(servers []*memcachedtest.Server, stop chan bool){
+		"one zone dead":       func(s []*memcachedtest.Server, _ chan bool) { s[0].Kill(); s[1].Kill() },
+		"all dead":            func(s []*memcachedtest.Server, _ chan bool) { s[0].Kill(); s[1].Kill(); s[2].Kill(); s[3].Kill() },
+		"one of each hung":    func(s []*memcachedtest.Server, _ chan bool) { s[0].Hang(); s[2].Hang() },
 		"hung, dead, emptied": chaos,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -47,19 +48,19 @@ func TestContractWithServersDown(t *testing.T) {
 }
 
 // chaos does things to the servers until it is stopped.
-func chaos(servers []*memcached, stop chan bool) {
+func chaos(servers []*memcachedtest.Server, stop chan bool) {
 	for i := 0; ; i++ {
 		m := servers[rand.IntN(len(servers))]
 		var undo func()
 		switch i % 3 {
 		case 0:
-			m.hang()
-			undo = m.resume
+			m.Hang()
+			undo = m.Resume
 		case 1:
-			m.kill()
-			undo = m.start
+			m.Kill()
+			undo = m.Start
 		case 2:
-			m.empty()
+			m.Empty()
 			undo = func() {}
 		}
 		select {
@@ -77,19 +78,19 @@ func chaos(servers []*memcached, stop chan bool) {
 func TestWhatAServerMissed(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		away func(m *memcached)
-		back func(m *memcached)
+		away func(m *memcachedtest.Server)
+		back func(m *memcachedtest.Server)
 	}{
-		{"kill and restart", (*memcached).kill, (*memcached).start},
-		{"hang", (*memcached).hang, (*memcached).resume},
-		{"empty", (*memcached).empty, func(*memcached) {}},
-		{"hang, then empty", (*memcached).hang, func(m *memcached) { m.resume(); m.empty() }},
+		{"kill and restart", (*memcachedtest.Server).Kill, (*memcachedtest.Server).Start},
+		{"hang", (*memcachedtest.Server).Hang, (*memcachedtest.Server).Resume},
+		{"empty", (*memcachedtest.Server).Empty, func(*memcachedtest.Server) {}},
+		{"hang, then empty", (*memcachedtest.Server).Hang, func(m *memcachedtest.Server) { m.Resume(); m.Empty() }},
 	} {
 		for _, many := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, many keys %v", c.name, many), func(t *testing.T) {
 				zones := []Zone{{Name: "a"}, {Name: "b"}}
-				m, other := startMemcached(t), startMemcached(t)
-				zones[0].Servers, zones[1].Servers = []string{m.addr}, []string{other.addr}
+				m, other := memcachedtest.New(t), memcachedtest.New(t)
+				zones[0].Servers, zones[1].Servers = []string{m.Addr}, []string{other.Addr}
 				below := &shared{Store: memory.New(memory.Options{})}
 				writer, reader := opened(t, below, quick(zones)), opened(t, below, quick(zones))
 				mustPut(t, writer, value("old"))
@@ -133,7 +134,7 @@ func TestDeadZonesCostLittle(t *testing.T) {
 	node := opened(t, faulty, quick(zones))
 	mustPut(t, node, value("old"))
 	for _, m := range servers {
-		m.hang()
+		m.Hang()
 	}
 	for i := range 20 {
 		mustPut(t, node, value(fmt.Sprint(i)))
@@ -162,7 +163,7 @@ func TestDeadZonesCostLittle(t *testing.T) {
 		t.Errorf("%d time-outs of 400 exchanges with all servers ejected", n)
 	}
 	for _, m := range servers {
-		m.resume()
+		m.Resume()
 	}
 	until(t, func() bool { st := node.Stats(); return st.Zones[0].Up+st.Zones[1].Up == 4 })
 }
@@ -170,8 +171,8 @@ func TestDeadZonesCostLittle(t *testing.T) {
 // TestBytesAreTheCallersAfterAHungWrite: Put returns while a server has not
 // taken the bytes; what the caller then does with them reaches nobody.
 func TestBytesAreTheCallersAfterAHungWrite(t *testing.T) {
-	m := startMemcached(t)
-	zones := []Zone{{Name: "a", Servers: []string{m.addr}}}
+	m := memcachedtest.New(t)
+	zones := []Zone{{Name: "a", Servers: []string{m.Addr}}}
 	cfg := quick(zones)
 	cfg.Timeout = 100 * time.Millisecond
 	node := opened(t, memory.New(memory.Options{}), cfg)
@@ -180,13 +181,13 @@ func TestBytesAreTheCallersAfterAHungWrite(t *testing.T) {
 	want := bytes.Repeat([]byte("segment "), 2_000_000)
 	for i := range 10 {
 		if i == 3 {
-			m.hang()
+			m.Hang()
 		}
 		given := store.Item{Key: fmt.Sprint(i), Token: tokens.Next(), Value: bytes.Clone(want)}
 		mustPut(t, node, given)
 		clear(given.Value)
 	}
-	m.resume()
+	m.Resume()
 	until(t, func() bool { up, _ := node.zones[0].nodes[0].srv.Up(); return up })
 	for i := range 10 {
 		item, err := node.Get(t.Context(), segments, fmt.Sprint(i))
@@ -236,7 +237,7 @@ func TestReadsThatReachTheStore(t *testing.T) {
 		t.Errorf("%d requests reached the store for what was just written, want none", n)
 	}
 	for _, m := range servers {
-		m.empty()
+		m.Empty()
 	}
 	readAll(10_000)
 	n := faulty.Count(storetest.Any) - count
@@ -257,7 +258,7 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i == 1 {
-			servers[0].hang()
+			servers[0].Hang()
 		}
 		for range 10 {
 			mustPut(t, node, value("v"))

@@ -113,7 +113,7 @@ func TestFillLosesToMutation(t *testing.T) {
 	zones, servers := twoZones(t)
 	forgetAll := func() {
 		for _, m := range servers {
-			m.empty()
+			m.Empty()
 		}
 	}
 	for _, c := range []struct {
@@ -218,7 +218,7 @@ func TestReplaysOfOldWrites(t *testing.T) {
 	wantSeen(t, "none", one, two)
 	// The servers have forgotten the delete; the token is too old to trust.
 	for _, m := range servers {
-		m.empty()
+		m.Empty()
 	}
 	mustPut(t, one, older)
 	wantSeen(t, "none", one, two)
@@ -236,7 +236,7 @@ func TestNewServersAreNotTrusted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range servers {
-		m.empty()
+		m.Empty()
 	}
 	mustPut(t, one, old) // covered by the delete
 	wantSeen(t, "none", one, two)
@@ -367,8 +367,8 @@ func TestCutOffFromAZone(t *testing.T) {
 				if got := get(t, reader); got != "old" && got != want {
 					t.Errorf("the reader of the other zone sees %q", got)
 				}
-				servers[2].empty()
-				servers[3].empty()
+				servers[2].Empty()
+				servers[3].Empty()
 				get(t, third) // may bring what was from zone-0 into zone-1
 				idle(t, third)
 				wantSeen(t, want, writer)
