@@ -46,7 +46,7 @@ var may = map[string][]string{
 	"cmd/headwater":               {"*"},
 
 	"store/cassandra":                       {"store", "github.com/apache/cassandra-gocql-driver/v2"},
-	"store/cassandra/cassandratest":         {},
+	"store/cassandra/cassandratest":         {"github.com/apache/cassandra-gocql-driver"},
 	"store/cassandra/cassandratest/cluster": {"store/cassandra/cassandratest"},
 
 	"store/s3":               {"store", "github.com/minio/minio-go/v7"},

@@ -378,10 +378,26 @@ func (c *conn) conclude(q *request, w *response, err error) bool {
 		if w.slow {
 			c.srv.drop(dropSlow)
 		}
-		c.end()
+		if w.err != nil {
+			c.end()
+		} else {
+			c.hangUp(false)
+		}
 		return false
 	}
 	return true
+}
+
+// hangUp ends a connection whose last answer was sent. Where the viewer has sent
+// more than was read the kernel would answer a close with a reset, and throw away
+// what the viewer has not taken yet (RFC 9112, 9.6).
+func (c *conn) hangUp(unread bool) {
+	if unread || pending(c.raw) {
+		if c.srv.spawn(func() { farewell(c.nc); c.end() }) {
+			return
+		}
+	}
+	c.end()
 }
 
 // letGo takes the request off the connection.

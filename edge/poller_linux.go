@@ -93,6 +93,15 @@ func writev(fd uintptr, pieces [][]byte) (int, error) {
 	}
 }
 
+// pending reports whether there is something on a connection that was not read.
+func pending(raw syscall.RawConn) bool {
+	n := 0
+	if raw == nil || raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) }) != nil {
+		return false
+	}
+	return n > 0
+}
+
 // temporary reports whether accepting may work again soon.
 func temporary(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED) ||

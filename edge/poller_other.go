@@ -2,7 +2,10 @@
 
 package edge
 
-import "errors"
+import (
+	"errors"
+	"syscall"
+)
 
 // A poller is only there on Linux; elsewhere net/http serves every connection.
 type poller struct{}
@@ -20,5 +23,7 @@ func (*poller) close()                               {}
 func (*poller) release()                             {}
 
 func writev(uintptr, [][]byte) (int, error) { return 0, errors.ErrUnsupported }
+
+func pending(syscall.RawConn) bool { return false }
 
 func temporary(error) bool { return false }

@@ -156,7 +156,7 @@ func (c *conn) begin() bool {
 func (c *conn) complete() progress {
 	c.finish()
 	if c.close {
-		c.end()
+		c.hangUp(len(c.rest) > 0)
 		return parted
 	}
 	c.letGo()

@@ -164,3 +164,19 @@ func TestEndOfMilliKeepsTheClock(t *testing.T) {
 		t.Errorf("%v for %v", end, now)
 	}
 }
+
+// TestTransferEndsWithALastAnswerWhole: a viewer that goes on sending has the
+// whole of the answer after which the connection ends.
+func TestTransferEndsWithALastAnswerWhole(t *testing.T) {
+	s := serveEdge(t)
+	body, rest := s.large()
+	close(rest)
+	c := s.dial()
+	c.send(get(s.path("v"), "Connection: close"))
+	s.until("it waits for its viewer", func() bool { _, in := s.state(blocked); return in == 1 })
+	c.send(strings.Repeat(get(s.path("s")), 100)) // nobody will read that
+	if resp, got := c.read(); got != string(body) || !resp.Close {
+		t.Errorf("%d bytes of %d, close %v", len(got), len(body), resp.Close)
+	}
+	s.until("it is gone", func() bool { all, _ := s.state(running); return all == 0 })
+}

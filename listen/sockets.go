@@ -15,7 +15,12 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 )
+
+// lastWord is how long a process that gives its sockets away may take to say
+// that it has: one that was stopped says nothing.
+const lastWord = 5 * time.Second
 
 // ErrBusy says that another process is just taking the sockets.
 var ErrBusy = errors.New("listen: another process takes the sockets over")
@@ -213,6 +218,7 @@ func (s *Sockets) Ready() error {
 		// Where the old one died in the meantime there is nobody to tell. It
 		// answers when it reads no more from the sockets of UDP.
 		if _, err := s.old.Write([]byte(serving)); err == nil {
+			s.old.SetReadDeadline(time.Now().Add(lastWord))
 			s.old.Read(make([]byte, 64))
 		}
 		s.old.Close()

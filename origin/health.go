@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"headwater/live"
 	"headwater/store"
 )
@@ -143,8 +145,8 @@ func (o *Origin) needs(r role) []*dependency {
 	return []*dependency{o.writes, o.readings}
 }
 
-// healthy serves /healthz and /readyz of a role, and reports whether that was
-// what was asked for.
+// healthy serves /healthz, /readyz and /metrics of a role, which may be the only
+// one of its process, and reports whether that was what was asked for.
 func (o *Origin) healthy(of role, w http.ResponseWriter, r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
@@ -156,6 +158,9 @@ func (o *Origin) healthy(of role, w http.ResponseWriter, r *http.Request) bool {
 		return true
 	case "/readyz":
 		o.ready(of)(w, r)
+		return true
+	case "/metrics":
+		promhttp.HandlerFor(o.cfg.Metrics, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 		return true
 	}
 	return false

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"headwater/store/cassandra/cassandratest"
+	"headwater/store/s3/s3test"
 )
 
 // A backend is a store to put an origin over.
@@ -22,12 +23,16 @@ type backend struct {
 type rigs struct {
 	dir, bin string
 	cluster  *cassandratest.Cluster
+	bucket   *s3test.Server
 	servers  []*process
 }
 
 func (r *rigs) close() {
 	for _, p := range r.servers {
 		p.stop()
+	}
+	if r.bucket != nil {
+		r.bucket.Close()
 	}
 	if r.cluster != nil {
 		r.cluster.Close()
@@ -65,24 +70,14 @@ func (r *rigs) memcached() (string, error) {
 }
 
 // s3 starts versitygw over a directory.
-func (r *rigs) s3() (backend, error) {
-	gw := filepath.Join(r.dir, "versitygw")
-	build := exec.Command("go", "build", "-o", gw, "github.com/versity/versitygw/cmd/versitygw")
-	if out, err := build.CombinedOutput(); err != nil {
-		return backend{}, fmt.Errorf("building versitygw: %w: %s", err, out)
-	}
-	data := filepath.Join(r.dir, "s3")
-	if err := os.MkdirAll(data, 0o755); err != nil {
-		return backend{}, err
-	}
-	addr := freeAddr()
-	p, err := start(r.dir, "versitygw", accepts(addr), nil, gw, "--access", "headwater", "--secret", "headwater-secret", "--port", addr, "--quiet", "posix", data)
+func (r *rigs) s3(ctx context.Context) (backend, error) {
+	server, err := s3test.Start(ctx)
 	if err != nil {
 		return backend{}, err
 	}
-	r.servers = append(r.servers, p)
-	b := backend{name: "S3 (versitygw, POSIX)", env: []string{"AWS_ACCESS_KEY_ID=headwater", "AWS_SECRET_ACCESS_KEY=headwater-secret"},
-		flags: []string{"--store", "s3://segments?endpoint=http://" + addr + "&region=us-east-1"}}
+	r.bucket = server
+	b := backend{name: "S3 (versitygw, POSIX)", env: []string{"AWS_ACCESS_KEY_ID=" + s3test.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3test.SecretKey},
+		flags: []string{"--store", "s3://segments?endpoint=" + server.Endpoint + "&region=" + s3test.Region}}
 	init := exec.Command(r.bin, "store", "init", "--store", b.flags[1])
 	init.Env = append(os.Environ(), b.env...)
 	if out, err := init.CombinedOutput(); err != nil {
@@ -109,7 +104,7 @@ func (r *rigs) open(ctx context.Context, name string) (backend, error) {
 		cache, err := r.memcached()
 		return backend{name: "Cassandra and memcached", flags: []string{"--store", addr, "--cache", cache}}, err
 	case "s3":
-		return r.s3()
+		return r.s3(ctx)
 	}
 	return backend{}, fmt.Errorf("there is no backend %q", name)
 }

@@ -7,9 +7,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -19,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headwater/live"
@@ -29,7 +33,14 @@ func main() {
 	count := flag.Int("count", 200, "`NUMBER` of segments for each figure")
 	size := flag.Int("size", 1_500_000, "`BYTES` of a segment")
 	parts := flag.String("parts", "latency,reads,storm", "`PARTS` to run")
+	read := flag.String("read", "", "be readers of this `URL` prefix")
+	rate := flag.Float64("rate", 0, "GETs a second of the readers")
+	segments := flag.String("numbers", "", "`NUMBERS` that the readers read")
 	flag.Parse()
+	if *read != "" {
+		beReaders(*read, *rate, strings.Split(*segments, ","))
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, strings.Split(*stores, ","), strings.Split(*parts, ","), *count, *size); err != nil {
@@ -115,16 +126,9 @@ func (r *rigs) latency(ctx context.Context, name string, count, size int) error 
 	return nil
 }
 
-// storeReads is how often Cassandra was read: for an item's row, or a chunk.
-func (o *origin) storeReads() (sum float64, err error) {
-	for _, op := range []string{"get item", "get chunk"} {
-		n, err := o.metric("headwater_store_operations_total", `op="`+op+`"`)
-		if err != nil {
-			return 0, err
-		}
-		sum += n
-	}
-	return sum, nil
+// storeReads is how many values delivery has read from Cassandra.
+func (o *origin) storeReads() (float64, error) {
+	return metric(o.deliver, "headwater_cache_store_reads_total", o.deliverClient...)
 }
 
 // reads prints how many of 10,000 reads of 100 segments reach Cassandra.
@@ -142,6 +146,11 @@ func (r *rigs) reads(ctx context.Context, size int) error {
 		}
 		err = func() error {
 			defer o.close()
+			// A memcached takes what is written five seconds after it was first met.
+			if _, _, err := o.put(size); err != nil {
+				return err
+			}
+			time.Sleep(6 * time.Second)
 			var numbers []live.Number
 			for range 100 {
 				n, _, err := o.put(size)
@@ -205,7 +214,7 @@ func (r *rigs) storm(ctx context.Context, size int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nThe deliver role gives %.0f GETs a second at most. PUTs: 10 a second.\n\n", all)
+	fmt.Printf("\nThe deliver role gives %.0f GETs a second at most. PUTs: 10 a second. The deliver role and its readers run at nice 19.\n\n", all)
 	fmt.Println("| readers | GETs a second | PUT p50 ms | PUT p99 ms | PUT max ms |")
 	fmt.Println("|---|---|---|---|---|")
 	for round := range 2 {
@@ -213,19 +222,19 @@ func (r *rigs) storm(ctx context.Context, size int) error {
 		if err != nil {
 			return err
 		}
-		stormy, stop := context.WithCancel(ctx)
-		var wg sync.WaitGroup
-		var got int
-		wg.Go(func() { got = pace(stormy, all/2, func() { any(0) }) })
-		begun := time.Now()
-		loaded, err := o.paced(10, 20*time.Second, size)
-		stop()
-		wg.Wait()
+		readers, err := o.readers(all/2, numbers)
 		if err != nil {
 			return err
 		}
+		begun := time.Now()
+		loaded, err := o.paced(10, 20*time.Second, size)
+		length := time.Since(begun)
+		got, e := readers()
+		if err = errors.Join(err, e); err != nil {
+			return err
+		}
 		fmt.Printf("| none | 0 | %.1f | %.1f | %.1f |\n", quiet.at(0.5), quiet.at(0.99), quiet.at(1))
-		fmt.Printf("| storm | %.0f | %.1f | %.1f | %.1f |\n", float64(got)/time.Since(begun).Seconds(), loaded.at(0.5), loaded.at(0.99), loaded.at(1))
+		fmt.Printf("| storm | %.0f | %.1f | %.1f | %.1f |\n", float64(got)/length.Seconds(), loaded.at(0.5), loaded.at(0.99), loaded.at(1))
 		fmt.Fprintf(os.Stderr, "round %d: p99 ratio %.2f\n", round+1, loaded.at(0.99)/quiet.at(0.99))
 	}
 	after, err := o.storeReads()
@@ -234,6 +243,50 @@ func (r *rigs) storm(ctx context.Context, size int) error {
 	}
 	fmt.Printf("\nReads of Cassandra in that time: %.0f.\n", after-before)
 	return nil
+}
+
+// readers starts a process that reads at a rate, behind everything else in the
+// queue for a core, as if on another machine. What is returned ends it and says
+// how much it has read.
+func (o *origin) readers(rate float64, numbers []live.Number) (func() (int, error), error) {
+	var list []string
+	for _, n := range numbers {
+		list = append(list, n.String())
+	}
+	cmd := exec.Command("nice", "-n", "19", os.Args[0], "-read", fmt.Sprintf("%s/%s/%s/%s/", o.deliver, tenant, o.event, rendition),
+		"-rate", fmt.Sprint(rate), "-numbers", strings.Join(list, ","))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return func() (n int, err error) {
+		cmd.Process.Signal(os.Interrupt)
+		if err := cmd.Wait(); err != nil {
+			return 0, err
+		}
+		_, err = fmt.Sscan(out.String(), &n)
+		return n, err
+	}, nil
+}
+
+func beReaders(prefix string, rate float64, numbers []string) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var done atomic.Int64
+	pace(ctx, rate, func() {
+		resp, err := client.Get(prefix + numbers[rand.IntN(len(numbers))] + ".m4s")
+		if err != nil {
+			return
+		}
+		defer resp.Body.Close()
+		buf := buffers.Get().(*[]byte)
+		defer buffers.Put(buf)
+		if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{resp.Body}, *buf); err == nil && resp.StatusCode == 200 {
+			done.Add(1)
+		}
+	})
+	fmt.Println(done.Load())
 }
 
 // paced publishes so many segments a second.

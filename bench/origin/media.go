@@ -50,6 +50,7 @@ func newMedia() (*media, error) {
 	// Long ago, so that there are numbers enough to publish.
 	e.Start = time.Now().Add(-20 * 24 * time.Hour).Truncate(8 * time.Second).UTC()
 	e.DVRSeconds = 20 * 24 * 3600
+	e.LiveWindowSeconds = e.DVRSeconds // nothing is shed as of the DVR window
 	e.Pipelines = []live.Pipeline{{Name: pipeline, Region: "us-east-1"}}
 	e.Renditions = []live.Rendition{{Name: rendition, Type: live.Video, Bandwidth: 6_000_000}}
 	m.event, m.tl = e, e.Timeline()

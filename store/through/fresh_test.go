@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"headwater/store"
 	"headwater/store/memory"
 	"headwater/store/storetest"
 )
@@ -25,6 +26,23 @@ func TestConfirm(t *testing.T) {
 }
 
 // TestGetFresh reads what the zones do not know of, and mends them.
+// signalling is a store that tells how it is doing.
+type signalling struct{ store.Store }
+
+func (signalling) Signals() []store.Signal { return []store.Signal{{Op: "get item"}} }
+
+// TestSignals: who sheds by how the store is doing sees it through the cache.
+func TestSignals(t *testing.T) {
+	c, err := New(signalling{memory.New(memory.Options{})}, Config{Zones: []Zone{{Name: "a", Servers: []string{"127.0.0.1:1"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := store.SignalsOf(c); len(got) != 1 || got[0].Op != "get item" {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestGetFresh(t *testing.T) {
 	zones, _ := twoZones(t)
 	below := memory.New(memory.Options{})

@@ -21,6 +21,9 @@ type flight struct {
 // maxFlights bounds the reads under way; more go to the store each for itself.
 const maxFlights = 1024
 
+// Signals implements store.Signaller: they are those of the store behind the cache.
+func (s *Store) Signals() []store.Signal { return store.SignalsOf(s.below) }
+
 // Get reads from the local zone, else another, else the store.
 func (s *Store) Get(ctx context.Context, r store.Record, key string) (store.Item, error) {
 	return s.get(ctx, r, key, false)

@@ -96,7 +96,11 @@ func Start(ctx context.Context, opt Options) (*Cluster, error) {
 		wg.Go(func() { errs[i] = n.Start(ctx) })
 	}
 	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	err = errors.Join(errs...)
+	if err == nil {
+		err = c.settle(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
