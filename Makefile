@@ -22,8 +22,14 @@ lint:
 	cd bench && $(GO) vet ./...
 	cd deploy/check && $(GO) vet ./...
 
+# Tests in virtual time. In a bubble of testing/synctest the race detector of Go
+# 1.26 crashes now and then where two threads run timers of the bubble at once
+# (runtime: unlockAndRun, one racectx for a bubble), so these have one thread of Go.
+VIRTUAL = $$(git grep -l '"testing/synctest"' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+
 test: setup lint
-	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -Ev 'cmd/headwater|scenario/browser')
+	$(GO) test -race -cpu 1 -timeout 15m $(VIRTUAL)
+	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(VIRTUAL))" | grep -Ev 'cmd/headwater|scenario/browser')
 	@# What plays in real time has the machine to itself.
 	$(GO) test -race -timeout 5m ./cmd/headwater
 	$(GO) test -timeout 15m -v ./scenario/browser
