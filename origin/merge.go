@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"context"
 	"maps"
 	"reflect"
 	"slices"
@@ -47,6 +48,50 @@ func withEdit(list []store.Token, t store.Token) []store.Token {
 		list = list[len(list)-maxEdits+1:]
 	}
 	return append(list, t)
+}
+
+// current brings memory up to the store, and makes own edits again that
+// another node has overwritten. It needs the event's turn.
+func (g *registry) current(ctx context.Context, id live.EventID) error {
+	if err := g.read(ctx, id); err != nil {
+		return err
+	}
+	e := g.get(id)
+	if e == nil {
+		return nil
+	}
+	v := e.view.Load()
+	again := g.lacking(id, &v.record, v.token)
+	if len(again) == 0 {
+		return nil
+	}
+	rec, changed := v.record, false
+	for _, own := range again {
+		var c bool
+		rec, c = merge(own.base, own.made, rec)
+		changed = changed || c
+	}
+	if !changed {
+		g.forgetEdits(id, again) // all of it is there, by others
+		return nil
+	}
+	if err := rec.Config.Validate(); err != nil {
+		g.log.Error("an edit does not go with another node's", "event", id.String(), "err", err)
+		g.forgetEdits(id, again)
+		return nil
+	}
+	token := tokenAfter(g.tokens, time.Unix(0, v.token.Time))
+	rec.Edits = withEdit(rec.Edits, token)
+	if err := g.write(ctx, id, storedEvent{eventRecord: &rec}, token, time.Time{}); err != nil {
+		return err
+	}
+	g.remember(id, ownEdit{token, v.record, rec}, again)
+	g.log.Info("an edit that another node overwrote was made again", "event", id.String())
+	if _, err := e.setRecord(rec, token); err != nil {
+		return err
+	}
+	g.merged(id)
+	return nil
 }
 
 // lacking returns the own edits that a record stored under another's token does
