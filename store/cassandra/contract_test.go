@@ -24,14 +24,14 @@ func checks(t *testing.T, n string) {
 
 // TestContract has every operation done by either of two stores, as two origins do.
 func TestContract(t *testing.T) {
-	checks(t, "15")
+	checks(t, "8")
 	o := optionsFor(t, "contract")
 	initialise(t, o)
 	storetest.Run(t, func(t *testing.T) store.Store { return pair{open(t, o), open(t, o)} })
 }
 
 func TestContractInTrouble(t *testing.T) {
-	checks(t, "5")
+	checks(t, "3")
 	o := optionsFor(t, "trouble")
 	initialise(t, o)
 	storetest.Run(t, func(t *testing.T) store.Store { return storetest.Troubled(open(t, o)) })

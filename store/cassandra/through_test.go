@@ -13,7 +13,7 @@ import (
 // TestContractBehindMemcached: two origins, each with a cache of its own in
 // front, over the same zones.
 func TestContractBehindMemcached(t *testing.T) {
-	checks(t, "5")
+	checks(t, "3")
 	o := optionsFor(t, "through")
 	initialise(t, o)
 	zones := []through.Zone{
