@@ -13,8 +13,8 @@ echo "== edges at the live edge, side by side"
 echo "== Cassandra: the store beside the bare driver"
 (cd bench && go run ./cassandra)
 echo "== an origin over each store"
-(cd bench \&\& go run ./origin)
+(cd bench && go run ./origin)
 if [ "$(id -u)" -eq 0 ]; then
 	echo "== two regions, one part broken after the other"
-	(cd bench \&\& go run ./cluster)
+	(cd bench && go run ./cluster)
 fi
