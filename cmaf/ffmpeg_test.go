@@ -16,13 +16,16 @@ import (
 	"headwater/live"
 )
 
-// tool skips a test on a machine without ffmpeg; the fixtures in testdata
-// prove most of it there.
+// tool finds a program that make test installs. The quick loop goes on without
+// it: the fixtures in testdata prove most of it there.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("needs %s: %v", name, err)
+	switch {
+	case err != nil && testing.Short():
+		t.Skipf("needs %s: make test installs it", name)
+	case err != nil:
+		t.Fatalf("needs %s: scripts/setup.sh installs it: %v", name, err)
 	}
 	return path
 }
