@@ -12,7 +12,7 @@ import (
 
 // WireVersion is the version of the encoding. A node drops what has another,
 // and finds what it told of in the store.
-const WireVersion = 1
+const WireVersion = 2
 
 // MaxWireBytes bounds an encoded message. The longest that an origin can make
 // (16 defects of 64 characters each) is far shorter.
@@ -56,6 +56,10 @@ type candidateJSON struct {
 	Digest    string      `json:"digest"`            // as Content-Digest
 	Size      int64       `json:"size"`
 	Published int64       `json:"published"` // Unix ns
+	// Where the media lies; absent where it is not known.
+	Start     int64 `json:"start,omitempty"`
+	End       int64 `json:"end,omitempty"`
+	Timescale int64 `json:"timescale,omitempty"`
 }
 
 // Encode returns the one encoding of w, or an error that wraps ErrInvalid.
@@ -68,7 +72,8 @@ func Encode(w Wire) ([]byte, error) {
 		c := w.Candidate
 		j.Life, j.Rendition = w.Life, w.Rendition
 		j.Candidate = &candidateJSON{Pipeline: c.Pipeline, Region: c.Region, Number: c.Number, Defects: c.Findings.String(),
-			Digest: c.Digest.String(), Size: c.Size, Published: c.Published.UnixNano()}
+			Digest: c.Digest.String(), Size: c.Size, Published: c.Published.UnixNano(),
+			Start: c.Span.Start, End: c.Span.End, Timescale: c.Span.Timescale}
 	}
 	if err := j.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -161,6 +166,9 @@ func (c *candidateJSON) check() error {
 	if c.Number < 0 || c.Number > live.MaxNumber || c.Size < 0 || c.Published <= 0 {
 		return fmt.Errorf("number %d, size %d, published %d", c.Number, c.Size, c.Published)
 	}
+	if c.Timescale < 0 || c.Timescale == 0 && (c.Start != 0 || c.End != 0) {
+		return fmt.Errorf("media from %d to %d at %d ticks per second", c.Start, c.End, c.Timescale)
+	}
 	return nil
 }
 
@@ -178,7 +186,8 @@ func (j *wireJSON) wire() (Wire, error) {
 		}
 	}
 	if c := j.Candidate; c != nil {
-		w.Candidate = live.Candidate{Pipeline: c.Pipeline, Region: c.Region, Number: c.Number, Size: c.Size, Published: time.Unix(0, c.Published).UTC()}
+		w.Candidate = live.Candidate{Pipeline: c.Pipeline, Region: c.Region, Number: c.Number, Size: c.Size, Published: time.Unix(0, c.Published).UTC(),
+			Span: live.Span{Start: c.Start, End: c.End, Timescale: c.Timescale}}
 		if c.Defects != "" {
 			if w.Candidate.Findings, err = live.ParseFindings([]string{c.Defects}); err != nil {
 				return Wire{}, err

@@ -11,8 +11,20 @@ type Candidate struct {
 	Findings  Findings
 	Digest    Digest
 	Size      int64     // bytes
+	Span      Span      // where its media lies; zero where that is not known
 	Published time.Time // when the origin made it durable
 }
 
 // Clean reports whether inspection found nothing wrong.
 func (c *Candidate) Clean() bool { return c.Findings.Clean() }
+
+// A Span is where a segment's media lies in presentation time: from the
+// earliest instant at which a sample of it is shown to the latest at which one
+// ends, in ticks of 1/Timescale seconds. The zero Span is not known.
+type Span struct {
+	Start, End int64
+	Timescale  int64
+}
+
+// Known reports whether s says anything.
+func (s Span) Known() bool { return s.Timescale > 0 }

@@ -33,11 +33,18 @@ const (
 	DigestMismatch Kind = "digest-mismatch"
 	// Late: published after its deadline. Costs no media.
 	Late Kind = "late"
+	// OpenGOP: the segment begins with a key frame that pictures shown before it
+	// lean on the segment before (SAP type 3, ISO/IEC 14496-12 Annex I). A remark.
+	OpenGOP Kind = "open-gop"
+	// OffGrid: the segment is whole, but lies off its template boundaries, by
+	// less than half a segment, as ISO/IEC 23009-1 5.3.9.2.1 allows. A remark;
+	// its ms on the wire is how far off, and costs nothing.
+	OffGrid Kind = "off-grid"
 )
 
 // Kinds lists every finding, in the order of the documentation; counters
 // exist for each from the start.
-var Kinds = []Kind{Short, MissingSamples, Gap, Overlap, NoKeyframe, Unparsable, WrongTrack, InitMismatch, DigestMismatch, Late}
+var Kinds = []Kind{Short, MissingSamples, Gap, Overlap, NoKeyframe, Unparsable, WrongTrack, InitMismatch, DigestMismatch, Late, OpenGOP, OffGrid}
 
 // Fatal reports whether a segment with this finding would break a player
 // rather than show a flaw: such bytes are never served, a gap is better.
@@ -49,21 +56,31 @@ func (k Kind) Fatal() bool {
 	return false
 }
 
-// A Finding is one defect of a segment.
+// Remark reports whether a finding of this kind only describes a segment that
+// plays as well as any: it is no defect, costs nothing, and nobody waits for a
+// candidate without it.
+func (k Kind) Remark() bool { return k == OpenGOP || k == OffGrid }
+
+// A Finding is one defect of a segment, or a remark on it.
 type Finding struct {
 	Kind Kind
 	// MissingMS is the cost: milliseconds of media that a viewer will not see.
-	// A fatal finding costs the whole segment, Late costs none.
+	// A fatal finding costs the whole segment, Late and remarks cost none.
 	MissingMS int64
 	// Samples counts the missing samples, where that is known.
 	Samples int64
+	// OffMS, of OffGrid only, is how far off the grid the segment lies, in
+	// milliseconds. It is the ms of the wire form.
+	OffMS int64
 }
 
-// Findings is what inspection found. Empty means clean.
+// Findings is what inspection found.
 type Findings []Finding
 
-// Clean reports whether there is nothing wrong.
-func (f Findings) Clean() bool { return len(f) == 0 }
+// Clean reports whether there is nothing wrong: no finding but remarks.
+func (f Findings) Clean() bool {
+	return !slices.ContainsFunc(f, func(x Finding) bool { return !x.Kind.Remark() })
+}
 
 // MissingMS is the total cost in milliseconds of missing media.
 func (f Findings) MissingMS() int64 {
@@ -94,7 +111,7 @@ func (f Findings) Merge(g Findings) Findings {
 		switch {
 		case i < 0:
 			out = append(out, x)
-		case x.MissingMS > out[i].MissingMS:
+		case x.MissingMS > out[i].MissingMS || x.OffMS > out[i].OffMS:
 			out[i] = x
 		}
 	}
@@ -119,8 +136,8 @@ const maxInteger = 999_999_999_999_999
 // String is the structured-field member, e.g. missing-samples;ms=400;n=12.
 func (x Finding) String() string {
 	s := string(x.Kind)
-	if x.MissingMS > 0 {
-		s += ";ms=" + strconv.FormatInt(min(x.MissingMS, maxInteger), 10)
+	if ms := x.MissingMS + x.OffMS; ms > 0 {
+		s += ";ms=" + strconv.FormatInt(min(ms, maxInteger), 10)
 	}
 	if x.Samples > 0 {
 		s += ";n=" + strconv.FormatInt(min(x.Samples, maxInteger), 10)

@@ -106,6 +106,9 @@ func ParseFindings(values []string) (Findings, error) {
 		if f.Samples, err = intParam(item.Params, "n"); err != nil {
 			return nil, badHeader(HeaderDefects, "%s: %v", token, err)
 		}
+		if f.Kind.Remark() { // what is only remarked costs nothing, whoever says it
+			f.MissingMS, f.OffMS = 0, f.MissingMS
+		}
 		out = append(out, f)
 	}
 	return out, nil

@@ -45,9 +45,9 @@ func TestFindingsHeader(t *testing.T) {
 	}{
 		{nil, nil, ""},
 		{[]string{""}, nil, ""},
-		{[]string{"short;ms=400, missing-samples;n=12"}, Findings{{Short, 400, 0}, {MissingSamples, 0, 12}}, "short;ms=400, missing-samples;n=12"},
-		{[]string{"short;ms=400", "late"}, Findings{{Short, 400, 0}, {Late, 0, 0}}, "short;ms=400, late"},
-		{[]string{"from-the-future;ms=1;why=4"}, Findings{{"from-the-future", 1, 0}}, "from-the-future;ms=1"},
+		{[]string{"short;ms=400, missing-samples;n=12"}, Findings{{Kind: Short, MissingMS: 400}, {Kind: MissingSamples, Samples: 12}}, "short;ms=400, missing-samples;n=12"},
+		{[]string{"short;ms=400", "late"}, Findings{{Kind: Short, MissingMS: 400}, {Kind: Late}}, "short;ms=400, late"},
+		{[]string{"from-the-future;ms=1;why=4"}, Findings{{Kind: "from-the-future", MissingMS: 1}}, "from-the-future;ms=1"},
 	} {
 		got, err := ParseFindings(tt.values)
 		if err != nil || !slices.Equal(got, tt.want) || got.String() != tt.form {
@@ -333,8 +333,8 @@ func TestProblems(t *testing.T) {
 }
 
 func TestFindings(t *testing.T) {
-	ours := Findings{{Short, 400, 0}, {NoKeyframe, 0, 0}}
-	theirs := Findings{{Short, 100, 0}, {Late, 0, 0}}
+	ours := Findings{{Kind: Short, MissingMS: 400}, {Kind: NoKeyframe}}
+	theirs := Findings{{Kind: Short, MissingMS: 100}, {Kind: Late}}
 	if got := ours.Merge(theirs).String(); got != "short;ms=400, no-keyframe, late" {
 		t.Errorf("Merge = %q", got)
 	}
@@ -344,12 +344,22 @@ func TestFindings(t *testing.T) {
 	if theirs[0].MissingMS != 100 || ours.MissingMS() != 400 {
 		t.Error("Merge changed its arguments")
 	}
-	if ours.Fatal() || !ours.Merge(Findings{{WrongTrack, 2000, 0}}).Fatal() || !ours.Has(Short) || ours.Has(Late) {
+	if remarks := (Findings{{Kind: OpenGOP}, {Kind: OffGrid, OffMS: 300}}); !remarks.Clean() || remarks.MissingMS() != 0 || remarks.String() != "open-gop, off-grid;ms=300" {
+		t.Errorf("remarks: %v", remarks)
+	}
+	if ours.Clean() || (Findings{{Kind: Late}}).Clean() {
+		t.Error("a defect is clean")
+	}
+	if ours.Fatal() || !ours.Merge(Findings{{Kind: WrongTrack, MissingMS: 2000}}).Fatal() || !ours.Has(Short) || ours.Has(Late) {
 		t.Error("Fatal or Has")
 	}
 	for _, k := range Kinds {
-		got, err := ParseFindings([]string{Findings{{k, 1, 2}}.String()})
-		if err != nil || got[0] != (Finding{k, 1, 2}) {
+		got, err := ParseFindings([]string{Findings{{Kind: k, MissingMS: 1, Samples: 2}}.String()})
+		want := Finding{Kind: k, MissingMS: 1, Samples: 2}
+		if k.Remark() {
+			want = Finding{Kind: k, OffMS: 1, Samples: 2} // it costs nothing, whatever is said
+		}
+		if err != nil || got[0] != want {
 			t.Errorf("%s reads as %v, %v", k, got, err)
 		}
 	}

@@ -16,7 +16,7 @@ func (o *Origin) answerSegment(d *delivery, data []byte) {
 	rendition, _ := d.view.config().Rendition(d.path.Rendition)
 	h.Set("Content-Type", rendition.Type.ContentType())
 	h.Set(live.HeaderPipeline, o.answering(live.Source{Pipeline: c.Pipeline, Region: c.Region}).String())
-	if !c.Clean() {
+	if len(c.Findings) > 0 {
 		h.Set(live.HeaderDefects, c.Findings.String())
 	}
 	h.Set(live.HeaderPublished, live.FormatPublished(c.Published))

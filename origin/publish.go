@@ -243,7 +243,7 @@ func (o *Origin) acknowledge(p *publication) {
 		// of this answer's own content, which is empty.
 		h.Set("ETag", p.cand.Digest.ETag())
 		h.Set(live.HeaderPublished, live.FormatPublished(p.cand.Published))
-		if !p.cand.Findings.Clean() {
+		if len(p.cand.Findings) > 0 {
 			h.Set(live.HeaderDefects, p.cand.Findings.String())
 		}
 		if s := p.timing.String(); s != "" {

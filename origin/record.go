@@ -105,10 +105,15 @@ type segmentMeta struct {
 	Region    string `json:"region,omitempty"`
 	Published int64  `json:"published"` // Unix ns, when storing began
 	Life      int64  `json:"life,omitempty"`
+	// Where the media lies, as live.Span; absent where it is not known.
+	Start     int64 `json:"start,omitempty"`
+	End       int64 `json:"end,omitempty"`
+	Timescale int64 `json:"timescale,omitempty"`
 }
 
 func encodeMeta(c live.Candidate, life int64) ([]byte, error) {
-	return json.Marshal(segmentMeta{Defects: c.Findings.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life})
+	return json.Marshal(segmentMeta{Defects: c.Findings.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life,
+		Start: c.Span.Start, End: c.Span.End, Timescale: c.Span.Timescale})
 }
 
 // decodeCandidate reads a segment's key and metadata.
@@ -125,7 +130,8 @@ func decodeMeta(item store.Item, n live.Number, pipeline string) (live.Candidate
 	if err := json.Unmarshal(item.Meta, &m); err != nil {
 		return live.Candidate{}, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
 	}
-	c := live.Candidate{Pipeline: pipeline, Region: m.Region, Number: n, Size: item.Size, Published: time.Unix(0, m.Published).UTC()}
+	c := live.Candidate{Pipeline: pipeline, Region: m.Region, Number: n, Size: item.Size, Published: time.Unix(0, m.Published).UTC(),
+		Span: live.Span{Start: m.Start, End: m.End, Timescale: m.Timescale}}
 	var err error
 	if m.Defects != "" {
 		if c.Findings, err = live.ParseFindings([]string{m.Defects}); err != nil {

@@ -181,7 +181,7 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	subject := b.subject(testEvent)
-	s.Publish(subject, []byte(`{"v":2,"kind":"of another time"}`))
+	s.Publish(subject, []byte(`{"v":9,"kind":"of another time"}`))
 	s.Publish(subject, []byte("nonsense"))
 	s.Publish(b.subject(live.EventID{Tenant: "acme", Name: "semi-final"}), good)
 	s.Publish(subject, good)
