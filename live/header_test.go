@@ -64,7 +64,7 @@ func TestFindingsHeader(t *testing.T) {
 		}
 	}
 	// What is too large for the header is cut, not refused by whoever reads it.
-	huge := Findings{{Gap, math.MaxInt64, math.MaxInt64}}
+	huge := Findings{{Kind: Gap, MissingMS: math.MaxInt64, Samples: math.MaxInt64}}
 	if got, err := ParseFindings([]string{huge.String()}); err != nil || got[0].MissingMS != 999_999_999_999_999 {
 		t.Errorf("%q reads as %v, %v", huge, got, err)
 	}
