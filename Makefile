@@ -2,11 +2,17 @@
 # make test    everything, with real ffmpeg and a real browser; sets up what it needs
 # make bench   the side-by-side benchmarks (docs/benchmarks.md)
 # make fuzz    each fuzz target for FUZZTIME
+# make mutate  one changed line at a time, to see whether a test fails for it
 
 GO       ?= go
 FUZZTIME ?= 30s
 
-.PHONY: check lint test setup bench fuzz build
+# What is mutated, how many lines of it, and which.
+MUTANTS  ?= 300
+SEED     ?= 1
+MUTATED  ?= ./live ./selection ./cmaf ./edge ./origin ./packager
+
+.PHONY: check lint test setup bench fuzz mutate build
 
 build:
 	$(GO) build -o build/headwater ./cmd/headwater
@@ -44,3 +50,6 @@ bench:
 
 fuzz:
 	scripts/fuzz.sh $(FUZZTIME)
+
+mutate:
+	$(GO) run ./scripts/mutate -seed $(SEED) -sample $(MUTANTS) $(MUTATED)

@@ -44,6 +44,7 @@ var may = map[string][]string{
 	"scenario/browser":            {},
 	"deploy":                      {"origin", "edge", "github.com/prometheus/client_golang"}, // in its tests
 	"cmd/headwater":               {"*"},
+	"scripts/mutate":              {},
 
 	"store/cassandra":                       {"store", "github.com/apache/cassandra-gocql-driver/v2"},
 	"store/cassandra/cassandratest":         {"github.com/apache/cassandra-gocql-driver"},
