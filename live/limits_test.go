@@ -62,7 +62,9 @@ func TestEventLimits(t *testing.T) {
 		{"live_window_seconds", true, func(e *Event) { e.LiveWindowSeconds = 1 }},
 		{"live_window_seconds", false, func(e *Event) { e.LiveWindowSeconds = 0 }},
 		{"pipelines", false, func(e *Event) { e.Pipelines = nil }},
-		{"pipelines", true, func(e *Event) { e.Pipelines = named[Pipeline](MaxPipelines, func(n string) Pipeline { return Pipeline{Name: n} }) }},
+		{"pipelines", true, func(e *Event) {
+			e.Pipelines = named[Pipeline](MaxPipelines, func(n string) Pipeline { return Pipeline{Name: n} })
+		}},
 		{"pipelines[1].name", false, func(e *Event) { e.Pipelines = []Pipeline{{Name: "a"}, {Name: "a"}} }},
 		{"pipelines[0].region", false, func(e *Event) { e.Pipelines[0].Region = "East" }},
 		{"renditions", false, func(e *Event) { e.Renditions = nil }},
@@ -121,9 +123,22 @@ func TestProblemsAreAsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	lasts := map[string]time.Duration{"no-store": -1, "a second": time.Second, "2 s": 2 * time.Second, "5 s": 5 * time.Second, "a minute": time.Minute, "an hour": time.Hour}
+	retries := map[string]time.Duration{}
+	for _, m := range regexp.MustCompile("`([a-z-]+)`[^\n]*`Retry-After`, ([0-9]) s").FindAllStringSubmatch(string(doc), -1) {
+		retries[m[1]], _ = time.ParseDuration(m[2] + "s")
+	}
 	documented := map[string]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| ([0-9]{3}) \\|").FindAllStringSubmatch(string(doc), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| ([0-9]{3}) \\| [^|]*\\| ([^|]*) \\|").FindAllStringSubmatch(string(doc), -1) {
 		documented[m[1]] = m[2]
+		for _, p := range Problems {
+			if d, ok := lasts[m[3]]; ok && p.Code == m[1] && p.Lifetime != d {
+				t.Errorf("%s lasts %v, %s in the document", p.Code, p.Lifetime, m[3])
+			}
+			if d, ok := retries[p.Code]; ok && p.RetryAfter != d {
+				t.Errorf("%s is to be repeated after %v, %v in the document", p.Code, p.RetryAfter, d)
+			}
+		}
 	}
 	for _, p := range Problems {
 		if status := strconv.Itoa(p.Status); documented[p.Code] != status {
