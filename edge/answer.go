@@ -99,7 +99,7 @@ func (ed *Edge) part(q *request) error {
 		}
 		rd.size = int64(len(data))
 	}
-	http.ServeContent(partWriter{q.w}, r, "", lastModified(o.header), rd)
+	http.ServeContent(partWriter{q.w, ed, q}, r, "", lastModified(o.header), rd)
 	if rd.err != nil {
 		// It must not look complete.
 		panic(http.ErrAbortHandler)
@@ -109,9 +109,16 @@ func (ed *Edge) part(q *request) error {
 
 // partWriter says of which bytes the digest is: Content-Digest is that of what
 // is sent, Repr-Digest that of the whole (RFC 9530, 2 and 3).
-type partWriter struct{ http.ResponseWriter }
+//
+// It counts the answer too.
+type partWriter struct {
+	http.ResponseWriter
+	ed *Edge
+	q  *request
+}
 
 func (w partWriter) WriteHeader(status int) {
+	w.ed.metrics.answered(w.q, status, "")
 	h := w.Header()
 	if d := h[live.HeaderContentDigest]; len(d) > 0 && status != http.StatusOK {
 		delete(h, live.HeaderContentDigest)
@@ -231,6 +238,7 @@ func (ed *Edge) stream(q *request) error {
 	if size >= 0 {
 		h.Set("Content-Length", strconv.FormatInt(size, 10))
 	}
+	ed.metrics.answered(q, o.status, o.problem)
 	q.w.WriteHeader(o.status)
 	if q.r.Method == http.MethodHead {
 		return nil
@@ -361,6 +369,6 @@ hold:
 	h.Set("Etag", q.view.etag)
 	h.Set(live.HeaderCacheControl, live.FormatLifetime(time.Second))
 	q.event.stamp(h, q.view)
-	http.ServeContent(q.w, q.r, "", time.Time{}, bytes.NewReader(q.view.json))
+	http.ServeContent(partWriter{q.w, ed, q}, q.r, "", time.Time{}, bytes.NewReader(q.view.json))
 	return nil
 }

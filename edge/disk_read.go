@@ -99,6 +99,7 @@ func (ed *Edge) fillFromDisk(e *event, o *object) bool {
 	o.status, o.header, o.source, o.made = from.status, from.header, from.source, from.made
 	o.received, o.age, o.lifetime, o.plain = from.received, from.age, from.lifetime, from.plain
 	o.size, o.onDisk = size, true
+	o.sending = ed.metrics.sending(e, o)
 	o.finish(item.Value, nil)
 	o.open()
 	return true

@@ -21,10 +21,11 @@ type event struct {
 	id   live.EventID
 	view atomic.Pointer[view] // nil until the first configuration came
 
-	edge    atomic.Int64 // newest published number told, -1 before any
-	version atomic.Int64 // highest version told
-	used    atomic.Int64 // Unix ns of the last request
-	told    atomic.Int64 // counts the changes of what stamp puts on answers
+	tally   atomic.Pointer[tally] // nil until then
+	edge    atomic.Int64          // newest published number told, -1 before any
+	version atomic.Int64          // highest version told
+	used    atomic.Int64          // Unix ns of the last request
+	told    atomic.Int64          // counts the changes of what stamp puts on answers
 
 	known   chan struct{} // closed when the first answer about the event is there
 	refusal *live.Problem // with known: there is no such event, until
@@ -42,6 +43,9 @@ func (e *event) hear(h http.Header) {
 	if n, err := live.ParseNumber(h.Get(live.HeaderEdge)); err == nil {
 		if atomicMax(&e.edge, int64(n)) {
 			e.told.Add(1)
+			if t := e.tally.Load(); t != nil && t.label != otherLabel {
+				t.edge.Set(float64(e.edge.Load()))
+			}
 		}
 	}
 	if v, err := live.ParseVersion(h.Get(live.HeaderVersion)); err == nil && atomicMax(&e.version, v) {

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -52,23 +53,51 @@ func (ed *Edge) fill(e *event, o *object, a asking) {
 	}
 	e.hear(rep.Header)
 	o.head(rep.Response)
+	o.sending = ed.metrics.sending(e, o)
 	b := body{o: o, limit: ed.cfg.MaxObjectBytes, hash: sha256.New(), charge: func(n int64) { ed.cache.charge(o, n) }}
 	if o.size <= b.limit && !ed.cache.charge(o, max(o.size, 0)) {
 		rep.close()
 		ed.shed(o)
 		return
 	}
-	o.open()
+	// A refusal is short, and what it says is counted: it is read before it is told.
+	refusal := o.status >= 400 && o.size >= 0 && o.size <= maxProblem
+	switch {
+	case refusal:
+	case o.status >= 400:
+		o.problem = otherLabel
+		fallthrough
+	default:
+		o.open()
+	}
 	err = ed.copy(&b, rep, a)
 	if err != nil {
 		ed.metrics.fillErrors.Inc()
 		ed.log.Error("fill", "path", o.key.path.String(), "err", err)
 		b.charge(0)
 	}
+	if refusal {
+		o.problem = problemOf(b.buf)
+	}
 	o.finish(b.buf, err)
+	if refusal {
+		o.open()
+	}
 	if err == nil {
 		ed.disk.offer(o)
 	}
+}
+
+// maxProblem is how long a refusal may be that is read before it is told.
+const maxProblem = 4 << 10 // bytes
+
+// problemOf is the code of the problem that a parent answered with.
+func problemOf(body []byte) string {
+	var p live.Problem
+	if json.Unmarshal(body, &p) != nil || p.Code == "" {
+		return otherLabel
+	}
+	return p.Code
 }
 
 // shed ends a fill for which there is no room.

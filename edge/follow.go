@@ -105,10 +105,18 @@ func (f *follower) recall() bool {
 	f.ed.log.Warn("no parent tells of the event: going on with its configuration on disk", "event", f.e.id.String(), "version", v.config.Version)
 	f.lost = true
 	atomicMax(&f.e.version, v.config.Version)
-	f.ed.metrics.know(f.e.id, v)
+	f.know(v)
 	f.e.view.Store(v)
 	close(f.e.known)
 	return true
+}
+
+// know has counters made for the event as it is now.
+func (f *follower) know(v *view) {
+	t := f.ed.metrics.know(f.e.id, v)
+	if f.e.tally.Swap(t) != t && t.label != otherLabel {
+		t.edge.Set(float64(f.e.edge.Load()))
+	}
 }
 
 // write has the configuration written to the disk, again where that was long ago.
@@ -251,7 +259,7 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 	}
 	switch {
 	case v == nil:
-		f.ed.metrics.know(e.id, next)
+		f.know(next)
 		e.view.Store(next)
 		close(e.known)
 	case lower && next.config.Version < v.config.Version:
@@ -263,7 +271,7 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 		f.write(v, asked)
 		return same(asked), nil
 	default:
-		f.ed.metrics.know(e.id, next)
+		f.know(next)
 		e.view.Store(next)
 		close(v.changed)
 	}

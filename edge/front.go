@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -21,7 +22,7 @@ const (
 	dropSilent    = "silent"         // nothing came on a new connection
 	dropHeader    = "header-timeout" // a head came too slowly
 	dropSize      = "header-size"
-	dropBody      = "body" // larger or slower than a GET's may be
+	dropBody      = "body" // larger or slower than it may be, malformed, or cut off
 	dropIdle      = "idle"
 	dropSlow      = "slow-reader"
 	dropCut       = "drain-timeout" // still there when draining had to end
@@ -38,14 +39,14 @@ func (s *Server) drop(reason string) {
 	}
 }
 
-// maxBody is what a request may carry. No request here needs a body; some
-// clients send one all the same.
+// maxBody is what a request may carry. No request for an event's files needs a
+// body; some clients send one all the same, and other handlers may want one.
 const maxBody = 4 << 10 // bytes
 
 // front is what all requests pass that do not take the short way.
 func (s *Server) front(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fw := &frontWriter{ResponseWriter: w, s: s, r: r}
+		fw := &frontWriter{ResponseWriter: w, s: s, r: r, last: oneAnswer(r)}
 		if r.ContentLength == 0 || s.takeBody(fw, r) {
 			next.ServeHTTP(fw, r)
 		}
@@ -53,28 +54,39 @@ func (s *Server) front(next http.Handler) http.Handler {
 	})
 }
 
+// oneAnswer reports whether a request is the last on its connection, by how it
+// was framed. Where Content-Length stands beside Transfer-Encoding, net/http takes
+// the latter and says nothing of the former; RFC 9112, 6.3 has such a connection
+// closed, since another reader may have taken the former. HTTP/1.0 has no
+// Transfer-Encoding, and net/http does not tell of one there (6.1).
+func oneAnswer(r *http.Request) bool {
+	return r.ProtoMajor == 1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0)
+}
+
 // takeBody reads what little a request may carry, so that nobody waits for it
-// without end. It answers the rest.
+// without end, and leaves it for the handler. It answers the rest.
 func (s *Server) takeBody(w *frontWriter, r *http.Request) bool {
-	problem := live.ErrTooLarge
+	problem := live.ErrTooLarge.With("requests may carry 4 KiB")
 	rc := http.NewResponseController(w)
 	w.extend() // for 100 Continue
 	rc.SetReadDeadline(time.Now().Add(s.HeaderTimeout))
 	if r.ContentLength <= maxBody {
-		n, err := io.Copy(io.Discard, io.LimitReader(r.Body, maxBody+1))
+		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			problem = live.ErrTimeout
+			problem = live.ErrTimeout.With("the body took too long")
 		case err != nil:
-			return false // it left
-		case n <= maxBody:
+			// Also where nobody is there any more: who only stopped sending reads on.
+			problem = live.ErrBadRequest.With("the body is malformed, or was cut off")
+		case len(body) <= maxBody:
 			rc.SetReadDeadline(time.Time{})
+			r.Body = io.NopCloser(bytes.NewReader(body))
 			return true
 		}
 	}
 	s.drop(dropBody)
 	w.last = true
-	problem.With("viewers' requests carry no body").Write(w, r)
+	problem.Write(w, r)
 	return false
 }
 

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,9 +11,9 @@ import (
 
 // metrics are the edge's counters. They share their names with the outcomes.
 type metrics struct {
+	*tallies
 	requests         map[Outcome]prometheus.Counter
-	refusals         *prometheus.CounterVec // by problem
-	originRequests   *prometheus.CounterVec // for segments, by event and rendition
+	refusals         map[string]prometheus.Counter // by problem
 	otherRequests    prometheus.Counter
 	peerRequests     *prometheus.CounterVec // by node
 	bytes            prometheus.Counter
@@ -71,8 +72,7 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 	}
 	m := &metrics{
 		requests:         make(map[Outcome]prometheus.Counter),
-		refusals:         vec("refusals_total", "Refused requests by problem.", "problem"),
-		originRequests:   vec("origin_requests_total", "Requests to parents for segments.", "event", "rendition"),
+		refusals:         make(map[string]prometheus.Counter),
 		otherRequests:    one("origin_other_requests_total", "Requests to parents for init segments and manifests."),
 		peerRequests:     vec("peer_requests_total", "Requests to other nodes of the site.", "peer"),
 		bytes:            one("sent_bytes_total", "Bytes of whole bodies sent to viewers."),
@@ -83,14 +83,18 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 		drops:            vec("drops_total", "Connections and requests that were cut short, by reason.", "reason"),
 		left:             one("clients_left_total", "Clients that left before the end of their answer, or were too slow to take it."),
 	}
-	reg.MustRegister(m.holding)
+	edges := prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("live_edge", "Newest segment of the event that parents told of; -1 before any.")), []string{"event"})
+	reg.MustRegister(m.holding, edges)
+	m.tallies = newTallies(vec, edges)
 	outcomes := vec("requests_total", "Requests by outcome.", "outcome")
 	for _, o := range Outcomes {
 		m.requests[o] = outcomes.WithLabelValues(string(o))
 	}
+	refusals := vec("refusals_total", "Refused requests by problem, whoever refused.", "problem")
 	for _, p := range live.Problems {
-		m.refusals.WithLabelValues(p.Code)
+		m.refusals[p.Code] = refusals.WithLabelValues(p.Code)
 	}
+	m.refusals[otherLabel] = refusals.WithLabelValues(otherLabel)
 	for _, reason := range drops {
 		m.drops.WithLabelValues(reason)
 	}
@@ -117,28 +121,37 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 	return m
 }
 
-// know makes the counters of an event's renditions, and forget ends them: a
-// node that runs for months sees many events.
-func (m *metrics) know(id live.EventID, v *view) {
-	for name := range v.timelines {
-		m.originRequests.WithLabelValues(id.String(), name)
-	}
-}
-
-func (m *metrics) forget(id live.EventID) {
-	m.originRequests.DeletePartialMatch(prometheus.Labels{"event": id.String()})
-}
-
-// asked counts a request to a parent. Events and renditions are bounded: only
-// those that exist get so far.
+// asked counts a request to a parent.
 func (m *metrics) asked(p live.Path, whom *parent) {
 	if whom.peer != nil {
 		m.peerRequests.WithLabelValues(whom.name).Inc()
 		return
 	}
 	if p.File == live.FileSegment {
-		m.originRequests.WithLabelValues(p.Event.String(), p.Rendition).Inc()
+		m.tallies.asked(p)
 		return
 	}
 	m.otherRequests.Inc()
+}
+
+// answered counts an answer whose head is about to be sent.
+func (m *metrics) answered(q *request, status int, problem string) {
+	m.of(q.event).answer(answered{status, problem}).Inc()
+	switch {
+	case problem != "":
+		m.refuse(problem)
+	case status == http.StatusOK && q.object != nil && q.method == http.MethodGet:
+		for _, c := range q.object.sending {
+			c.Inc()
+		}
+	}
+}
+
+// refuse counts a refusal by its problem.
+func (m *metrics) refuse(problem string) {
+	c := m.refusals[problem]
+	if c == nil {
+		c = m.refusals[otherLabel]
+	}
+	c.Inc()
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"headwater/live"
 )
 
@@ -31,10 +33,12 @@ type object struct {
 	header   http.Header
 	passed   []string // Cache-Status of the caches before this one
 	source   live.Source
-	onDisk   bool      // the answer came from the disk
-	made     int64     // configuration version that the answer was made under
-	size     int64     // of the body, -1 while not known
-	received time.Time // when the head came, or the fill failed
+	problem  string               // the code of a refusal that a parent gave
+	sending  []prometheus.Counter // of each time that it is sent
+	onDisk   bool                 // the answer came from the disk
+	made     int64                // configuration version that the answer was made under
+	size     int64                // of the body, -1 while not known
+	received time.Time            // when the head came, or the fill failed
 	age      time.Duration
 	lifetime time.Duration // from received on
 	plain    time.Duration // the same for those who do not heed invalidations

@@ -35,7 +35,7 @@ func (ed *Edge) refuse(q *request, err error) {
 	if errors.Is(problem, live.ErrUpstream) && ed.standIn(q) {
 		return
 	}
-	ed.metrics.refusals.WithLabelValues(problem.Code).Inc()
+	ed.metrics.answered(q, problem.Status, problem.Code)
 	problem.Write(q.w, q.r)
 }
 
@@ -66,7 +66,7 @@ func (ed *Edge) standIn(q *request) bool {
 	h := q.w.Header()
 	h.Set("Content-Type", ct)
 	h.Set(live.HeaderCacheControl, live.FormatLifetime(min(manifest.Lifetime(in, q.path.File, q.path.Rendition), time.Second)))
-	http.ServeContent(q.w, q.r, "", time.Time{}, bytes.NewReader(body))
+	http.ServeContent(partWriter{q.w, ed, q}, q.r, "", time.Time{}, bytes.NewReader(body))
 	return true
 }
 

@@ -13,11 +13,12 @@ import (
 
 // A request is one GET on its way through the steps.
 type request struct {
-	w     http.ResponseWriter
-	r     *http.Request
-	path  live.Path
-	event *event
-	view  *view
+	w      http.ResponseWriter
+	r      *http.Request
+	method string
+	path   live.Path
+	event  *event
+	view   *view
 
 	arrived   time.Time
 	until     time.Time // how long a parent is worth asking
@@ -92,6 +93,7 @@ func (ed *Edge) obtain(q *request) error {
 // parse reads method and path.
 func (ed *Edge) parse(q *request) (done bool, err error) {
 	live.AllowCORS(q.w.Header())
+	q.method = q.r.Method
 	switch q.r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodOptions:

@@ -148,6 +148,7 @@ func (c *conn) begin() bool {
 	}
 	own = append(own, headEnd...)
 	c.close = closes
+	c.srv.Edge.metrics.answered(q, o.status, o.problem)
 	c.out = &transfer{head: c.srv.Edge.commonHead(q, now), own: own, counted: now}
 	return true
 }
