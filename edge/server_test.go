@@ -406,7 +406,7 @@ func TestServerBodiesWithoutLength(t *testing.T) {
 
 func TestServerLimits(t *testing.T) {
 	s := serveEdge(t, func(s *Server) {
-		s.HeaderTimeout, s.IdleTimeout = 50*time.Millisecond, 100*time.Millisecond
+		s.HeaderTimeout, s.IdleTimeout = 500*time.Millisecond, time.Second
 		s.MaxHeaderBytes, s.MaxConnsPerAddress = 8<<10, 3
 	})
 	large := s.dial()
