@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -59,8 +60,9 @@ type reply struct {
 	published     time.Time
 	notifications string
 	cacheStatus   string
-	defective     bool
-	malformed     error // a header that cannot be read
+	findings      live.Findings // of Live-Defects
+	problem       string        // the code of a refusal that names one
+	malformed     error         // a header that cannot be read
 
 	sent, first, last time.Time // by our clock
 	bytes             int64
@@ -223,9 +225,17 @@ func (cl *client) readReply(c *conn, req *request, r *reply) error {
 	w.src.room = -1
 	c.deadline(earlier(r.first.Add(cl.net.timeout), req.until))
 	r.readHead(resp)
-	keep := req.keep != nil && req.keep(r)
-	if err := r.readBody(resp, w, req.verify, keep); err != nil {
+	room := 0
+	if req.keep != nil && req.keep(r) {
+		room = maxKept
+	} else if strings.HasPrefix(resp.Header.Get("Content-Type"), live.ProblemType) {
+		room = maxProblem
+	}
+	if err := r.readBody(resp, w, req.verify, room); err != nil {
 		return err
+	}
+	if room == maxProblem {
+		r.readProblem()
 	}
 	r.last = time.Now()
 	cl.again = !resp.Close && resp.StatusCode >= 200 && w.br.Buffered() == 0
@@ -257,7 +267,8 @@ func (r *reply) readHead(resp *http.Response) {
 	}
 	r.notifications = h.Get(live.HeaderNotifications)
 	r.cacheStatus = strings.Join(h[live.HeaderCacheStatus], ", ")
-	r.defective = len(h[live.HeaderDefects]) > 0
+	r.findings, err = live.ParseFindings(h[live.HeaderDefects])
+	note(err)
 	r.lifetime, r.lasting = live.ParseLifetime(h[live.HeaderCacheControl])
 	// What a cache had for a while lasts that much less (RFC 9111, 4.2).
 	if age, err := strconv.ParseInt(h.Get("Age"), 10, 32); err == nil && age > 0 {
@@ -270,14 +281,29 @@ func (r *reply) readHead(resp *http.Response) {
 	}
 }
 
-// maxKept bounds a body that is kept.
-const maxKept = 64 << 20
+// maxKept bounds a body that is kept, maxProblem one that says why something was
+// refused.
+const (
+	maxKept    = 64 << 20
+	maxProblem = 4 << 10
+)
 
-func (r *reply) readBody(resp *http.Response, w *workspace, verify, keep bool) error {
-	if keep {
-		r.body = make([]byte, 0, min(max(resp.ContentLength, 0), maxKept))
+// readProblem takes the code of a problem (RFC 9457) from the body.
+func (r *reply) readProblem() {
+	var p live.Problem
+	const longest = 64
+	if json.Unmarshal(r.body, &p) == nil && len(p.Code) <= longest {
+		r.problem = p.Code
 	}
-	verify = verify || keep
+	r.body = nil
+}
+
+// readBody reads the body to its end, and keeps up to room bytes of it.
+func (r *reply) readBody(resp *http.Response, w *workspace, verify bool, room int) error {
+	if room > 0 {
+		r.body = make([]byte, 0, min(max(resp.ContentLength, 0), int64(room)))
+	}
+	verify = verify || room > 0
 	if verify {
 		w.sum.Reset()
 	}
@@ -288,7 +314,7 @@ func (r *reply) readBody(resp *http.Response, w *workspace, verify, keep bool) e
 		if verify {
 			w.sum.Write(buf[:n])
 		}
-		if keep && len(r.body)+n <= maxKept {
+		if len(r.body)+n <= room {
 			r.body = append(r.body, buf[:n]...)
 		}
 		if err == io.EOF {

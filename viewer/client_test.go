@@ -107,7 +107,7 @@ func TestAnswers(t *testing.T) {
 				if r.status != 200 || string(r.body) != c.body || r.bytes != 5 || r.sum != digest || r.digest != digest || r.malformed != nil {
 					t.Errorf("%+v", r)
 				}
-				if r.source != (live.Source{Pipeline: "b", Region: "us-west-2"}) || r.version != 7 || !r.defective ||
+				if r.source != (live.Source{Pipeline: "b", Region: "us-west-2"}) || r.version != 7 || len(r.findings) != 1 ||
 					r.published.UnixMilli() != 1795405280123 || r.lifetime != 1834*time.Millisecond {
 					t.Errorf("%+v", r)
 				}

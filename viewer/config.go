@@ -73,6 +73,9 @@ type Config struct {
 	// and how long an edge may be out of reach, before that is an error.
 	// Default 30 s.
 	GiveUp time.Duration
+	// Arrive is how long they try to learn of the event at the beginning.
+	// Default 3 s.
+	Arrive time.Duration
 	// MaxDials bounds the connections being opened at once. Default 128.
 	MaxDials int
 	// TLS is for https edges. Default: the system's roots.
@@ -91,6 +94,9 @@ type Config struct {
 	// (default 1 s), from one goroutine.
 	Progress      func(*Report)
 	ProgressEvery time.Duration
+	// Incident is told of each refusal, gap and defect of each viewer, from
+	// many goroutines at once. May be nil.
+	Incident func(Incident)
 }
 
 // A Behaviour is what a viewer does.
@@ -205,6 +211,7 @@ func (c *Config) setDefaults() {
 	def(&c.Verify, min(1, verifyAll/float64(max(c.Viewers, 1))))
 	def(&c.Timeout, 10*time.Second)
 	def(&c.GiveUp, 30*time.Second)
+	def(&c.Arrive, 3*time.Second)
 	def(&c.MaxDials, 128)
 	def(&c.Seed, 1)
 	def(&c.ProgressEvery, time.Second)
@@ -257,7 +264,7 @@ func (c *Config) Validate() error {
 		v    int64
 	}{
 		{"Duration", int64(c.Duration)}, {"Latency", int64(c.Latency)}, {"Ahead", int64(c.Ahead)}, {"Poll", int64(c.Poll)},
-		{"Timeout", int64(c.Timeout)}, {"GiveUp", int64(c.GiveUp)}, {"MaxDials", int64(c.MaxDials)},
+		{"Timeout", int64(c.Timeout)}, {"GiveUp", int64(c.GiveUp)}, {"Arrive", int64(c.Arrive)}, {"MaxDials", int64(c.MaxDials)},
 		{"ProgressEvery", int64(c.ProgressEvery)},
 	} {
 		if f.v < 0 {

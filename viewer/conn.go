@@ -17,6 +17,7 @@ var errStopped = errors.New("viewer: stopped")
 
 // An edge is one place to ask.
 type edge struct {
+	base    string // as it was given
 	address string // host:port
 	host    string // of the Host header
 	prefix  string // of paths, without a slash at its end
@@ -31,7 +32,7 @@ func newEdge(base string, conf *tls.Config) (*edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &edge{host: u.Host, prefix: strings.TrimRight(u.EscapedPath(), "/"), loopback: isLoopback(u.Hostname())}
+	e := &edge{base: base, host: u.Host, prefix: strings.TrimRight(u.EscapedPath(), "/"), loopback: isLoopback(u.Hostname())}
 	port := u.Port()
 	if u.Scheme == "https" {
 		def(&port, "443")

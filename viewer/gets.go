@@ -109,41 +109,76 @@ func parseSeries(line, name string) (labels map[string]string, value int64, ok b
 // A getsCounter adds up how a running total grows, also over restarts of the
 // edge, at which it begins again.
 type getsCounter struct {
-	total func(context.Context) (map[string]int64, error)
-	stats *stats
-	last  map[string]int64 // nil before the first sample
+	total    func(context.Context) (map[string]int64, error)
+	stats    *stats
+	schedule func() *schedule
+	clock    *edge            // whose clock segments are due by
+	last     map[string]int64 // nil before the first reading
 }
 
-func newGetsCounter(total func(context.Context) (map[string]int64, error), st *stats) *getsCounter {
-	return &getsCounter{total: total, stats: st}
-}
+// Totals are read once for each segment, readAhead before the next one can first
+// be asked for, so that no segment is on its way to the edge for the first time
+// while it is counted; but not more often than readEvery. What an edge counted
+// between the last reading and its own end is lost.
+const (
+	readAhead = 250 * time.Millisecond
+	readEvery = time.Second
+)
 
-// getsEvery is how often totals are read: what an edge counted between the last
-// reading and its end is lost.
-const getsEvery = 2 * time.Second
-
-// run samples until ctx is done.
+// run reads until ctx is done.
 func (g *getsCounter) run(ctx context.Context) {
-	for g.total != nil && sleep(ctx, getsEvery) {
-		g.sample(ctx)
-	}
-}
-
-func (g *getsCounter) sample(ctx context.Context) {
 	if g.total == nil {
 		return
 	}
-	now, err := g.total(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			g.stats.note("origin GETs: " + err.Error())
+	at := g.clock.now()
+	for {
+		tl := &g.schedule().timeline
+		n := notDue(tl, at.Add(readAhead))
+		due := tl.Due(n)
+		if !tl.Holds(n) || !sleep(ctx, due.Add(-readAhead).Sub(g.clock.now())) {
+			return
 		}
+		g.read(ctx, due)
+		at = latest(g.clock.now(), due.Add(readEvery-readAhead))
+	}
+}
+
+// notDue is the first number that cannot be asked for yet at t.
+func notDue(tl *live.Timeline, t time.Time) live.Number {
+	n := max(tl.At(t), tl.First())
+	for n > tl.First() && tl.Due(n).After(t) {
+		n--
+	}
+	for !tl.Due(n).After(t) {
+		n++
+	}
+	return n
+}
+
+// read reads once. A reading that takes until before is not used.
+func (g *getsCounter) read(ctx context.Context, before time.Time) {
+	at := g.clock.now()
+	now, err := g.total(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
+		g.stats.note("origin GETs: " + err.Error())
+		return
+	case !g.clock.now().Before(before):
 		return
 	}
+	first := map[string]live.Number{}
+	sched := g.schedule()
+	for _, r := range sched.Renditions {
+		first[r.Name] = notDue(sched.line(r.Name), at)
+	}
+	var more map[string]int64
 	if g.last != nil {
-		g.stats.fetched(grown(g.last, now))
+		more = grown(g.last, now)
 	}
 	g.last = now
+	g.stats.reading(g.clock.local(at), more, first)
 }
 
 // grown is by how much totals grew. One that is lower than before began again.

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"headwater/live"
@@ -80,28 +81,74 @@ func TestOriginGetsPerSegment(t *testing.T) {
 	}
 }
 
-func TestOriginGetsOfAWarmEdge(t *testing.T) {
-	gets := int64(100)
-	cfg := Config{Renditions: []string{"v720"}, Duration: 21 * time.Second}
-	cfg.OriginGets = func(context.Context) (map[string]int64, error) {
-		gets++
-		return map[string]int64{"v720": gets}, nil
-	}
-	// It is read at the beginning, ten times on the way and at the end, and
-	// grows by 11. Numbers 13 to 25 are asked for, of which two were there before.
-	r := play(t, &script{warm: true}, cfg, nil)
-	clean(t, r)
-	if g := r.OriginGetsPerSegment["v720"]; g != 1 {
-		t.Errorf("%g, want 11 for 11 segments", g)
+// TestOriginGetsAtTheEnds: an edge that gets each segment once has a figure of 1,
+// whenever viewers come and go, and whoever else watches.
+func TestOriginGetsAtTheEnds(t *testing.T) {
+	for _, warm := range []bool{false, true} { // the edge has what was before
+		for _, others := range []bool{false, true} { // who ask as soon as they may
+			for d := 18 * time.Second; d < 22*time.Second; d += 700 * time.Millisecond {
+				s := &script{warm: warm}
+				before := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // when viewers come, in a bubble
+				cfg := Config{Viewers: 3, Renditions: []string{"v720"}, Duration: d}
+				cfg.OriginGets = func(context.Context) (map[string]int64, error) {
+					s.mu.Lock()
+					defer s.mu.Unlock()
+					tl := s.event.Timeline()
+					had := map[live.Number]bool{}
+					for path := range s.requests {
+						p, err := live.ParsePath(path)
+						if err != nil || p.File != live.FileSegment || warm && tl.End(p.Number).Before(before) {
+							continue
+						}
+						had[p.Number] = true
+					}
+					for n := tl.First(); others && !tl.Due(n).After(time.Now()); n++ {
+						had[n] = true
+					}
+					return map[string]int64{"v720": 1000 + int64(len(had))}, nil
+				}
+				r := play(t, s, cfg, nil)
+				clean(t, r)
+				// Others had already what viewers began with, and nothing said so.
+				if g := r.OriginGetsPerSegment["v720"]; g != 1 && !(others && !warm) {
+					t.Errorf("warm %v, others %v, %v: %g", warm, others, d, g)
+				}
+			}
+		}
 	}
 }
 
-func TestCacheHit(t *testing.T) {
+// TestFilledBeforeHit: the one viewer for whom the edge fetched may be the last to
+// tell.
+func TestFilledBeforeHit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStats(2)
+		s.reading(time.Now(), nil, map[string]live.Number{"v": 10})
+		time.Sleep(time.Second)
+		s.asking("v", 9)
+		s.asked("v", 9, &reply{cacheStatus: "headwater;hit"})
+		s.asked("v", 9, &reply{cacheStatus: "headwater;fwd=uri-miss;detail=fill"})
+		s.asked("v", 9, &reply{cacheStatus: "headwater;hit"})
+		s.asking("v", 8)
+		s.asked("v", 8, &reply{cacheStatus: "headwater;hit"})
+		s.asking("v", 10)
+		time.Sleep(time.Second)
+		s.reading(time.Now(), map[string]int64{"v": 2}, map[string]live.Number{"v": 11})
+		time.Sleep(time.Second)
+		s.asking("v", 11)
+		if g := s.report().OriginGetsPerSegment["v"]; g != 1 {
+			t.Errorf("%g: two were got, number 9 by one of ours and number 10", g)
+		}
+	})
+}
+
+func TestCached(t *testing.T) {
 	for status, want := range map[string]bool{
 		"": false, "headwater;hit": true, "headwater; hit; ttl=3": true, "headwater;fwd=uri-miss;detail=hit": false,
 		"far;hit, near;fwd=miss": false, "far;fwd=miss, near;hit": true, "hit": false,
+		"headwater;fwd=uri-miss;collapsed;detail=join": true, "headwater;fwd=uri-miss;detail=fill": false,
 	} {
-		if cacheHit(status) != want {
+		if cached(status) != want {
 			t.Errorf("%q: %v", status, !want)
 		}
 	}

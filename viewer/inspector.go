@@ -157,19 +157,21 @@ func (m *media) look(sched *schedule, v version, r *reply) {
 	r.body = nil
 	what := fmt.Sprintf("%s/%s", m.rendition, live.SegmentName(v.n))
 	switch {
-	case r.defective:
+	case flawed(r.findings):
 	case err != nil:
 		m.in.stats.fail("media that cannot be read", fmt.Sprintf("%s: %v", what, err))
-	case len(report.Findings) > 0:
+	case !report.Findings.Clean():
 		var kinds []string
 		for _, f := range report.Findings {
-			kinds = append(kinds, string(f.Kind))
+			if !f.Kind.Remark() {
+				kinds = append(kinds, string(f.Kind))
+			}
 		}
 		m.in.stats.fail("undeclared defects: "+strings.Join(kinds, ", "), what)
 	}
 	m.in.stats.inspected()
 	m.in.learn(factKey{m, v}, fact{known: true, start: report.Start, end: report.End,
-		frame: int64(report.FrameDuration), declared: r.defective || err != nil})
+		frame: int64(report.FrameDuration), declared: flawed(r.findings) || err != nil})
 }
 
 // learn keeps a fact, and judges the pairs that waited for it.

@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"slices"
 	"time"
 
 	"headwater/live"
@@ -25,6 +26,8 @@ type playback struct {
 	delay   time.Duration
 	// slots are the segments from next on that some track has an answer for.
 	slots []slot
+	// gaps are the lost segments of which the time on screen has come or will.
+	gaps []live.Number
 }
 
 // A slot collects what the tracks were answered for one segment.
@@ -94,6 +97,10 @@ func (p *playback) play(tl *live.Timeline, s slot) step {
 		}
 	}
 	out.delay = p.delay
+	p.gaps = slices.DeleteFunc(p.gaps, func(n live.Number) bool { return !tl.End(n).Add(p.delay).After(s.at) })
+	if s.lost {
+		p.gaps = append(p.gaps, p.next)
+	}
 	return out
 }
 
@@ -109,6 +116,16 @@ func (p *playback) standing(tl *live.Timeline, t time.Time) time.Duration {
 		return 0
 	}
 	return max(t.Sub(tl.Start(p.next).Add(p.delay)), 0)
+}
+
+// inGap says whether t is when the lost segment n would be on screen.
+func (p *playback) inGap(tl *live.Timeline, n live.Number, t time.Time) bool {
+	return !t.Before(tl.Start(n).Add(p.delay)) && t.Before(tl.End(n).Add(p.delay))
+}
+
+// dark says whether a picture that has begun is missing at t.
+func (p *playback) dark(tl *live.Timeline, t time.Time) bool {
+	return p.standing(tl, t) > 0 || slices.ContainsFunc(p.gaps, func(n live.Number) bool { return p.inGap(tl, n, t) })
 }
 
 // trouble is what went wrong with the next segment so far.

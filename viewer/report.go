@@ -13,11 +13,16 @@ type Report struct {
 	Sessions  int64 `json:"sessions"` // sittings begun: who leaves and comes back is counted again
 	Watching  int64 `json:"watching"` // sittings now
 	Waiting   int64 `json:"waiting"`  // requests without an answer now
+	// Dark is how many viewers have no picture now though they should: it
+	// stands, there is a gap, or it never began.
+	Dark int64 `json:"dark"`
 
 	Segments int64 `json:"segments"` // complete bodies of segments
 	Bytes    int64 `json:"bytes"`    // of them
 	// Statuses counts all answers, those for init segments included.
 	Statuses map[string]int64 `json:"statuses"`
+	// Problems is of what was refused how often, as STATUS CODE (RFC 9457).
+	Problems map[string]int64 `json:"problems"`
 	// Errors is what a player could not have repaired, each with how often.
 	Errors []Error `json:"errors"`
 
@@ -27,7 +32,10 @@ type Report struct {
 	StallMS float64 `json:"stall_ms"`
 	// Gaps counts the lost segments (410) that viewers jumped over.
 	Gaps int64 `json:"gaps"`
-	// Lost is by RENDITION/NUMBER how often viewers were told so: all of them
+	// Refusals counts the answers that refused a viewer a segment that it was
+	// right to ask for: all but early, never, and gone for who is that late.
+	Refusals int64 `json:"refusals"`
+	// Lost is by RENDITION/NUMBER how often viewers went on without it: all of them
 	// where the segment was never published, some where the edge or the
 	// origin was too slow to know better.
 	Lost map[string]int64 `json:"lost,omitempty"`
@@ -52,9 +60,12 @@ type Report struct {
 	ServedBy map[string]int64 `json:"served_by"` // segments by pipeline
 	// Switches counts the changes of pipeline from one segment to the next, of
 	// all viewers and tracks; SwitchesMax is those of the viewer with the most.
-	Switches        int64 `json:"switches"`
-	SwitchesMax     int64 `json:"switches_max"`
-	DefectiveServed int64 `json:"defective_served"` // segments with Live-Defects
+	Switches    int64 `json:"switches"`
+	SwitchesMax int64 `json:"switches_max"`
+	// DefectiveServed counts the segments with a defect in Live-Defects; remarks are none.
+	DefectiveServed int64 `json:"defective_served"`
+	// Renditions is the same by rendition.
+	Renditions map[string]RenditionReport `json:"renditions"`
 
 	// Verified is how many segments were compared with their Content-Digest,
 	// Undigested how many had none. Inspected counts versions of segments.
@@ -66,8 +77,9 @@ type Report struct {
 	Notifications int64 `json:"notifications"`
 
 	// OriginGetsPerSegment is by rendition the edge's requests to the origin
-	// over the segments that viewers asked for, without those that the edge
-	// had (Cache-Status: hit) from before they came. Absent where it is not measured.
+	// over the segments that it had to get, both between the first and the last
+	// reading of its counters, before and after which no segment counts on
+	// either side. Absent where it is not measured.
 	OriginGetsPerSegment map[string]float64 `json:"origin_gets_per_segment,omitempty"`
 	// Notes says what could not be measured.
 	Notes []string `json:"notes,omitempty"`

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -55,25 +57,41 @@ type follower struct {
 
 // first gets the schedule for the first time, within a time.
 func (f *follower) first(ctx context.Context, within time.Duration) error {
+	outer := ctx
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
 	end := time.Now().Add(within)
+	failed := map[string]error{} // by edge, what it said last
 	for b := (backoff{}); ; {
+		asked := f.client.edge()
 		cfg, wait, err := f.fetch(ctx)
 		if err == nil {
 			f.now.Store(newSchedule(cfg))
 			f.wanted.Store(cfg.Version)
 			return nil
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if outer.Err() != nil {
+			return outer.Err()
+		}
+		if ctx.Err() == nil {
+			failed[asked.base] = err
+		} else if failed[asked.base] == nil {
+			failed[asked.base] = errSilent
 		}
 		wait = max(wait, b.next())
-		if time.Now().Add(wait).After(end) {
-			return fmt.Errorf("viewer: event configuration %s%s: %w", f.client.edge().host, f.path, err)
-		}
-		if !sleep(ctx, wait) {
-			return ctx.Err()
+		if time.Now().Add(wait).After(end) || !sleep(ctx, wait) {
+			return f.absent(failed)
 		}
 	}
+}
+
+// absent is the error where no edge tells of the event.
+func (f *follower) absent(failed map[string]error) error {
+	var all []string
+	for _, base := range slices.Sorted(maps.Keys(failed)) {
+		all = append(all, fmt.Sprintf("%s%s: %v", strings.TrimSuffix(base, "/"), f.path, failed[base]))
+	}
+	return fmt.Errorf("viewer: the event cannot be had: %s", strings.Join(all, "; "))
 }
 
 // saw is told of every version that an answer names.
@@ -119,12 +137,16 @@ func (f *follower) run(ctx context.Context) {
 
 // fetch gets the configuration once; wait is for how long the edge said to stay away.
 func (f *follower) fetch(ctx context.Context) (cfg live.Config, wait time.Duration, err error) {
-	r, err := f.client.get(ctx, &request{path: f.path, answerBy: time.Now().Add(f.timeout), keep: ok200})
+	answerBy := time.Now().Add(f.timeout)
+	if end, ok := ctx.Deadline(); ok {
+		answerBy = earlier(answerBy, end)
+	}
+	r, err := f.client.get(ctx, &request{path: f.path, answerBy: answerBy, keep: ok200})
 	if err != nil {
 		return cfg, 0, errors.New(cause(err))
 	}
 	if r.status != http.StatusOK {
-		return cfg, r.lifetime, fmt.Errorf("status %d", r.status)
+		return cfg, r.lifetime, errors.New(strings.TrimSpace(fmt.Sprintf("status %d %s", r.status, r.problem)))
 	}
 	return cfg, 0, json.Unmarshal(r.body, &cfg)
 }

@@ -87,6 +87,8 @@ func (s *session) watch(ctx context.Context) {
 	chosen := s.crowd.choose(s.person.index, s.crowd.events.now.Load())
 	s.tracks, s.play.tracks = len(chosen), len(chosen)
 	s.crowd.stats.join()
+	s.crowd.sessions.Store(s, struct{}{})
+	defer s.crowd.sessions.Delete(s)
 	var wg sync.WaitGroup
 	for i, name := range chosen {
 		t := newTrack(s, name)
@@ -120,20 +122,27 @@ func (s *session) stop(sched *schedule, now time.Time, trouble string) {
 	if d := s.play.standing(tl, now); d > 0 {
 		st.stall(d, trouble)
 	}
-	if s.play.begun || !tl.Holds(s.play.next) {
-		return
-	}
-	// The picture was due when the first segment was at the wanted latency, or
-	// could be had at all.
-	due := s.asked
-	for _, t := range []time.Time{tl.Start(s.play.next).Add(s.play.latency), tl.Deadline(s.play.next)} {
-		if t.After(due) {
-			due = t
-		}
-	}
-	if now.Sub(due) > slowStart {
+	if !s.play.begun && tl.Holds(s.play.next) && now.Sub(s.pictureDue(tl)) > slowStart {
 		st.fail("no picture after "+slowStart.String(), trouble)
 	}
+}
+
+// pictureDue is when the picture was to begin: when the first segment was at the
+// wanted latency, or could be had at all. The caller holds mu.
+func (s *session) pictureDue(tl *live.Timeline) time.Time {
+	return latest(s.asked, latest(tl.Start(s.play.next).Add(s.play.latency), tl.Deadline(s.play.next)))
+}
+
+// dark says whether there is no picture now though there should be one.
+func (s *session) dark(sched *schedule) bool {
+	now := s.edge.now()
+	tl := &sched.timeline
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.play.begun {
+		return s.play.dark(tl, now)
+	}
+	return tl.Holds(s.play.next) && now.After(s.pictureDue(tl))
 }
 
 // A turn is what a track is to do next.

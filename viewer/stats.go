@@ -29,9 +29,9 @@ type stats struct {
 	publish, hold, fetch, startup, latency histogram
 	bySegment                              slowest
 	lastNotifications                      string
-	asks                                   map[string]map[live.Number]bool
-	gets                                   map[string]int64 // the edge's, since the beginning
-	measured                               bool             // gets is
+	renditions                             map[string]*rendition
+	problems                               map[string]int64  // of refused requests, by status and problem
+	pipelines                              map[string]string // names, each kept once
 }
 
 // maxErrors bounds the kinds of errors that are told apart.
@@ -45,7 +45,7 @@ const others = "others"
 
 func newStats(viewers int) *stats {
 	return &stats{viewers: viewers, begun: time.Now(), statuses: map[int]int64{}, errors: map[string]*Error{},
-		asks: map[string]map[live.Number]bool{}, gets: map[string]int64{},
+		renditions: map[string]*rendition{}, problems: map[string]int64{}, pipelines: map[string]string{},
 		r: Report{ServedBy: map[string]int64{}, Lost: map[string]int64{}}}
 }
 
@@ -73,33 +73,39 @@ func (s *stats) part(switches int64) {
 	s.r.SwitchesMax = max(s.r.SwitchesMax, switches)
 }
 
-func (s *stats) status(code int) {
+func (s *stats) status(r *reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.statuses[code]++
+	s.statuses[r.status]++
+	if r.status < 400 {
+		return
+	}
+	name := strings.TrimSpace(strconv.Itoa(r.status) + " " + r.problem)
+	if _, ok := s.problems[name]; !ok && len(s.problems) >= maxErrors {
+		name = others
+	}
+	s.problems[name]++
 }
 
-// asked notes that a segment was asked for that the edge could not refuse out of
-// hand, so that it may have asked the origin; r is the answer, or nil. What an
-// edge had before the viewers came is left out.
-func (s *stats) asked(rendition string, n live.Number, r *reply, offset time.Duration) {
+// refused notes that a viewer was refused a segment that it was right to ask for.
+func (s *stats) refused(rendition string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := s.asks[rendition]
-	if m == nil {
-		m = map[live.Number]bool{}
-		s.asks[rendition] = m
-	}
-	if _, ok := m[n]; !ok {
-		m[n] = r == nil || !cacheHit(r.cacheStatus) || !r.published.Add(-offset).Before(s.begun)
-	}
+	s.r.Refusals++
+	s.of(rendition).Refusals++
 }
 
-// cacheHit says whether the nearest cache had the answer (RFC 9211: its member
-// comes last).
-func cacheHit(status string) bool {
-	params := strings.Split(status[strings.LastIndexByte(status, ',')+1:], ";")
-	return slices.ContainsFunc(params[1:], func(p string) bool { return strings.TrimSpace(p) == "hit" })
+// pipeline is the name, without the head of the answer that it came in. The
+// caller holds mu.
+func (s *stats) pipeline(name string) string {
+	if have, ok := s.pipelines[name]; ok {
+		return have
+	}
+	name = strings.Clone(name)
+	if len(s.pipelines) < live.MaxPipelines {
+		s.pipelines[name] = name
+	}
+	return name
 }
 
 // segment notes a complete body. asked is when the viewer first asked for it, by
@@ -110,7 +116,7 @@ func (s *stats) segment(rendition string, n live.Number, r *reply, asked time.Ti
 	x := &s.r
 	x.Segments++
 	x.Bytes += r.bytes
-	if r.defective {
+	if flawed(r.findings) {
 		x.DefectiveServed++
 	}
 	if r.digest.IsZero() {
@@ -118,12 +124,11 @@ func (s *stats) segment(rendition string, n live.Number, r *reply, asked time.Ti
 	} else if !r.sum.IsZero() {
 		x.Verified++
 	}
-	if p := r.source.Pipeline; p != "" {
-		if _, ok := x.ServedBy[p]; !ok {
-			p = strings.Clone(p) // it keeps the answer's whole head
-		}
+	p := s.pipeline(r.source.Pipeline)
+	if p != "" {
 		x.ServedBy[p]++
 	}
+	s.of(rendition).body(n, r, p)
 	if r.published.IsZero() {
 		s.fetch.add(r.last.Sub(r.sent))
 		return
@@ -162,10 +167,11 @@ func (s *stats) played(x step, live bool) {
 	}
 }
 
-// lost notes that a track was told that a segment is lost.
+// lost notes that a track goes on without a segment.
 func (s *stats) lost(rendition string, n live.Number) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.of(rendition).Lost++
 	name := rendition + "/" + n.String()
 	if _, ok := s.r.Lost[name]; !ok && len(s.r.Lost) >= maxLost {
 		name = others
@@ -258,16 +264,6 @@ func (s *stats) note(text string) {
 	}
 }
 
-// fetched adds to the edge's requests to the origin.
-func (s *stats) fetched(more map[string]int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.measured = true
-	for k, n := range more {
-		s.gets[k] += n
-	}
-}
-
 // report is the state of things.
 func (s *stats) report() *Report {
 	s.mu.Lock()
@@ -281,6 +277,7 @@ func (s *stats) report() *Report {
 	for code, n := range s.statuses {
 		r.Statuses[strconv.Itoa(code)] = n
 	}
+	r.Problems = maps.Clone(s.problems)
 	r.ServedBy = maps.Clone(s.r.ServedBy)
 	r.Lost = maps.Clone(s.r.Lost)
 	r.Errors = []Error{}
@@ -297,18 +294,16 @@ func (s *stats) report() *Report {
 	if r.Segments > 0 {
 		r.VerifiedShare = math.Round(float64(r.Verified)/float64(r.Segments)*1e4) / 1e4
 	}
-	if s.measured {
-		r.OriginGetsPerSegment = map[string]float64{}
-		for name, m := range s.asks {
-			asked := 0
-			for _, counts := range m {
-				if counts {
-					asked++
-				}
+	r.Renditions = map[string]RenditionReport{}
+	for name, x := range s.renditions {
+		y := x.RenditionReport
+		y.ServedBy = maps.Clone(y.ServedBy)
+		r.Renditions[name] = y
+		if g, ok := x.getsPerSegment(); ok {
+			if r.OriginGetsPerSegment == nil {
+				r.OriginGetsPerSegment = map[string]float64{}
 			}
-			if asked > 0 {
-				r.OriginGetsPerSegment[name] = math.Round(float64(s.gets[name])/float64(asked)*1000) / 1000
-			}
+			r.OriginGetsPerSegment[name] = g
 		}
 	}
 	return &r

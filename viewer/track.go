@@ -176,7 +176,7 @@ func (t *track) get(ctx context.Context, req *request) (*reply, error) {
 		t.s.outage("")
 		*x = trouble{}
 	}
-	c.stats.status(r.status)
+	c.stats.status(r)
 	c.events.saw(r.version)
 	if r.malformed != nil {
 		c.stats.fail("malformed header", fmt.Sprintf("%s: %v", req.path, r.malformed))
@@ -228,12 +228,15 @@ func (t *track) segment(ctx context.Context) {
 		if t.media != nil {
 			req.keep = func(r *reply) bool { return r.status == http.StatusOK && t.media.claim(t.n, r, req.verify, &v) }
 		}
+		if !now.Before(tl.Due(t.n)) {
+			c.stats.asking(t.name, t.n)
+		}
 		r, err := t.get(ctx, &req)
 		if err != nil {
 			t.media.release(&v)
 			if errors.Is(err, errLeft) || errors.Is(err, errStopped) {
 				if !r.sent.IsZero() {
-					c.stats.asked(t.name, t.n, nil, 0)
+					c.stats.asked(t.name, t.n, nil)
 				}
 				continue
 			}
@@ -247,7 +250,7 @@ func (t *track) segment(ctx context.Context) {
 				reason = fmt.Sprintf("status %d", r.status)
 			}
 			c.stats.fail("segment not to be had in "+c.cfg.GiveUp.String(), path+": "+reason)
-			t.lose(sched, now, troubled)
+			t.lose(sched, r, now, troubled)
 			return
 		}
 		switch {
@@ -272,8 +275,11 @@ func (t *track) take(sched *schedule, r *reply, asked time.Time, v version, trou
 	what := t.path(live.FileSegment, t.n)
 	switch {
 	case r.status == http.StatusOK:
-		st.asked(t.name, t.n, r, offset)
+		st.asked(t.name, t.n, r)
 		st.segment(t.name, t.n, r, asked, offset)
+		if flawed(r.findings) {
+			t.report(Defect, r, now)
+		}
 		if !r.sum.IsZero() && !r.digest.IsZero() && r.sum != r.digest {
 			st.fail("digest mismatch", what)
 			t.media.release(&v)
@@ -293,13 +299,15 @@ func (t *track) take(sched *schedule, r *reply, asked time.Time, v version, trou
 		t.n++
 		return true
 	case r.status == http.StatusGone:
-		st.asked(t.name, t.n, r, offset)
-		st.lost(t.name, t.n)
+		st.asked(t.name, t.n, r)
 		if sched.timeline.Place(t.n, now) == live.Gone {
+			st.lost(t.name, t.n)
+			t.report(Gap, r, now)
 			t.s.skip(t, sched, now, troubled)
 			return true
 		}
-		t.lose(sched, now, troubled)
+		t.refused(r, now)
+		t.lose(sched, r, now, troubled)
 		return true
 	case r.status == http.StatusNotFound:
 		// Right while it is early or may be; after its deadline it is one of
@@ -307,23 +315,35 @@ func (t *track) take(sched *schedule, r *reply, asked time.Time, v version, trou
 		const tolerance = time.Second
 		if sched.timeline.Holds(t.n) && r.version <= sched.Version && now.After(tl.Deadline(t.n).Add(tolerance)) {
 			st.fail("status 404 for a segment that is past", what)
-			t.lose(sched, now, troubled)
+			t.refused(r, now)
+			t.lose(sched, r, now, troubled)
 			return true
 		}
 		return false
 	case r.status == http.StatusServiceUnavailable || r.status == http.StatusTooManyRequests:
+		t.refused(r, now)
 		return false
 	case r.status >= 500:
 		st.fail(fmt.Sprintf("unexpected status %d", r.status), what)
+		t.refused(r, now)
 		return false
 	}
 	st.fail(fmt.Sprintf("unexpected status %d", r.status), what)
-	t.lose(sched, now, troubled)
+	t.refused(r, now)
+	t.lose(sched, r, now, troubled)
 	return true
 }
 
-// lose goes on without segment t.n.
-func (t *track) lose(sched *schedule, now time.Time, troubled string) {
+// refused accounts for a refusal of what could rightly be asked for.
+func (t *track) refused(r *reply, now time.Time) {
+	t.s.crowd.stats.refused(t.name)
+	t.report(Refusal, r, now)
+}
+
+// lose goes on without segment t.n, after answer r.
+func (t *track) lose(sched *schedule, r *reply, now time.Time, troubled string) {
+	t.s.crowd.stats.lost(t.name, t.n)
+	t.report(Gap, r, now)
 	t.s.answer(t, sched, slot{at: now, lost: true, trouble: troubled})
 	t.before, t.pipeline = version{}, ""
 	t.n++

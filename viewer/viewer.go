@@ -20,6 +20,7 @@ type Crowd struct {
 	stats     *stats
 	events    follower
 	inspector *inspector
+	sessions  sync.Map // those that watch now, as keys of type *session
 	ran       bool
 }
 
@@ -45,7 +46,7 @@ func New(cfg Config) (*Crowd, error) {
 
 // Run lets viewers watch until the duration, the context or the event ends, and
 // reports. The end of the context is no error. Errors are an invalid
-// configuration, an event that cannot be had within GiveUp, a rendition that it
+// configuration, an event that cannot be had within Arrive, a rendition that it
 // does not have, and limits of this machine that are too low for so many.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	c, err := New(cfg)
@@ -57,7 +58,17 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 
 // Report is the state of things. It can be called at any time, also while Run
 // runs.
-func (c *Crowd) Report() *Report { return c.stats.report() }
+func (c *Crowd) Report() *Report {
+	r := c.stats.report()
+	sched := c.events.now.Load()
+	c.sessions.Range(func(s, _ any) bool {
+		if s.(*session).dark(sched) {
+			r.Dark++
+		}
+		return true
+	})
+	return r
+}
 
 // Run is as the function Run. It may be called once.
 func (c *Crowd) Run(ctx context.Context) (*Report, error) {
@@ -79,7 +90,7 @@ func (c *Crowd) Run(ctx context.Context) (*Report, error) {
 		c.net.crew.stop()
 	}()
 
-	if err := c.events.first(ctx, c.cfg.GiveUp); err != nil {
+	if err := c.events.first(ctx, c.cfg.Arrive); err != nil {
 		c.events.client.close()
 		if outer.Err() != nil {
 			return c.Report(), nil
@@ -93,8 +104,7 @@ func (c *Crowd) Run(ctx context.Context) (*Report, error) {
 	var helpers sync.WaitGroup
 	helpers.Go(func() { c.events.run(ctx) })
 	helpers.Go(setClocks(ctx, c.net, c.edges))
-	gets := newGetsCounter(c.cfg.OriginGets, c.stats)
-	gets.sample(ctx)
+	gets := &getsCounter{total: c.cfg.OriginGets, stats: c.stats, schedule: c.events.now.Load, clock: c.edges[0]}
 	helpers.Go(func() { gets.run(ctx) })
 
 	if c.cfg.Duration > 0 {
@@ -114,9 +124,6 @@ func (c *Crowd) Run(ctx context.Context) (*Report, error) {
 	viewers.Wait()
 	cancel()
 	helpers.Wait()
-	last, done := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timeout)
-	gets.sample(last)
-	done()
 	return c.Report(), nil
 }
 

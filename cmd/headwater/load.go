@@ -3,9 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -18,7 +19,9 @@ var loadCommand = &command{
 	usage: "--edge URL --event TENANT/EVENT [flags]",
 	about: `
 Viewers that follow the event's timeline as players do, verify digests, and
-report what they saw. Exits 1 if a viewer met an error.`,
+report what they saw. Exits 1 where a viewer met an error, a gap, a refusal of
+what could rightly be asked for, or a segment with a defect, where nobody got a
+segment, and, within 3 s, where the edge or the event is not there.`,
 }
 
 func init() { loadCommand.run = runLoad }
@@ -34,6 +37,9 @@ type loadFlags struct {
 	verify     float64
 	renditions []string
 	asJSON     bool
+
+	allowGaps, allowDefects bool
+	log                     string
 }
 
 func (f *loadFlags) register(o *options) {
@@ -47,6 +53,9 @@ func (f *loadFlags) register(o *options) {
 	o.Float(&f.verify, "verify", 0, "`SHARE` of segments whose digest is verified, 0 to 1; 0 is all for up to 500 viewers, then fewer")
 	o.List(&f.renditions, "rendition", "`NAME` of a rendition to watch; default all in turn")
 	o.Bool(&f.asJSON, "json", "print one JSON object at the end, and nothing else on standard output")
+	o.Bool(&f.allowGaps, "allow-gaps", "exit 0 in spite of gaps and refusals, for drills")
+	o.Bool(&f.allowDefects, "allow-defects", "exit 0 in spite of defects, for drills")
+	o.String(&f.log, "log", "", "`FILE` for a line of JSON for each refusal, gap and defect of each viewer: time (the edge's), what, viewer, rendition, number, status, problem, pipeline, defects")
 }
 
 func runLoad(ctx context.Context, env *environment, args []string) error {
@@ -80,67 +89,69 @@ func runLoad(ctx context.Context, env *environment, args []string) error {
 		Edges: f.edges, Event: id, Renditions: f.renditions, Viewers: f.viewers, Mix: mix, Duration: f.length,
 		Early: f.early, Poll: f.poll, Verify: f.verify,
 		OriginGets: viewer.Counters(http.DefaultClient, viewer.OriginRequests, id, metrics...),
-		Progress:   func(r *viewer.Report) { progress(env.stderr, r) },
-	}
-	if !isTerminal(env.stderr) {
-		// For a log: a line every five seconds.
-		cfg.ProgressEvery = 5 * time.Second
+		// A line in a log comes every five seconds, or as soon as something is wrong.
+		Progress: (&loadProgress{w: env.stderr, terminal: isTerminal(env.stderr), every: 5 * time.Second}).show,
 	}
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
 	}
-	report, err := viewer.Run(ctx, cfg)
+	report, err := watch(ctx, cfg, f.log)
 	if isTerminal(env.stderr) {
 		fmt.Fprintln(env.stderr)
 	}
-	if err != nil {
+	if report == nil {
 		return err
 	}
-	if report.Errors == nil {
-		report.Errors = []viewer.Error{}
-	}
+	bad := f.verdict(report)
 	if f.asJSON {
-		b, err := json.MarshalIndent(report, "", "  ")
-		if err != nil {
-			return err
+		b, merr := json.MarshalIndent(report, "", "  ")
+		if merr != nil {
+			return merr
 		}
 		fmt.Fprintf(env.stdout, "%s\n", b)
 	} else {
 		printReport(env.stdout, report)
 	}
-	if len(report.Errors) > 0 {
-		return errQuiet
+	for _, why := range bad {
+		fmt.Fprintf(env.stderr, "headwater load: failed: %s\n", why)
 	}
-	return nil
+	if err == nil && len(bad) > 0 {
+		err = errQuiet
+	}
+	return err
 }
 
-// progress is one line, that overwrites itself on a terminal.
-func progress(w io.Writer, r *viewer.Report) {
-	before, after := "", "\n"
-	if isTerminal(w) {
-		before, after = "\r", "\x1b[K"
+// watch lets viewers watch, and writes what goes wrong to the file of that name.
+func watch(ctx context.Context, cfg viewer.Config, name string) (*viewer.Report, error) {
+	if name == "" {
+		return viewer.Run(ctx, cfg)
 	}
-	fmt.Fprintf(w, "%s%4.0f s  %d watching  %d segments  %d held  %d stalls  %d errors  publish to viewer p99 %.0f ms%s",
-		before, float64(r.ElapsedMS)/1000, r.Watching, r.Segments, r.Waiting, r.Stalls, len(r.Errors), r.PublishToViewer.P99, after)
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, usagef("--log: %w", err)
+	}
+	log := newIncidentLog(file)
+	cfg.Incident = log.write
+	report, err := viewer.Run(ctx, cfg)
+	return report, errors.Join(err, log.close())
 }
 
-func printReport(w io.Writer, r *viewer.Report) {
-	fmt.Fprintf(w, "%d viewers, %d segments, %.1f MB\n", r.Viewers, r.Segments, float64(r.Bytes)/1e6)
-	fmt.Fprintf(w, "publish to viewer  %.1f ms p50, %.1f p99, %.1f max\n", r.PublishToViewer.P50, r.PublishToViewer.P99, r.PublishToViewer.Max)
-	if len(r.SlowestSegments) > 0 {
-		x := r.SlowestSegments[0]
-		fmt.Fprintf(w, "slowest segment    %s/%d: %.1f ms p50, %.1f p99, %.1f max\n", x.Rendition, x.Number, x.P50, x.P99, x.Max)
-	}
-	fmt.Fprintf(w, "held               %.0f ms p50, %.0f p99\n", r.Hold.P50, r.Hold.P99)
-	fmt.Fprintf(w, "statuses           %v\nserved by          %v, %d switches, %d defective\n", r.Statuses, r.ServedBy, r.Switches, r.DefectiveServed)
-	fmt.Fprintf(w, "stalls             %d (%.0f ms), gaps %d, reconnects %d\n", r.Stalls, r.StallMS, r.Gaps, r.Reconnects)
-	if r.OriginGetsPerSegment != nil {
-		fmt.Fprintf(w, "origin GETs        %v per segment\n", r.OriginGetsPerSegment)
-	}
+// verdict says why the exit status is not 0; nothing where it is.
+func (f *loadFlags) verdict(r *viewer.Report) (bad []string) {
 	for _, e := range r.Errors {
-		fmt.Fprintf(w, "error              %d times: %s (%s)\n", e.Count, e.Error, e.First)
+		bad = append(bad, fmt.Sprintf("%d times: %s (%s)", e.Count, e.Error, e.First))
 	}
-	for _, n := range r.Notes {
-		fmt.Fprintf(w, "note               %s\n", n)
+	if r.Segments == 0 {
+		bad = append(bad, "nobody got a segment")
 	}
+	if !f.allowGaps && r.Gaps > 0 {
+		bad = append(bad, fmt.Sprintf("%d gaps (--allow-gaps)", r.Gaps))
+	}
+	if !f.allowGaps && r.Refusals > 0 {
+		bad = append(bad, fmt.Sprintf("%d refusals (--allow-gaps)", r.Refusals))
+	}
+	if !f.allowDefects && r.DefectiveServed > 0 {
+		bad = append(bad, fmt.Sprintf("%d segments with a defect (--allow-defects)", r.DefectiveServed))
+	}
+	return bad
 }
