@@ -49,6 +49,8 @@ var (
 var (
 	ErrBadEvent   = &Problem{Code: "bad-event", Status: 400, Title: "The event configuration is not valid", Lifetime: -1}
 	ErrStarted    = &Problem{Code: "event-started", Status: 409, Title: "Segments are already published on the old timeline", Lifetime: -1}
+	ErrInUse      = &Problem{Code: "in-use", Status: 409, Title: "What is published would be dropped", Lifetime: -1}
+	ErrBlackout   = &Problem{Code: "blackout", Status: 409, Title: "Viewers would be left with nothing", Lifetime: -1}
 	ErrBadRequest = &Problem{Code: "bad-request", Status: 400, Title: "The request is not valid", Lifetime: -1}
 )
 
@@ -57,5 +59,5 @@ var Problems = []*Problem{
 	ErrBadPath, ErrMalformedMedia, ErrBadHeader, ErrDigest, ErrFuture, ErrIncomplete, ErrUnauthorized, ErrForbidden,
 	ErrNoPipeline, ErrOutside, ErrTimeout, ErrConflict, ErrInitMissing, ErrInitDiffers, ErrTooLarge, ErrNotCMAF, ErrNotStored,
 	ErrNotHere, ErrNoEvent, ErrNoTenant, ErrNoRendition, ErrNever, ErrEarly, ErrNoInit, ErrMethod, ErrLost, ErrGone, ErrShed, ErrStoreDown,
-	ErrDraining, ErrUpstream, ErrInternal, ErrLoop, ErrBadEvent, ErrStarted, ErrBadRequest,
+	ErrDraining, ErrUpstream, ErrInternal, ErrLoop, ErrBadEvent, ErrStarted, ErrInUse, ErrBlackout, ErrBadRequest,
 }

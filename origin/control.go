@@ -31,14 +31,14 @@ func (o *Origin) ControlHandler() http.Handler {
 	const event = "/v1/events/{tenant}/{event}"
 	for path, methods := range map[string]map[string]controlFunc{
 		"/v1/events":                  {"GET": o.listEvents},
-		event:                         {"PUT": o.putEvent, "GET": o.getEvent, "DELETE": o.deleteEvent},
+		event:                         {"PUT": o.changing("configure", o.putEvent, "replace"), "GET": o.getEvent, "DELETE": o.changing("delete", o.deleteEvent)},
 		event + "/segments":           {"GET": o.listSegments},
-		event + "/notifications":      {"GET": o.getNotifications, "POST": o.postNotification},
-		event + "/notifications/{id}": {"DELETE": o.withdrawNotification},
-		event + "/masks":              {"POST": o.postMask},
-		event + "/masks/{id}":         {"DELETE": o.removeMask},
-		event + "/invalidations":      {"POST": o.postInvalidation},
-		event + "/flush":              {"POST": o.flush},
+		event + "/notifications":      {"GET": o.getNotifications, "POST": o.changing("notify", o.postNotification)},
+		event + "/notifications/{id}": {"DELETE": o.changing("withdraw", o.withdrawNotification)},
+		event + "/masks":              {"GET": o.getMasks, "POST": o.changing("mask", o.postMask, "yes")},
+		event + "/masks/{id}":         {"DELETE": o.changing("unmask", o.removeMask)},
+		event + "/invalidations":      {"POST": o.changing("invalidate", o.postInvalidation)},
+		event + "/flush":              {"POST": o.changing("flush", o.flush)},
 	} {
 		allow := slices.Sorted(maps.Keys(methods))
 		for method, f := range methods {
@@ -175,8 +175,8 @@ func (o *Origin) listEvents(w http.ResponseWriter, r *http.Request, _ live.Event
 
 // putEvent creates or changes an event. The same configuration again changes
 // nothing, not even the version.
-func (o *Origin) putEvent(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	b, err := body(r)
+func (o *Origin) putEvent(c *change) error {
+	b, err := body(c.r)
 	if err != nil {
 		return err
 	}
@@ -184,18 +184,17 @@ func (o *Origin) putEvent(w http.ResponseWriter, r *http.Request, id live.EventI
 	if err != nil {
 		return live.ErrBadEvent.With(err.Error())
 	}
-	status, changes := http.StatusOK, false
-	v, err := o.events.edit(r.Context(), id, func(rec *eventRecord, exists bool) error {
+	status := http.StatusOK
+	return o.apply(c, nil, func(rec *eventRecord, exists bool) error {
 		if exists {
 			ev = keepLearnt(ev, rec.Config.Event)
 			if sameEvent(ev, rec.Config.Event) {
 				return errUnchanged
 			}
-			if err := o.mayBecome(id, ev, rec.Config.Event); err != nil {
+			if err := o.mayBecome(c, ev, rec.Config.Event); err != nil {
 				return err
 			}
 		}
-		changes = true
 		rec.Config.Event = ev
 		rec.Config.Version++
 		if !exists {
@@ -206,19 +205,13 @@ func (o *Origin) putEvent(w http.ResponseWriter, r *http.Request, id live.EventI
 			}
 		}
 		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if changes {
-		o.changed(id)
-	}
-	return answer(w, status, v.config())
+	}, func(v *view) error { return answer(c.w, status, v.config()) })
 }
 
-// mayBecome refuses what would make nonsense of what is published.
-func (o *Origin) mayBecome(id live.EventID, ev, old live.Event) error {
-	e := o.events.get(id)
+// mayBecome refuses what would make nonsense of what is published, and without
+// replace what would take it away.
+func (o *Origin) mayBecome(c *change, ev, old live.Event) error {
+	e := o.events.get(c.id)
 	if e.published() && moved(ev, old) {
 		return live.ErrStarted.With("start, first_number, segment and media_time cannot change once segments are published: delete the event first")
 	}
@@ -227,6 +220,9 @@ func (o *Origin) mayBecome(id live.EventID, ev, old live.Event) error {
 		if in, _ := e.initOf(r.Name, ""); ok && in != nil && was.Type != r.Type {
 			return live.ErrStarted.With(fmt.Sprintf("the type of rendition %q cannot change once its init segment is published: name another", r.Name))
 		}
+	}
+	if lost := e.dropped(ev); len(lost) > 0 && !c.replace {
+		return live.ErrInUse.With(strings.Join(lost, "; ") + ": keep it, or add ?replace=true to drop it")
 	}
 	return nil
 }
@@ -276,17 +272,24 @@ func (o *Origin) getEvent(w http.ResponseWriter, r *http.Request, id live.EventI
 }
 
 // deleteEvent removes an event and everything published of it.
-func (o *Origin) deleteEvent(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	err := o.events.remove(r.Context(), id)
-	if o.events.get(id) == nil { // even where the store was left with some of it
-		o.window.forget(id)
+func (o *Origin) deleteEvent(c *change) error {
+	e := o.events.get(c.id)
+	if c.dryRun {
+		if e == nil {
+			return noEvent(c.id)
+		}
+		return answer(c.w, http.StatusOK, e.effect(c.verb, nil, nil, time.Now()))
+	}
+	err := o.events.remove(c.r.Context(), c.id)
+	if o.events.get(c.id) == nil { // even where the store was left with some of it
+		o.window.forget(c.id)
 		if !errors.Is(err, errNoEvent) {
-			o.changed(id)
+			o.changed(c.id)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	w.WriteHeader(http.StatusNoContent)
+	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }

@@ -52,7 +52,7 @@ func TestEditsOfTwoNodesAtOnce(t *testing.T) {
 			func(v *view) bool {
 				return slices.ContainsFunc(v.record.Notifications.Set, func(n live.Notification) bool { return n.ID == "2" })
 			}},
-		{"mask", "POST", "/masks", `{"id":"m","pipeline":"a"}`, func(v *view) bool { return len(v.record.Config.Masks) == 1 }},
+		{"mask", "POST", "/masks", `{"id":"m","pipeline":"a","from":0}`, func(v *view) bool { return len(v.record.Config.Masks) == 1 }},
 		{"invalidation", "POST", "/invalidations", `{"pipeline":"b"}`, func(v *view) bool {
 			return slices.ContainsFunc(v.record.Config.Invalidations, func(i live.Invalidation) bool { return i.Pipeline == "b" }) ||
 				v.record.Config.FlushVersion > 1

@@ -1,7 +1,6 @@
 package origin
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -189,12 +188,12 @@ func (rec *eventRecord) notify(set []live.Notification, now time.Time) error {
 }
 
 // editNotifications changes the set by the control API.
-func (o *Origin) editNotifications(ctx context.Context, id live.EventID, f func(set []live.Notification) ([]live.Notification, error)) (*view, error) {
-	return o.edit(ctx, id, func(rec *eventRecord) error {
+func (o *Origin) editNotifications(c *change, f func(set []live.Notification) ([]live.Notification, error)) error {
+	return o.apply(c, nil, existing(c.id, func(rec *eventRecord) error {
 		set, err := f(slices.Clone(rec.Notifications.Set))
 		if err != nil {
 			return err
 		}
 		return rec.notify(set, time.Now())
-	})
+	}), func(v *view) error { return answerNotifications(c.w, v) })
 }

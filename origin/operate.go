@@ -1,30 +1,16 @@
 package origin
 
 import (
-	"context"
 	"crypto/rand"
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"headwater/live"
 )
 
 // What an operator does to a running event: notify, mask, invalidate, flush.
-
-// edit changes an existing event and announces it.
-func (o *Origin) edit(ctx context.Context, id live.EventID, f func(rec *eventRecord) error) (*view, error) {
-	v, err := o.events.edit(ctx, id, func(rec *eventRecord, exists bool) error {
-		if !exists {
-			return noEvent(id)
-		}
-		return f(rec)
-	})
-	if err == nil {
-		o.changed(id)
-	}
-	return v, err
-}
 
 // notificationJSON is a notification in the control API; data is base64.
 type notificationJSON struct {
@@ -54,46 +40,47 @@ func (o *Origin) getNotifications(w http.ResponseWriter, r *http.Request, id liv
 
 // postNotification adds a notification, or replaces the one of its id, or
 // withdraws it.
-func (o *Origin) postNotification(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	var in notificationJSON
-	if err := decode(r, &in); err != nil {
+func (o *Origin) postNotification(c *change) error {
+	var in struct {
+		notificationJSON
+		From point `json:"from"`
+		To   point `json:"to"`
+	}
+	if err := decode(c.r, &in); err != nil {
 		return err
 	}
 	if in.Withdraw {
-		return o.withdraw(w, r, id, in.ID)
+		return o.withdraw(c, in.ID)
 	}
-	n := live.Notification{Type: in.Type, ID: in.ID, From: in.From, To: in.To, Data: in.Data}
+	e, err := o.lookUp(c.id)
+	if err != nil {
+		return err
+	}
+	n := live.Notification{Type: in.Type, ID: in.ID, Data: in.Data}
+	if n.From, n.To, err = readRange(e.view.Load().config(), in.From, in.To, time.Now()); err != nil {
+		return err
+	}
 	if err := n.Validate(); err != nil {
 		return err
 	}
 	if n.Type == withdrawType {
 		return &live.FieldError{Field: "type", Reason: `"withdraw" is what packagers say: here it is "withdraw": true`}
 	}
-	v, err := o.editNotifications(r.Context(), id, func(set []live.Notification) ([]live.Notification, error) {
+	return o.editNotifications(c, func(set []live.Notification) ([]live.Notification, error) {
 		return with(set, n), nil
 	})
-	if err != nil {
-		return err
-	}
-	return answerNotifications(w, v)
 }
 
-func (o *Origin) withdrawNotification(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	return o.withdraw(w, r, id, r.PathValue("id"))
-}
+func (o *Origin) withdrawNotification(c *change) error { return o.withdraw(c, c.r.PathValue("id")) }
 
-func (o *Origin) withdraw(w http.ResponseWriter, r *http.Request, id live.EventID, name string) error {
-	v, err := o.editNotifications(r.Context(), id, func(set []live.Notification) ([]live.Notification, error) {
+func (o *Origin) withdraw(c *change, name string) error {
+	return o.editNotifications(c, func(set []live.Notification) ([]live.Notification, error) {
 		n := len(set)
 		if set = without(set, name); len(set) == n {
 			return nil, live.ErrNotHere.For(-1).With(fmt.Sprintf("the event has no notification %q", name))
 		}
 		return set, nil
 	})
-	if err != nil {
-		return err
-	}
-	return answerNotifications(w, v)
 }
 
 // Limits of what event.json carries.
@@ -103,21 +90,43 @@ const (
 	maxMaskName      = 64 // characters
 )
 
-func (o *Origin) postMask(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	var m live.Mask
-	if err := decode(r, &m); err != nil {
+func answerMasks(w http.ResponseWriter, v *view) error {
+	return answer(w, http.StatusOK, map[string]any{"masks": append([]live.Mask{}, v.config().Masks...)})
+}
+
+func (o *Origin) getMasks(w http.ResponseWriter, r *http.Request, id live.EventID) error {
+	e, err := o.lookUp(id)
+	if err != nil {
 		return err
 	}
+	return answerMasks(w, e.view.Load())
+}
+
+// postMask takes candidates out of selection. What it takes out is named, and
+// what leaves viewers with nothing is said to be meant.
+func (o *Origin) postMask(c *change) error {
+	var in scopeRequest
+	scope, err := o.readScope(c, &in)
+	if err != nil {
+		return err
+	}
+	m := live.Mask{ID: in.ID, All: in.All, Scope: scope}
 	if m.ID == "" {
 		m.ID = newID()
 	}
-	if len(m.ID) > maxMaskName {
+	named := m.Pipeline != "" || m.Region != ""
+	switch {
+	case len(m.ID) > maxMaskName:
 		return &live.FieldError{Field: "id", Reason: fmt.Sprintf("is longer than %d bytes", maxMaskName)}
+	case !named && !m.All:
+		return &live.FieldError{Field: "pipeline", Reason: `is needed, or region, or "all": true, which leaves viewers with nothing`}
+	case named && m.All:
+		return &live.FieldError{Field: "all", Reason: "goes with neither pipeline nor region"}
+	case !in.From.set():
+		return &live.FieldError{Field: "from", Reason: `is needed: the first segment's number, "now", a duration like "-10m", or a time`}
 	}
-	if err := m.Validate(); err != nil {
-		return err
-	}
-	_, err := o.edit(r.Context(), id, func(rec *eventRecord) error {
+	f := func(rec *eventRecord) error {
+		before := rec.Config
 		masks := slices.Clone(rec.Config.Masks)
 		i := slices.IndexFunc(masks, func(x live.Mask) bool { return x.ID == m.ID })
 		switch {
@@ -131,13 +140,15 @@ func (o *Origin) postMask(w http.ResponseWriter, r *http.Request, id live.EventI
 			masks = append(masks, m)
 		}
 		rec.Config.Masks = masks
+		var rendition string
+		var n live.Number
+		if rendition, n, c.blackout = rec.Config.Blackout(m.Scope, &before); c.blackout && !m.All && !c.yes && !c.dryRun {
+			return live.ErrBlackout.With(fmt.Sprintf("of segment %d of %s, and maybe more, no pipeline would be left unmasked: add ?yes=true if that is meant", n, rendition))
+		}
 		rec.invalidate(m.Scope)
 		return nil
-	})
-	if err != nil {
-		return err
 	}
-	return answer(w, http.StatusOK, m)
+	return o.apply(c, &scope, existing(c.id, f), func(*view) error { return answer(c.w, http.StatusOK, m) })
 }
 
 // unmasked is what caches must ask for again when a mask goes: what was served
@@ -147,9 +158,9 @@ func unmasked(s live.Scope) live.Scope {
 	return s
 }
 
-func (o *Origin) removeMask(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	name := r.PathValue("id")
-	v, err := o.edit(r.Context(), id, func(rec *eventRecord) error {
+func (o *Origin) removeMask(c *change) error {
+	name := c.r.PathValue("id")
+	return o.apply(c, nil, existing(c.id, func(rec *eventRecord) error {
 		i := slices.IndexFunc(rec.Config.Masks, func(m live.Mask) bool { return m.ID == name })
 		if i < 0 {
 			return live.ErrNotHere.For(-1).With(fmt.Sprintf("the event has no mask %q", name))
@@ -158,30 +169,20 @@ func (o *Origin) removeMask(w http.ResponseWriter, r *http.Request, id live.Even
 		rec.Config.Masks = slices.Delete(slices.Clone(rec.Config.Masks), i, i+1)
 		rec.invalidate(unmasked(scope))
 		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, map[string]any{"masks": append([]live.Mask{}, v.config().Masks...)})
+	}), func(v *view) error { return answerMasks(c.w, v) })
 }
 
-func (o *Origin) postInvalidation(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	var s live.Scope
-	if err := decode(r, &s); err != nil {
-		return err
-	}
-	if err := s.Validate(); err != nil {
+func (o *Origin) postInvalidation(c *change) error {
+	var req scopeRequest
+	s, err := o.readScope(c, &req)
+	if err != nil {
 		return err
 	}
 	var in live.Invalidation
-	_, err := o.edit(r.Context(), id, func(rec *eventRecord) error {
+	return o.apply(c, &s, existing(c.id, func(rec *eventRecord) error {
 		in = rec.invalidate(s)
 		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, in)
+	}), func(*view) error { return answer(c.w, http.StatusOK, in) })
 }
 
 // invalidate tells caches to drop what they hold of a scope. The list is
@@ -201,17 +202,15 @@ func (rec *eventRecord) invalidate(s live.Scope) live.Invalidation {
 }
 
 // flush tells caches to drop everything of the event.
-func (o *Origin) flush(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	v, err := o.edit(r.Context(), id, func(rec *eventRecord) error {
+func (o *Origin) flush(c *change) error {
+	return o.apply(c, &live.Scope{}, existing(c.id, func(rec *eventRecord) error {
 		rec.Config.Version++
 		rec.Config.FlushVersion = rec.Config.Version
 		rec.Config.Invalidations = nil
 		return nil
+	}), func(v *view) error {
+		return answer(c.w, http.StatusOK, map[string]int64{"version": v.config().Version, "flush_version": v.config().FlushVersion})
 	})
-	if err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, map[string]int64{"version": v.config().Version, "flush_version": v.config().FlushVersion})
 }
 
 func newID() string { return rand.Text()[:12] }

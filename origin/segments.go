@@ -3,7 +3,6 @@ package origin
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"headwater/live"
@@ -44,11 +43,11 @@ func (o *Origin) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 	v, now := e.view.Load(), time.Now()
 	tl := v.config().Event.Timeline()
 	edge := live.Number(e.edge.Load()) // -1 before the first
-	from, err := numberParam(r, "from", max(edge-9, tl.First()))
+	from, err := momentParam(r, "from", &tl, now, max(edge-9, tl.First()))
 	if err != nil {
 		return err
 	}
-	to, err := numberParam(r, "to", edge)
+	to, err := momentParam(r, "to", &tl, now, edge)
 	if err != nil {
 		return err
 	}
@@ -79,16 +78,4 @@ func (e *event) segmentRow(v *view, rendition string, n live.Number, now time.Ti
 			MissingMS: c.Findings.MissingMS(), Size: c.Size, Published: c.Published, Masked: v.masked(p, rendition, n)})
 	}
 	return row
-}
-
-func numberParam(r *http.Request, name string, otherwise live.Number) (live.Number, error) {
-	s := r.URL.Query().Get(name)
-	if s == "" {
-		return otherwise, nil
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 || n > live.MaxNumber {
-		return 0, live.ErrBadRequest.With(fmt.Sprintf("%s: %q is not a segment number", name, s))
-	}
-	return live.Number(n), nil
 }

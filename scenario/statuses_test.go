@@ -420,6 +420,16 @@ func controlStatuses(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.want(409, "event-started", "PUT", url, body)
+	ev.Start = ev.Start.Add(-2 * time.Second)
+	ev.Pipelines = ev.Pipelines[1:]
+	if body, err = json.Marshal(ev); err != nil {
+		t.Fatal(err)
+	}
+	b.want(409, "in-use", "PUT", url, body)
+	b.want(200, "", "PUT", url+"?replace=true&dry_run=true", body)
+	b.want(200, "", "POST", url+"/masks", []byte(`{"pipeline":"a","from":"-1m"}`))
+	b.want(409, "blackout", "POST", url+"/masks", []byte(`{"pipeline":"b","from":"now"}`))
+	b.want(200, "", "GET", url+"/masks", nil)
 	b.want(204, "", "DELETE", url, nil)
 	b.want(404, "no-such-event", "GET", b.deliver+"/t/e/v/1.m4s", nil)
 	return b

@@ -1,0 +1,192 @@
+package origin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"headwater/live"
+)
+
+// A change is a request that changes an event, or with dry_run says what it
+// would do.
+type change struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	id   live.EventID
+	verb string
+
+	dryRun  bool // change nothing, say what would be touched
+	yes     bool // also where viewers are left with nothing
+	replace bool // also where it drops what is published
+
+	blackout bool // found: viewers are left with nothing
+}
+
+// changing makes a handler of one that changes an event. Besides dry_run it
+// takes the query parameters that are named. What is misspelt is refused: it
+// must not be done for real.
+func (o *Origin) changing(verb string, f func(c *change) error, params ...string) controlFunc {
+	params = append(params, "dry_run")
+	return func(w http.ResponseWriter, r *http.Request, id live.EventID) error {
+		c := &change{w: w, r: r, id: id, verb: verb}
+		for name, values := range r.URL.Query() {
+			on, err := strconv.ParseBool(values[0])
+			switch {
+			case !slices.Contains(params, name):
+				return live.ErrBadRequest.With(fmt.Sprintf("%q is not a parameter of this request: there is %s", name, strings.Join(params, ", ")))
+			case err != nil || len(values) > 1:
+				return live.ErrBadRequest.With(name + ": is true or false, once")
+			}
+			*map[string]*bool{"dry_run": &c.dryRun, "yes": &c.yes, "replace": &c.replace}[name] = on
+		}
+		return f(c)
+	}
+}
+
+// apply makes a change and answers, or says what it would do to the segments of
+// a scope; nil for those of which another serves.
+func (o *Origin) apply(c *change, touched *live.Scope, f func(rec *eventRecord, exists bool) error, answered func(v *view) error) error {
+	if c.dryRun {
+		return o.rehearse(c, touched, f)
+	}
+	changed := false
+	v, err := o.events.edit(c.r.Context(), c.id, func(rec *eventRecord, exists bool) error {
+		err := f(rec, exists)
+		changed = err == nil
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if changed {
+		o.changed(c.id)
+	}
+	return answered(v)
+}
+
+// existing is for changes of events that there are.
+func existing(id live.EventID, f func(rec *eventRecord) error) func(*eventRecord, bool) error {
+	return func(rec *eventRecord, exists bool) error {
+		if !exists {
+			return noEvent(id)
+		}
+		return f(rec)
+	}
+}
+
+// A point is from or to in a request: a number, or a string of a time.
+type point struct {
+	text   string // "" where there is none
+	quoted bool
+}
+
+func (p *point) UnmarshalJSON(b []byte) error {
+	switch {
+	case b[0] == '"':
+		p.quoted = true
+		return json.Unmarshal(b, &p.text)
+	case string(b) != "null":
+		p.text = string(b)
+	}
+	return nil
+}
+
+// set reports whether there is any.
+func (p point) set() bool { return p.text != "" || p.quoted }
+
+// A scopeRequest is a scope as operators name it.
+type scopeRequest struct {
+	ID        string `json:"id"`
+	All       bool   `json:"all"`
+	Pipeline  string `json:"pipeline"`
+	Region    string `json:"region"`
+	Rendition string `json:"rendition"`
+	From      point  `json:"from"`
+	To        point  `json:"to"`
+}
+
+// readScope reads and checks a scope of an event: names that it does not have
+// are refused with those that it has.
+func (o *Origin) readScope(c *change, in *scopeRequest) (live.Scope, error) {
+	var s live.Scope
+	e, err := o.lookUp(c.id)
+	if err != nil {
+		return s, err
+	}
+	if err := decode(c.r, in); err != nil {
+		return s, err
+	}
+	cfg := e.view.Load().config()
+	s = live.Scope{Pipeline: in.Pipeline, Region: in.Region, Rendition: in.Rendition}
+	if s.From, s.To, err = readRange(cfg, in.From, in.To, time.Now()); err != nil {
+		return s, err
+	}
+	if err := s.Validate(); err != nil {
+		return s, err
+	}
+	var pipelines, regions, renditions []string
+	for _, p := range cfg.Pipelines {
+		pipelines = append(pipelines, p.Name)
+		if p.Region != "" && !slices.Contains(regions, p.Region) {
+			regions = append(regions, p.Region)
+		}
+	}
+	for _, r := range cfg.Renditions {
+		renditions = append(renditions, r.Name)
+	}
+	used := e.inUse() // what the event dropped may still be in caches
+	for _, x := range []struct {
+		field, name string
+		known       []string
+		dropped     map[string]use
+	}{{"pipeline", s.Pipeline, pipelines, used.pipelines}, {"region", s.Region, regions, nil}, {"rendition", s.Rendition, renditions, used.renditions}} {
+		if _, ok := x.dropped[x.name]; x.name != "" && !ok && !slices.Contains(x.known, x.name) {
+			return s, &live.FieldError{Field: x.field, Reason: fmt.Sprintf("the event has no %q: %s", x.name, oneOf(x.known))}
+		}
+	}
+	return s, nil
+}
+
+func oneOf(names []string) string {
+	if len(names) == 0 {
+		return "it has none"
+	}
+	return "it has " + strings.Join(names, ", ")
+}
+
+// readRange reads from and to; without one it is 0.
+func readRange(cfg *live.Config, from, to point, now time.Time) (a, b live.Number, err error) {
+	tl := cfg.Event.Timeline()
+	for _, x := range []struct {
+		field string
+		p     point
+		n     *live.Number
+	}{{"from", from, &a}, {"to", to, &b}} {
+		if !x.p.set() {
+			continue
+		}
+		m, err := live.ParseMoment(x.field, x.p.text)
+		if err != nil {
+			return 0, 0, err
+		}
+		if _, timed := m.Time(now); timed != x.p.quoted {
+			return 0, 0, &live.FieldError{Field: x.field, Reason: fmt.Sprintf("%s: a number is written without quotes, a time with them", x.p.text)}
+		}
+		*x.n = m.Number(&tl, now)
+	}
+	return a, b, nil
+}
+
+func momentParam(r *http.Request, name string, tl *live.Timeline, now time.Time, otherwise live.Number) (live.Number, error) {
+	s := r.URL.Query().Get(name)
+	if s == "" {
+		return otherwise, nil
+	}
+	m, err := live.ParseMoment(name, s)
+	return m.Number(tl, now), err
+}

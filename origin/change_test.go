@@ -1,0 +1,258 @@
+package origin
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"headwater/live"
+)
+
+// effectOf is what a dry run says, and it holds that nothing changed.
+func (r *rig) effectOf(method, path, body string) effect {
+	r.Helper()
+	before := r.control("GET", "", "").Body.String() + r.control("GET", "/notifications", "").Body.String()
+	var got effect
+	if err := json.Unmarshal(r.want(r.control(method, path, body), 200, "").Body.Bytes(), &got); err != nil || !got.DryRun {
+		r.Fatalf("%s %s: %v, %+v", method, path, err, got)
+	}
+	if after := r.control("GET", "", "").Body.String() + r.control("GET", "/notifications", "").Body.String(); after != before {
+		r.Errorf("%s %s changed the event: %s", method, path, after)
+	}
+	return got
+}
+
+// TestMaskSaysWhatItTakesOut: what would black out by accident is refused, with
+// what there is to name.
+func TestMaskSaysWhatItTakesOut(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		for _, c := range []struct {
+			path, body string
+			status     int
+			code       string
+			detail     []string
+		}{
+			{"/masks", `{"from": 5}`, 400, "bad-request", []string{"pipeline:", `"all": true`}},
+			{"/masks", `{"rendition": "v", "from": 5}`, 400, "bad-request", []string{"pipeline:"}},
+			{"/masks", `{"all": false, "from": 5}`, 400, "bad-request", []string{"pipeline:"}},
+			{"/masks", `{"all": true, "pipeline": "a", "from": 5}`, 400, "bad-request", []string{"all:"}},
+			{"/masks", `{"all": true, "region": "east", "from": 5}`, 400, "bad-request", []string{"all:"}},
+			{"/masks", `{"pipeline": "a"}`, 400, "bad-request", []string{"from:", "now"}},
+			{"/masks", `{"all": true}`, 400, "bad-request", []string{"from:"}},
+			{"/masks", `{"pipeline": "c", "from": 5}`, 400, "bad-request", []string{"pipeline:", `"c"`, "a, b"}},
+			{"/masks", `{"region": "north", "from": 5}`, 400, "bad-request", []string{"region:", `"north"`, "east, west"}},
+			{"/masks", `{"pipeline": "a", "rendition": "v9", "from": 5}`, 400, "bad-request", []string{"rendition:", `"v9"`, "v, w, a"}},
+			{"/masks", `{"pipeline": "a", "from": "soon"}`, 400, "bad-request", []string{"from:", "-10m", "2026-"}},
+			{"/masks", `{"pipeline": "a", "from": 1.5}`, 400, "bad-request", []string{"from:"}},
+			{"/masks", `{"pipeline": "a", "from": true}`, 400, "bad-request", []string{"from:"}},
+			{"/masks", `{"pipeline": "a", "from": "now", "to": "-10s"}`, 400, "bad-request", []string{"to:"}},
+			{"/masks?dryrun=true", `{"pipeline": "a", "from": 5}`, 400, "bad-request", []string{`"dryrun"`, "dry_run", "yes"}},
+			{"/masks?dry_run=maybe", `{"pipeline": "a", "from": 5}`, 400, "bad-request", []string{"dry_run:"}},
+			{"/masks?replace=true", `{"pipeline": "a", "from": 5}`, 400, "bad-request", []string{`"replace"`}},
+			{"/invalidations", `{"pipeline": "c", "from": 5}`, 400, "bad-request", []string{"pipeline:", "a, b"}},
+			{"/invalidations", `{"rendition": "x", "from": 5}`, 400, "bad-request", []string{"rendition:", "v, w, a"}},
+			{"/flush?dry-run=true", ``, 400, "bad-request", []string{`"dry-run"`, "dry_run"}},
+		} {
+			p := problemOf(r.want(r.control("POST", c.path, c.body), c.status, c.code))
+			for _, s := range c.detail {
+				if !strings.Contains(p.Detail, s) {
+					t.Errorf("%s %s: %q does not say %q", c.path, c.body, p.Detail, s)
+				}
+			}
+		}
+		if v := r.o.events.get(testID).view.Load().config(); v.Version != 1 {
+			t.Errorf("refusals made it version %d", v.Version)
+		}
+	})
+}
+
+// TestMasksThatLeaveNothing: those that together leave no pipeline need a word more.
+func TestMasksThatLeaveNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.want(r.control("POST", "/masks", `{"id": "1", "pipeline": "a", "from": 100, "to": 200}`), 200, "")
+		r.want(r.control("POST", "/masks", `{"id": "2", "region": "west", "from": 50, "to": 99}`), 200, "")
+		r.want(r.control("POST", "/masks", `{"id": "3", "pipeline": "b", "from": 201}`), 200, "")
+		p := problemOf(r.want(r.control("POST", "/masks", `{"pipeline": "b", "rendition": "w", "from": 150, "to": 150}`), 409, "blackout"))
+		for _, s := range []string{"150", "of w", "?yes=true"} {
+			if !strings.Contains(p.Detail, s) {
+				t.Errorf("%q does not say %q", p.Detail, s)
+			}
+		}
+		if p = problemOf(r.want(r.control("POST", "/masks", `{"pipeline": "a", "from": 150}`), 409, "blackout")); !strings.Contains(p.Detail, "segment 201 of v") {
+			t.Error(p.Detail)
+		}
+		// One in place of another counts as what is left then.
+		r.want(r.control("POST", "/masks", `{"id": "1", "pipeline": "b", "from": 300}`), 200, "")
+		r.want(r.control("POST", "/masks", `{"id": "2", "pipeline": "a", "from": 1}`), 409, "blackout")
+		r.want(r.control("POST", "/masks?yes=true", `{"id": "4", "pipeline": "a", "from": 1}`), 200, "")
+		r.want(r.control("POST", "/masks", `{"id": "5", "all": true, "from": 1, "to": 2}`), 200, "")
+
+		var list struct{ Masks []live.Mask }
+		if err := json.Unmarshal(r.want(r.control("GET", "/masks", ""), 200, "").Body.Bytes(), &list); err != nil || len(list.Masks) != 5 || !list.Masks[4].All {
+			t.Errorf("%v, %+v", err, list)
+		}
+		r.want(r.control("DELETE", "/masks/5", ""), 200, "")
+		r.want(r.control("DELETE", "/masks/5", ""), 404, "not-found")
+	})
+}
+
+// TestMoments: from and to may be times wherever they are asked for.
+func TestMoments(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		now := r.tl.At(time.Now())
+		var m live.Mask
+		ask := func(path, body string, v any) {
+			t.Helper()
+			if err := json.Unmarshal(r.want(r.control("POST", path, body), 200, "").Body.Bytes(), v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ask("/masks", `{"pipeline": "a", "from": "now"}`, &m); m.From != now || m.To != 0 {
+			t.Errorf("%+v, now is %d", m, now)
+		}
+		if ask("/masks", fmt.Sprintf(`{"pipeline": "a", "from": "-10s", "to": %q}`, r.tl.Start(now+3).Format(time.RFC3339)), &m); m.From != now-5 || m.To != now+3 {
+			t.Errorf("%+v, now is %d", m, now)
+		}
+		var in live.Invalidation
+		if ask("/invalidations", `{"from": "-1h", "to": "now"}`, &in); in.From != 1 || in.To != now {
+			t.Errorf("%+v, now is %d", in, now)
+		}
+		var set struct{ Notifications []notificationJSON }
+		if ask("/notifications", `{"type": "ad-break", "id": "b", "from": "+30s", "to": "+60s"}`, &set); set.Notifications[0].From != now+15 || set.Notifications[0].To != now+30 {
+			t.Errorf("%+v, now is %d", set, now)
+		}
+		r.want(r.control("POST", "/notifications", `{"type": "ad-break", "id": "b", "from": "later"}`), 400, "bad-request")
+		r.want(r.control("GET", "/segments?from=-4s&to=now", ""), 200, "")
+		if w := r.control("GET", "/segments?from=-4s&to=now", ""); strings.Count(w.Body.String(), `"number"`) != 9 {
+			t.Errorf("%s", w.Body)
+		}
+		r.want(r.control("GET", "/segments?from=yesterday", ""), 400, "bad-request")
+	})
+}
+
+// TestPutKeepsWhatIsInUse: pipelines and renditions that have published are
+// dropped only by who says so.
+func TestPutKeepsWhatIsInUse(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		put := func(query string, status int, code string, edit func(ev *live.Event)) *live.Problem {
+			t.Helper()
+			ev := r.o.events.get(testID).view.Load().config().Event
+			ev.Pipelines, ev.Renditions = slices.Clone(ev.Pipelines), slices.Clone(ev.Renditions)
+			edit(&ev)
+			b, err := json.Marshal(ev)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return problemOf(r.want(r.control("PUT", query, string(b)), status, code))
+		}
+		withoutB := func(ev *live.Event) { ev.Pipelines = ev.Pipelines[:1] }
+		withoutW := func(ev *live.Event) { ev.Renditions = slices.Delete(ev.Renditions, 1, 2) }
+		withB := func(ev *live.Event) { ev.Pipelines = append(ev.Pipelines, live.Pipeline{Name: "b", Region: "west"}) }
+		put("", 200, "", withoutB) // nothing is published yet
+		put("", 200, "", withB)
+		r.putInits("a", "b")
+		n := r.next()
+		r.putSegment("a", "v", n-1, take{}, 201)
+		put("", 200, "", withoutB) // still nothing by b
+		put("", 200, "", withB)
+		put("", 200, "", withoutW)
+		put("", 200, "", func(ev *live.Event) {
+			ev.Renditions = append(ev.Renditions, live.Rendition{Name: "w", Type: live.Video, Bandwidth: 1})
+		})
+		r.putSegment("b", "w", n-1, take{}, 201)
+		r.putSegment("b", "v", n, take{}, 201)
+		p := put("", 409, "in-use", withoutB)
+		for _, s := range []string{`pipeline "b"`, "2 segments", fmt.Sprintf("from %d to %d", n-1, n), "?replace=true"} {
+			if !strings.Contains(p.Detail, s) {
+				t.Errorf("%q does not say %q", p.Detail, s)
+			}
+		}
+		if p := put("", 409, "in-use", withoutW0); !strings.Contains(p.Detail, `rendition "w" has published 1 segments`) {
+			t.Error(p.Detail)
+		}
+		put("?replace=false", 409, "in-use", withoutB)
+		put("", 200, "", func(ev *live.Event) { slices.Reverse(ev.Pipelines) }) // an order is no loss
+		put("?replace=true", 200, "", func(ev *live.Event) { ev.Pipelines = ev.Pipelines[1:] })
+		// What caches hold of the dropped one can still be named.
+		r.want(r.control("POST", "/invalidations", `{"pipeline": "b"}`), 200, "")
+		r.want(r.control("POST", "/invalidations", `{"pipeline": "c"}`), 400, "bad-request")
+	})
+}
+
+func withoutW0(ev *live.Event) {
+	ev.Renditions = slices.DeleteFunc(ev.Renditions, func(r live.Rendition) bool { return r.Name == "w" })
+}
+
+// TestDryRun: each verb says what it would touch, and touches nothing.
+func TestDryRun(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.putInits("a", "b")
+		n := r.next()
+		for i := range live.Number(4) {
+			r.putSegment("a", "v", n-i, take{}, 201)
+		}
+		r.putSegment("b", "v", n, take{}, 201)
+		r.putSegment("b", "v", n-1, take{}, 201)
+		time.Sleep(5 * time.Second) // all are past
+		check := func(what string, e effect, want string, nothing bool) {
+			t.Helper()
+			got := ""
+			for _, x := range e.Renditions {
+				got += fmt.Sprintf("%s: %d (%d to %d) %v -> %v, %v -> %v\n", x.Rendition, x.Segments, x.From-n, x.To-n, x.Serves, x.ThenServes, x.Next, x.ThenNext)
+			}
+			if got != want || e.NothingLeft != nothing {
+				t.Errorf("%s: nothing left %v:\n%swant\n%s", what, e.NothingLeft, got, want)
+			}
+		}
+		gone := fmt.Sprintf("v: 4 (-3 to 0) map[a:4] -> map[], [a b] -> []\nw: 0 (%d to %d) map[] -> map[], [a b] -> []\na: 0 (%d to %d) map[] -> map[], [a b] -> []\n", -n, -n, -n, -n)
+		check("mask a", r.effectOf("POST", "/masks?dry_run=true", fmt.Sprintf(`{"pipeline": "a", "rendition": "v", "from": %d}`, n-2)),
+			"v: 3 (-2 to 0) map[a:3] -> map[b:2], [a b] -> [b]\n", true)
+		check("mask a where b is", r.effectOf("POST", "/masks?dry_run=true", fmt.Sprintf(`{"pipeline": "a", "rendition": "v", "from": %d}`, n-1)),
+			"v: 2 (-1 to 0) map[a:2] -> map[b:2], [a b] -> [b]\n", false)
+		check("mask b", r.effectOf("POST", "/masks?dry_run=true", fmt.Sprintf(`{"pipeline": "b", "rendition": "v", "from": %d, "to": %d}`, n, n)),
+			"v: 1 (0 to 0) map[a:1] -> map[a:1], [a b] -> [a b]\n", false)
+		check("mask all", r.effectOf("POST", "/masks?dry_run=true", fmt.Sprintf(`{"all": true, "from": %d}`, n)),
+			fmt.Sprintf("v: 1 (0 to 0) map[a:1] -> map[], [a b] -> []\nw: 0 (%d to %d) map[] -> map[], [a b] -> []\na: 0 (%d to %d) map[] -> map[], [a b] -> []\n", -n, -n, -n, -n), true)
+		check("mask all of what is filmed now", r.effectOf("POST", "/masks?dry_run=true", `{"all": true, "from": "now", "to": "now"}`), strings.Replace(gone, "v: 4 (-3 to 0) map[a:4]", fmt.Sprintf("v: 0 (%d to %d) map[]", -n, -n), 1), true)
+		r.want(r.control("POST", "/masks", `{"id": "later", "pipeline": "b", "from": "+1h"}`), 200, "")
+		check("mask what is left, later", r.effectOf("POST", "/masks?dry_run=true", `{"pipeline": "a", "rendition": "a", "from": "+2h", "to": "+2h"}`), fmt.Sprintf("a: 0 (%d to %d) map[] -> map[], [a] -> []\n", -n, -n), true)
+		r.want(r.control("DELETE", "/masks/later", ""), 200, "")
+		check("flush", r.effectOf("POST", "/flush?dry_run=true", ""), "v: 4 (-3 to 0) map[a:4] -> map[a:4], [a b] -> [a b]\n", false)
+		check("invalidate", r.effectOf("POST", "/invalidations?dry_run=true", fmt.Sprintf(`{"pipeline": "b", "from": %d}`, n)), "v: 1 (0 to 0) map[a:1] -> map[a:1], [a b] -> [a b]\n", false)
+		check("delete", r.effectOf("DELETE", "?dry_run=true", ""), gone, true)
+		put := func(edit func(ev *live.Event)) effect {
+			t.Helper()
+			ev := r.o.events.get(testID).view.Load().config().Event
+			edit(&ev)
+			b, err := json.Marshal(ev)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.effectOf("PUT", "?dry_run=true&replace=true", string(b))
+		}
+		check("end", put(func(ev *live.Event) { ev.End = time.Now() }), strings.Replace(gone, "v: 4 (-3 to 0) map[a:4] -> map[]", fmt.Sprintf("v: 0 (%d to %d) map[] -> map[]", -n, -n), 1), true)
+		check("end before", put(func(ev *live.Event) { ev.End = r.tl.Start(n) }), strings.Replace(gone, "v: 4 (-3 to 0) map[a:4] -> map[]", "v: 1 (0 to 0) map[a:1] -> map[]", 1), true)
+		check("order", put(func(ev *live.Event) { ev.Pipelines = []live.Pipeline{ev.Pipelines[1], ev.Pipelines[0]} }),
+			fmt.Sprintf("v: 2 (-1 to 0) map[a:2] -> map[b:2], [a b] -> [b a]\nw: 0 (%d to %d) map[] -> map[], [a b] -> [b a]\na: 0 (%d to %d) map[] -> map[], [a b] -> [b a]\n", -n, -n, -n, -n), false)
+
+		r.want(r.control("POST", "/masks", fmt.Sprintf(`{"id": "m", "pipeline": "a", "from": %d, "to": %d}`, n-1, n)), 200, "")
+		check("unmask", r.effectOf("DELETE", "/masks/m?dry_run=true", ""), "v: 2 (-1 to 0) map[b:2] -> map[a:2], [a b] -> [a b]\n", false)
+		check("notify", r.effectOf("POST", "/notifications?dry_run=true", `{"type": "x", "id": "1", "from": 1}`), "", false)
+		r.want(r.control("DELETE", "/masks/none?dry_run=true", ""), 404, "not-found")
+		r.want(serve(r.ctl, request("DELETE", "/v1/events/acme/none?dry_run=true", nil)), 404, "no-such-event")
+		r.want(serve(r.ctl, request("POST", "/v1/events/acme/none/flush?dry_run=true", nil)), 404, "no-such-event")
+		b, _ := json.Marshal(testEvent())
+		r.want(serve(r.ctl, request("PUT", "/v1/events/acme/none?dry_run=true", strings.NewReader(string(b)))), 200, "")
+		if r.o.events.get(live.EventID{Tenant: "acme", Name: "none"}) != nil {
+			t.Error("a dry run created an event")
+		}
+	})
+}

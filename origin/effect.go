@@ -1,0 +1,215 @@
+package origin
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"headwater/live"
+	"headwater/selection"
+)
+
+// An effect is what a change would do to viewers.
+type effect struct {
+	DryRun     bool              `json:"dry_run"`
+	Verb       string            `json:"verb"`
+	Renditions []renditionEffect `json:"renditions"`
+	// NothingLeft: viewers of a rendition would get nothing where they get, or
+	// would get, something as it is.
+	NothingLeft bool `json:"nothing_left"`
+}
+
+// A renditionEffect is what it would do to one rendition.
+type renditionEffect struct {
+	Rendition string `json:"rendition"`
+	// Segments are the published ones that are touched, From to To the range they lie in.
+	Segments int         `json:"segments"`
+	From     live.Number `json:"from,omitempty"`
+	To       live.Number `json:"to,omitempty"`
+	// Serves is of how many of them each pipeline's serves, ThenServes of how
+	// many it would, and of the rest nothing.
+	Serves     map[string]int `json:"serves"`
+	ThenServes map[string]int `json:"then_serves"`
+	// Next are the pipelines that can serve what comes, ThenNext those that could.
+	Next     []string `json:"next"`
+	ThenNext []string `json:"then_next"`
+}
+
+// rehearse says what a change would do.
+func (o *Origin) rehearse(c *change, touched *live.Scope, f func(rec *eventRecord, exists bool) error) error {
+	e := o.events.get(c.id)
+	var rec eventRecord
+	if e != nil {
+		rec = e.view.Load().record
+	}
+	err := f(&rec, e != nil)
+	if err != nil && !errors.Is(err, errUnchanged) {
+		return err
+	}
+	if e == nil {
+		return answer(c.w, 200, effect{DryRun: true, Verb: c.verb, Renditions: []renditionEffect{}})
+	}
+	then, err := newView(rec, e.view.Load().token)
+	if err != nil {
+		return err
+	}
+	out := e.effect(c.verb, then, touched, time.Now())
+	out.NothingLeft = out.NothingLeft || c.blackout
+	return answer(c.w, 200, out)
+}
+
+// effect compares what is served with what would be in another view, nil where
+// the event is no more, of the segments that are touched or change.
+func (e *event) effect(verb string, then *view, touched *live.Scope, now time.Time) effect {
+	v := e.view.Load()
+	out := effect{DryRun: true, Verb: verb, Renditions: []renditionEffect{}}
+	var from live.Number
+	if touched != nil {
+		from = touched.From
+	}
+	for _, r := range v.config().Renditions {
+		row := renditionEffect{Rendition: r.Name, Serves: map[string]int{}, ThenServes: map[string]int{}}
+		served, thenServed := 0, 0
+		for n, cs := range e.publishedSlots(r.Name) {
+			a, b := serves(v, r.Name, n, cs, now), serves(then, r.Name, n, cs, now)
+			if a == b && !(touched != nil && slices.ContainsFunc(cs, func(c live.Candidate) bool {
+				return touched.Holds(c.Pipeline, c.Region, r.Name, n)
+			})) {
+				continue
+			}
+			if row.Segments == 0 || n < row.From {
+				row.From = n
+			}
+			row.Segments, row.To = row.Segments+1, max(row.To, n)
+			if a != "" {
+				row.Serves[a]++
+				served++
+			}
+			if b != "" {
+				row.ThenServes[b]++
+				thenServed++
+			}
+		}
+		row.Next, row.ThenNext = next(v, r.Name, from, now), next(then, r.Name, from, now)
+		if row.Segments > 0 || !slices.Equal(row.Next, row.ThenNext) {
+			out.Renditions = append(out.Renditions, row)
+		}
+		out.NothingLeft = out.NothingLeft || thenServed < served || len(row.ThenNext) == 0 && len(row.Next) > 0
+	}
+	return out
+}
+
+// serves is the pipeline that serves a published segment, or may still; "" for none.
+func serves(v *view, rendition string, n live.Number, cs []live.Candidate, now time.Time) string {
+	if v == nil {
+		return ""
+	}
+	tl, ok := v.timelines[rendition]
+	if place := tl.Place(n, now); !ok || place == live.Never || place == live.Gone {
+		return ""
+	}
+	d := v.choose(rendition, n, cs, now)
+	switch d.Action {
+	case selection.Serve:
+		return d.Candidate.Pipeline
+	case selection.Wait:
+		if left := v.config().Unmasked(rendition, n); len(left) > 0 {
+			return left[0].Name
+		}
+	}
+	return ""
+}
+
+// next are the pipelines that can serve what is filmed now, or from a number on,
+// and what follows it.
+func next(v *view, rendition string, from live.Number, now time.Time) []string {
+	names := []string{}
+	if v == nil {
+		return names
+	}
+	tl, ok := v.timelines[rendition]
+	if !ok {
+		return names
+	}
+	n := max(tl.At(now), tl.First(), from)
+	if !tl.Holds(n + 1) {
+		return names
+	}
+	after := v.config().Unmasked(rendition, n+1)
+	for _, p := range v.config().Unmasked(rendition, n) {
+		if slices.Contains(after, p) {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// publishedSlots is a copy of what was published of a rendition.
+func (e *event) publishedSlots(rendition string) map[live.Number][]live.Candidate {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.tracks[rendition]
+	if t == nil {
+		return nil
+	}
+	out := make(map[live.Number][]live.Candidate, len(t.slots))
+	for n, s := range t.slots {
+		if len(s.candidates) > 0 {
+			out[n] = s.candidates
+		}
+	}
+	return out
+}
+
+// A use is what of a name is published.
+type use struct {
+	segments int
+	from, to live.Number
+}
+
+func (u use) add(n live.Number) use {
+	if u.segments == 0 || n < u.from {
+		u.from = n
+	}
+	return use{u.segments + 1, u.from, max(u.to, n)}
+}
+
+type uses struct{ pipelines, renditions map[string]use }
+
+// inUse is by pipeline and by rendition what is published.
+func (e *event) inUse() uses {
+	out := uses{make(map[string]use), make(map[string]use)}
+	e.mu.Lock()
+	names := slices.Collect(maps.Keys(e.tracks))
+	e.mu.Unlock()
+	for _, rendition := range names {
+		for n, cs := range e.publishedSlots(rendition) {
+			out.renditions[rendition] = out.renditions[rendition].add(n)
+			for _, c := range cs {
+				out.pipelines[c.Pipeline] = out.pipelines[c.Pipeline].add(n)
+			}
+		}
+	}
+	return out
+}
+
+// dropped says what of an event's is published and not in ev.
+func (e *event) dropped(ev live.Event) (lost []string) {
+	used, old := e.inUse(), e.view.Load().config()
+	say := func(kind, name string, u use, kept bool) {
+		if u.segments > 0 && !kept {
+			lost = append(lost, fmt.Sprintf("%s %q has published %d segments, from %d to %d", kind, name, u.segments, u.from, u.to))
+		}
+	}
+	for _, p := range old.Pipelines {
+		_, _, kept := ev.Pipeline(p.Name)
+		say("pipeline", p.Name, used.pipelines[p.Name], kept)
+	}
+	for _, r := range old.Renditions {
+		_, kept := ev.Rendition(r.Name)
+		say("rendition", r.Name, used.renditions[r.Name], kept)
+	}
+	return lost
+}
