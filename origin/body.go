@@ -27,9 +27,27 @@ const (
 // event, in bytes.
 const maxInit = 1 << 20
 
-// limit gives the body until the body time-out to arrive, whatever it is.
+// leastRate is how fast a body must come in the long run, in bytes per second:
+// what a poor uplink has, and more than a packager that only holds on sends.
+const leastRate = 64 << 10
+
+// limit gives a body until the body time-out to arrive, whatever it is. read
+// gives a segment longer, once it is known to be one.
 func (o *Origin) limit(p *publication) error {
 	return p.setReadDeadline(p.received.Add(o.cfg.BodyTimeout))
+}
+
+// bodyUntil is when a body of which size bytes have come is given up unless
+// more comes: after the time-out without any. Altogether it may take the time
+// in which its media is filmed, for packagers that send while they encode, and
+// the time-out, and what size bytes take at leastRate.
+func bodyUntil(received, now time.Time, timeout, filmed time.Duration, size int64) (until time.Time, altogether bool) {
+	stalled := now.Add(timeout)
+	end := received.Add(filmed + timeout + time.Duration(size)*time.Second/leastRate)
+	if end.Before(stalled) {
+		return end, true
+	}
+	return stalled, false
 }
 
 func (p *publication) setReadDeadline(t time.Time) error {
@@ -54,7 +72,7 @@ func (o *Origin) drop(p *publication) error {
 	case n > maxDropped:
 		return live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", maxDropped))
 	case err != io.EOF:
-		return o.bodyError(p, err, n)
+		return o.bodyError(p, err, n, "no more than that is waited for")
 	}
 	return p.end()
 }
@@ -81,8 +99,17 @@ func (o *Origin) read(p *publication) error {
 			pieces.Put(x)
 		}
 	}()
+	filmed := time.Duration(0)
+	if p.path.File == live.FileSegment {
+		tl := p.view.timelines[p.path.Rendition]
+		filmed = tl.End(p.path.Number).Sub(tl.Start(p.path.Number))
+	}
 	size, sum := int64(0), sha256.New()
 	for {
+		until, altogether := bodyUntil(p.received, time.Now(), o.cfg.BodyTimeout, filmed, size)
+		if err := p.setReadDeadline(until); err != nil {
+			return err
+		}
 		var room []byte
 		at := size % pieceBytes
 		switch {
@@ -107,7 +134,11 @@ func (o *Origin) read(p *publication) error {
 			break
 		}
 		if err != nil {
-			return o.bodyError(p, err, size)
+			late := "then none for " + o.cfg.BodyTimeout.String()
+			if altogether {
+				late = "that is too slow"
+			}
+			return o.bodyError(p, err, size, late)
 		}
 	}
 	if size == 0 {
@@ -138,10 +169,11 @@ func (o *Origin) release(p *publication) {
 	}
 }
 
-func (o *Origin) bodyError(p *publication, err error, n int64) error {
+// bodyError is why a body ended after n bytes; late says what was too long.
+func (o *Origin) bodyError(p *publication, err error, n int64, late string) error {
 	var ne net.Error
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout() {
-		return live.ErrTimeout.With(fmt.Sprintf("%d bytes came within %v", n, o.cfg.BodyTimeout))
+		return live.ErrTimeout.With(fmt.Sprintf("%d bytes came within %v: %s", n, p.elapsed().Round(time.Millisecond), late))
 	}
 	return live.ErrIncomplete.With(fmt.Sprintf("the body ended after %d bytes: %v", n, err))
 }

@@ -38,7 +38,8 @@ type Config struct {
 	MaxSegmentBytes int64
 	// PublishBytes bounds all bodies being read at once. Default 1 GiB.
 	PublishBytes int64
-	// BodyTimeout is how long one body may take to arrive. Default 10 s.
+	// BodyTimeout is how long a body may bring no byte; see bodyUntil for how long
+	// it may take altogether. Default 10 s.
 	BodyTimeout time.Duration
 	// WriteTimeout is how long the client of a delivery may take to read the
 	// answer. Default 30 s.

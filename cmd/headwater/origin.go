@@ -72,7 +72,7 @@ func (f *originFlags) register(o *options) {
 	o.String(&f.controlToken, "control-token", "", "`SECRET` that control clients must send (Bearer); without it, control is open")
 	o.Bytes(&f.memory, "memory", 256<<20, "`SIZE` of the window of newest segments kept in memory")
 	o.Bytes(&f.maxSegment, "max-segment", 32<<20, "`SIZE` of the largest segment taken, at most 64MiB")
-	o.Duration(&f.bodyTimeout, "body-timeout", 10*time.Second, "`TIME` that one segment may take to arrive")
+	o.Duration(&f.bodyTimeout, "body-timeout", 10*time.Second, "`TIME` in which some bytes of a segment must arrive; see Limits in docs/protocol.md")
 	o.Int(&f.tenantShare, "tenant-share", 100, "`PERCENT` that one tenant may take of what is held, read, sent and published at once")
 	o.List(&f.fallback, "fallback", "`URL` of the delivery listener of an origin in another region, asked for segments that the store here does not have yet or brings too late")
 	o.Duration(&f.fallbackAfter, "fallback-after", 300*time.Millisecond, "`TIME` that the store has to bring a segment before --fallback is asked too")

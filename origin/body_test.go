@@ -1,0 +1,120 @@
+package origin
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestBodyUntil(t *testing.T) {
+	const timeout, filmed = 10 * time.Second, 12 * time.Second
+	for _, c := range []struct {
+		name       string
+		now        time.Duration // since the request came
+		filmed     time.Duration
+		size       int64
+		until      time.Duration
+		altogether bool
+	}{
+		{"at first", 0, filmed, 0, 10 * time.Second, false},
+		{"it moves", 11 * time.Second, filmed, 1000, 21 * time.Second, false},
+		{"the last that a body without a byte has", 12 * time.Second, filmed, 0, 22 * time.Second, false},
+		{"too slow altogether", 13 * time.Second, filmed, 64<<10 - 1, 22*time.Second + 999984741, true},
+		{"as slow as can be", 13 * time.Second, filmed, 64 << 10, 23 * time.Second, false},
+		{"a large one", 100 * time.Second, filmed, 32 << 20, 110 * time.Second, false},
+		{"an init segment", time.Second, 0, 100, 10*time.Second + 1525878, true},
+	} {
+		var began time.Time
+		until, altogether := bodyUntil(began, began.Add(c.now), timeout, c.filmed, c.size)
+		if until.Sub(began) != c.until || altogether != c.altogether {
+			t.Errorf("%s: until %v, altogether %v, want %v, %v", c.name, until.Sub(began), altogether, c.until, c.altogether)
+		}
+	}
+}
+
+// oneConn is a listener that has one connection.
+type oneConn chan net.Conn
+
+func (l oneConn) Accept() (net.Conn, error) {
+	if c, ok := <-l; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (l oneConn) Close() error   { close(l); return nil }
+func (l oneConn) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestBodyInRealTime: a segment of two seconds may take them to arrive, and a
+// time-out of one second more, if it never pauses for as long as that.
+func TestBodyInRealTime(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		size   int // of the segment
+		pieces int
+		pause  time.Duration // before each piece but the first
+		status int
+		took   time.Duration
+		detail string
+	}{
+		{"filmed while it is sent", 0, 3, 900 * time.Millisecond, 201, 1800 * time.Millisecond, ""},
+		{"a little behind", 0, 4, 900 * time.Millisecond, 201, 2700 * time.Millisecond, ""},
+		{"a pause of the time-out", 0, 3, 1001 * time.Millisecond, 408, time.Second, "then none for 1s"},
+		{"byte by byte", 0, 1000, 900 * time.Millisecond, 408, 3 * time.Second, "that is too slow"},
+		{"a slow uplink", 512 << 10, 9, 900 * time.Millisecond, 201, 7200 * time.Millisecond, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, Config{BodyTimeout: time.Second})
+				r.putInits("a")
+				n := r.next()
+				seg := r.m.segment(r.tl, "v", n, take{size: c.size})
+				client, server := net.Pipe()
+				l := make(oneConn, 1)
+				l <- server
+				srv := &http.Server{Handler: r.pub}
+				go srv.Serve(l)
+				defer srv.Close()
+
+				began := time.Now()
+				var packager sync.WaitGroup
+				packager.Go(func() {
+					head := fmt.Sprintf("PUT /acme/final/a/v/%d.m4s HTTP/1.1\nHost: x\nTransfer-Encoding: chunked\n\n", n)
+					io.WriteString(client, strings.ReplaceAll(head, "\n", "\r\n"))
+					for i := range c.pieces {
+						if i > 0 {
+							time.Sleep(c.pause)
+						}
+						piece := seg[i*len(seg)/c.pieces : (i+1)*len(seg)/c.pieces]
+						if c.pieces == 1000 {
+							piece = seg[i : i+1]
+						}
+						if _, err := fmt.Fprintf(client, "%x\r\n%s\r\n", len(piece), piece); err != nil {
+							return
+						}
+					}
+					io.WriteString(client, "0\r\n\r\n")
+				})
+				resp, err := http.ReadResponse(bufio.NewReader(client), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				took := time.Since(began)
+				body, _ := io.ReadAll(resp.Body)
+				client.Close()
+				packager.Wait()
+				if resp.StatusCode != c.status || took < c.took || took > c.took+20*time.Millisecond || !strings.Contains(string(body), c.detail) {
+					t.Errorf("%s after %v: %s", resp.Status, took, body)
+				}
+				if used := r.o.bodies.Used(); used != 0 {
+					t.Errorf("%d bytes are still counted", used)
+				}
+			})
+		})
+	}
+}
