@@ -43,6 +43,7 @@ type putJSON struct {
 	LatenessMS    json.RawMessage `json:"lateness_ms"`
 	Masks         json.RawMessage `json:"masks"`
 	Invalidations json.RawMessage `json:"invalidations"`
+	RefusedInits  json.RawMessage `json:"refused_inits"`
 }
 
 // ParseEvent reads an event strictly: unknown or repeated fields (letters count

@@ -268,7 +268,24 @@ func (o *Origin) getEvent(w http.ResponseWriter, r *http.Request, id live.EventI
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, e.view.Load().config())
+	return answer(w, http.StatusOK, eventDetail{e.view.Load().config(), e.refusedInits()})
+}
+
+// An eventDetail is what GET shows of an event: its configuration, and which
+// pipelines are refused.
+type eventDetail struct {
+	config  *live.Config
+	refused []refusedInit
+}
+
+// MarshalJSON writes one flat object.
+func (d eventDetail) MarshalJSON() ([]byte, error) {
+	b, err := json.Marshal(d.config)
+	if err != nil || len(d.refused) == 0 {
+		return b, err
+	}
+	refused, err := json.Marshal(d.refused)
+	return slices.Concat(b[:len(b)-1], []byte(`,"refused_inits":`), refused, []byte("}")), err
 }
 
 // deleteEvent removes an event and everything published of it.

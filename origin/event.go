@@ -132,6 +132,7 @@ func (e *event) liveEdge(v *view, now time.Time) (live.Number, bool) {
 type track struct {
 	init    *initSegment            // what every pipeline must fit; nil before the first
 	inits   map[string]pipelineInit // by pipeline
+	gates   map[string]gate         // by pipeline; nil before the first
 	looked  time.Time               // when the store was last looked into for init segments
 	slots   map[live.Number]*slot   // one per segment that was published or is waited for
 	awaited map[live.Number]*slot   // those that are waited for
@@ -251,6 +252,8 @@ func (e *event) learn(rendition string, c live.Candidate) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.slot(rendition, c.Number)
+	g := e.tracks[rendition].gates[c.Pipeline]
+	g.mark(&c)
 	i := slices.IndexFunc(s.candidates, func(x live.Candidate) bool { return x.Pipeline == c.Pipeline })
 	if i < 0 {
 		s.candidates = append(slices.Clip(s.candidates), c)

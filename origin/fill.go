@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"headwater/cmaf"
@@ -68,10 +69,13 @@ func (l *lastSeen) add(c live.Candidate) {
 	*l = append(*l, c)
 }
 
-// fillInits reads the init segments of a rendition. The oldest is the one that
-// viewers have.
+// fillInits reads the init segments of a rendition, and which pipelines' newest
+// was refused. The oldest is the one that viewers have.
 func (g *registry) fillInits(ctx context.Context, e *event, rendition string) error {
 	return g.scan(ctx, initRecord(e.id, rendition), store.ScanOptions{Values: true}, func(item store.Item) error {
+		if strings.HasSuffix(item.Key, gateSuffix) {
+			return g.takeGate(ctx, e, rendition, item)
+		}
 		c, life, err := decodeMeta(item, 0, item.Key)
 		if err != nil || life != e.life {
 			return err

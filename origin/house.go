@@ -205,7 +205,7 @@ func (o *Origin) catchUp(ctx context.Context, id live.EventID, since time.Time) 
 }
 
 // hasInit reports whether an init segment of the rendition is known that was
-// published at that time or later.
+// published, or arrived and was refused, at that time or later.
 func (e *event) hasInit(rendition string, at time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -215,6 +215,11 @@ func (e *event) hasInit(rendition string, at time.Time) bool {
 	}
 	for _, in := range t.inits {
 		if !in.published.Before(at) {
+			return true
+		}
+	}
+	for _, g := range t.gates {
+		if g.token.Time >= at.UnixNano() {
 			return true
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"headwater/announce"
 	"headwater/live"
 	"headwater/store"
 )
@@ -15,19 +14,19 @@ import (
 // sees segments of all pipelines with one init segment.
 func (o *Origin) publishInit(p *publication) error {
 	in, err := newInit(p.body, p.source, time.Now().UTC().Round(0))
+	// One at a time for the whole rendition: the first must be one.
+	done, turnErr := o.busy.enter(p.r.Context(), busyKey{p.path.Event, "", p.path.Rendition, -1})
+	if turnErr != nil {
+		return turnErr
+	}
+	defer done()
 	if err != nil {
-		return mediaProblem(err)
+		return o.refuseInit(p, mediaProblem(err))
 	}
 	want, _ := p.view.config().Rendition(p.path.Rendition)
 	if in.track.Type != want.Type {
-		return live.ErrInitDiffers.With(fmt.Sprintf("rendition %q is %s, the init segment's track is %s (%s)", want.Name, want.Type, orOther(in.track.Type), in.track.Codecs))
+		return o.refuseInit(p, live.ErrInitDiffers.With(fmt.Sprintf("rendition %q is %s, the init segment's track is %s (%s)", want.Name, want.Type, orOther(in.track.Type), in.track.Codecs)))
 	}
-	// One at a time for the whole rendition: the first must be one.
-	done, err := o.busy.enter(p.r.Context(), busyKey{p.path.Event, "", p.path.Rendition, -1})
-	if err != nil {
-		return err
-	}
-	defer done()
 	if first, _ := p.event.initOf(p.path.Rendition, ""); first == nil {
 		// Another node may have taken the first.
 		if err := o.lookForInits(p.r.Context(), p.event, p.path.Rendition); err != nil {
@@ -41,7 +40,7 @@ func (o *Origin) publishInit(p *publication) error {
 		p.outcome, in.published = identical, own.published
 	case first != nil:
 		if err := first.track.Compatible(&in.track); err != nil {
-			return live.ErrInitDiffers.With(fmt.Sprintf("viewers have the init segment of pipeline %q, and this one cannot stand in for it: %v", first.source.Pipeline, err))
+			return o.refuseInit(p, live.ErrInitDiffers.With(fmt.Sprintf("viewers have the init segment of pipeline %q, and this one cannot stand in for it: %v", first.source.Pipeline, err)))
 		}
 		if !own.digest.IsZero() {
 			p.outcome = repaired
@@ -50,10 +49,12 @@ func (o *Origin) publishInit(p *publication) error {
 		in.published = after(in.published, first.published.Add(1))
 	}
 	p.cand = live.Candidate{Pipeline: p.source.Pipeline, Region: p.source.Region, Digest: in.digest, Size: int64(len(p.body)), Published: in.published}
-	if p.outcome == identical {
-		return nil
+	if p.outcome != identical {
+		if err := o.keepInit(p, in, first, own); err != nil {
+			return err
+		}
 	}
-	return o.keepInit(p, in, first, own)
+	return o.openGate(p)
 }
 
 func orOther(t live.MediaType) string {
@@ -94,6 +95,5 @@ func (o *Origin) keepInit(p *publication, in, first *initSegment, own pipelineIn
 		setIfEmpty(&r.SampleRate, t.SampleRate)
 		setIfEmpty(&r.Channels, t.Channels)
 	})
-	p.news = append(p.news, announce.Message{Kind: announce.Init, Event: p.path.Event, Life: p.event.life, Rendition: p.path.Rendition, Candidate: p.cand})
 	return nil
 }

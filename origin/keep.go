@@ -39,6 +39,10 @@ func (p *publication) verify() error {
 // inspect finds what is wrong. Nobody's word is taken: what the packager says
 // and what is found here are merged.
 func (o *Origin) inspect(p *publication) error {
+	<-p.looked
+	if err := o.pass(p); err != nil {
+		return err
+	}
 	var own pipelineInit
 	if p.init, own = p.event.initOf(p.path.Rendition, p.path.Pipeline); own.digest.IsZero() {
 		// Another node may have taken it.
@@ -76,7 +80,7 @@ func (o *Origin) inspect(p *publication) error {
 	return nil
 }
 
-func mediaProblem(err error) error {
+func mediaProblem(err error) *live.Problem {
 	if errors.Is(err, cmaf.ErrNotCMAF) {
 		return live.ErrNotCMAF.With(err.Error())
 	}
@@ -135,12 +139,15 @@ func (o *Origin) keep(p *publication, before time.Time) error {
 	if o.events.get(p.path.Event) != p.event {
 		// The event was deleted meanwhile, perhaps before this was stored: then
 		// its deletion did not cover this.
-		if err := o.store.DeleteItem(ctx, record, item.Key, tokenAfter(o.tokens, time.Unix(0, token.Time))); err != nil {
-			o.log.Warn("segment of a deleted event is left", "path", p.path.String(), "err", err)
-		}
+		o.takeBack(ctx, p, record, item)
 		return noEvent(p.path.Event)
 	}
 	p.cand.Published = after(time.Now(), p.cand.Published)
+	if err := o.pass(p); err != nil {
+		// Its pipeline's init segment was refused while this was stored.
+		o.takeBack(ctx, p, record, item)
+		return err
+	}
 	p.step(stepStore, time.Since(began))
 	for _, x := range inside {
 		p.timing.Add(x.step, x.d)
@@ -151,6 +158,13 @@ func (o *Origin) keep(p *publication, before time.Time) error {
 	p.step(stepCache, time.Since(began))
 	p.news = append(p.news, announce.Message{Kind: announce.Published, Event: p.path.Event, Life: p.event.life, Rendition: p.path.Rendition, Candidate: p.cand})
 	return nil
+}
+
+// takeBack deletes what was stored and is not to be published after all.
+func (o *Origin) takeBack(ctx context.Context, p *publication, record store.Record, item store.Item) {
+	if err := o.store.DeleteItem(ctx, record, item.Key, tokenAfter(o.tokens, time.Unix(0, item.Token.Time))); err != nil {
+		o.log.Warn("a segment that was refused is left in the store", "path", p.path.String(), "err", err)
+	}
 }
 
 // after is t, or before where t is not later.

@@ -30,6 +30,7 @@ type metrics struct {
 	missedAnnouncements prometheus.Counter
 	lostAnnouncements   prometheus.Counter
 	guardScans          prometheus.Counter
+	gateLooksFailed     prometheus.Counter
 	hearings            map[hearing]prometheus.Counter
 }
 
@@ -73,6 +74,7 @@ func newMetrics(reg *prometheus.Registry, o *Origin) *metrics {
 		missedAnnouncements: one("missed_announcements_total", "Candidates found in the store that no announcement had told of."),
 		lostAnnouncements:   one("lost_announcements_total", "Announcements that the bus did not take."),
 		guardScans:          one("guard_scans_total", "Looks into the store for segments that are waited for."),
+		gateLooksFailed:     one("init_looks_failed_total", "PUTs before which the store did not say in time whether the pipeline's init segment was refused at another node."),
 		hearings:            make(map[hearing]prometheus.Counter),
 	}
 	reg.MustRegister(m.holding)

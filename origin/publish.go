@@ -34,6 +34,8 @@ type publication struct {
 	cand     live.Candidate
 	outcome  publishOutcome
 	news     []announce.Message // to tell the other nodes
+	arrived  store.Token        // of an init segment: its place in the order of arrivals
+	looked   <-chan struct{}    // closed when the store was looked into for a refused init segment
 	timing   live.Timing
 	took     [len(steps)]time.Duration // by step, what the goal is about
 	received time.Time
@@ -91,6 +93,7 @@ func (o *Origin) publish(p *publication) error {
 	if err := o.place(p); err != nil {
 		return err
 	}
+	o.arrive(p)
 	if err := o.read(p); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 //
 //	control  events                      TENANT/EVENT            storedEvent
 //	control  init/TENANT/EVENT/RENDITION PIPELINE                the init segment, with segmentMeta
+//	control  init/TENANT/EVENT/RENDITION PIPELINE/gate           nothing, with gateJSON
 //	media    TENANT/EVENT/RENDITION      NUMBER/PIPELINE         the segment, with segmentMeta
 //
 // Numbers are padded, so that key order is number order.
