@@ -26,6 +26,8 @@ const (
 	// Changed: the event's configuration, masks or notifications changed, or
 	// it was created or deleted. What it is now is in the store.
 	Changed
+	// Pinned: the node chose Candidate to serve its segment, and so shall all.
+	Pinned
 	// Missed: announcements were lost, or may have been. The bus itself says it,
 	// to the subscribers of one process; it is never sent.
 	Missed
@@ -34,7 +36,7 @@ const (
 
 func (k Kind) String() string {
 	if k < kinds {
-		return [...]string{"published", "init", "changed", "missed"}[k]
+		return [...]string{"published", "init", "changed", "pinned", "missed"}[k]
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
@@ -46,12 +48,16 @@ type Message struct {
 	Node      string
 	Kind      Kind
 	Event     live.EventID   // Missed: the zero one is all events
-	Life      int64          // Published, Init: which of the events that had this name, one after the other
-	Rendition string         // Published, Init
-	Candidate live.Candidate // Published, Init
+	Life      int64          // Published, Init, Pinned: which of the events that had this name, one after the other
+	Rendition string         // Published, Init, Pinned
+	Candidate live.Candidate // Published, Init, Pinned
 	// Stamp, of Changed, is the time of the stored record's token, in Unix
-	// nanoseconds: who reads an older one has not read what was announced.
+	// nanoseconds: who reads an older one has not read what was announced. Of
+	// Pinned it is when the choice was made.
 	Stamp int64
+	// Turn and Version, of Pinned, are how many choices of the segment this one
+	// replaces, and the event's version under which it was made.
+	Turn, Version int64
 	// Since, of Missed, is from when on announcements may be missing.
 	Since time.Time
 }

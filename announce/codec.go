@@ -12,7 +12,7 @@ import (
 
 // WireVersion is the version of the encoding. A node drops what has another,
 // and finds what it told of in the store.
-const WireVersion = 2
+const WireVersion = 3
 
 // MaxWireBytes bounds an encoded message. The longest that an origin can make
 // (16 defects of 64 characters each) is far shorter.
@@ -46,6 +46,8 @@ type wireJSON struct {
 	Rendition string         `json:"rendition,omitempty"`
 	Candidate *candidateJSON `json:"candidate,omitempty"`
 	Stamp     int64          `json:"stamp,omitempty"`
+	Turn      int64          `json:"turn,omitempty"`
+	Under     int64          `json:"under,omitempty"` // the event's version
 }
 
 type candidateJSON struct {
@@ -68,12 +70,15 @@ func Encode(w Wire) ([]byte, error) {
 	switch {
 	case w.Beat:
 		j.Kind, j.Stamp = beatKind, 0
-	case w.Kind == Published || w.Kind == Init:
+	case w.Kind == Published || w.Kind == Init || w.Kind == Pinned:
 		c := w.Candidate
 		j.Life, j.Rendition = w.Life, w.Rendition
 		j.Candidate = &candidateJSON{Pipeline: c.Pipeline, Region: c.Region, Number: c.Number, Defects: c.Findings.String(),
 			Digest: c.Digest.String(), Size: c.Size, Published: c.Published.UnixNano(),
 			Start: c.Span.Start, End: c.Span.End, Timescale: c.Span.Timescale}
+	}
+	if w.Kind == Pinned && !w.Beat {
+		j.Turn, j.Under = w.Turn, w.Version
 	}
 	if err := j.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -144,10 +149,14 @@ func (j *wireJSON) check() error {
 	if _, err := live.ParseEventID(j.Event); err != nil {
 		return err
 	}
+	pinned := j.Kind == Pinned.String()
+	if j.Turn < 0 || j.Under < 0 || !pinned && (j.Turn != 0 || j.Under != 0) {
+		return fmt.Errorf("%s of turn %d under version %d", j.Kind, j.Turn, j.Under)
+	}
 	switch j.Kind {
-	case Published.String(), Init.String():
-		if j.Stamp != 0 || j.Candidate == nil || !live.ValidName(j.Rendition) {
-			return fmt.Errorf("%s of rendition %q without a candidate, or with a stamp", j.Kind, j.Rendition)
+	case Published.String(), Init.String(), Pinned.String():
+		if pinned != (j.Stamp > 0) || j.Candidate == nil || !live.ValidName(j.Rendition) {
+			return fmt.Errorf("%s of rendition %q with stamp %d, or without a candidate", j.Kind, j.Rendition, j.Stamp)
 		}
 		return j.Candidate.check()
 	case Changed.String(), beatKind:
@@ -175,7 +184,7 @@ func (c *candidateJSON) check() error {
 // wire needs a j that was checked.
 func (j *wireJSON) wire() (Wire, error) {
 	w := Wire{Seq: j.Seq, Beat: j.Kind == beatKind}
-	w.Node, w.Life, w.Rendition, w.Stamp = j.Node, j.Life, j.Rendition, j.Stamp
+	w.Node, w.Life, w.Rendition, w.Stamp, w.Turn, w.Version = j.Node, j.Life, j.Rendition, j.Stamp, j.Turn, j.Under
 	var err error
 	if w.Event, err = live.ParseEventID(j.Event); err != nil {
 		return Wire{}, err

@@ -19,6 +19,7 @@ func wires() []announce.Wire {
 		{Seq: 1, Message: announce.Message{Node: "n", Kind: announce.Published, Event: testEvent, Life: 2, Rendition: "v", Candidate: announcetest.Candidate(7)}},
 		{Seq: 2, Message: announce.Message{Node: "n", Kind: announce.Init, Event: testEvent, Rendition: "v", Candidate: live.Candidate{Pipeline: "a", Published: time.Unix(9, 9).UTC()}}},
 		{Seq: 1 << 63, Message: announce.Message{Node: "n", Kind: announce.Changed, Event: testEvent, Stamp: 12}},
+		{Seq: 4, Message: announce.Message{Node: "n", Kind: announce.Pinned, Event: testEvent, Life: 2, Rendition: "v", Candidate: announcetest.Candidate(7), Stamp: 5, Turn: 1, Version: 3}},
 		{Seq: 3, Beat: true, Message: announce.Message{Node: "n", Event: testEvent}},
 	}
 }
@@ -39,7 +40,7 @@ func TestCodec(t *testing.T) {
 // TestLongestMessageFits: what an origin can make is never too long to be told.
 func TestLongestMessageFits(t *testing.T) {
 	name := strings.Repeat("n", 63)
-	w := announce.Wire{Seq: 1 << 63, Message: announce.Message{Node: strings.Repeat("N", 26), Kind: announce.Published, Event: live.EventID{Tenant: name, Name: name}, Life: 1 << 62, Rendition: name}}
+	w := announce.Wire{Seq: 1 << 63, Message: announce.Message{Node: strings.Repeat("N", 26), Kind: announce.Pinned, Event: live.EventID{Tenant: name, Name: name}, Life: 1 << 62, Rendition: name, Stamp: 1 << 62, Turn: 1 << 62, Version: 1 << 62}}
 	w.Candidate = announcetest.Candidate(live.MaxNumber)
 	w.Candidate.Pipeline, w.Candidate.Region, w.Candidate.Findings = name, name, nil
 	for i := range 32 {
@@ -91,6 +92,8 @@ func TestDecodeRefuses(t *testing.T) {
 		"negative number": {change(`"number":7`, `"number":-7`), announce.ErrMalformed},
 		"negative size":   {change(`"size":1`, `"size":-1`), announce.ErrMalformed},
 		"bad digest":      {change("sha-256=:", "sha-256=:!"), announce.ErrMalformed},
+		"pinned never":    {change(`"kind":"published"`, `"kind":"pinned"`), announce.ErrMalformed},
+		"published turn":  {strings.TrimSuffix(string(good), "}") + `,"turn":1}`, announce.ErrMalformed},
 		"bad defects":     {change("short;ms=400", "short;ms=x"), announce.ErrMalformed},
 		"too long":        {change(`"node":"n"`, `"node":"`+strings.Repeat("n", announce.MaxWireBytes)+`"`), announce.ErrMalformed},
 	} {

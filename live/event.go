@@ -18,6 +18,8 @@ const (
 	MaxSegment       = time.Minute
 	MaxFirstNumber   = 100_000_000_000_000 // so that every number fits an integer of RFC 9651
 	maxMilliseconds  = 600_000
+	maxPatienceMS    = 10_000
+	maxSettle        = 32 // as far back as selection looks
 	maxWindowSeconds = 366 * 24 * 3600
 )
 
@@ -47,6 +49,13 @@ type Event struct {
 	DVRSeconds int64
 	// LiveWindowSeconds is how far behind the live edge still counts as live. Default 30.
 	LiveWindowSeconds int64
+	// PatienceMS bounds how long a clean segment of another pipeline waits for
+	// that of the pipeline which served the segment before. With 0 the first
+	// clean one in the order of Pipelines serves. Default 150.
+	PatienceMS int64
+	// SettleSegments is how many segments in a row a preferred pipeline must have
+	// been clean and in time to serve again. Default 5.
+	SettleSegments int64
 	// Pipelines in order of preference.
 	Pipelines []Pipeline
 	// Renditions in the order manifests list them.
@@ -96,6 +105,7 @@ func Default() Event {
 	return Event{
 		FirstNumber: 1, Segment: Duration{Ticks: 2, Timescale: 1}, MediaTime: MediaUnix,
 		AllowanceMS: 500, HoldMS: 2000, BudgetMS: 2000, DVRSeconds: 14400, LiveWindowSeconds: 30,
+		PatienceMS: 150, SettleSegments: 5,
 	}
 }
 
@@ -152,6 +162,8 @@ func (e *Event) Validate() error {
 		{"budget_ms", e.BudgetMS, 0, maxMilliseconds},
 		{"dvr_seconds", e.DVRSeconds, 1, maxWindowSeconds},
 		{"live_window_seconds", e.LiveWindowSeconds, 1, maxWindowSeconds},
+		{"patience_ms", e.PatienceMS, 0, maxPatienceMS},
+		{"settle_segments", e.SettleSegments, 0, maxSettle},
 	} {
 		if f.v < f.least || f.v > f.most {
 			return badField(f.name, "%d is outside %d to %d", f.v, f.least, f.most)

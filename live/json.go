@@ -20,6 +20,8 @@ type eventJSON struct {
 	BudgetMS          *int64      `json:"budget_ms"`
 	DVRSeconds        *int64      `json:"dvr_seconds"`
 	LiveWindowSeconds *int64      `json:"live_window_seconds"`
+	PatienceMS        *int64      `json:"patience_ms"`
+	SettleSegments    *int64      `json:"settle_segments"`
 	Pipelines         []Pipeline  `json:"pipelines"`
 	Renditions        []Rendition `json:"renditions"`
 }
@@ -82,6 +84,8 @@ func (w *eventJSON) event() (Event, error) {
 	set(&e.BudgetMS, w.BudgetMS)
 	set(&e.DVRSeconds, w.DVRSeconds)
 	set(&e.LiveWindowSeconds, w.LiveWindowSeconds)
+	set(&e.PatienceMS, w.PatienceMS)
+	set(&e.SettleSegments, w.SettleSegments)
 	e.Pipelines, e.Renditions = w.Pipelines, w.Renditions
 	return e, nil
 }
@@ -112,6 +116,7 @@ func (e *Event) wire() eventJSON {
 		Start: &start, FirstNumber: &e.FirstNumber, Segment: &e.Segment, MediaTime: &e.MediaTime,
 		AllowanceMS: &e.AllowanceMS, HoldMS: &e.HoldMS, BudgetMS: &e.BudgetMS,
 		DVRSeconds: &e.DVRSeconds, LiveWindowSeconds: &e.LiveWindowSeconds,
+		PatienceMS: &e.PatienceMS, SettleSegments: &e.SettleSegments,
 		Pipelines: e.Pipelines, Renditions: e.Renditions,
 	}
 	if !e.End.IsZero() {

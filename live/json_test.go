@@ -16,7 +16,7 @@ const minimal = `{"start":"2026-11-23T20:00:00Z","pipelines":[{"name":"a"}],"ren
 const full = `{
   "start": "2026-11-23T20:00:00.000000001Z", "end": "2026-11-23T22:00:00Z", "first_number": 0,
   "segment": {"ticks": 180180, "timescale": 90000}, "media_time": "start",
-  "allowance_ms": 0, "hold_ms": 0, "budget_ms": 0, "dvr_seconds": 1, "live_window_seconds": 1,
+  "allowance_ms": 0, "hold_ms": 0, "budget_ms": 0, "dvr_seconds": 1, "live_window_seconds": 1, "patience_ms": 0, "settle_segments": 0,
   "pipelines": [{"name": "a", "region": "us-east-1"}, {"name": "b", "region": "us-west-2"}],
   "renditions": [
     {"name": "v720", "type": "video", "bandwidth": 3000000, "codecs": "avc1.64001f", "width": 1280, "height": 720, "frame_rate": "30000/1001", "timescale": 90000},
@@ -26,7 +26,7 @@ const full = `{
 func TestParseEventDefaults(t *testing.T) {
 	want := Event{
 		Start: time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC), FirstNumber: 1, Segment: Duration{2, 1}, MediaTime: MediaUnix,
-		AllowanceMS: 500, HoldMS: 2000, BudgetMS: 2000, DVRSeconds: 14400, LiveWindowSeconds: 30,
+		AllowanceMS: 500, HoldMS: 2000, BudgetMS: 2000, DVRSeconds: 14400, LiveWindowSeconds: 30, PatienceMS: 150, SettleSegments: 5,
 		Pipelines: []Pipeline{{Name: "a"}}, Renditions: []Rendition{{Name: "v", Type: Video, Bandwidth: 1}},
 	}
 	for _, in := range []string{
@@ -49,7 +49,7 @@ func TestParseEventKeepsZeroes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.FirstNumber != 0 || e.AllowanceMS != 0 || e.HoldMS != 0 || e.BudgetMS != 0 || e.Start.Nanosecond() != 1 ||
+	if e.FirstNumber != 0 || e.AllowanceMS != 0 || e.HoldMS != 0 || e.BudgetMS != 0 || e.PatienceMS != 0 || e.SettleSegments != 0 || e.Start.Nanosecond() != 1 ||
 		e.Renditions[0].FrameRate != "30000/1001" || e.Pipelines[1].Region != "us-west-2" {
 		t.Errorf("ParseEvent = %+v", e)
 	}
@@ -105,6 +105,8 @@ func TestParseEventNamesBadFields(t *testing.T) {
 		{replace(`"budget_ms": 0`, `"budget_ms": 1001`), "dvr_seconds", "shorter than"},
 		{replace(`"dvr_seconds": 1`, `"dvr_seconds": 0`), "dvr_seconds", "outside 1"},
 		{replace(`"live_window_seconds": 1`, `"live_window_seconds": 0`), "live_window_seconds", "outside 1"},
+		{replace(`"patience_ms": 0`, `"patience_ms": 10001`), "patience_ms", "outside 0 to 10000"},
+		{replace(`"settle_segments": 0`, `"settle_segments": 33`), "settle_segments", "outside 0 to 32"},
 		{replace(`"pipelines": [`, `"pipelines": [], "x": [`), "x", "is not a field"},
 		{strings.Replace(minimal, `[{"name":"a"}]`, `[]`, 1), "pipelines", "0 given"},
 		{strings.Replace(minimal, `[{"name":"a"}]`, `null`, 1), "pipelines", "0 given"},

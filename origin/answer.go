@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"headwater/live"
+	"headwater/selection"
 )
 
 // answerSegment writes the chosen bytes.
@@ -16,8 +17,9 @@ func (o *Origin) answerSegment(d *delivery, data []byte) {
 	rendition, _ := d.view.config().Rendition(d.path.Rendition)
 	h.Set("Content-Type", rendition.Type.ContentType())
 	h.Set(live.HeaderPipeline, o.answering(live.Source{Pipeline: c.Pipeline, Region: c.Region}).String())
-	if len(c.Findings) > 0 {
-		h.Set(live.HeaderDefects, c.Findings.String())
+	findings := selection.WithSeam(c.Findings, d.event.seam(d.view, d.path.Rendition, c))
+	if len(findings) > 0 {
+		h.Set(live.HeaderDefects, findings.String())
 	}
 	h.Set(live.HeaderPublished, live.FormatPublished(c.Published))
 	h.Set(live.HeaderContentDigest, c.Digest.String())
@@ -32,6 +34,7 @@ func (o *Origin) answerSegment(d *delivery, data []byte) {
 	}
 	o.metrics.served(d)
 	o.send(d, data, c.Published)
+	o.journal.served(d, findings, now)
 }
 
 // freshness bounds how long a cache that hears of no mask and no invalidation

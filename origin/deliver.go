@@ -11,7 +11,6 @@ import (
 
 	"headwater/admit"
 	"headwater/live"
-	"headwater/selection"
 	"headwater/store"
 )
 
@@ -24,7 +23,7 @@ type delivery struct {
 	view  *view
 	class admit.Class
 
-	decision selection.Decision
+	decision choice
 	absent   map[live.Digest]bool // candidates that were announced and could not be had
 	held     time.Duration
 	timing   live.Timing
@@ -255,11 +254,11 @@ func (o *Origin) observe(began time.Time, err error) {
 
 // present is what is left of a segment's candidates without those that could
 // not be had. It changes nothing.
-func (d *delivery) present(cs []live.Candidate) []live.Candidate {
-	if len(d.absent) == 0 {
+func present(cs []live.Candidate, absent map[live.Digest]bool) []live.Candidate {
+	if len(absent) == 0 {
 		return cs
 	}
-	return slices.DeleteFunc(slices.Clone(cs), func(c live.Candidate) bool { return d.absent[c.Digest] })
+	return slices.DeleteFunc(slices.Clone(cs), func(c live.Candidate) bool { return absent[c.Digest] })
 }
 
 // refuseDelivery maps an error to its status: the one place that does.
@@ -277,6 +276,7 @@ func (o *Origin) refuseDelivery(d *delivery, err error) {
 		o.log.Error("delivery", "path", d.r.URL.Path, "err", err)
 	}
 	o.metrics.refused("deliver", problem)
+	o.journal.refused(d, problem)
 	if d.event != nil {
 		d.event.stamp(d.w.Header(), time.Now())
 	}

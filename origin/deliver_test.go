@@ -216,14 +216,20 @@ func TestSelection(t *testing.T) {
 		r.putInits("a", "b")
 		path := func(n live.Number) string { return "v/" + live.SegmentName(n) }
 
-		// A clean b serves at once while a is owed, and a once it is there.
+		// A clean b waits a little for a, which is preferred, and then serves, and
+		// goes on to do so.
 		n := r.next()
 		r.putSegment("b", "v", n, take{}, 201)
-		if w := answered(r.ask(t.Context(), path(n))); w == nil || served(w) != "b;region=west" {
-			t.Fatalf("a clean b is not served while a is owed: %v", w)
+		came := time.Now()
+		ch := r.ask(t.Context(), path(n))
+		if w := answered(ch); w != nil {
+			t.Fatalf("%s is served while a may come", served(w))
+		}
+		if w := <-ch; served(w) != "b;region=west" || time.Since(came).Round(time.Millisecond) != 150*time.Millisecond {
+			t.Fatalf("%s is served after %v", served(w), time.Since(came))
 		}
 		r.putSegment("a", "v", n, take{}, 201)
-		if w := r.getSegment("v", n); served(w) != "a;region=east" {
+		if w := r.getSegment("v", n); served(w) != "b;region=west" {
 			t.Errorf("with both, %s is served", served(w))
 		}
 
@@ -231,7 +237,7 @@ func TestSelection(t *testing.T) {
 		n++
 		until(r.tl.Expected(n))
 		r.putSegment("a", "v", n, take{lose: 30}, 201)
-		ch := r.ask(t.Context(), path(n))
+		ch = r.ask(t.Context(), path(n))
 		if w := answered(ch); w != nil {
 			t.Fatalf("a defective candidate is served while b is owed: %s", served(w))
 		}
@@ -320,6 +326,10 @@ func TestCorruptAtRest(t *testing.T) {
 					}
 				}
 				r.putSegment("a", "v", n, take{}, 200)
+				if w := r.want(r.getSegment("v", n), 200, ""); served(w) != "b;region=west" {
+					t.Errorf("mended, and %s is served in place of what viewers have", served(w))
+				}
+				r.want(r.control("POST", "/masks", fmt.Sprintf(`{"pipeline": "b", "from": %d}`, n)), 200, "")
 				if w := r.want(r.getSegment("v", n), 200, ""); served(w) != "a;region=east" {
 					t.Errorf("mended, and %s is served", served(w))
 				}

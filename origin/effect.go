@@ -73,7 +73,7 @@ func (e *event) effect(verb string, then *view, touched *live.Scope, now time.Ti
 		row := renditionEffect{Rendition: r.Name, Serves: map[string]int{}, ThenServes: map[string]int{}}
 		served, thenServed := 0, 0
 		for n, cs := range e.publishedSlots(r.Name) {
-			a, b := serves(v, r.Name, n, cs, now), serves(then, r.Name, n, cs, now)
+			a, b := e.serves(v, r.Name, n, now), e.serves(then, r.Name, n, now)
 			if a == b && !(touched != nil && slices.ContainsFunc(cs, func(c live.Candidate) bool {
 				return touched.Holds(c.Pipeline, c.Region, r.Name, n)
 			})) {
@@ -102,7 +102,7 @@ func (e *event) effect(verb string, then *view, touched *live.Scope, now time.Ti
 }
 
 // serves is the pipeline that serves a published segment, or may still; "" for none.
-func serves(v *view, rendition string, n live.Number, cs []live.Candidate, now time.Time) string {
+func (e *event) serves(v *view, rendition string, n live.Number, now time.Time) string {
 	if v == nil {
 		return ""
 	}
@@ -110,7 +110,7 @@ func serves(v *view, rendition string, n live.Number, cs []live.Candidate, now t
 	if place := tl.Place(n, now); !ok || place == live.Never || place == live.Gone {
 		return ""
 	}
-	d := v.choose(rendition, n, cs, now)
+	d := e.choose(v, rendition, n, nil, now)
 	switch d.Action {
 	case selection.Serve:
 		return d.Candidate.Pipeline

@@ -141,6 +141,7 @@ type track struct {
 	lates   int                     // how many were ever put in
 	counted live.Number             // the newest that late has counted
 	newest  live.Number             // the newest published, -1 before the first
+	pinned  live.Number             // the newest that was chosen for, -1 before the first
 }
 
 // An initSegment is the init segment that viewers get.
@@ -158,10 +159,11 @@ type pipelineInit struct {
 	published time.Time
 }
 
-// A slot is the candidates of one segment.
+// A slot is the candidates of one segment, and which was chosen.
 type slot struct {
 	candidates []live.Candidate // replaced whole, never changed: readers keep it without a lock
-	changed    chan struct{}    // closed when candidates changes; nil while nobody waits
+	pin        *pin             // the choice that stands; nil before the first
+	changed    chan struct{}    // closed when what is chosen may have changed; nil while nobody waits
 	waiting    int              // holds that watch changed
 	looked     time.Time        // when the store was last looked into
 }
@@ -178,7 +180,7 @@ func (s *slot) wake() {
 func (e *event) track(rendition string) *track {
 	t := e.tracks[rendition]
 	if t == nil {
-		t = &track{inits: make(map[string]pipelineInit), slots: make(map[live.Number]*slot), awaited: make(map[live.Number]*slot), counted: -1, newest: -1}
+		t = &track{inits: make(map[string]pipelineInit), slots: make(map[live.Number]*slot), awaited: make(map[live.Number]*slot), counted: -1, newest: -1, pinned: -1}
 		e.tracks[rendition] = t
 	}
 	return t
@@ -195,16 +197,10 @@ func (e *event) slot(rendition string, n live.Number) *slot {
 	return s
 }
 
-// candidates returns what is known of a segment.
+// candidates returns what was published of a segment.
 func (e *event) candidates(rendition string, n live.Number) []live.Candidate {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if t := e.tracks[rendition]; t != nil {
-		if s := t.slots[n]; s != nil {
-			return s.candidates
-		}
-	}
-	return nil
+	cs, _ := e.known(rendition, n)
+	return cs
 }
 
 // candidate returns what is known of one pipeline's version of a segment.
@@ -217,9 +213,9 @@ func (e *event) candidate(rendition string, n live.Number, pipeline string) (liv
 	return cs[i], true
 }
 
-// watch returns what is known of a segment and a channel that closes when that
-// changes. leave must be called once.
-func (e *event) watch(rendition string, n live.Number) (cs []live.Candidate, changed <-chan struct{}, leave func()) {
+// watch returns a channel that closes when what is chosen for a segment may have
+// changed since. leave must be called once.
+func (e *event) watch(rendition string, n live.Number) (changed <-chan struct{}, leave func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.slot(rendition, n)
@@ -228,7 +224,7 @@ func (e *event) watch(rendition string, n live.Number) (cs []live.Candidate, cha
 	if s.changed == nil {
 		s.changed = make(chan struct{})
 	}
-	return s.candidates, s.changed, func() {
+	return s.changed, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if s.waiting--; s.waiting > 0 {

@@ -126,7 +126,8 @@ func (o *Origin) deliverManifest(d *delivery) error {
 	now := time.Now()
 	in := manifest.Input{Config: d.view.config(), Now: now}
 	in.Lost = func(rendition string, n live.Number) bool {
-		return d.view.choose(rendition, n, d.event.candidates(rendition, n), now).Action == selection.Refuse
+		in := d.view.input(rendition, n, d.event.candidates(rendition, n)) // what came before decides between those that are there
+		return selection.Choose(in, now).Action == selection.Refuse
 	}
 	in.Published = func(rendition string) (live.Number, bool) { return d.decided(rendition, now) }
 	var body []byte
@@ -170,7 +171,7 @@ func (d *delivery) decided(rendition string, now time.Time) (live.Number, bool) 
 	n := min(newest, tl.Edge(now.Add(tl.Hold())))
 	// What is past its deadline has been decided by time.
 	for m := n; m >= tl.First() && tl.Place(m, now) == live.Due; m-- {
-		if d.view.choose(rendition, m, d.event.candidates(rendition, m), now).Action == selection.Wait {
+		if d.event.choose(d.view, rendition, m, nil, now).Action == selection.Wait {
 			n = m - 1
 		}
 	}

@@ -48,7 +48,7 @@ func (g *registry) fill(ctx context.Context, e *event) error {
 			}
 		}
 	}
-	return nil
+	return readPins(ctx, g.store, e, 0, live.MaxNumber)
 }
 
 // lastSeen collects of the newest segments the candidate that was there first.

@@ -59,12 +59,15 @@ func (o *Origin) selectOrHold(d *delivery) error {
 		if err := d.place(now); err != nil {
 			return err
 		}
-		d.decision = d.view.choose(rendition, n, d.present(d.event.candidates(rendition, n)), now)
+		d.decision = d.event.choose(d.view, rendition, n, d.absent, now)
 		if len(d.absent) > 0 && d.decision.Action != selection.Serve {
 			return live.ErrStoreDown.With(fmt.Sprintf("segment %d was announced and is not here yet", n))
 		}
 		switch d.decision.Action {
 		case selection.Serve:
+			if !o.settle(d, now) {
+				continue // somebody chose meanwhile
+			}
 			o.metrics.decided(d.decision.Reason)
 			return nil
 		case selection.Refuse:
@@ -91,14 +94,20 @@ func (o *Origin) selectOrHold(d *delivery) error {
 	}
 }
 
-// wait returns when the candidates or the event have changed, when the
+// wait returns when what is known of the slot or the event has changed, when the
 // decision may have, or with an error when the client left or the server drains.
 func (o *Origin) wait(d *delivery, now time.Time) error {
 	n, rendition := d.path.Number, d.path.Rendition
-	cs, changed, leave := d.event.watch(rendition, n)
+	changed, leave := d.event.watch(rendition, n)
 	defer leave()
-	// A candidate may have come before the watch began.
-	if d.decision = d.view.choose(rendition, n, cs, now); d.decision.Action != selection.Wait {
+	// What is chosen may have changed before the watch began:
+	//
+	//	this request        a publication, or another's choice
+	//	chooses: wait
+	//	                    enters the slot, where nobody watches yet
+	//	watches
+	//	waits in vain
+	if d.decision = d.event.choose(d.view, rendition, n, d.absent, now); d.decision.Action != selection.Wait {
 		return nil
 	}
 	timer := time.NewTimer(d.decision.Until.Sub(now))

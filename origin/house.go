@@ -36,6 +36,7 @@ func (o *Origin) Run(ctx context.Context) error {
 		tasks.Go(func() { o.runErrands(ctx) })
 	}
 	tasks.Go(func() { o.guard(ctx) })
+	tasks.Go(func() { o.journal.run(ctx) })
 	defer o.cfg.Bus.Subscribe(o.hear)()
 	tick := time.NewTicker(checkVersions)
 	defer tick.Stop()
@@ -77,9 +78,11 @@ func (o *Origin) hear(m announce.Message) {
 		return
 	}
 	switch m.Kind {
-	case announce.Published:
+	case announce.Published, announce.Pinned:
 		e := o.events.get(m.Event)
-		if e != nil && e.life == m.Life {
+		if e != nil && e.life == m.Life && m.Kind == announce.Pinned {
+			o.hearPin(e, m)
+		} else if e != nil && e.life == m.Life {
 			o.learn(e, m.Rendition, m.Candidate)
 		} else if e == nil || e.life < m.Life {
 			// What it is part of is not known here yet.
@@ -200,6 +203,11 @@ func (o *Origin) catchUp(ctx context.Context, id live.EventID, since time.Time) 
 		if err := o.lookAtRange(ctx, e, name, from, live.MaxNumber, admit.Live); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	tl := v.config().Event.Timeline()
+	window := time.Duration(v.config().LiveWindowSeconds) * time.Second
+	if err := readPins(ctx, o.reader, e, max(tl.At(since.Add(-window)), tl.First()), live.MaxNumber); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"headwater/announce"
 	"headwater/live"
@@ -46,6 +48,36 @@ func gcd(a, b int64) int64 {
 		a, b = b, a%b
 	}
 	return a
+}
+
+// frameOf is how long a frame of a rendition lasts, as far as is known.
+func frameOf(r live.Rendition) time.Duration {
+	switch r.Type {
+	case live.Video:
+		num, den, _ := strings.Cut(r.FrameRate, "/")
+		n, _ := strconv.ParseInt(num, 10, 64)
+		d, _ := strconv.ParseInt(den, 10, 64)
+		if n == 0 {
+			n, d = 24, 1
+		}
+		return time.Duration(max(d, 1)) * time.Second / time.Duration(n)
+	case live.Audio:
+		samples := 1024 // AAC
+		switch codec, _, _ := strings.Cut(r.Codecs, "."); {
+		case codec == "ac-3" || codec == "ec-3":
+			samples = 1536
+		case strings.EqualFold(codec, "opus"):
+			samples = 960
+		case r.Codecs == "mp4a.40.5" || r.Codecs == "mp4a.40.29":
+			samples = 2048
+		}
+		rate := r.SampleRate
+		if rate == 0 {
+			rate = 32_000
+		}
+		return time.Duration(samples) * time.Second / time.Duration(rate)
+	}
+	return 0
 }
 
 // learnRendition fills in what the operator left out. What was published is

@@ -34,6 +34,7 @@ type Origin struct {
 	window   *window
 	metrics  *metrics
 	inbox    *inbox
+	journal  *journal
 	alone    bool          // no other node announces anything
 	held     chan struct{} // holds one when a request began to be held
 	draining chan struct{} // closed by Drain
@@ -92,6 +93,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	_, o.alone = cfg.Bus.(*announce.Local)
 	o.events.merged = o.changed
 	o.metrics = newMetrics(cfg.Metrics, o)
+	o.journal = newJournal(o)
 	if err := o.events.load(ctx); err != nil {
 		return nil, fmt.Errorf("origin: reading the store: %w", err)
 	}

@@ -17,6 +17,7 @@ import (
 //	control  init/TENANT/EVENT/RENDITION PIPELINE                the init segment, with segmentMeta
 //	control  init/TENANT/EVENT/RENDITION PIPELINE/gate           nothing, with gateJSON
 //	media    TENANT/EVENT/RENDITION      NUMBER/PIPELINE         the segment, with segmentMeta
+//	media    TENANT/EVENT/-journal       NUMBER/NODE-COUNT       what was served and refused of that number and the next few
 //
 // Numbers are padded, so that key order is number order.
 
@@ -28,6 +29,11 @@ func mediaRecord(id live.EventID, rendition string) store.Record {
 
 func initRecord(id live.EventID, rendition string) store.Record {
 	return store.Record{Namespace: store.Control, ID: "init/" + id.String() + "/" + rendition}
+}
+
+// No rendition has a name that begins with a hyphen.
+func journalRecord(id live.EventID) store.Record {
+	return store.Record{Namespace: store.Media, ID: id.String() + "/-journal"}
 }
 
 func numberKey(n live.Number) string { return fmt.Sprintf("%016d/", int64(n)) }

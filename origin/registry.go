@@ -355,11 +355,13 @@ func (g *registry) remove(ctx context.Context, id live.EventID) error {
 		tomb.token = token
 		g.bury(id, tomb)
 	}
+	records := []store.Record{journalRecord(id)}
 	for _, name := range tomb.Renditions {
-		for _, r := range []store.Record{mediaRecord(id, name), initRecord(id, name)} {
-			if err := g.store.DeleteRecord(ctx, r, g.tokens.Next()); err != nil {
-				return fmt.Errorf("origin: event %v is deleted, of its segments some are still stored: %w", id, err)
-			}
+		records = append(records, mediaRecord(id, name), initRecord(id, name))
+	}
+	for _, r := range records {
+		if err := g.store.DeleteRecord(ctx, r, g.tokens.Next()); err != nil {
+			return fmt.Errorf("origin: event %v is deleted, of its segments some are still stored: %w", id, err)
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -15,6 +16,7 @@ const maxSegmentRows = 1000
 type candidateRow struct {
 	Pipeline  string    `json:"pipeline"`
 	Region    string    `json:"region,omitempty"`
+	Digest    string    `json:"digest"`
 	Defects   string    `json:"defects,omitempty"`
 	MissingMS int64     `json:"missing_ms"`
 	Size      int64     `json:"size"`
@@ -27,14 +29,43 @@ type segmentRow struct {
 	Number     live.Number    `json:"number"`
 	Start      time.Time      `json:"start"`
 	Place      string         `json:"place"`
-	Action     string         `json:"action"`
-	Reason     string         `json:"reason"`
-	Serves     string         `json:"serves,omitempty"`
+	nowRow                    // as Now, for those who knew nothing else
+	Now        nowRow         `json:"now"`
+	Served     []servedRow    `json:"served"`
+	Refused    []refusedRow   `json:"refused"`
 	Candidates []candidateRow `json:"candidates"`
 }
 
-// listSegments says of each segment what was published and what selection
-// makes of it. from and to default to the last ten.
+// A nowRow is what selection says now.
+type nowRow struct {
+	Action string `json:"action"`
+	Reason string `json:"reason"`
+	Serves string `json:"serves,omitempty"`
+}
+
+// A servedRow is a choice that viewers got.
+type servedRow struct {
+	Pipeline      string    `json:"pipeline"`
+	Region        string    `json:"region,omitempty"`
+	Digest        string    `json:"digest"`
+	Reason        string    `json:"reason"`
+	Defects       string    `json:"defects,omitempty"`
+	ChosenAt      time.Time `json:"chosen_at"`
+	FirstServedAt time.Time `json:"first_served_at"`
+	Node          string    `json:"node"` // which chose
+}
+
+// A refusedRow is how often viewers' requests were refused for one reason.
+type refusedRow struct {
+	Status  int       `json:"status"`
+	Problem string    `json:"problem"`
+	Count   int64     `json:"count"`
+	FirstAt time.Time `json:"first_at"`
+	LastAt  time.Time `json:"last_at"`
+}
+
+// listSegments says of each segment what was published, what viewers got of it,
+// and what selection makes of it now. from and to default to the last ten.
 func (o *Origin) listSegments(w http.ResponseWriter, r *http.Request, id live.EventID) error {
 	e, err := o.lookUp(id)
 	if err != nil {
@@ -54,10 +85,18 @@ func (o *Origin) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 	if n := (int64(to) - int64(from) + 1) * int64(len(v.config().Renditions)); n > maxSegmentRows {
 		return live.ErrBadRequest.With(fmt.Sprintf("from %d to %d are %d rows, at most %d", from, to, n, maxSegmentRows))
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), o.cfg.StoreTimeout)
+	defer cancel()
+	h := make(history)
+	if err := o.journal.read(ctx, e, from, to, h.add); err != nil {
+		return live.ErrStoreDown.With(err.Error())
+	}
 	rows := []segmentRow{}
 	for n := from; n <= to; n++ {
 		for _, rd := range v.config().Renditions {
-			rows = append(rows, e.segmentRow(v, rd.Name, n, now))
+			row := e.segmentRow(v, rd.Name, n, now)
+			row.Served, row.Refused = h.rows(rd.Name, n)
+			rows = append(rows, row)
 		}
 	}
 	return answer(w, http.StatusOK, map[string]any{"segments": rows})
@@ -65,16 +104,16 @@ func (o *Origin) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 
 func (e *event) segmentRow(v *view, rendition string, n live.Number, now time.Time) segmentRow {
 	tl := v.timelines[rendition]
-	cs := e.candidates(rendition, n)
-	d := v.choose(rendition, n, cs, now)
+	d := e.choose(v, rendition, n, nil, now)
 	row := segmentRow{Rendition: rendition, Number: n, Start: tl.Start(n), Place: tl.Place(n, now).String(),
-		Action: d.Action.String(), Reason: string(d.Reason), Candidates: []candidateRow{}}
+		Now: nowRow{Action: d.Action.String(), Reason: string(d.Reason)}, Candidates: []candidateRow{}}
 	if d.Action == selection.Serve {
-		row.Serves = d.Candidate.Pipeline
+		row.Now.Serves = d.Candidate.Pipeline
 	}
-	for _, c := range cs {
+	row.nowRow = row.Now
+	for _, c := range e.candidates(rendition, n) {
 		p, _, _ := v.config().Pipeline(c.Pipeline)
-		row.Candidates = append(row.Candidates, candidateRow{Pipeline: c.Pipeline, Region: c.Region, Defects: c.Findings.String(),
+		row.Candidates = append(row.Candidates, candidateRow{Pipeline: c.Pipeline, Region: c.Region, Digest: shortDigest(c.Digest.String()), Defects: c.Findings.String(),
 			MissingMS: c.Findings.MissingMS(), Size: c.Size, Published: c.Published, Masked: v.masked(p, rendition, n)})
 	}
 	return row

@@ -52,14 +52,29 @@ func newView(rec eventRecord, token store.Token) (*view, error) {
 	return v, nil
 }
 
-// choose selects among candidates for a slot of the view's timeline.
-func (v *view) choose(rendition string, n live.Number, cs []live.Candidate, now time.Time) selection.Decision {
-	tl := v.timelines[rendition]
-	in := selection.Input{Order: v.config().Pipelines, Candidates: cs, Decide: tl.Decide(n), Deadline: tl.Deadline(n)}
-	if len(v.config().Masks) > 0 {
+// input is what selection among candidates for a slot of the view's timeline
+// depends on, but for what is known of the slot's choice and of slots before it.
+func (v *view) input(rendition string, n live.Number, cs []live.Candidate) selection.Input {
+	tl, cfg := v.timelines[rendition], v.config()
+	in := selection.Input{Order: cfg.Pipelines, Candidates: cs, End: tl.End(n), Decide: tl.Decide(n), Deadline: tl.Deadline(n),
+		Patience: time.Duration(cfg.PatienceMS) * time.Millisecond, Settle: int(cfg.SettleSegments)}
+	if len(cfg.Masks) > 0 {
 		in.Masked = func(p live.Pipeline) bool { return v.masked(p, rendition, n) }
 	}
-	return selection.Choose(in, now)
+	return in
+}
+
+// unmasked is what is left of a segment's candidates without those that are
+// masked or whose pipeline the event does not have. It changes nothing.
+func (v *view) unmasked(cs []live.Candidate, rendition string, n live.Number) []live.Candidate {
+	out := func(c live.Candidate) bool {
+		p, _, known := v.config().Pipeline(c.Pipeline)
+		return !known || v.masked(p, rendition, n)
+	}
+	if !slices.ContainsFunc(cs, out) {
+		return cs
+	}
+	return slices.DeleteFunc(slices.Clone(cs), out)
 }
 
 func (v *view) masked(p live.Pipeline, rendition string, n live.Number) bool {

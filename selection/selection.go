@@ -1,7 +1,13 @@
 // Package selection decides which candidate of a segment serves, or how long
-// to wait for a better one. It is pure: candidates and a time in, a decision
-// with its reason out, the same for the same input whatever the order in which
-// the candidates came.
+// to wait for a better one. It is pure: what is known of a segment and of those
+// before it and a time in, a decision with its reason out, the same for the same
+// input whatever the order in which the candidates came.
+//
+// It judges in this order. A decision that was served stands ([Pin]). A clean
+// candidate serves rather than a defective one: that of the pipeline which
+// served the segment before, for which another's waits a little ([Past] says
+// how long is worth it). Where none is clean, the least bad serves once nobody
+// can be expected to bring a better one in time.
 package selection
 
 import (
@@ -25,21 +31,29 @@ func (a Action) String() string { return [...]string{"wait", "serve", "refuse"}[
 // A Reason says why. Counters and logs use its name.
 type Reason string
 
-// The reasons. Serve has the first five, Wait the next two, Refuse the last two.
+// The reasons. Serve has those up to TimeIsUp, Wait the next four, Refuse the
+// last two.
 const (
-	Preferred     Reason = "preferred"           // clean, from the first pipeline that is not masked
-	NotYet        Reason = "preferred-missing"   // clean; a pipeline before it has not published
-	Defective     Reason = "preferred-defective" // clean; a pipeline before it is defective
-	LeastBad      Reason = "least-bad"           // none is clean, none is owed
-	TimeIsUp      Reason = "least-bad-time-up"   // none is clean by the decision time, one is owed
-	AwaitClean    Reason = "await-clean"         // a defective one is there, a pipeline is owed
-	AwaitAny      Reason = "await-any"           // nothing that could serve is there
-	NonePublished Reason = "none-published"      // the deadline passed without a candidate
-	NoneUsable    Reason = "none-usable"         // all candidates are masked or would break a player
+	Pinned             Reason = "pinned"              // it served before
+	Preferred          Reason = "preferred"           // clean, from the first pipeline that is not masked
+	Incumbent          Reason = "incumbent"           // clean, from the pipeline that served the segment before
+	NotYet             Reason = "preferred-missing"   // clean; the preferred pipeline has not published
+	Defective          Reason = "preferred-defective" // clean; the preferred pipeline is defective
+	IncumbentNotYet    Reason = "incumbent-missing"   // clean; the one that served the segment before has not published
+	IncumbentDefective Reason = "incumbent-defective" // clean; the one that served the segment before is defective
+	LeastBad           Reason = "least-bad"           // none is clean, none is owed
+	TimeIsUp           Reason = "least-bad-time-up"   // none is clean by the decision time, one is owed
+	AwaitIncumbent     Reason = "await-incumbent"     // a clean one is there; that of the pipeline that served before is owed
+	AwaitClean         Reason = "await-clean"         // a defective one is there, a pipeline is owed
+	AwaitLate          Reason = "await-late"          // the same after the decision time; that pipeline is always late
+	AwaitAny           Reason = "await-any"           // nothing that could serve is there
+	NonePublished      Reason = "none-published"      // the deadline passed without a candidate
+	NoneUsable         Reason = "none-usable"         // all candidates are masked or would break a player
 )
 
 // Reasons lists every reason, for counters.
-var Reasons = []Reason{Preferred, NotYet, Defective, LeastBad, TimeIsUp, AwaitClean, AwaitAny, NonePublished, NoneUsable}
+var Reasons = []Reason{Pinned, Preferred, Incumbent, NotYet, Defective, IncumbentNotYet, IncumbentDefective, LeastBad, TimeIsUp,
+	AwaitIncumbent, AwaitClean, AwaitLate, AwaitAny, NonePublished, NoneUsable}
 
 // Input is what a decision depends on.
 type Input struct {
@@ -51,9 +65,22 @@ type Input struct {
 	// Masked tells whether the operator has taken a pipeline's candidate of
 	// this segment out. May be nil.
 	Masked func(live.Pipeline) bool
-	// Decide is when to stop waiting for a better candidate, Deadline when to
-	// stop waiting at all.
-	Decide, Deadline time.Time
+	// End is when the segment's last frame is filmed, Decide when to stop waiting
+	// for a better candidate, Deadline when to stop waiting at all.
+	End, Decide, Deadline time.Time
+
+	// Pin is the decision that was served, nil where there is none or it was
+	// revoked.
+	Pin *Pin
+	// Before are the segments before this one, the nearest first, without a hole:
+	// up to Lookback, and then perhaps the nearest one that served.
+	Before []Past
+	// Patience bounds how long a clean candidate waits for that of the pipeline
+	// which served before; 0: the first clean one in the order serves.
+	Patience time.Duration
+	// Settle is how many segments in a row a pipeline must have been clean and in
+	// time for serving again in place of one that it precedes.
+	Settle int
 }
 
 // A Decision is what to do and why.
@@ -64,55 +91,107 @@ type Decision struct {
 	Until     time.Time       // Wait
 }
 
-// Choose decides at time now.
-func Choose(in Input, now time.Time) Decision {
-	var (
-		best          *live.Candidate // the least bad so far
-		seen          bool            // any candidate at all
-		owed          bool            // a pipeline that may still publish its first
-		missing, flaw bool            // before the current pipeline in the order
-	)
+// A survey is what there is of a segment, without what is masked.
+type survey struct {
+	order         []string        // the pipelines that are not masked
+	clean         *live.Candidate // the first clean one in the order
+	missing, flaw bool            // before it in the order
+	best          *live.Candidate // the least bad that is not clean
+	owed          []string        // pipelines that may still publish their first
+	seen          bool            // any candidate at all
+}
+
+func (in *Input) survey() (s survey) {
 	for _, p := range in.Order {
-		if in.Masked != nil && in.Masked(p) {
-			seen = seen || find(in.Candidates, p.Name) != nil
-			continue
-		}
 		c := find(in.Candidates, p.Name)
-		if c == nil {
-			owed, missing = true, true
+		s.seen = s.seen || c != nil
+		if in.Masked != nil && in.Masked(p) {
 			continue
 		}
-		seen = true
-		if c.Clean() {
-			// The first clean one in the order serves at once.
-			d := Decision{Action: Serve, Candidate: c, Reason: Preferred}
-			if flaw {
-				d.Reason = Defective
-			} else if missing {
-				d.Reason = NotYet
+		s.order = append(s.order, p.Name)
+		switch {
+		case c == nil:
+			s.owed = append(s.owed, p.Name)
+			s.missing = s.missing || s.clean == nil
+		case c.Clean():
+			if s.clean == nil {
+				s.clean = c
 			}
-			return d
-		}
-		flaw = true
-		// Bytes that break a player are worse than a gap.
-		if !c.Findings.Fatal() && (best == nil || c.Findings.MissingMS() < best.Findings.MissingMS()) {
-			best = c
+		default:
+			s.flaw = s.flaw || s.clean == nil
+			// Bytes that break a player are worse than a gap.
+			if !c.Findings.Fatal() && (s.best == nil || c.Findings.MissingMS() < s.best.Findings.MissingMS()) {
+				s.best = c
+			}
 		}
 	}
+	return s
+}
+
+// Choose decides at time now.
+func Choose(in Input, now time.Time) Decision {
+	s := in.survey()
+	if c := in.pinned(&s); c != nil {
+		return Decision{Action: Serve, Candidate: c, Reason: Pinned}
+	}
+	if s.clean != nil {
+		return in.chooseClean(&s, now)
+	}
 	switch {
-	case best != nil && !owed:
-		return Decision{Action: Serve, Candidate: best, Reason: LeastBad}
-	case best != nil && !now.Before(in.Decide):
-		return Decision{Action: Serve, Candidate: best, Reason: TimeIsUp}
-	case best != nil:
+	case s.best != nil && len(s.owed) == 0:
+		return Decision{Action: Serve, Candidate: s.best, Reason: LeastBad}
+	case s.best != nil && now.Before(in.Decide):
 		return Decision{Action: Wait, Until: in.Decide, Reason: AwaitClean}
+	case s.best != nil:
+		if until := in.worthWaiting(s.owed, now); now.Before(until) {
+			return Decision{Action: Wait, Until: until, Reason: AwaitLate}
+		}
+		return Decision{Action: Serve, Candidate: s.best, Reason: TimeIsUp}
 	case now.Before(in.Deadline):
 		// A pipeline whose candidate is unusable may still repair it.
 		return Decision{Action: Wait, Until: in.Deadline, Reason: AwaitAny}
-	case seen:
+	case s.seen:
 		return Decision{Action: Refuse, Reason: NoneUsable}
 	}
 	return Decision{Action: Refuse, Reason: NonePublished}
+}
+
+// chooseClean decides where a clean candidate is there: the pipeline that is to
+// serve does at once, or is waited for, or another does in its place.
+func (in *Input) chooseClean(s *survey, now time.Time) Decision {
+	if in.Patience <= 0 {
+		d := Decision{Action: Serve, Candidate: s.clean, Reason: Preferred}
+		if s.flaw {
+			d.Reason = Defective
+		} else if s.missing {
+			d.Reason = NotYet
+		}
+		return d
+	}
+	patience := in.patience()
+	target := in.target(s.order, patience)
+	preferred := target == s.order[0]
+	switch c := find(in.Candidates, target); {
+	case c != nil && c.Clean() && preferred:
+		return Decision{Action: Serve, Candidate: c, Reason: Preferred}
+	case c != nil && c.Clean():
+		return Decision{Action: Serve, Candidate: c, Reason: Incumbent}
+	case c != nil && preferred:
+		return Decision{Action: Serve, Candidate: s.clean, Reason: Defective}
+	case c != nil:
+		return Decision{Action: Serve, Candidate: s.clean, Reason: IncumbentDefective}
+	}
+	until := firstClean(in.Candidates, s.order).Add(patience)
+	if until.After(in.Deadline) {
+		until = in.Deadline
+	}
+	switch {
+	case now.Before(until):
+		return Decision{Action: Wait, Until: until, Reason: AwaitIncumbent}
+	case preferred:
+		return Decision{Action: Serve, Candidate: s.clean, Reason: NotYet}
+	}
+	return Decision{Action: Serve, Candidate: s.clean, Reason: IncumbentNotYet}
 }
 
 func find(cs []live.Candidate, pipeline string) *live.Candidate {

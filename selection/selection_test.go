@@ -81,10 +81,28 @@ func genFindings(t *rapid.T, label string) live.Findings {
 }
 
 func genInput(t *rapid.T) Input {
-	in := Input{Order: order, Decide: decide, Deadline: deadline}
-	for _, p := range order {
-		if rapid.Bool().Draw(t, "has "+p.Name) {
-			in.Candidates = append(in.Candidates, live.Candidate{Pipeline: p.Name, Findings: genFindings(t, p.Name)})
+	in := Input{Order: order, End: t0.Add(-time.Second), Decide: decide, Deadline: deadline}
+	in.Patience = time.Duration(rapid.SampledFrom([]int{0, 150}).Draw(t, "patience")) * time.Millisecond
+	in.Settle = rapid.IntRange(0, 3).Draw(t, "settle")
+	some := func(label string, end time.Time) (cs []live.Candidate) {
+		for _, p := range order {
+			if rapid.Bool().Draw(t, label+p.Name) {
+				cs = append(cs, live.Candidate{Pipeline: p.Name, Findings: genFindings(t, p.Name), Digest: live.DigestOf([]byte(label + p.Name)),
+					Published: end.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "published")) * time.Millisecond)})
+			}
+		}
+		return cs
+	}
+	in.Candidates = some("now ", in.End)
+	for i := range rapid.IntRange(0, 5).Draw(t, "before") {
+		end := in.End.Add(-2 * time.Second * time.Duration(i+1))
+		in.Before = append(in.Before, Past{End: end, Candidates: some("before ", end), Served: rapid.SampledFrom([]string{"", "a", "b", "c", "z"}).Draw(t, "served")})
+	}
+	if len(in.Candidates) > 0 && rapid.Bool().Draw(t, "pin") {
+		c := rapid.SampledFrom(in.Candidates).Draw(t, "pinned")
+		in.Pin = &Pin{Pipeline: c.Pipeline, Digest: c.Digest}
+		if rapid.Bool().Draw(t, "repaired") {
+			in.Pin.Digest = live.DigestOf([]byte("before"))
 		}
 	}
 	if rapid.Bool().Draw(t, "mask") {
@@ -131,9 +149,23 @@ func TestProperties(t *testing.T) {
 					t.Fatalf("%+v is less bad than %+v", c, d.Candidate)
 				}
 			}
+			// What was served stays, unless something better came.
+			if p := in.Pin; p != nil {
+				if c := find(in.Candidates, p.Pipeline); c.Digest == p.Digest && usable(*c) && d.Candidate != c && !Better(d.Candidate.Findings, c.Findings) {
+					t.Fatalf("%+v was served, and now %+v is", c, d.Candidate)
+				}
+			}
 		case Wait:
-			if anyClean {
+			if anyClean && in.Patience == 0 {
 				t.Fatal("waits although a clean one is there")
+			}
+			for _, c := range in.Candidates {
+				if usable(c) && c.Clean() && d.Until.Sub(c.Published) > in.Patience {
+					t.Fatalf("%s's clean segment waits for %v", c.Pipeline, d.Until.Sub(c.Published))
+				}
+			}
+			if d.Until.After(deadline) {
+				t.Fatal("waits longer than anything is waited for")
 			}
 			if !d.Until.After(now) {
 				t.Fatalf("waits until %v at %v: would spin", d.Until, now)

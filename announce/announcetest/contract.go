@@ -95,6 +95,7 @@ func reaches(t *testing.T, nodes []announce.Bus) {
 		{Kind: announce.Published, Event: event, Life: 3, Rendition: "v720", Candidate: Candidate(1042)},
 		{Kind: announce.Published, Event: event, Life: 3, Rendition: "v720", Candidate: live.Candidate{Pipeline: "b", Number: 0, Published: time.Unix(1, 0).UTC()}},
 		{Kind: announce.Init, Event: event, Life: 3, Rendition: "a-en", Candidate: Candidate(0)},
+		{Kind: announce.Pinned, Event: event, Life: 3, Rendition: "v720", Candidate: Candidate(1042), Stamp: 1795405280123456789, Turn: 1, Version: 7},
 		{Kind: announce.Changed, Event: event, Stamp: 1795405280123456789},
 		{Kind: announce.Changed, Event: live.EventID{Tenant: "other", Name: "x-1"}},
 	}

@@ -1,0 +1,171 @@
+package origin
+
+import (
+	"sync/atomic"
+	"time"
+
+	"headwater/announce"
+	"headwater/live"
+	"headwater/selection"
+)
+
+// A pin is the choice that stands for a slot.
+type pin struct {
+	selection.Pin
+	reason selection.Reason // why; "" where another node chose
+	served atomic.Int64     // when this node first served it, Unix ns; 0: not yet
+}
+
+// A choice is what selection makes of a slot, and the pin that it knew.
+type choice struct {
+	selection.Decision
+	pin *pin
+}
+
+// choose selects for a slot, from all that is known of it and of those before
+// it. Candidates in absent do not count: they could not be had.
+func (e *event) choose(v *view, rendition string, n live.Number, absent map[live.Digest]bool, now time.Time) choice {
+	cs, p := e.known(rendition, n)
+	in := v.input(rendition, n, present(cs, absent))
+	if p != nil && !p.Revoked(v.config(), rendition, n) {
+		in.Pin = &p.Pin
+		if d := selection.Choose(in, now); d.Reason == selection.Pinned {
+			return choice{d, p} // what came before does not matter
+		}
+	}
+	if len(in.Candidates) > 0 {
+		in.Before = e.before(v, rendition, n)
+	}
+	return choice{selection.Choose(in, now), p}
+}
+
+// known is what is known of a segment: its candidates and the choice that stands.
+func (e *event) known(rendition string, n live.Number) ([]live.Candidate, *pin) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.tracks[rendition]; t != nil {
+		if s := t.slots[n]; s != nil {
+			return s.candidates, s.pin
+		}
+	}
+	return nil, nil
+}
+
+// before is what is known of the segments before one.
+func (e *event) before(v *view, rendition string, n live.Number) []selection.Past {
+	tl := v.timelines[rendition]
+	out := make([]selection.Past, 0, selection.Lookback+1)
+	decided := false
+	e.mu.Lock()
+	t := e.track(rendition)
+	for m := n - 1; m >= tl.First() && len(out) < selection.Lookback; m-- {
+		var past selection.Past
+		if s := t.slots[m]; s != nil {
+			past.Candidates = s.candidates
+			if s.pin != nil {
+				past.Served, decided = s.pin.Pipeline, true
+			}
+		}
+		out = append(out, past)
+	}
+	if !decided && t.pinned < n {
+		// The nearest one lies further back: it is the newest of all.
+		if s := t.slots[t.pinned]; s != nil && s.pin != nil {
+			out = append(out, selection.Past{Served: s.pin.Pipeline})
+		}
+	}
+	e.mu.Unlock()
+	for i := range out {
+		m := n - 1 - live.Number(i)
+		out[i].End = tl.End(m)
+		out[i].Candidates = v.unmasked(out[i].Candidates, rendition, m)
+	}
+	return out
+}
+
+// settle makes a choice the slot's, where nobody has chosen since it was made,
+// and tells the other nodes. It reports whether the choice stands.
+func (o *Origin) settle(d *delivery, now time.Time) bool {
+	c := d.decision.Candidate
+	if d.decision.Reason == selection.Pinned || len(d.absent) > 0 {
+		return true // one that cannot be had here is for others to serve
+	}
+	p := &pin{reason: d.decision.Reason, Pin: selection.Pin{Pipeline: c.Pipeline, Region: c.Region, Digest: c.Digest,
+		At: now.UTC().Round(0), Node: o.node, Version: d.view.config().Version}}
+	if d.decision.pin != nil {
+		p.Turn = d.decision.pin.Turn + 1
+	}
+	if !d.event.settle(d.path.Rendition, c.Number, p, d.decision.pin) {
+		return false
+	}
+	d.decision.pin = p
+	o.announce(announce.Message{Kind: announce.Pinned, Event: d.event.id, Life: d.event.life, Rendition: d.path.Rendition, Candidate: *c,
+		Stamp: p.At.UnixNano(), Turn: p.Turn, Version: p.Version})
+	return true
+}
+
+// settle puts p in the place of the pin that its choice knew of.
+func (e *event) settle(rendition string, n live.Number, p, known *pin) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.slot(rendition, n)
+	if s.pin != known {
+		return false
+	}
+	e.tracks[rendition].setPin(n, s, p)
+	return true
+}
+
+// adopt takes another's choice for a segment, or one of a run before, where it
+// is over the one known here. overruled: this node served otherwise.
+func (e *event) adopt(rendition string, n live.Number, p *pin) (overruled bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.slot(rendition, n)
+	old := s.pin
+	if old != nil && !p.Over(&old.Pin) {
+		return false
+	}
+	e.tracks[rendition].setPin(n, s, p)
+	return old != nil && old.Turn == p.Turn && old.Digest != p.Digest && old.served.Load() > 0
+}
+
+// setPin needs the event's mu. Whoever waits for the slot is served, and whoever
+// waits for a later one may wait for another pipeline now.
+func (t *track) setPin(n live.Number, s *slot, p *pin) {
+	s.pin = p
+	s.wake()
+	t.pinned = max(t.pinned, n)
+	for m, later := range t.awaited {
+		if m > n && len(later.candidates) > 0 {
+			later.wake()
+		}
+	}
+}
+
+// hearPin takes an announced choice.
+func (o *Origin) hearPin(e *event, m announce.Message) {
+	o.learn(e, m.Rendition, m.Candidate) // the announcement of it may be behind
+	c := m.Candidate
+	if e.adopt(m.Rendition, c.Number, &pin{Pin: selection.Pin{Pipeline: c.Pipeline, Region: c.Region, Digest: c.Digest, Turn: m.Turn,
+		At: time.Unix(0, m.Stamp).UTC(), Node: m.Node, Version: m.Version}}) {
+		o.journal.overruled.Inc()
+		o.log.Warn("two nodes chose at once", "event", e.id.String(), "rendition", m.Rendition, "number", int64(c.Number), "stands", c.Pipeline)
+	}
+}
+
+// seam is what lies between the segment before, as it was served, and c.
+func (e *event) seam(v *view, rendition string, c *live.Candidate) live.Findings {
+	cs, p := e.known(rendition, c.Number-1)
+	if p == nil {
+		return nil
+	}
+	for i := range cs {
+		if cs[i].Pipeline == p.Pipeline && cs[i].Digest == p.Digest {
+			r, _ := v.config().Rendition(rendition)
+			tl := v.timelines[rendition]
+			return selection.Seam(&cs[i], c, frameOf(r), tl.Segment())
+		}
+	}
+	return nil
+}
