@@ -55,8 +55,12 @@ func (s *sender) backfill() {
 		}
 		tl := s.timeline()
 		if time.Now().After(tl.GoneAt(seg.number)) {
-			s.count.drop(DropGone, 1)
-			s.log.Warn("segment left the DVR window before it could be backfilled", "rendition", seg.rendition, "number", seg.number)
+			s.dropped(DropGone, seg.rendition, seg.number)
+			s.change(func() { s.busy = false })
+			continue
+		}
+		if s.isUnfit(seg) {
+			s.unfit(seg)
 			s.change(func() { s.busy = false })
 			continue
 		}
@@ -69,6 +73,9 @@ func (s *sender) backfill() {
 		case refused:
 			fails = 0
 			s.refuse(seg, a)
+		case unfit:
+			fails = 0
+			s.unfit(seg)
 		default:
 			fails++
 			s.change(func() {

@@ -178,9 +178,7 @@ func newClip(ctx context.Context, version string, event *live.Event, timeline fu
 		c.cutters = append(c.cutters, &cutter{
 			rendition: r, track: t.track, timeline: timeline, emit: c.emit, dropped: func(string) {},
 		})
-		c.ready = append(c.ready, &segment{
-			rendition: r.Name, init: true, data: t.init, digest: live.DigestOf(t.init), track: t.track, complete: time.Now(),
-		})
+		c.ready = append(c.ready, initSegment(r.Name, t.init, t.track))
 	}
 	return c, nil
 }

@@ -109,7 +109,11 @@ func (d *delivery) answered(ctx context.Context, r result) (over bool) {
 			a.cancel()
 		}
 		d.open = d.open[:0]
-		d.sender.initAgain(ctx, d.seg.rendition, r.from)
+		d.sender.initAgain(ctx, d.seg, r.from)
+		if d.sender.isUnfit(d.seg) {
+			d.final = answer{verdict: unfit, code: r.code, detail: r.detail, from: r.from}
+			return true
+		}
 		d.next.Reset(0)
 	case tooSoon:
 		if len(d.open) > 0 {

@@ -29,6 +29,7 @@ const (
 	needInit                // 412: send the init segment, then again
 	tooSoon                 // the origin's clock is behind: again when the segment ends
 	refused                 // final
+	unfit                   // its init segment was refused: not to be sent again
 )
 
 // An answer is the outcome of one attempt.
@@ -114,7 +115,7 @@ func (d *destination) put(ctx context.Context, seg *segment, path, token string)
 	}
 	a.code, a.detail = describe(resp, body)
 	switch code := resp.StatusCode; {
-	case code == http.StatusPreconditionFailed:
+	case code == http.StatusPreconditionFailed && !seg.init:
 		a.verdict = needInit
 	case a.code == live.ErrFuture.Code:
 		a.verdict = tooSoon

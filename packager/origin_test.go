@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -77,6 +79,8 @@ type fakeOrigin struct {
 	script map[string][]http.HandlerFunc
 	puts   []put
 	conns  int
+	fits   []string // where set: init segments that can stand in for that of viewers
+	unfit  bool     // and whether the last of v720 could not
 }
 
 type connKey struct{}
@@ -99,6 +103,13 @@ func (o *fakeOrigin) on(path string, answers ...http.HandlerFunc) {
 	o.script[path] = answers
 }
 
+// off takes the answers of a path away, so that it gets those of its kind.
+func (o *fakeOrigin) off(path string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.script, path)
+}
+
 func (o *fakeOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	o.mu.Lock()
@@ -112,11 +123,35 @@ func (o *fakeOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	answer := status(201)
+	if o.fits != nil {
+		answer = o.fit(key, r.URL.Path, string(body))
+	}
 	if left := o.script[key]; len(left) > 0 {
 		answer, o.script[key] = left[0], left[1:]
 	}
 	o.mu.Unlock()
 	answer(w, r)
+}
+
+// fitting makes the origin take only these init segments.
+func (o *fakeOrigin) fitting(fits ...string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.fits = fits
+}
+
+// fit is what such an origin answers.
+func (o *fakeOrigin) fit(key, path, body string) http.HandlerFunc {
+	switch {
+	case !strings.Contains(path, "/v720/"):
+		return status(201)
+	case key == "init":
+		o.unfit = !slices.Contains(o.fits, body)
+	}
+	if o.unfit {
+		return problem(live.ErrInitDiffers.With("the width is 64, not 48"))
+	}
+	return status(201)
 }
 
 // saw returns the requests of a path, or all.
@@ -224,6 +259,12 @@ func (r *rig) settle(d time.Duration) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), d)
 	defer cancel()
 	r.drain(ctx)
+}
+
+// until sleeps until a segment is complete.
+func (r *rig) until(n live.Number) {
+	tl := r.event.Timeline()
+	time.Sleep(time.Until(tl.End(n)))
 }
 
 func (r *rig) init(rendition string) {

@@ -10,6 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +25,9 @@ var (
 	ErrEvent = errors.New("packager: event")
 	// ErrPipeline is wrapped where the event has no such pipeline.
 	ErrPipeline = errors.New("packager: pipeline")
+	// ErrUnfit is wrapped where at the end there are renditions that are not
+	// published, since the origin refuses their init segment.
+	ErrUnfit = errors.New("packager: the encoder does not fit the init segment that viewers have")
 )
 
 const (
@@ -84,6 +90,7 @@ func (p *Packager) Stats() Stats {
 		}
 		s.Queued, s.QueuedBytes = len(snd.queue.items), snd.queue.bytes
 		snd.mu.Unlock()
+		s.Unfit = snd.refusedInits()
 	}
 	for _, d := range p.dests {
 		d.mu.Lock()
@@ -101,7 +108,8 @@ type source interface {
 
 // Run publishes until the source ends, the event ends or ctx does. It returns
 // nil at an end, ctx's error where ctx ended first, and otherwise an error that
-// wraps one of this package's or package cmaf's. Run may be called once.
+// wraps one of this package's or package cmaf's. ErrUnfit comes together with
+// any of these. Run may be called once.
 func (p *Packager) Run(ctx context.Context) error {
 	if p.cfg.Listen != "" {
 		return p.listen(ctx)
@@ -149,7 +157,19 @@ func (p *Packager) Run(ctx context.Context) error {
 	}
 	stop()
 	snd.close()
-	return err
+	return errors.Join(err, unfitError(snd.refusedInits()))
+}
+
+// unfitError is nil where every rendition fits.
+func unfitError(unfit map[string]string) error {
+	var said []string
+	for _, name := range slices.Sorted(maps.Keys(unfit)) {
+		said = append(said, name+": "+unfit[name])
+	}
+	if said == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrUnfit, strings.Join(said, "; "))
 }
 
 // pump moves segments from the source to the sender. The source runs in a
@@ -256,8 +276,7 @@ func (p *Packager) pace(ctx context.Context, seg *segment, tl *live.Timeline) (o
 	case ahead <= mostAhead:
 		return true, nil
 	case ahead > absurdlyAhead:
-		p.count.drop(DropFuture, 1)
-		p.cfg.Log.Error("segment is far ahead of this machine's clock", "rendition", seg.rendition, "number", seg.number, "ahead", ahead)
+		p.count.dropped(p.cfg.Log.With("ahead_of_clock", ahead), DropFuture, seg.rendition, seg.number)
 		return false, nil
 	}
 	if !p.ahead {

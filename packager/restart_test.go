@@ -91,7 +91,7 @@ func TestKilledEncoder(t *testing.T) {
 			}
 			sameMedia(t, m[len(m)-3:], media(want, r.Name))
 		}
-		if n := len(inits(got)); n != 3 {
+		if n := len(inits(got)); n != 6 {
 			t.Errorf("killed after %d bytes: %d init segments", cut, n)
 		}
 	}

@@ -22,6 +22,7 @@ type segment struct {
 	track    *cmaf.Track // what the rendition's init segment says, after rewriting
 	samples  []sample    // media: what data was made of, until faults were injected
 	complete time.Time   // when its last byte left the source
+	of       *initState  // of the sender: the init segment that it was made for, or is
 }
 
 func (s *segment) path(id live.EventID, pipeline string) live.PublishPath {
@@ -49,6 +50,10 @@ func (s *segment) contentType() string {
 		return "application/mp4"
 	}
 	return "video/mp4"
+}
+
+func initSegment(rendition string, data []byte, track *cmaf.Track) *segment {
+	return &segment{rendition: rendition, init: true, data: data, digest: live.DigestOf(data), track: track, complete: time.Now()}
 }
 
 // newSegment builds a media segment. It copies the samples' bytes.

@@ -42,11 +42,11 @@ type sender struct {
 	ctx context.Context
 	wg  sync.WaitGroup
 
-	mu      sync.Mutex // guards the following
-	inits   map[string]*initState
-	live    map[string]int // under way, by rendition
-	total   int            // sum of live, and the init segments under way
-	later   int            // delayed on purpose
+	mu      sync.Mutex            // guards the following
+	inits   map[string]*initState // the newest of each rendition
+	live    map[string]int        // under way, by rendition
+	total   int                   // sum of live, and the init segments under way
+	later   int                   // delayed on purpose
 	queue   queue
 	busy    bool          // a backfill is under way
 	changed chan struct{} // closed and replaced when any of the above changes
@@ -61,13 +61,6 @@ type senderConfig struct {
 	queueBytes int64
 	count      *counters
 	log        *slog.Logger
-}
-
-// An initState is the init segment of a rendition.
-type initState struct {
-	seg     *segment
-	settled chan struct{} // closed when it was acknowledged or refused for the first time
-	turn    chan struct{} // holds one token: who has it sends the init segment again
 }
 
 // newSender starts the backfill worker.
@@ -121,91 +114,36 @@ func (s *sender) drain(ctx context.Context) {
 	}
 }
 
-// sendInit makes seg the init segment of its rendition and sends it, until it
-// is acknowledged or refused.
-func (s *sender) sendInit(seg *segment) {
-	st := &initState{seg: seg, settled: make(chan struct{}), turn: make(chan struct{}, 1)}
-	st.turn <- struct{}{}
-	s.change(func() { s.inits[seg.rendition] = st; s.total++ })
-	s.wg.Go(func() {
-		defer s.change(func() { s.total-- })
-		defer close(st.settled)
-		for s.ctx.Err() == nil {
-			tl := s.timeline()
-			a := s.deliver(s.ctx, seg, time.Now().Add(max(tl.Budget(), leastBudget)), s.dests)
-			if s.settleInit(seg, a) {
-				return
-			}
-		}
-	})
-}
-
-// holdInit makes seg the init segment of its rendition without sending it: it
-// goes when an answer asks for it.
-func (s *sender) holdInit(seg *segment) {
-	st := &initState{seg: seg, settled: make(chan struct{}), turn: make(chan struct{}, 1)}
-	st.turn <- struct{}{}
-	close(st.settled)
-	s.change(func() { s.inits[seg.rendition] = st })
-}
-
-func (s *sender) settleInit(seg *segment, a answer) bool {
-	switch a.verdict {
-	case acked:
-		s.count.with(func(c *Stats) { c.Inits++ })
-		s.log.Info("init segment published", "rendition", seg.rendition, "to", a.from.base)
-		return true
-	case refused:
-		s.count.with(func(c *Stats) { c.Refused[a.code]++ })
-		s.log.Error("init segment refused", "rendition", seg.rendition, "to", a.from.base, "code", a.code, "detail", a.detail)
-		return true
-	}
-	return false
-}
-
-// initAgain sends the init segment of a rendition once more, to the
-// destination that misses it. Segments that miss it together send it once each,
-// one after the other: it is small, and the same bytes again do no harm.
-func (s *sender) initAgain(ctx context.Context, rendition string, to *destination) {
-	s.mu.Lock()
-	st := s.inits[rendition]
-	s.mu.Unlock()
-	if st == nil {
-		return
-	}
-	select {
-	case <-st.turn:
-	case <-ctx.Done():
-		return
-	}
-	defer func() { st.turn <- struct{}{} }()
-	deadline, _ := ctx.Deadline()
-	s.settleInit(st.seg, s.deliver(ctx, st.seg, deadline, []*destination{to}))
-}
-
 // send takes a media segment and returns at once. Its init segment was given
 // to sendInit before.
 func (s *sender) send(seg *segment) {
 	tl := s.timeline()
 	deadline := tl.Deadline(seg.number)
 	s.mu.Lock()
-	st := s.inits[seg.rendition]
+	if seg.of == nil {
+		seg.of = s.inits[seg.rendition]
+	}
+	lost := seg.of.lost()
 	full := s.live[seg.rendition] >= maxLive
 	s.mu.Unlock()
-	if full || !time.Now().Before(deadline) {
+	switch {
+	case lost:
+		s.unfit(seg)
+		return
+	case full || !time.Now().Before(deadline):
 		s.missed(seg, answer{detail: "the source was late"})
 		return
 	}
 	s.change(func() { s.live[seg.rendition]++; s.total++ })
 	s.wg.Go(func() {
 		defer s.change(func() { s.live[seg.rendition]--; s.total-- })
-		s.sendLive(seg, st, deadline)
+		s.sendLive(seg, deadline)
 	})
 }
 
 // sendAfter is send, d from now.
 func (s *sender) sendAfter(seg *segment, d time.Duration) {
-	s.change(func() { s.later++ })
+	s.change(func() { s.later++; seg.of = s.inits[seg.rendition] })
 	s.wg.Go(func() {
 		defer s.change(func() { s.later-- })
 		select {
@@ -217,15 +155,19 @@ func (s *sender) sendAfter(seg *segment, d time.Duration) {
 	})
 }
 
-func (s *sender) sendLive(seg *segment, st *initState, deadline time.Time) {
-	if st != nil {
+func (s *sender) sendLive(seg *segment, deadline time.Time) {
+	if seg.of != nil {
 		late := time.NewTimer(time.Until(deadline))
 		defer late.Stop()
 		select {
-		case <-st.settled:
+		case <-seg.of.settled:
 		case <-late.C:
 		case <-s.ctx.Done():
 		}
+	}
+	if s.isUnfit(seg) {
+		s.unfit(seg)
+		return
 	}
 	a := s.deliver(s.ctx, seg, deadline, s.dests)
 	switch a.verdict {
@@ -235,6 +177,8 @@ func (s *sender) sendLive(seg *segment, st *initState, deadline time.Time) {
 		s.log.Debug("segment published", "rendition", seg.rendition, "number", seg.number, "to", a.from.base, "after", after)
 	case refused:
 		s.refuse(seg, a)
+	case unfit:
+		s.unfit(seg)
 	default:
 		if s.ctx.Err() != nil {
 			s.count.drop(DropShutdown, 1)
@@ -242,6 +186,10 @@ func (s *sender) sendLive(seg *segment, st *initState, deadline time.Time) {
 		}
 		s.missed(seg, a)
 	}
+}
+
+func (s *sender) dropped(reason, rendition string, n live.Number) {
+	s.count.dropped(s.log, reason, rendition, n)
 }
 
 func (s *sender) refuse(seg *segment, a answer) {

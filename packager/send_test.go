@@ -2,12 +2,15 @@ package packager
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"headwater/cmaf"
 	"headwater/live"
 )
 
@@ -167,6 +170,181 @@ func TestInitSegmentIsSentAgain(t *testing.T) {
 		r.settle(5 * time.Second)
 		if s := r.stats(); s.Refused["init-differs"] != 1 || s.Inits != 2+maxInitRetries {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func (r *rig) initOf(rendition, data string) {
+	track := &cmaf.Track{Type: live.Video, Timescale: 1000}
+	r.sendInit(initSegment(rendition, []byte(data), track))
+}
+
+// media made for an encoder whose init segment is refused is not sent; it goes
+// on when another encoder fits, and when the operator has made the event anew.
+func TestRefusedInitSegmentStopsItsRendition(t *testing.T) {
+	withRig(t, 1, func(r *rig) {
+		o := r.origins[0]
+		o.fitting("A", "C")
+		r.initOf("v720", "A")
+		r.initOf("a-en", "A")
+		r.settle(time.Second)
+		r.send(r.media("v720", 1))
+		r.settle(time.Second)
+
+		r.initOf("v720", "B")
+		r.settle(time.Second)
+		if s := r.stats(); s.Refused["init-differs"] != 1 || s.Dropped[DropInit] != 0 {
+			t.Fatalf("%+v", s)
+		}
+		if got := r.refusedInits(); len(got) != 1 || !strings.Contains(got["v720"], "the width is 64, not 48") {
+			t.Fatalf("unfit: %v", got)
+		}
+		if err := unfitError(r.refusedInits()); !errors.Is(err, ErrUnfit) || !strings.Contains(err.Error(), "v720: ") {
+			t.Error(err)
+		}
+		r.until(2)
+		r.send(r.media("v720", 2))
+		r.send(r.media("a-en", 2))
+		r.settle(time.Second)
+		if s := r.stats(); s.Dropped[DropInit] != 1 || s.Published != 2 || len(o.saw("/acme/final/a/v720/2.m4s")) != 0 {
+			t.Fatalf("%+v", s)
+		}
+
+		// It is asked again now and then.
+		time.Sleep(time.Minute)
+		asked := len(o.saw(initPath)) - 2
+		if asked < 2 || asked > 5 {
+			t.Errorf("asked %d times in a minute", asked)
+		}
+		// Each is counted as the refusal that it is.
+		if s := r.stats(); s.Refused["init-differs"] != int64(1+asked) {
+			t.Errorf("%+v", s)
+		}
+
+		// An encoder that fits: at once.
+		r.initOf("v720", "C")
+		r.until(40)
+		r.send(r.media("v720", 40))
+		r.settle(time.Second)
+		if s := r.stats(); s.Newest["v720"] != 40 || len(r.refusedInits()) != 0 || unfitError(r.refusedInits()) != nil {
+			t.Fatalf("%+v", s)
+		}
+		n := len(o.saw(initPath))
+		time.Sleep(time.Minute)
+		if got := len(o.saw(initPath)); got != n {
+			t.Errorf("an init segment that was taken was sent %d times again", got-n)
+		}
+
+		// The event is made anew, or what viewers had is flushed: B is taken.
+		r.initOf("v720", "B")
+		r.settle(time.Second)
+		o.fitting("B")
+		time.Sleep(firstRefit)
+		synctest.Wait()
+		r.until(75)
+		r.send(r.media("v720", 75))
+		r.settle(time.Second)
+		if s := r.stats(); s.Newest["v720"] != 75 || len(r.refusedInits()) != 0 {
+			t.Fatalf("%+v", s)
+		}
+	})
+}
+
+// An encoder that begins anew with what was refused is asked for at once, with
+// what was taken not at all.
+func TestSameInitSegmentAgain(t *testing.T) {
+	withRig(t, 1, func(r *rig) {
+		o := r.origins[0]
+		o.fitting("A")
+		for _, c := range []struct {
+			init string
+			asks int
+		}{{"A", 1}, {"A", 1}, {"B", 2}, {"B", 3}, {"A", 4}, {"A", 4}} {
+			r.initOf("v720", c.init)
+			r.settle(time.Second)
+			if got := len(o.saw(initPath)); got != c.asks {
+				t.Errorf("%s: asked %d times, want %d", c.init, got, c.asks)
+			}
+		}
+		// None is still asked for on the side.
+		time.Sleep(time.Minute)
+		if got := len(o.saw(initPath)); got != 4 {
+			t.Errorf("asked %d times", got)
+		}
+	})
+}
+
+// What an encoder made whose init segment is refused only when a segment asks
+// for it (another packager of the pipeline, or an event made anew).
+func TestSegmentFindsItsInitSegmentRefused(t *testing.T) {
+	withRig(t, 1, func(r *rig) {
+		o := r.origins[0]
+		r.initOf("v720", "B")
+		r.settle(time.Second)
+		o.fitting("A")
+		o.on(onePath, problem(live.ErrInitMissing))
+		r.send(r.media("v720", 1))
+		r.settle(time.Second)
+		s := r.stats()
+		if s.Dropped[DropInit] != 1 || s.Missed != 0 || s.Refused["init-missing"] != 0 || s.Refused["init-differs"] != 1 || len(o.saw(onePath)) != 1 || len(r.refusedInits()) != 1 {
+			t.Errorf("%+v", s)
+		}
+		o.fitting("B")
+		time.Sleep(firstRefit)
+		synctest.Wait()
+		r.until(5)
+		r.send(r.media("v720", 5))
+		r.settle(time.Second)
+		if s := r.stats(); s.Newest["v720"] != 5 || len(r.refusedInits()) != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// Segments keep the init segment that they were made for: what an encoder made
+// that nobody took is not sent under the next one's, and what was queued when
+// the encoder changed still is.
+func TestBackfillAcrossInitSegments(t *testing.T) {
+	withRig(t, 1, func(r *rig) {
+		o := r.origins[0]
+		o.fitting("A", "C")
+		r.initOf("v720", "A")
+		r.settle(time.Second)
+		// An outage: 1 of A is queued, B's init segment is not answered.
+		o.on(initPath, repeat(1000, reset)...)
+		o.on("media", repeat(1000, reset)...)
+		r.send(r.media("v720", 1))
+		r.until(2)
+		r.initOf("v720", "B")
+		r.send(r.media("v720", 2))
+		r.until(3)
+		r.sendAfter(r.media("v720", 3), 3*time.Second)
+		r.until(6)
+		if s := r.stats(); s.Missed != 3 || s.Dropped[DropInit] != 0 {
+			t.Fatalf("%+v", s)
+		}
+		r.send(r.media("v720", 6))
+		// It ends as the encoder changes again.
+		r.initOf("v720", "C")
+		synctest.Wait()
+		o.off(initPath)
+		o.off("media")
+		r.until(7)
+		r.send(r.media("v720", 7))
+		r.settle(time.Minute)
+		var got []string
+		for _, n := range []live.Number{1, 2, 3, 6, 7} {
+			if all := o.saw("/acme/final/a/v720/" + live.SegmentName(n)); len(all) > 0 && all[len(all)-1].at > 10*time.Second {
+				got = append(got, n.String())
+			}
+		}
+		if s := r.stats(); fmt.Sprint(got) != "[1 7]" || s.Published != 2 || s.Dropped[DropInit] != 3 || len(r.refusedInits()) != 0 {
+			t.Errorf("sent after the outage: %v, %+v", got, s)
+		}
+		for _, p := range o.saw(initPath) {
+			if p.at > 13*time.Second && string(p.body) == "B" {
+				t.Errorf("the init segment of an encoder that is gone came at %v", p.at)
+			}
 		}
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"time"
 
 	"headwater/cmaf"
 	"headwater/live"
@@ -187,6 +186,8 @@ func (s *splitter) begin(p *cmaf.Part) error {
 			cutters[t.ID] = before[r.Name]
 			before[r.Name].anew = true
 			delete(before, r.Name)
+			// The sender knows whether it has to go again.
+			s.ready = append(s.ready, initSegment(r.Name, data, old.track))
 			continue
 		}
 		single, err := cmaf.ParseInit(data)
@@ -199,9 +200,7 @@ func (s *splitter) begin(p *cmaf.Part) error {
 		}
 		track := &single.Tracks[0]
 		s.inits[r.Name] = initVersion{string(data), track}
-		s.ready = append(s.ready, &segment{
-			rendition: r.Name, init: true, data: data, digest: live.DigestOf(data), track: track, complete: time.Now(),
-		})
+		s.ready = append(s.ready, initSegment(r.Name, data, track))
 		s.log.Info("track matched", "track", t.ID, "rendition", r.Name, "codecs", t.Codecs, "timescale", t.Timescale)
 		cutters[t.ID] = &cutter{
 			rendition: r, track: track, timeline: s.timeline, emit: s.emit,

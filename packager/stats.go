@@ -1,6 +1,7 @@
 package packager
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -18,11 +19,12 @@ const (
 	DropFault     = "fault"      // an injected fault
 	DropQueueFull = "queue-full" // the backfill queue was full of newer segments
 	DropGone      = "gone"       // left the DVR window before it could be backfilled
+	DropInit      = "unfit"      // the origin refused its init segment, or has not answered it
 	DropShutdown  = "shutdown"   // the packager ended first
 )
 
 // DropReasons lists every reason, in the order of the documentation.
-var DropReasons = []string{DropPartial, DropOutside, DropFuture, DropFault, DropQueueFull, DropGone, DropShutdown}
+var DropReasons = []string{DropPartial, DropOutside, DropFuture, DropFault, DropQueueFull, DropGone, DropInit, DropShutdown}
 
 // Stats is a snapshot of what a packager has done. Counts are of media
 // segments, from the start, unless they say otherwise.
@@ -43,6 +45,10 @@ type Stats struct {
 	Dropped map[string]int64
 	// Findings counts segments with a finding, by kind.
 	Findings map[live.Kind]int64
+
+	// Unfit are the renditions that are not sent now, since the origin refuses
+	// their init segment (init-differs), with what it says.
+	Unfit map[string]string
 
 	InFlight    int                    // live segments being sent now
 	Queued      int                    // segments waiting to be backfilled
@@ -105,8 +111,18 @@ func (c *counters) with(f func(s *Stats)) {
 	f(&c.s)
 }
 
-func (c *counters) drop(reason string, n int64) {
-	c.with(func(s *Stats) { s.Dropped[reason] += n })
+// drop counts, and returns how many that are now.
+func (c *counters) drop(reason string, n int64) (now int64) {
+	c.with(func(s *Stats) { s.Dropped[reason] += n; now = s.Dropped[reason] })
+	return now
+}
+
+// dropped counts a segment that is given up, and logs it: the first of a reason,
+// and then each time their number has doubled.
+func (c *counters) dropped(log *slog.Logger, reason, rendition string, n live.Number) {
+	if now := c.drop(reason, 1); now&(now-1) == 0 {
+		log.Warn("segment dropped", "reason", reason, "rendition", rendition, "number", n, "so_far", now)
+	}
 }
 
 // ack counts an acknowledged segment. after is negative for a backfilled one.

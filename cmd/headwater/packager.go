@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"headwater/packager"
@@ -16,7 +19,14 @@ var packagerCommand = &command{
 	about: `
 Reads fragmented MP4 on standard input (ffmpeg's -f mp4 pipe:1), or plays the
 built-in clip, or listens for CMAF ingest; cuts at the event's boundaries,
-inspects, and PUTs every segment to the origin within the event's budget.`,
+inspects, and PUTs every segment to the origin within the event's budget.
+
+A rendition whose init segment the origin refuses, since it does not fit the one
+that viewers have, is not sent until the encoder fits again; each line of
+statistics names it as unfit.
+
+Exit status: 0 at the end of the input or the event, or when told to stop; 1 after
+an error, and where at the end a rendition is unfit; 2 for wrong flags.`,
 }
 
 func init() { packagerCommand.run = runPackager }
@@ -120,8 +130,12 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 				select {
 				case <-tick.C:
 					s := p.Stats()
-					log.Info("packager", "published", s.Published, "missed", s.Missed, "backfilled", s.Backfilled, "refused", s.RefusedTotal(),
-						"dropped", s.DroppedTotal(), "queued", s.Queued, "ack_p50", s.AckP50, "ack_p99", s.AckP99)
+					say := log.Info
+					if len(s.Unfit) > 0 {
+						say = log.Error
+					}
+					say("packager", "published", s.Published, "missed", s.Missed, "backfilled", s.Backfilled, "refused", s.RefusedTotal(),
+						"dropped", s.DroppedTotal(), "unfit", unfit(&s), "queued", s.Queued, "ack_p50", s.AckP50, "ack_p99", s.AckP99)
 				case <-ended:
 					return
 				}
@@ -130,10 +144,32 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 	}
 	err = p.Run(ctx)
 	s := p.Stats()
-	fmt.Fprintf(env.stderr, "published %d segments (%d backfilled), missed %d, refused %d, dropped %d; acknowledged in %v p50, %v p99\n",
-		s.Published, s.Backfilled, s.Missed, s.RefusedTotal(), s.DroppedTotal(), s.AckP50, s.AckP99)
-	if ctx.Err() != nil {
+	fmt.Fprintf(env.stderr, "published %d segments (%d backfilled), missed %d, refused %d, dropped %d%s; acknowledged in %v p50, %v p99\n",
+		s.Published, s.Backfilled, s.Missed, s.RefusedTotal(), s.DroppedTotal(), reasons(&s), s.AckP50, s.AckP99)
+	if ctx.Err() != nil && !errors.Is(err, packager.ErrUnfit) {
 		return nil // told to stop
 	}
 	return err
+}
+
+// unfit lists the renditions that the origin does not take, or says none.
+func unfit(s *packager.Stats) string {
+	if len(s.Unfit) == 0 {
+		return "none"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(s.Unfit)), ",")
+}
+
+// reasons says why segments were dropped.
+func reasons(s *packager.Stats) string {
+	var why []string
+	for _, r := range packager.DropReasons {
+		if n := s.Dropped[r]; n > 0 {
+			why = append(why, fmt.Sprintf("%s %d", r, n))
+		}
+	}
+	if why == nil {
+		return ""
+	}
+	return " (" + strings.Join(why, ", ") + ")"
 }

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"headwater/live"
+)
+
+// TestPackagerSaysThatItIsUnfit: a rendition that the origin does not take is in
+// each line of statistics, in the last words and in the exit status.
+func TestPackagerSaysThatItIsUnfit(t *testing.T) {
+	input, err := os.ReadFile("../../packager/testdata/ladder.mp4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev := live.Default()
+	ev.Start = time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC) // where the file begins
+	ev.DVRSeconds = 31622400
+	ev.Pipelines = []live.Pipeline{{Name: "a"}}
+	ev.Renditions = []live.Rendition{{Name: "v720", Type: live.Video, Bandwidth: 2}, {Name: "v360", Type: live.Video, Bandwidth: 1}, {Name: "a-en", Type: live.Audio, Bandwidth: 1}}
+	for _, c := range []struct {
+		name  string
+		unfit string
+		code  int
+		want  string
+	}{
+		{"all fits", "", exitDone, "unfit=none"},
+		{"one does not", "/acme/final/a/v360/init.mp4", exitFailed, "unfit=v360"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.Method == http.MethodGet:
+					if r.URL.Query().Has("after") {
+						<-r.Context().Done()
+					}
+					w.Header().Set("ETag", `"1"`)
+					json.NewEncoder(w).Encode(live.Config{Event: ev, Version: 1})
+				case r.URL.Path == c.unfit:
+					live.ErrInitDiffers.With("width is 32 in one and 64 in the other").Write(w, r)
+				default:
+					w.WriteHeader(http.StatusCreated)
+				}
+			}))
+			defer srv.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			code, _, errs := invoke(t, ctx, nil, string(input), "packager", "--event", "acme/final", "--pipeline", "a",
+				"--to", srv.URL, "--event-url", srv.URL, "--stats", "1ms")
+			if code != c.code || !strings.Contains(errs, c.want) {
+				t.Errorf("exit %d, want %d and %q in: %s", code, c.code, c.want, errs)
+			}
+			if c.unfit != "" && !strings.Contains(errs, "v360: 412 The media does not fit the init segment: width is 32") {
+				t.Errorf("it does not say why: %s", errs)
+			}
+		})
+	}
+}
