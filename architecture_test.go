@@ -20,31 +20,31 @@ const module = "headwater"
 // more (see forTests). A package that is not here fails the test: whoever adds
 // one says what it may do.
 var may = map[string][]string{
-	"live":                        {"github.com/dunglas/httpsfv"},
-	"cmaf":                        {"live"},
-	"selection":                   {"live"},
-	"manifest":                    {"live"},
-	"admit":                       {},
-	"announce":                    {"live"},
-	"store":                       {"live"},
-	"store/internal":              {"store"},
-	"store/memory":                {"store", "store/internal"},
-	"store/disk":                  {"store", "store/internal", "golang.org/x/sys"},
-	"store/through":               {"store", "store/through", "github.com/prometheus/client_golang"},
-	"store/through/memcachedtest": {},
-	"store/storetest":             {"store", "store/internal", "pgregory.net/rapid"},
-	"origin":                      {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "github.com/prometheus/client_golang", "golang.org/x/sync"},
-	"edge":                        {"live", "manifest", "admit", "store", "store/disk", "github.com/prometheus/client_golang", "github.com/quic-go/quic-go", "golang.org/x/sys", "golang.org/x/net"},
-	"listen":                      {"golang.org/x/sys", "golang.org/x/net"},
-	"packager":                    {"live", "cmaf", "packager/clip"},
-	"packager/clip":               {},
-	"player":                      {},
-	"viewer":                      {"live", "cmaf"},
-	"scenario":                    {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "store/memory", "store/disk", "origin", "edge", "packager", "player", "viewer", "github.com/prometheus/client_golang"},
-	"scenario/browser":            {},
-	"deploy":                      {"origin", "edge", "github.com/prometheus/client_golang"}, // in its tests
-	"cmd/headwater":               {"*"},
-	"scripts/mutate":              {},
+	"live":                {"github.com/dunglas/httpsfv"},
+	"cmaf":                {"live"},
+	"selection":           {"live"},
+	"manifest":            {"live"},
+	"admit":               {},
+	"announce":            {"live"},
+	"store":               {"live"},
+	"store/internal":      {"store"},
+	"store/memory":        {"store", "store/internal"},
+	"store/disk":          {"store", "store/internal", "golang.org/x/sys"},
+	"store/storetest":     {"store", "store/internal", "pgregory.net/rapid"},
+	"blobs":               {"live", "store", "github.com/prometheus/client_golang"},
+	"blobs/memcachedtest": {},
+	"origin":              {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "blobs", "github.com/prometheus/client_golang", "golang.org/x/sync"},
+	"edge":                {"live", "manifest", "admit", "store", "store/disk", "github.com/prometheus/client_golang", "github.com/quic-go/quic-go", "golang.org/x/sys", "golang.org/x/net"},
+	"listen":              {"golang.org/x/sys", "golang.org/x/net"},
+	"packager":            {"live", "cmaf", "packager/clip"},
+	"packager/clip":       {},
+	"player":              {},
+	"viewer":              {"live", "cmaf"},
+	"scenario":            {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "store/memory", "store/disk", "origin", "edge", "packager", "player", "viewer", "github.com/prometheus/client_golang"},
+	"scenario/browser":    {},
+	"deploy":              {"origin", "edge", "github.com/prometheus/client_golang"}, // in its tests
+	"cmd/headwater":       {"*"},
+	"scripts/mutate":      {},
 
 	"store/cassandra":                       {"store", "github.com/apache/cassandra-gocql-driver/v2"},
 	"store/cassandra/cassandratest":         {"github.com/apache/cassandra-gocql-driver"},
@@ -55,12 +55,10 @@ var may = map[string][]string{
 	"announce/nats":          {"live", "announce", "github.com/nats-io/nats.go", "github.com/prometheus/client_golang"},
 	"announce/nats/natstest": {"github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2"},
 	"announce/announcetest":  {"live", "announce"},
-
-	"store/through/internal": {},
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "store/through", "store/through/memcachedtest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
+var forTests = []string{"live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}

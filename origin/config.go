@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/announce"
+	"headwater/blobs"
 	"headwater/live"
 	"headwater/store"
 )
@@ -23,6 +24,9 @@ type Config struct {
 	// then nothing that publishing waits for in Store is waited for behind a
 	// reader. The origin does not close it. Default: Store.
 	DeliverStore store.Store
+	// Cache and DeliverCache keep segments' bytes close to Store and to
+	// DeliverStore. The origin does not close them. Default: nothing is kept.
+	Cache, DeliverCache *blobs.Cache
 	// Bus carries announcements. Default: within this process.
 	Bus announce.Bus
 	// Region is what Live-Pipeline says answered. Default: the pipeline's own.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"headwater/admit"
+	"headwater/blobs"
 	"headwater/live"
 	"headwater/store"
 )
@@ -206,30 +207,21 @@ func (o *Origin) readOnce(ctx context.Context, k windowKey, fallBack bool, f fun
 	}
 }
 
-// retrieve reads a candidate's bytes from the store and verifies them. Where
-// the store has a newer candidate in its place, that is learnt.
-func (o *Origin) retrieve(ctx context.Context, e *event, k windowKey) ([]byte, error) {
+// retrieve reads a candidate's bytes: from the cache, or from the store. Where
+// that has a newer candidate in its place, that is learnt.
+func (o *Origin) retrieve(ctx context.Context, e *event, k windowKey, size int64) ([]byte, error) {
 	began := time.Now()
-	item, err := o.reader.Get(ctx, mediaRecord(k.event, k.rendition), segmentKey(k.number, k.pipeline))
-	o.observe(began, err)
-	if err != nil {
-		return nil, err
+	item, err := o.cfg.DeliverCache.Get(ctx, o.reader, mediaRecord(k.event, k.rendition), segmentKey(k.number, k.pipeline), k.digest, size)
+	other := errors.Is(err, blobs.ErrOther)
+	if other {
+		o.observe(began, nil)
+	} else {
+		o.observe(began, err)
+	}
+	if !other {
+		return item.Value, err
 	}
 	got := live.DigestOf(item.Value)
-	if got == k.digest {
-		return item.Value, nil
-	}
-	// A cache that was out of reach may have what was before a repair.
-	fresh, err := store.GetFresh(ctx, o.reader, mediaRecord(k.event, k.rendition), segmentKey(k.number, k.pipeline))
-	switch {
-	case err == nil:
-		item, got = fresh, live.DigestOf(fresh.Value)
-	case !errors.Is(err, store.ErrNotFresher):
-		return nil, err
-	}
-	if got == k.digest {
-		return item.Value, nil
-	}
 	if c, life, err := decodeCandidate(item); err == nil && life == e.life && c.Digest == got {
 		if o.learn(e, k.rendition, c) {
 			o.metrics.missedAnnouncements.Inc()

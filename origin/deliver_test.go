@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -356,53 +355,6 @@ func TestRepairedByAnother(t *testing.T) {
 		w := answered(one.ask(t.Context(), "v/"+live.SegmentName(n)))
 		if w == nil || w.Code != 200 || served(w) != "a;region=east" {
 			t.Errorf("%v is served", w)
-		}
-	})
-}
-
-// A staleStore answers Get with what was first put, as a cache may that was out
-// of reach when it was replaced.
-type staleStore struct {
-	store.Store
-	mu    sync.Mutex // guards first
-	first map[string]store.Item
-}
-
-func (s *staleStore) Put(ctx context.Context, r store.Record, item store.Item) error {
-	s.mu.Lock()
-	if _, ok := s.first[item.Key]; !ok && r.Namespace == store.Media {
-		s.first[item.Key] = item
-	}
-	s.mu.Unlock()
-	return s.Store.Put(ctx, r, item)
-}
-
-func (s *staleStore) Get(ctx context.Context, r store.Record, key string) (store.Item, error) {
-	s.mu.Lock()
-	item, ok := s.first[key]
-	s.mu.Unlock()
-	if ok {
-		return item, nil
-	}
-	return s.Store.Get(ctx, r, key)
-}
-
-func (s *staleStore) GetFresh(ctx context.Context, r store.Record, key string) (store.Item, error) {
-	return s.Store.Get(ctx, r, key)
-}
-
-// TestStaleReadCondemnsNothing: a repaired segment is served though the cache
-// has what was before.
-func TestStaleReadCondemnsNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		r := newRig(t, Config{Store: &staleStore{Store: memory.New(memory.Options{}), first: map[string]store.Item{}}, MemoryBytes: 1})
-		r.putInits("a")
-		n := r.next()
-		r.putSegment("a", "v", n, take{lose: 30}, 201)
-		r.putSegment("a", "v", n, take{mark: "repair"}, 200)
-		w := r.getSegment("v", n)
-		if r.want(w, 200, ""); w.Header().Get("Live-Defects") != "" {
-			t.Errorf("defects %q", w.Header().Get("Live-Defects"))
 		}
 	})
 }

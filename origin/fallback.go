@@ -92,7 +92,7 @@ func (o *Origin) obtain(ctx context.Context, e *event, k windowKey, c live.Candi
 	// was not waited for ends with ctx.
 	ours, theirs := make(chan result, 1), make(chan result, 1)
 	go func() {
-		data, err := o.retrieve(ctx, e, k)
+		data, err := o.retrieve(ctx, e, k, c.Size)
 		ours <- result{data, err}
 	}()
 	patience := time.NewTimer(o.cfg.FallbackAfter)
@@ -140,7 +140,7 @@ func (o *Origin) obtain(ctx context.Context, e *event, k windowKey, c live.Candi
 func (o *Origin) retrieveYoung(ctx context.Context, e *event, k windowKey, c live.Candidate) ([]byte, error) {
 	end := time.Now().Add(arrivalWait)
 	for {
-		data, err := o.retrieve(ctx, e, k)
+		data, err := o.retrieve(ctx, e, k, c.Size)
 		if o.alone || !errors.Is(err, store.ErrNotFound) || time.Since(c.Published) >= young {
 			return data, err
 		}

@@ -131,15 +131,14 @@ func (o *Origin) keep(p *publication, before time.Time) error {
 		Key: segmentKey(p.path.Number, p.path.Pipeline), Token: token, Meta: meta, Value: p.body,
 		Expires: tl.GoneAt(p.path.Number).Add(time.Minute),
 	}
-	err = o.store.Put(ctx, record, item)
+	err = o.cfg.Cache.Put(ctx, o.store, record, item, p.cand.Digest)
 	o.writes.note(time.Now(), err)
 	if err != nil {
 		return fmt.Errorf("publish: storing segment %d: %w", p.path.Number, err)
 	}
 	if o.events.get(p.path.Event) != p.event {
-		// The event was deleted meanwhile, perhaps before this was stored: then
-		// its deletion did not cover this.
-		o.takeBack(ctx, p, record, item)
+		// The event was deleted meanwhile. Where its deletion did not cover this,
+		// it is of that event's life, and so of no other event's, and expires.
 		return noEvent(p.path.Event)
 	}
 	p.cand.Published = after(time.Now(), p.cand.Published)
@@ -160,9 +159,10 @@ func (o *Origin) keep(p *publication, before time.Time) error {
 	return nil
 }
 
-// takeBack deletes what was stored and is not to be published after all.
+// takeBack has expire at once what was stored and is not to be published after all.
 func (o *Origin) takeBack(ctx context.Context, p *publication, record store.Record, item store.Item) {
-	if err := o.store.DeleteItem(ctx, record, item.Key, tokenAfter(o.tokens, time.Unix(0, item.Token.Time))); err != nil {
+	gone := store.Item{Key: item.Key, Token: tokenAfter(o.tokens, time.Unix(0, item.Token.Time)), Expires: time.Now()}
+	if err := o.store.Put(ctx, record, gone); err != nil {
 		o.log.Warn("a segment that was refused is left in the store", "path", p.path.String(), "err", err)
 	}
 }

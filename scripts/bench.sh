@@ -6,8 +6,8 @@ echo "== timeline and inspection"
 go test -run '^$' -bench 'Place|Inspect' ./live ./cmaf
 echo "== stores side by side"
 (cd bench && go run ./store)
-echo "== memcached zones in front of a store"
-(cd bench && go run ./through -dir "${TMPDIR:-/tmp}")
+echo "== memcached zones beside a store"
+(cd bench && go run ./blobs -dir "${TMPDIR:-/tmp}")
 echo "== edges at the live edge, side by side"
 (cd bench && go run ./live-edge)
 echo "== Cassandra: the store beside the bare driver"

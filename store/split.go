@@ -54,11 +54,6 @@ func (s *split) Open(ctx context.Context, r Record, key string) (Reader, error) 
 	return ReadItem(item), nil
 }
 
-// GetFresh implements Fresher, where the store below does.
-func (s *split) GetFresh(ctx context.Context, r Record, key string) (Item, error) {
-	return GetFresh(ctx, s.of(r), r, key)
-}
-
 // Signals implements Signaller: those of media, then those of control, named so.
 func (s *split) Signals() []Signal {
 	all := SignalsOf(s.media)

@@ -160,25 +160,6 @@ type Opener interface {
 	Open(ctx context.Context, r Record, key string) (Reader, error)
 }
 
-// Fresher is what a store also is when it may answer Get with something older
-// than what was last put, from a cache that was out of reach at the time.
-type Fresher interface {
-	// GetFresh is Get of what is in the store, whatever is cached.
-	GetFresh(ctx context.Context, r Record, key string) (Item, error)
-}
-
-// GetFresh is Get of what is newest in s. It reports ErrNotFresher where Get is
-// as fresh as can be.
-func GetFresh(ctx context.Context, s Store, r Record, key string) (Item, error) {
-	if f, ok := s.(Fresher); ok {
-		return f.GetFresh(ctx, r, key)
-	}
-	return Item{}, ErrNotFresher
-}
-
-// ErrNotFresher: the store's Get already returns what is newest.
-var ErrNotFresher = errors.New("store: nothing is fresher than Get")
-
 // Reader reads one item's value. It stays valid while the item is replaced,
 // deleted or expires, until Close. ReadAt is safe for concurrent use.
 type Reader interface {

@@ -5,19 +5,20 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"headwater/store/memory"
 )
 
-// TestCacheFlags: a cache that is down is opened all the same, and counts.
+// TestCacheFlags: a cache that is down is opened all the same, once for each
+// role, and counts.
 func TestCacheFlags(t *testing.T) {
 	reg := newRegistry()
-	f := cacheFlags{address: "memcached://a=127.0.0.1:1,127.0.0.1:2;b=127.0.0.1:3", zone: "b", timeout: 50 * time.Millisecond, fresh: time.Minute}
-	st, err := f.open(memory.New(memory.Options{}), slog.New(slog.DiscardHandler), reg)
-	if err != nil {
-		t.Fatal(err)
+	f := cacheFlags{address: "memcached://a=127.0.0.1:1,127.0.0.1:2;b=127.0.0.1:3", zone: "b", timeout: 50 * time.Millisecond}
+	for _, role := range []string{"publish", "deliver"} {
+		c, err := f.open(role, slog.New(slog.DiscardHandler), reg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
 	}
-	defer st.Close()
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"headwater/blobs"
 	"headwater/origin"
 	"headwater/store"
 	"headwater/store/disk"
@@ -105,7 +106,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	}
 	metrics := newRegistry()
 	open := opening{
-		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log}, log: log, metrics: metrics, cache: f.cache,
+		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log}, log: log, metrics: metrics,
 	}
 	var reader store.Store
 	if roles["deliver"] && len(roles) > 1 && overNetwork(f.store) {
@@ -122,6 +123,16 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		return err
 	}
 	defer closeStore(st, log)
+	// A client of the cache for each role, too.
+	var caches [2]*blobs.Cache
+	for i, role := range []string{"publish", "deliver"} {
+		if caches[i], err = f.cache.open(role, log, metrics); err != nil {
+			return err
+		}
+		if caches[i] != nil {
+			defer caches[i].Close()
+		}
+	}
 	bus, closeBus, err := f.announce.open(log, metrics)
 	if err != nil {
 		return err
@@ -129,7 +140,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	defer closeBus()
 
 	cfg := origin.Config{
-		Store: st, DeliverStore: reader, Bus: bus, TenantPercent: f.tenantShare, Fallback: f.fallback, FallbackAfter: f.fallbackAfter,
+		Store: st, DeliverStore: reader, Cache: caches[0], DeliverCache: caches[1], Bus: bus, TenantPercent: f.tenantShare, Fallback: f.fallback, FallbackAfter: f.fallbackAfter,
 		Region: f.region, PublishTokens: tokens, ControlToken: f.controlToken,
 		MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
 		Log: log, Metrics: metrics,

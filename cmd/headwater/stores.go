@@ -17,7 +17,6 @@ import (
 type opening struct {
 	disk    disk.Options
 	log     *slog.Logger
-	cache   cacheFlags            // what is in front of it
 	metrics prometheus.Registerer // for the store's own metrics
 }
 
@@ -25,9 +24,6 @@ type opening struct {
 // that is another.
 func openStores(ctx context.Context, address, control string, o opening) (store.Store, error) {
 	st, err := openStore(ctx, "store", address, o)
-	if err == nil {
-		st, err = o.cache.open(st, o.log, o.metrics)
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -322,3 +322,8 @@ func TestAddress(t *testing.T) {
 		}
 	}
 }
+
+func TestContractInTrouble(t *testing.T) {
+	server(t)
+	storetest.Run(t, func(t *testing.T) store.Store { return storetest.Troubled(open(t, "trouble")) })
+}

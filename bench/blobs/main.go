@@ -1,15 +1,16 @@
-// Command through measures the memcached zones in front of a store: what they
-// add to a Put, what a Get from them takes, and how many reads reach the store.
+// Command blobs measures the memcached zones beside a store: what they add to a
+// Put, what a Get from them takes, and how many reads reach the store.
 //
-//	go run ./through -dir /var/tmp
+//	go run ./blobs -dir /var/tmp
 //
-// It starts two zones of two memcached servers on this machine, in front of a
-// disk store. Alone and cached take turns with each round, so that a disk whose
+// It starts two zones of two memcached servers on this machine, beside a disk
+// store. Alone and cached take turns with each round, so that a disk whose
 // speed drifts treats them alike.
 package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"io"
@@ -25,22 +26,25 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/blobs"
+	"headwater/live"
 	"headwater/store"
 	"headwater/store/disk"
-	"headwater/store/through"
 )
 
 func main() {
 	dir := flag.String("dir", ".", "directory on the disk to measure; a temporary one is made in it")
 	size := flag.Int("size", 1_500_000, "bytes of a segment")
 	rounds := flag.Int("rounds", 5, "rounds of each number of writers and readers")
-	each := flag.Int("each", 200, "operations of one round")
+	each := flag.Int("each", 100, "operations of one round")
 	reads := flag.Int("reads", 10_000, "reads of 100 segments")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Stdout, *dir, *size, *rounds, *each, *reads); err != nil {
-		fmt.Fprintln(os.Stderr, "through:", err)
+		fmt.Fprintln(os.Stderr, "blobs:", err)
 		os.Exit(1)
 	}
 }
@@ -48,17 +52,12 @@ func main() {
 // counted counts what reaches the store.
 type counted struct {
 	store.Store
-	gets, scans atomic.Int64
+	gets atomic.Int64
 }
 
 func (c *counted) Get(ctx context.Context, r store.Record, key string) (store.Item, error) {
 	c.gets.Add(1)
 	return c.Store.Get(ctx, r, key)
-}
-
-func (c *counted) Scan(ctx context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {
-	c.scans.Add(1)
-	return c.Store.Scan(ctx, r, opt)
 }
 
 func run(ctx context.Context, out io.Writer, parent string, size, rounds, each, reads int) (err error) {
@@ -67,7 +66,7 @@ func run(ctx context.Context, out io.Writer, parent string, size, rounds, each, 
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(parent, "through-")
+	dir, err := os.MkdirTemp(parent, "blobs-")
 	if err != nil {
 		return err
 	}
@@ -77,32 +76,26 @@ func run(ctx context.Context, out io.Writer, parent string, size, rounds, each, 
 		return err
 	}
 	below := &counted{Store: d}
-	cache, err := through.New(below, through.Config{Zones: zones})
+	defer d.Close()
+	metrics := prometheus.NewRegistry()
+	cache, err := blobs.New(blobs.Config{Zones: zones, Metrics: metrics})
 	if err != nil {
-		d.Close()
 		return err
 	}
 	defer cache.Close()
 
-	b := &bench{size: size, bytes: make([]byte, size), tokens: store.NewTokens()}
-	rand.NewChaCha8([32]byte{}).Read(b.bytes)
-	// A server that is new takes no writes for as long as clocks may differ.
-	if err := b.put(ctx, cache, "first"); err != nil {
+	b := &bench{size: size, tokens: store.NewTokens(), store: below}
+	if err := b.latencies(ctx, out, cache, rounds, each); err != nil {
 		return err
 	}
-	select {
-	case <-time.After(6 * time.Second):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if err := b.latencies(ctx, out, d, cache, rounds, each); err != nil {
+	if err := b.reaching(ctx, out, below, cache, zones, reads); err != nil {
 		return err
 	}
-	return b.reaching(ctx, out, below, cache, zones, reads)
+	return tell(out, metrics)
 }
 
 // startZones starts two zones of two servers; stop ends what was started.
-func startZones(ctx context.Context) (zones []through.Zone, stop func(), err error) {
+func startZones(ctx context.Context) (zones []blobs.Zone, stop func(), err error) {
 	var started []*exec.Cmd
 	stop = func() {
 		for _, c := range started {
@@ -111,7 +104,7 @@ func startZones(ctx context.Context) (zones []through.Zone, stop func(), err err
 		}
 	}
 	for _, name := range []string{"zone-a", "zone-b"} {
-		z := through.Zone{Name: name}
+		z := blobs.Zone{Name: name}
 		for range 2 {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -143,15 +136,34 @@ func startZones(ctx context.Context) (zones []through.Zone, stop func(), err err
 
 type bench struct {
 	size   int
-	bytes  []byte
 	tokens *store.Tokens
+	store  store.Store
 }
 
-var record = store.Record{Namespace: store.Media, ID: "bench/through/v1080"}
+var record = store.Record{Namespace: store.Media, ID: "bench/blobs/v1080"}
 
-func (b *bench) put(ctx context.Context, s store.Store, key string) error {
-	return s.Put(ctx, record, store.Item{Key: key, Token: b.tokens.Next(), Meta: make([]byte, 200), Value: b.bytes,
-		Expires: time.Now().Add(time.Hour)})
+// segment is other bytes for each key: a cache keeps the same bytes once.
+func (b *bench) segment(key string) []byte {
+	v := make([]byte, b.size)
+	rand.NewChaCha8(sha256.Sum256([]byte(key))).Read(v)
+	return v
+}
+
+// A segment that was put.
+type segment struct {
+	key    string
+	digest live.Digest
+}
+
+// put puts a segment, with a cache or, where that is nil, without.
+func (b *bench) put(ctx context.Context, c *blobs.Cache, key string, value []byte, d live.Digest) error {
+	return c.Put(ctx, b.store, record, store.Item{Key: key, Token: b.tokens.Next(), Meta: make([]byte, 200), Value: value,
+		Expires: time.Now().Add(time.Hour)}, d)
+}
+
+func (b *bench) get(ctx context.Context, c *blobs.Cache, s segment) error {
+	_, err := c.Get(ctx, b.store, record, s.key, s.digest, int64(b.size))
+	return err
 }
 
 // each runs f n times from so many goroutines, and returns how long each took.
@@ -185,39 +197,41 @@ func measure(ctx context.Context, n, goroutines int, f func(i int) error) ([]tim
 	return took, nil
 }
 
-func (b *bench) latencies(ctx context.Context, out io.Writer, d, cache store.Store, rounds, each int) error {
+func (b *bench) latencies(ctx context.Context, out io.Writer, cache *blobs.Cache, rounds, each int) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "%d bytes\tat once\tp50 ms\tp99 ms\n", b.size)
 	for _, n := range []int{1, 4, 8} {
 		took := map[string][]time.Duration{}
-		var keys []string
 		for r := range rounds {
-			for name, s := range map[string]store.Store{"put, store alone": d, "put, through": cache} {
+			segments := make([]segment, each)
+			for name, c := range map[string]*blobs.Cache{"put, store alone": nil, "put, zones beside": cache} {
+				values := make([][]byte, each)
+				for i := range values {
+					key := fmt.Sprintf("%s-%d-%d-%d", name, n, r, i)
+					values[i] = b.segment(key)
+					s := segment{key, live.DigestOf(values[i])}
+					if c != nil {
+						segments[i] = s
+					}
+				}
 				got, err := measure(ctx, each, n, func(i int) error {
-					return b.put(ctx, s, fmt.Sprintf("%s-%d-%d-%d", name, n, r, i))
+					key := fmt.Sprintf("%s-%d-%d-%d", name, n, r, i)
+					return b.put(ctx, c, key, values[i], segments[i].digest)
 				})
 				if err != nil {
 					return err
 				}
 				took[name] = append(took[name], got...)
 			}
-			// The zones hold what was put last.
-			keys = keys[:0]
-			for i := range min(each, 200) {
-				keys = append(keys, fmt.Sprintf("put, through-%d-%d-%d", n, r, i))
-			}
-			for name, s := range map[string]store.Store{"get, store alone": d, "get, through": cache} {
-				got, err := measure(ctx, each, n, func(i int) error {
-					_, err := s.Get(ctx, record, keys[i%len(keys)])
-					return err
-				})
+			for name, c := range map[string]*blobs.Cache{"get, store alone": nil, "get, zones beside": cache} {
+				got, err := measure(ctx, each, n, func(i int) error { return b.get(ctx, c, segments[i]) })
 				if err != nil {
 					return err
 				}
 				took[name] = append(took[name], got...)
 			}
 		}
-		for _, name := range []string{"put, store alone", "put, through", "get, store alone", "get, through"} {
+		for _, name := range []string{"put, store alone", "put, zones beside", "get, store alone", "get, zones beside"} {
 			all := took[name]
 			slices.Sort(all)
 			fmt.Fprintf(t, "%s\t%d\t%.2f\t%.2f\n", name, n, ms(all[len(all)/2]), ms(all[len(all)*99/100]))
@@ -230,11 +244,13 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 
 // reaching counts the reads that reach the store: of what was just written, and
 // of what the zones have lost.
-func (b *bench) reaching(ctx context.Context, out io.Writer, below *counted, cache *through.Store, zones []through.Zone, reads int) error {
-	keys := make([]string, 100)
-	for i := range keys {
-		keys[i] = fmt.Sprint("segment-", i)
-		if err := b.put(ctx, cache, keys[i]); err != nil {
+func (b *bench) reaching(ctx context.Context, out io.Writer, below *counted, cache *blobs.Cache, zones []blobs.Zone, reads int) error {
+	segments := make([]segment, 100)
+	for i := range segments {
+		key := fmt.Sprint("segment-", i)
+		value := b.segment(key)
+		segments[i] = segment{key, live.DigestOf(value)}
+		if err := b.put(ctx, cache, key, value, segments[i].digest); err != nil {
 			return err
 		}
 	}
@@ -248,20 +264,36 @@ func (b *bench) reaching(ctx context.Context, out io.Writer, below *counted, cac
 				}
 			}
 		}
-		gets, scans, began := below.gets.Load(), below.scans.Load(), time.Now()
-		if _, err := measure(ctx, reads, 8, func(i int) error {
-			_, err := cache.Get(ctx, record, keys[i%len(keys)])
-			return err
-		}); err != nil {
+		gets, began := below.gets.Load(), time.Now()
+		if _, err := measure(ctx, reads, 8, func(i int) error { return b.get(ctx, cache, segments[i%len(segments)]) }); err != nil {
 			return err
 		}
 		took := time.Since(began)
-		fmt.Fprintf(out, "%s: of %d reads of %d segments by 8 readers %d reached the store (%.2f %%), and %d looks at metadata; %.0f MB/s\n",
-			what, reads, len(keys), below.gets.Load()-gets, 100*float64(below.gets.Load()-gets)/float64(reads), below.scans.Load()-scans,
+		fmt.Fprintf(out, "%s: of %d reads of %d segments by 8 readers %d reached the store (%.2f %%); %.0f MB/s\n",
+			what, reads, len(segments), below.gets.Load()-gets, 100*float64(below.gets.Load()-gets)/float64(reads),
 			float64(reads)*float64(b.size)/1e6/took.Seconds())
 	}
-	for _, z := range cache.Stats().Zones {
-		fmt.Fprintf(out, "%+v\n", z)
+	return nil
+}
+
+// tell prints what the cache counted.
+func tell(out io.Writer, metrics *prometheus.Registry) error {
+	families, err := metrics.Gather()
+	if err != nil {
+		return err
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			v := m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			if v == 0 {
+				continue
+			}
+			fmt.Fprint(out, f.GetName())
+			for _, l := range m.GetLabel() {
+				fmt.Fprintf(out, " %s=%s", l.GetName(), l.GetValue())
+			}
+			fmt.Fprintf(out, " %.0f\n", v)
+		}
 	}
 	return nil
 }

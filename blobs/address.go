@@ -1,4 +1,4 @@
-package through
+package blobs
 
 import (
 	"errors"
@@ -9,8 +9,14 @@ import (
 	"strings"
 )
 
+// Zone is a set of memcached servers that holds everything once.
+type Zone struct {
+	Name    string
+	Servers []string // host:port, written the same on every node: bytes are placed by the names
+}
+
 // ErrAddress is wrapped by what ParseZones returns.
-var ErrAddress = errors.New("through: invalid cache address")
+var ErrAddress = errors.New("blobs: invalid cache address")
 
 // DefaultPort is memcached's.
 const DefaultPort = "11211"
@@ -48,33 +54,33 @@ func ParseZones(s string) ([]Zone, error) {
 // validZones checks names and servers, and that local is one of the zones.
 func validZones(zones []Zone, local string) error {
 	if len(zones) == 0 {
-		return errors.New("through: no zones")
+		return errors.New("blobs: no zones")
 	}
 	names, servers := make(map[string]bool), make(map[string]string)
 	for _, z := range zones {
 		if !isZone(z.Name) {
-			return fmt.Errorf("through: zone %q is not 1 to 63 lower-case letters, digits and hyphens", z.Name)
+			return fmt.Errorf("blobs: zone %q is not 1 to 63 lower-case letters, digits and hyphens", z.Name)
 		}
 		if names[z.Name] {
-			return fmt.Errorf("through: zone %s is there twice", z.Name)
+			return fmt.Errorf("blobs: zone %s is there twice", z.Name)
 		}
 		names[z.Name] = true
 		if len(z.Servers) == 0 {
-			return fmt.Errorf("through: zone %s has no servers", z.Name)
+			return fmt.Errorf("blobs: zone %s has no servers", z.Name)
 		}
 		for _, s := range z.Servers {
 			host, port, err := net.SplitHostPort(s)
 			if n, perr := strconv.ParseUint(port, 10, 16); err != nil || host == "" || perr != nil || n == 0 || !printable(s) {
-				return fmt.Errorf("through: server %q of zone %s is not HOST:PORT", s, z.Name)
+				return fmt.Errorf("blobs: server %q of zone %s is not HOST:PORT", s, z.Name)
 			}
 			if other, twice := servers[s]; twice {
-				return fmt.Errorf("through: server %s is in zone %s and in zone %s", s, other, z.Name)
+				return fmt.Errorf("blobs: server %s is in zone %s and in zone %s", s, other, z.Name)
 			}
 			servers[s] = z.Name
 		}
 	}
 	if !names[local] {
-		return fmt.Errorf("through: the local zone %q is none of the zones", local)
+		return fmt.Errorf("blobs: the local zone %q is none of the zones", local)
 	}
 	return nil
 }
