@@ -15,11 +15,13 @@ func bigSegment(t testing.TB, n, per int) ([]byte, *Track, Window) {
 	track.Timescale = 15360
 	const count = 120
 	sample := bytes.Repeat([]byte{0xa5}, n/count)
+	// I, then P B B over and over, a B less at the end.
+	reordered := [3]int32{0, 3, 0}
 	samples := make([]Sample, count)
 	for i := range samples {
-		samples[i] = Sample{Decode: int64(i) * 256, Duration: 256, Flags: 0x01010000, Description: 1, Composition: int32(i%3) * 256}
+		samples[i] = Sample{Decode: int64(i) * 256, Duration: 256, Flags: 0x01010000, Description: 1, Composition: reordered[i%3] * 256}
 	}
-	samples[0].Flags = 0x02000000
+	samples[0].Flags, samples[0].Composition, samples[count-2].Composition = 0x02000000, 256, 2*256
 	seg := AppendStyp(nil)
 	for i := 0; i < count; i += per {
 		seg = AppendChunk(seg, uint32(i), track, samples[i:min(i+per, count)], func(int) []byte { return sample })

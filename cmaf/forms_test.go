@@ -131,7 +131,7 @@ func TestFormsOfFragments(t *testing.T) {
 			if err != nil || !r.Findings.Clean() {
 				t.Errorf("Inspect: %q, %v", r.Findings, err)
 			}
-			if r.Samples != 10 || r.Start != 1000 || r.End != 1400 || !r.Keyframe || r.Fragments != 1 || r.FrameDuration != 40 {
+			if r.Samples != 10 || r.Span.End-r.Span.Start != 400 || !r.Keyframe || r.Fragments != 1 || r.FrameDuration != 40 {
 				t.Errorf("Inspect: %+v", r)
 			}
 

@@ -191,9 +191,10 @@ func (t *Track) media(mdia Box) error {
 			}
 			handler = FourCC(be32(p[4:]))
 		case boxElng:
-			_, _, p, err := x.full(0)
-			if err != nil {
-				return err
+			// Some muxers write no version and flags: a language begins with a letter.
+			p := x.Payload()
+			if len(p) >= 4 && be32(p) == 0 {
+				p = p[4:]
 			}
 			p, _, _ = bytes.Cut(p, []byte{0})
 			if len(p) > 0 && len(p) <= 64 {

@@ -198,15 +198,20 @@ func TestLanguage(t *testing.T) {
 	if x := handTrack(t, good); x.Language != "" {
 		t.Errorf("und is %q", x.Language)
 	}
-	// elng (BCP 47) goes before the three letters of mdhd, wherever it stands.
+	// elng (BCP 47) goes before the three letters of mdhd, wherever it stands, and
+	// whether or not it has version and flags.
 	for _, at := range []string{"hdlr", "minf"} {
-		i := bytes.Index(good, []byte(at)) - 4
-		b := join(good[:i], full("elng", 0, 0, "sr-Latn-RS\x00"), good[i:])
-		for _, typ := range []string{"moov", "trak", "mdia"} {
-			grow(b, typ, 12+11)
-		}
-		if x := handTrack(t, b); x.Language != "sr-Latn-RS" {
-			t.Errorf("with elng before %s: %q", at, x.Language)
+		for want, elng := range map[string][]byte{
+			"sr-Latn-RS": full("elng", 0, 0, "sr-Latn-RS\x00"), "sr-Latn": box("elng", "sr-Latn\x00"), "en": box("elng", "en\x00"), "de": box("elng", "de"), "": box("elng"),
+		} {
+			i := bytes.Index(good, []byte(at)) - 4
+			b := join(good[:i], elng, good[i:])
+			for _, typ := range []string{"moov", "trak", "mdia"} {
+				grow(b, typ, len(elng))
+			}
+			if x := handTrack(t, b); x.Language != want {
+				t.Errorf("with elng %q before %s: %q", elng, at, x.Language)
+			}
 		}
 	}
 }

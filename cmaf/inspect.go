@@ -8,14 +8,18 @@ type Window struct {
 	// rational average, rounded down.
 	Start, End int64
 	SegmentMS  int64 // nominal duration, milliseconds
+	// Previous is where the segment before lies, of the same pipeline; the zero
+	// Span where that is not known. One in another timescale is not looked at.
+	Previous live.Span
 }
 
 // A Report is what Inspect found.
 type Report struct {
 	Findings live.Findings // empty for a clean segment
-	// Start is the earliest decode time in the segment and End the latest end
-	// of a sample, in the track's timescale. 0 when the bytes are unparsable.
-	Start, End    int64
+	// Span is where the segment lies as it is shown: from the earliest sample to
+	// the latest end of one. Not known where the bytes are unparsable, and of a
+	// segment without samples.
+	Span          live.Span
 	Samples       int
 	Keyframe      bool   // the first sample is a sync sample
 	Fragments     int    // moof boxes
@@ -23,8 +27,8 @@ type Report struct {
 }
 
 // Inspect reads a media segment of track t and says what is wrong with it. It
-// reads boxes and sample tables, never sample data, in time linear in their
-// bytes, whatever they claim, and in constant memory for up to 128 mdat boxes.
+// reads boxes and sample tables, in time linear in their bytes, whatever they
+// claim, and in constant memory for up to 128 mdat boxes.
 //
 // An error means that the bytes are not a well-formed segment and must be
 // refused: it wraps ErrNotCMAF for another format (415) and ErrMalformed for
@@ -32,28 +36,28 @@ type Report struct {
 // the one finding Unparsable. All else is a finding. Costs add up to no more
 // than SegmentMS; a fatal finding costs all of it and stands alone.
 //
-// The rules, where F is the most common duration of the segment's samples:
+// All is judged as it is shown: by decode time, composition offset (of either
+// sign, in both versions of trun) and edit list. F is the most common duration
+// of the segment's samples:
 //
-//   - gap, short: the first sample decodes more than F after Start, the last
-//     one ends more than F before End. They cost the difference.
-//   - overlap: the first sample decodes more than F before Start, the last one
-//     ends more than F after End, or time runs backwards inside. Nothing is
-//     missing, so it costs nothing. But a segment that lies wholly outside its
-//     window costs all of it, as gap or overlap.
-//   - Where decode time is off its boundary but presentation time is not, the
-//     boundary is met: encoders that reorder frames differ in which of the
-//     two they align.
-//   - missing-samples: holes in decode time of more than a millisecond (or a
-//     tick, if that is longer); samples without data, or with data outside of
-//     the mdat boxes; and, where more than half of the samples last F, give or
-//     take an eighth, samples of more than 1.5 F: there a muxer stretched one
-//     over frames that are missing. Where no such majority exists the frame
-//     rate is variable, and durations are not judged.
+//   - gap, short, overlap, off-grid: where the segment lies. See placing.
+//   - missing-samples: samples without data, or with data outside of the mdat
+//     boxes; holes in decode time of more than a millisecond (or a tick, if that
+//     is longer); and, where more than half of the samples last F, give or take
+//     an eighth, more than 1.5 F between two samples as they are shown, or for
+//     one sample: there a muxer stretched one over frames that are missing.
+//     Where no such majority exists the frame rate is variable, and durations
+//     are not judged.
+//   - overlap also where decode time runs backwards inside, or two samples are
+//     shown at one time.
 //   - no-keyframe: video that does not begin with a sync sample. It costs what
-//     comes before the first one: nobody can begin to decode before that.
+//     is shown before the first one: nobody can begin to decode before that.
 //   - wrong-track: a fragment is of another track than t.
 //   - init-mismatch: a fragment names a sample entry that t does not have, or
 //     is encrypted where t is not.
+//
+// A sample duration of 0 is not known: it is what is left up to the next
+// fragment, of the last one the most common duration.
 //
 // Text (wvtt, stpp) may be sparse, and one sample may last as long as the
 // segment: for it only overlap is judged, to within 100 ms, whether it lies
@@ -67,6 +71,9 @@ func Inspect(seg []byte, t *Track, w Window) (Report, error) {
 	in := inspection{track: t, window: w, text: t.Type == live.Text}
 	if err := in.read(seg); err != nil {
 		return Report{Findings: live.Findings{{Kind: live.Unparsable, MissingMS: max(w.SegmentMS, 0)}}}, err
+	}
+	if err := in.presented(seg); err != nil {
+		panic(err) // read has read the same boxes
 	}
 	return in.report(), nil
 }
@@ -88,13 +95,21 @@ type inspection struct {
 	wrongTrack bool
 	mismatch   bool
 
-	samples     int64
-	start, end  int64 // decode: earliest begin, latest end
-	first, last int64 // presentation, likewise
-	keyframe    bool  // the very first sample is sync
-	synced      bool  // a sync sample was seen,
-	syncAt      int64 // the first one at this decode time
-	durations   histogram
+	rest scanner // what follows the moof that is being read
+
+	samples    int64
+	start, end int64 // decode: earliest begin, latest end
+	durations  histogram
+
+	// As it is shown: the first sample, the earliest begin, the latest end.
+	key, first, last int64
+	latest           int64 // most that a sample is shown after it decodes
+	shifted          bool  // not all samples have one composition offset
+	order            order
+
+	keyframe bool  // the very first sample is sync
+	synced   bool  // a sync sample was seen,
+	syncAt   int64 // the first one shown at this time
 
 	holes       int64 // between trafs
 	holeTicks   int64
@@ -134,6 +149,7 @@ func (in *inspection) read(seg []byte) error {
 			return err
 		}
 		if x.Type == boxMoof {
+			in.rest = s
 			if err := in.moof(x); err != nil {
 				return within(boxMoof, err)
 			}
@@ -200,7 +216,7 @@ func (in *inspection) traf(x Box, moof, follow int64) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		next, dataEnd := in.run(&r, decode, ours)
+		next, dataEnd := in.run(&f, &r, decode, ours)
 		switch {
 		case next > maxTime || next < 0:
 			return 0, malformed(c.Offset, "impossible decode time after %d samples", r.count).in(boxTrun)

@@ -7,13 +7,10 @@ import (
 	"headwater/live"
 )
 
-// textTolerance is for text what one frame is for video, in milliseconds.
-const textTolerance = 100
-
-// run takes in one trun that decodes from decode on. It returns the decode
+// run takes in one trun of f that decodes from decode on. It returns the decode
 // time and the offset of the data after it. Of another track's run only these
 // two are wanted.
-func (in *inspection) run(r *sampleRun, decode int64, ours bool) (next, dataEnd int64) {
+func (in *inspection) run(f *trackFragment, r *sampleRun, decode int64, ours bool) (next, dataEnd int64) {
 	if r.count == 0 {
 		return decode, r.data
 	}
@@ -21,7 +18,7 @@ func (in *inspection) run(r *sampleRun, decode int64, ours bool) (next, dataEnd 
 		in.arrive(decode)
 	}
 	if r.stride == 0 {
-		return in.uniform(r, decode, ours)
+		return in.uniform(f, r, decode, ours)
 	}
 	holder := extent{}
 	if ours {
@@ -29,15 +26,19 @@ func (in *inspection) run(r *sampleRun, decode int64, ours bool) (next, dataEnd 
 	}
 	at := r.data
 	for i := range int(r.count) {
-		duration, size, flags, composition := r.sample(i)
+		ticks, size, flags, composition := r.sample(i)
+		duration := int64(ticks)
 		if ours {
-			in.judgeSync(flags, decode)
-			in.count(decode, int64(duration), 1, composition)
+			if duration == 0 {
+				duration = in.duration(f)
+			}
+			in.judgeSync(flags, decode, composition)
+			in.count(decode, duration, 1, composition)
 			if size == 0 && !in.text || size > 0 && (at < holder.begin || at+int64(size) > holder.end) {
-				in.lose(1, int64(duration))
+				in.lose(1, duration)
 			}
 		}
-		decode += int64(duration)
+		decode += duration
 		at += int64(size)
 	}
 	return decode, at
@@ -45,8 +46,11 @@ func (in *inspection) run(r *sampleRun, decode int64, ours bool) (next, dataEnd 
 
 // uniform is run where no sample has an entry of its own. The number of
 // samples is then a mere claim, so this counts without a loop.
-func (in *inspection) uniform(r *sampleRun, decode int64, ours bool) (next, dataEnd int64) {
+func (in *inspection) uniform(f *trackFragment, r *sampleRun, decode int64, ours bool) (next, dataEnd int64) {
 	n, duration, size := int64(r.count), int64(r.duration), int64(r.size)
+	if duration == 0 && ours {
+		duration = in.duration(f)
+	}
 	// A product of two uint32 fits a uint64, but not an int64.
 	ticks, bytes := uint64(n)*uint64(duration), uint64(n)*uint64(size)
 	if ticks > maxTime || bytes > maxTime {
@@ -56,10 +60,10 @@ func (in *inspection) uniform(r *sampleRun, decode int64, ours bool) (next, data
 	if !ours {
 		return next, dataEnd
 	}
-	in.judgeSync(r.firstFlags, decode)
+	in.judgeSync(r.firstFlags, decode, 0)
 	in.count(decode, duration, n, 0)
 	if n > 1 {
-		in.judgeSync(r.sampleFlags, decode+duration)
+		in.judgeSync(r.sampleFlags, decode+duration, 0)
 	}
 	lost := int64(0)
 	if size == 0 && !in.text {
@@ -72,13 +76,87 @@ func (in *inspection) uniform(r *sampleRun, decode int64, ours bool) (next, data
 	return next, dataEnd
 }
 
+// duration is what a sample of f lasts that says 0: an equal share of the time
+// up to the next fragment, else what most samples so far last. Muxers that
+// write a fragment for every frame do not know better.
+func (in *inspection) duration(f *trackFragment) int64 {
+	if in.text {
+		return 0
+	}
+	if f.unknown < 0 {
+		f.unknown = 0
+		known, n := int64(0), int64(0)
+		for s := f.runs; s.more(); {
+			c, err := s.next()
+			if err != nil || c.Type != boxTrun {
+				continue
+			}
+			r, err := f.parseRun(c, 0)
+			if err != nil {
+				break // and whoever reads on will say so
+			}
+			if r.durationAt < 0 {
+				known += min(int64(r.count)*int64(r.duration), maxTime)
+				if r.duration == 0 {
+					n += int64(r.count)
+				}
+				continue
+			}
+			for i := range int(r.count) {
+				if d := be32(r.table[i*r.stride+r.durationAt:]); d > 0 {
+					known += int64(d)
+				} else {
+					n++
+				}
+			}
+		}
+		typical, _ := in.durations.typical()
+		f.unknown = int64(typical)
+		if left := in.follows() - f.decode - min(known, maxTime); n > 0 && left > 0 && left/n <= math.MaxUint32 {
+			f.unknown = left / n
+		}
+	}
+	return f.unknown
+}
+
+// follows is the decode time of the track's next fragment, if the next moof has
+// one; else it is 0.
+func (in *inspection) follows() int64 {
+	for s := in.rest; s.more(); {
+		x, err := s.next()
+		if err != nil {
+			return 0
+		}
+		if x.Type != boxMoof {
+			continue
+		}
+		for s := x.children(0); s.more(); {
+			c, err := s.next()
+			if err != nil {
+				return 0
+			}
+			if c.Type != boxTraf {
+				continue
+			}
+			if f, err := parseTraf(c, 0, 0); err == nil && f.id == in.track.ID {
+				return f.decode
+			}
+		}
+		return 0
+	}
+	return 0
+}
+
 // judgeSync looks for the first sync sample, before count has the sample.
-func (in *inspection) judgeSync(flags uint32, decode int64) {
+func (in *inspection) judgeSync(flags uint32, decode int64, composition int32) {
 	if in.synced || !syncFlags(flags) {
 		return
 	}
-	in.synced, in.syncAt, in.keyframe = true, decode, in.samples == 0
+	in.synced, in.syncAt, in.keyframe = true, decode+in.shift(composition), in.samples == 0
 }
+
+// shift is from decode to presentation time.
+func (in *inspection) shift(composition int32) int64 { return int64(composition) - in.track.EditOffset }
 
 // lose notes samples without data. The sum stays within maxTime: a segment
 // may claim the same time over and over.
@@ -86,6 +164,10 @@ func (in *inspection) lose(n, ticks int64) {
 	in.lostSamples += n
 	in.lostTicks = min(in.lostTicks+ticks, maxTime)
 }
+
+// tick is what times may be off without meaning it: muxers round to a
+// millisecond.
+func (in *inspection) tick() int64 { return max(int64(in.track.Timescale)/1000, 1) }
 
 // arrive notes that samples begin at decode.
 func (in *inspection) arrive(decode int64) {
@@ -95,33 +177,38 @@ func (in *inspection) arrive(decode int64) {
 		return
 	}
 	in.start = min(in.start, decode)
-	tolerance := max(int64(in.track.Timescale)/1000, 1)
 	switch gap := decode - in.end; {
-	case gap > tolerance:
+	case gap > in.tick():
 		in.holes++
 		in.holeTicks += gap
-	case gap < -tolerance:
+	case gap < -in.tick():
 		in.backwards = true
 	}
 }
 
 // count takes in n samples of one duration, end to end.
 func (in *inspection) count(decode, duration, n int64, composition int32) {
+	end, shift := decode+n*duration, in.shift(composition)
+	if in.samples == 0 {
+		in.key, in.latest = decode+shift, shift
+	}
 	in.samples += n
 	in.durations.add(uint32(duration), n)
-	end := decode + n*duration
 	in.end = max(in.end, end)
-	shift := int64(composition) - in.track.EditOffset
 	in.first = min(in.first, decode+shift)
 	in.last = max(in.last, end+shift)
+	in.shifted = in.shifted || shift != in.latest
+	in.latest = max(in.latest, shift)
 }
 
 // report draws the findings.
 func (in *inspection) report() Report {
 	frame, constant := in.durations.typical()
 	r := Report{
-		Start: in.start, End: in.end, Samples: int(in.samples),
-		Keyframe: in.keyframe, Fragments: in.fragments, FrameDuration: frame,
+		Samples: int(in.samples), Keyframe: in.keyframe, Fragments: in.fragments, FrameDuration: frame,
+	}
+	if in.samples > 0 {
+		r.Span = live.Span{Start: in.first, End: in.last, Timescale: int64(in.track.Timescale)}
 	}
 	b := bill{timescale: in.track.Timescale, left: max(in.window.SegmentMS, 0)}
 	if in.wrongTrack || in.mismatch {
@@ -133,7 +220,7 @@ func (in *inspection) report() Report {
 		r.Findings = b.findings
 		return r
 	}
-	in.boundaries(&b, int64(frame))
+	remarks := in.place(&b, int64(frame))
 	if !in.text {
 		in.inside(&b, int64(frame), constant)
 	}
@@ -141,62 +228,22 @@ func (in *inspection) report() Report {
 		b.add(live.MissingSamples, in.lostTicks, in.lostSamples)
 	}
 	if in.track.Type == live.Video && in.samples > 0 && !r.Keyframe {
-		until := in.end
+		until := in.last
 		if in.synced {
 			until = in.syncAt
 		}
-		b.add(live.NoKeyframe, until-in.start, 0)
+		b.add(live.NoKeyframe, until-in.first, 0)
 	}
-	r.Findings = b.findings
+	r.Findings = append(b.findings, remarks...)
 	return r
 }
 
-// boundaries judges where the segment lies.
-func (in *inspection) boundaries(b *bill, frame int64) {
-	w := in.window
-	tolerance := frame
-	if in.text {
-		tolerance = int64(in.track.Timescale) * textTolerance / 1000
-	}
-	start, end := in.start, in.end
-	if in.samples > 0 && in.presented(tolerance) {
-		start, end = w.Start, w.End
-	}
-	switch {
-	case in.samples == 0 && !in.text:
-		b.all(live.Short)
-		return
-	case start >= w.End && start-w.Start > tolerance:
-		b.all(live.Gap)
-		return
-	case end <= w.Start && start < w.Start && w.End-end > tolerance:
-		b.all(live.Overlap)
-		return
-	}
-	if late := start - w.Start; late > tolerance && !in.text {
-		b.add(live.Gap, late, 0)
-	}
-	if early := w.End - end; early > tolerance && !in.text {
-		b.add(live.Short, early, 0)
-	}
-	if w.Start-start > tolerance || end-w.End > tolerance || in.backwards {
-		b.add(live.Overlap, 0, 0)
-	}
-}
-
-// presented reports whether the segment as a whole is where it belongs in
-// presentation time, though its decode times are ahead of that.
-func (in *inspection) presented(tolerance int64) bool {
-	near := func(a, b int64) bool { return a-b <= tolerance && b-a <= tolerance }
-	w := in.window
-	return near(in.first, w.Start) && near(in.last, w.End) && near(in.end-in.start, w.End-w.Start)
-}
-
-// inside judges what lies between the first and the last sample.
+// inside judges what lies between the first and the last sample. A hole is seen
+// in decode time, in presentation time, or in both: then it counts once.
 func (in *inspection) inside(b *bill, frame int64, constant bool) {
-	ticks, n := min(in.holeTicks+in.lostTicks, maxTime), in.lostSamples
+	ticks, n := in.holeTicks, int64(0)
 	if in.holes > 0 {
-		n += max(in.holes, rounded(in.holeTicks, frame))
+		n = max(in.holes, rounded(in.holeTicks, frame))
 	}
 	if constant {
 		for _, d := range in.durations.counted() {
@@ -206,6 +253,10 @@ func (in *inspection) inside(b *bill, frame int64, constant bool) {
 			}
 		}
 	}
+	if in.order.holeTicks > ticks {
+		ticks, n = in.order.holeTicks, in.order.holes
+	}
+	ticks, n = min(ticks+in.lostTicks, maxTime), n+in.lostSamples
 	if n > 0 {
 		b.add(live.MissingSamples, ticks, n)
 	}

@@ -43,12 +43,13 @@ type trackFragment struct {
 	decode                      int64
 	runs                        scanner // from the first trun on
 	encrypted                   bool    // has senc
+	unknown                     int64   // what a sample duration of 0 stands for; -1 not looked for yet
 }
 
 // parseTraf reads the headers of a traf. moof is the offset of the moof, and
 // follow where the data of the traf before it ended.
 func parseTraf(x Box, moof, follow int64) (trackFragment, error) {
-	f := trackFragment{box: x, decode: -1}
+	f := trackFragment{box: x, decode: -1, unknown: -1}
 	var found bool
 	for s := x.children(0); s.more(); {
 		from := s

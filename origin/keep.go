@@ -57,8 +57,10 @@ func (o *Origin) inspect(p *publication) error {
 	tl := p.view.timelines[p.path.Rendition]
 	ms := tl.Segment().Milliseconds()
 	start, end := tl.Media(p.path.Number, int64(p.init.track.Timescale))
+	// Where the segment before ends, of the same pipeline, this one may begin.
+	before, _ := p.event.candidate(p.path.Rendition, p.path.Number-1, p.path.Pipeline)
 	var err error
-	p.found, err = cmaf.Inspect(p.body, &p.init.track, cmaf.Window{Start: start, End: end, SegmentMS: ms})
+	p.found, err = cmaf.Inspect(p.body, &p.init.track, cmaf.Window{Start: start, End: end, SegmentMS: ms, Previous: before.Span})
 	p.step(stepInspect, time.Since(began))
 	if err != nil {
 		return mediaProblem(err)
@@ -72,7 +74,7 @@ func (o *Origin) inspect(p *publication) error {
 	}
 	p.cand = live.Candidate{
 		Pipeline: p.source.Pipeline, Region: p.source.Region, Number: p.path.Number, Digest: p.cand.Digest, Size: int64(len(p.body)),
-		Findings: p.claimed.Merge(p.found.Findings),
+		Span: p.found.Span, Findings: p.claimed.Merge(p.found.Findings),
 	}
 	if p.received.After(tl.Deadline(p.path.Number)) {
 		p.cand.Findings = p.cand.Findings.Merge(live.Findings{{Kind: live.Late}})

@@ -47,7 +47,14 @@ type Packager struct {
 	dests    []*destination
 	sender   atomic.Pointer[sender]
 	timeline atomic.Pointer[live.Timeline]
-	ahead    bool // has been said
+	ahead    bool                // has been said
+	last     map[string]lastSent // by rendition; the goroutine of Run alone uses it
+}
+
+// lastSent is where the newest segment of a rendition lies.
+type lastSent struct {
+	number live.Number
+	span   live.Span
 }
 
 // New checks the configuration. The packager does nothing until Run.
@@ -55,7 +62,7 @@ func New(cfg Config) (*Packager, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Packager{cfg: cfg.withDefaults(), count: newCounters()}
+	p := &Packager{cfg: cfg.withDefaults(), count: newCounters(), last: map[string]lastSent{}}
 	p.id, _ = live.ParseEventID(cfg.Event)
 	p.cfg.Log = p.cfg.Log.With("event", cfg.Event, "pipeline", cfg.Pipeline)
 	for _, to := range cfg.To {
@@ -248,7 +255,11 @@ func (p *Packager) handle(ctx context.Context, seg *segment, snd *sender) error 
 		return nil
 	}
 	out.samples = nil
+	if last := p.last[out.rendition]; last.number+1 == out.number {
+		out.before = last.span
+	}
 	out.inspect(&tl)
+	p.last[out.rendition] = lastSent{out.number, out.span}
 	if !honest {
 		out.defects = nil
 	}
@@ -258,6 +269,8 @@ func (p *Packager) handle(ctx context.Context, seg *segment, snd *sender) error 
 				s.Findings[f.Kind]++
 			}
 		})
+	}
+	if !out.findings.Clean() {
 		p.cfg.Log.Warn("defective segment", "rendition", out.rendition, "number", out.number, "defects", out.findings.String())
 	}
 	if delay > 0 {

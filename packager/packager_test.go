@@ -96,9 +96,18 @@ func (r *run) track(t *testing.T, rendition string) *cmaf.Track {
 }
 
 func inspectPut(e *live.Event, track *cmaf.Track, n live.Number, b []byte) cmaf.Report {
+	return inspectAfter(e, track, n, b, nil)
+}
+
+// inspectAfter is inspectPut beside the segment before.
+func inspectAfter(e *live.Event, track *cmaf.Track, n live.Number, b, before []byte) cmaf.Report {
 	tl := e.Timeline()
 	start, end := tl.Media(n, int64(track.Timescale))
-	report, _ := cmaf.Inspect(b, track, cmaf.Window{Start: start, End: end, SegmentMS: tl.Segment().Milliseconds()})
+	w := cmaf.Window{Start: start, End: end, SegmentMS: tl.Segment().Milliseconds()}
+	if before != nil {
+		w.Previous = inspectPut(e, track, n-1, before).Span
+	}
+	report, _ := cmaf.Inspect(b, track, w)
 	return report
 }
 
@@ -145,7 +154,7 @@ func TestClipIsInStep(t *testing.T) {
 						}
 						common++
 						other := inspectPut(e, track, n, q.body)
-						if other.Start != report.Start || other.End != report.End || other.Samples != report.Samples {
+						if other.Span != report.Span || other.Samples != report.Samples {
 							t.Errorf("%s/%d: a %+v, b %+v", rendition, n, report, other)
 						}
 						if same := bytes.Equal(p.body, q.body); same != (track.Type == live.Audio) {
@@ -405,7 +414,7 @@ func TestFaultsWhileRunning(t *testing.T) {
 						}
 						continue
 					}
-					if found := kind(inspectPut(e, track, n, p.body).Findings); found != want {
+					if found := kind(inspectAfter(e, track, n, p.body, got[n-1].body).Findings); found != want {
 						t.Errorf("segment %d: %q, want %q", n, found, want)
 					}
 					if p.header.Get("Content-Digest") != live.DigestOf(p.body).String() {

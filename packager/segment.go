@@ -19,6 +19,9 @@ type segment struct {
 	findings  live.Findings // found by inspection
 	defects   live.Findings // of those, what Live-Defects says
 
+	before live.Span // where the segment sent before it lies, if that is its neighbour
+	span   live.Span // where this one lies, by inspection
+
 	track    *cmaf.Track // what the rendition's init segment says, after rewriting
 	samples  []sample    // media: what data was made of, until faults were injected
 	complete time.Time   // when its last byte left the source
@@ -86,8 +89,8 @@ func newSegment(rendition string, track *cmaf.Track, n live.Number, samples []sa
 // inspect says what is wrong with a media segment, and digests it.
 func (s *segment) inspect(tl *live.Timeline) {
 	start, end := tl.Media(s.number, int64(s.track.Timescale))
-	report, _ := cmaf.Inspect(s.data, s.track, cmaf.Window{Start: start, End: end, SegmentMS: tl.Segment().Milliseconds()})
+	report, _ := cmaf.Inspect(s.data, s.track, cmaf.Window{Start: start, End: end, SegmentMS: tl.Segment().Milliseconds(), Previous: s.before})
 	// An error says in words what the finding "unparsable" in report says.
-	s.findings, s.defects = report.Findings, report.Findings
+	s.findings, s.defects, s.span = report.Findings, report.Findings, report.Span
 	s.digest = live.DigestOf(s.data)
 }

@@ -43,7 +43,7 @@ type factKey struct {
 // on its way.
 type fact struct {
 	known             bool
-	start, end, frame int64 // decode times in the track's timescale
+	start, end, frame int64 // as it is shown, in the track's timescale
 	declared          bool  // defects were named in the answer
 }
 
@@ -141,18 +141,22 @@ func (m *media) inspect(sched *schedule, v *version, before version, r *reply) {
 		v.digest = r.sum
 	}
 	if r.body != nil {
-		m.look(sched, *v, r)
+		m.look(sched, *v, before, r)
 	}
 	if before.known() && v.known() && before.n+1 == v.n {
 		m.in.follow(m, before, *v)
 	}
 }
 
-// look inspects one copy. The segment has the defects that were declared, or none.
-func (m *media) look(sched *schedule, v version, r *reply) {
+// look inspects one copy, beside what the viewer had before it. The segment has
+// the defects that were declared, or none.
+func (m *media) look(sched *schedule, v, before version, r *reply) {
 	var w cmaf.Window
 	w.Start, w.End = sched.timeline.Media(v.n, int64(m.track.Timescale))
 	w.SegmentMS = sched.segmentMS
+	if before.n+1 == v.n {
+		w.Previous = m.in.span(factKey{m, before}, int64(m.track.Timescale))
+	}
 	report, err := cmaf.Inspect(r.body, &m.track, w)
 	r.body = nil
 	what := fmt.Sprintf("%s/%s", m.rendition, live.SegmentName(v.n))
@@ -170,8 +174,18 @@ func (m *media) look(sched *schedule, v version, r *reply) {
 		m.in.stats.fail("undeclared defects: "+strings.Join(kinds, ", "), what)
 	}
 	m.in.stats.inspected()
-	m.in.learn(factKey{m, v}, fact{known: true, start: report.Start, end: report.End,
+	m.in.learn(factKey{m, v}, fact{known: true, start: report.Span.Start, end: report.Span.End,
 		frame: int64(report.FrameDuration), declared: flawed(r.findings) || err != nil})
+}
+
+// span is where a segment lies that was inspected; the zero Span if none was.
+func (in *inspector) span(key factKey, timescale int64) live.Span {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if f, ok := in.facts.get(key); ok && f.known {
+		return live.Span{Start: f.start, End: f.end, Timescale: timescale}
+	}
+	return live.Span{}
 }
 
 // learn keeps a fact, and judges the pairs that waited for it.
@@ -223,7 +237,7 @@ func (in *inspector) judge(key pairKey, p *pair) {
 	p.seen = 0
 }
 
-// continuity says what is wrong where b is played after a: their decode times
+// continuity says what is wrong where b is played after a: their times
 // may differ by a frame, as boundaries do. Where defects were declared,
 // something is known to be amiss.
 func continuity(a, b *fact) string {
