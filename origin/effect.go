@@ -13,8 +13,10 @@ import (
 
 // An effect is what a change would do to viewers.
 type effect struct {
-	DryRun     bool              `json:"dry_run"`
-	Verb       string            `json:"verb"`
+	DryRun bool   `json:"dry_run"`
+	Verb   string `json:"verb"`
+	// Scope is what the request names, with its times as numbers.
+	Scope      *live.Scope       `json:"scope,omitempty"`
 	Renditions []renditionEffect `json:"renditions"`
 	// NothingLeft: viewers of a rendition would get nothing where they get, or
 	// would get, something as it is.
@@ -64,7 +66,7 @@ func (o *Origin) rehearse(c *change, touched *live.Scope, f func(rec *eventRecor
 // the event is no more, of the segments that are touched or change.
 func (e *event) effect(verb string, then *view, touched *live.Scope, now time.Time) effect {
 	v := e.view.Load()
-	out := effect{DryRun: true, Verb: verb, Renditions: []renditionEffect{}}
+	out := effect{DryRun: true, Verb: verb, Scope: touched, Renditions: []renditionEffect{}}
 	var from live.Number
 	if touched != nil {
 		from = touched.From

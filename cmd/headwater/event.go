@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,16 +21,27 @@ var eventCommand = &command{
 	usage: "VERB [TENANT/EVENT] [flags]",
 	about: `
 Verbs:
-  create TENANT/EVENT -f FILE   create an event, or change it; - is standard input
+  create TENANT/EVENT -f FILE   create an event, or change it; - is standard input. --replace where it
+                                drops pipelines or renditions that have published
   get TENANT/EVENT              print its configuration, with defaults and version
   list                          list all events
-  end TENANT/EVENT              end it now, or --at TIME; DVR stays
-  delete TENANT/EVENT           delete it with everything published of it
+  end TENANT/EVENT              end it now, or --at TIME; DVR stays. --never takes it back
+  delete TENANT/EVENT           delete it with everything published of it, for good
   segments TENANT/EVENT         what was published and what serves: --from, --to
   notify TENANT/EVENT           tell viewers: --type, --id, --from, --to, --data; --withdraw takes --id back
-  mask TENANT/EVENT             take a pipeline's segments out: --pipeline, --rendition, --from, --to
+  mask TENANT/EVENT             take segments out, of --pipeline, --region or --all, from --from: --to, --rendition
+  masks TENANT/EVENT            list the masks
+  unmask TENANT/EVENT --id ID   put back what a mask took out
   invalidate TENANT/EVENT       make caches drop segments: --pipeline, --region, --rendition, --from, --to
-  flush TENANT/EVENT            make caches drop everything of the event`,
+  flush TENANT/EVENT            make caches drop everything of the event
+
+--from and --to are segment numbers, now, durations from now like -10m or +30s, or
+times like 2026-11-23T20:00:00Z; --at is one of these, but no number.
+
+What can hurt viewers says first what it touches; --dry-run says it and changes
+nothing. end, delete, flush, mask --all, and whatever leaves viewers with nothing,
+ask on a terminal and want --yes elsewhere. Standard output has the answer of the
+control API, standard error what was touched and how to take it back.`,
 }
 
 func init() { eventCommand.run = runEvent }
@@ -42,23 +51,56 @@ type eventFlags struct {
 	kind, id, data              string
 	pipeline, region, rendition string
 	from, to                    string
-	withdraw                    bool
+	withdraw, all, never        bool
+	dryRun, yes, replace        bool
 }
 
+const controlURL = "http://" + defaultControl
+
 func (f *eventFlags) register(o *options) {
-	o.String(&f.control, "control", "http://127.0.0.1:7003", "base `URL` of the origin's control listener")
+	o.String(&f.control, "control", controlURL, "base `URL` of the origin's control listener")
 	o.String(&f.token, "control-token", "", "`SECRET` of the control API")
 	o.String(&f.file, "f", "", "create: `FILE` of the event's JSON, - for standard input")
-	o.String(&f.at, "at", "", "end: `TIME` (RFC 3339) instead of now")
+	o.String(&f.at, "at", "", "end: `TIME` instead of now: RFC 3339, or from now like +10m")
+	o.Bool(&f.never, "never", "end: take the end back")
 	o.String(&f.kind, "type", "", "notify: `TOKEN` that says what it is, e.g. ad-break")
-	o.String(&f.id, "id", "", "notify: `ID` by which it is replaced or withdrawn; mask: its name")
+	o.String(&f.id, "id", "", "notify: `ID` by which it is replaced or withdrawn; mask, unmask: its name")
 	o.String(&f.data, "data", "", "notify: `TEXT` for the application, at most 1024 bytes")
 	o.Bool(&f.withdraw, "withdraw", "notify: take the notification of --id back")
 	o.String(&f.pipeline, "pipeline", "", "mask, invalidate: only this `PIPELINE`")
 	o.String(&f.region, "region", "", "mask, invalidate: only this `REGION`")
 	o.String(&f.rendition, "rendition", "", "mask, invalidate: only this `RENDITION`")
-	o.String(&f.from, "from", "", "first segment `NUMBER`")
-	o.String(&f.to, "to", "", "last segment `NUMBER`, inclusive")
+	o.Bool(&f.all, "all", "mask: all pipelines, which leaves viewers with nothing")
+	o.String(&f.from, "from", "", "first `SEGMENT`: a number or a time")
+	o.String(&f.to, "to", "", "last `SEGMENT`, inclusive: a number or a time")
+	o.Bool(&f.dryRun, "dry-run", "say what would be touched, and change nothing")
+	o.Bool(&f.yes, "yes", "do not ask")
+	o.Bool(&f.replace, "replace", "create: drop pipelines and renditions that have published")
+}
+
+// An eventVerb does one thing to the event of a session.
+type eventVerb func(ctx context.Context, s *eventSession) error
+
+// An eventSession is one run of the command on one event.
+type eventSession struct {
+	*eventFlags
+	env  *environment
+	api  *control
+	id   live.EventID
+	path string // of the event in the control API
+}
+
+func eventVerbs() map[string]eventVerb {
+	get := func(path string) eventVerb {
+		return func(ctx context.Context, s *eventSession) error {
+			return s.api.do(ctx, http.MethodGet, s.path+path, nil)
+		}
+	}
+	return map[string]eventVerb{
+		"create": createEvent, "get": get(""), "end": endEvent, "delete": deleteEvent, "segments": listSegments,
+		"notify": notify, "mask": maskSegments, "masks": get("/masks"), "unmask": unmaskSegments,
+		"invalidate": invalidateSegments, "flush": flushEvent,
+	}
 }
 
 func runEvent(ctx context.Context, env *environment, args []string) error {
@@ -69,16 +111,21 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
+	const verbs = "create, get, list, end, delete, segments, notify, mask, masks, unmask, invalidate or flush"
 	if len(rest) == 0 {
-		return usagef("say what to do: create, get, list, end, delete, segments, notify, mask, invalidate or flush")
+		return usagef("say what to do: %s", verbs)
 	}
 	c := &control{base: strings.TrimSuffix(f.control, "/"), token: f.token, out: env.stdout}
 	if u, err := url.Parse(c.base); err != nil || u.Host == "" {
-		return usagef("--control: %q is not a URL like http://127.0.0.1:7003", f.control)
+		return usagef("--control: %q is not a URL like %s", f.control, controlURL)
 	}
 	verb := rest[0]
 	if verb == "list" {
 		return c.do(ctx, http.MethodGet, "/v1/events", nil)
+	}
+	run := eventVerbs()[verb]
+	if run == nil {
+		return usagef("%q is not a verb of event: there are %s", verb, verbs)
 	}
 	if len(rest) != 2 {
 		return usagef("%s: name one event: headwater event %s TENANT/EVENT", verb, verb)
@@ -87,187 +134,206 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	path := "/v1/events/" + id.String()
-	switch verb {
-	case "create":
-		return f.create(ctx, env, c, path)
-	case "get":
-		return c.do(ctx, http.MethodGet, path, nil)
-	case "delete":
-		return c.do(ctx, http.MethodDelete, path, nil)
-	case "end":
-		return f.end(ctx, c, path)
-	case "segments":
-		q := url.Values{}
-		for name, v := range map[string]string{"from": f.from, "to": f.to} {
-			if v != "" {
-				q.Set(name, v)
+	for name, v := range map[string]string{"--from": f.from, "--to": f.to} {
+		if v != "" {
+			if _, err := live.ParseMoment(name, v); err != nil {
+				return usageError{err}
 			}
 		}
-		return c.do(ctx, http.MethodGet, path+"/segments?"+q.Encode(), nil)
-	case "notify":
-		return f.notify(ctx, c, path)
-	case "mask", "invalidate":
-		scope, err := f.scope()
-		if err != nil {
-			return err
-		}
-		if verb == "invalidate" {
-			return c.do(ctx, http.MethodPost, path+"/invalidations", scope)
-		}
-		return c.do(ctx, http.MethodPost, path+"/masks", live.Mask{ID: f.id, Scope: scope})
-	case "flush":
-		return c.do(ctx, http.MethodPost, path+"/flush", nil)
 	}
-	return usagef("%q is not a verb of event", verb)
+	return run(ctx, &eventSession{eventFlags: &f, env: env, api: c, id: id, path: "/v1/events/" + id.String()})
 }
 
-func (f *eventFlags) create(ctx context.Context, env *environment, c *control, path string) error {
+// config asks for the event as it is.
+func (s *eventSession) config(ctx context.Context) (cfg live.Config, err error) {
+	b, err := s.api.request(ctx, http.MethodGet, s.path, nil)
+	if err == nil {
+		err = json.Unmarshal(b, &cfg)
+	}
+	return cfg, err
+}
+
+func createEvent(ctx context.Context, s *eventSession) error {
 	var b []byte
 	var err error
-	switch f.file {
+	switch s.file {
 	case "":
 		return usagef("-f: give the file with the event's JSON, or - for standard input")
 	case "-":
-		b, err = io.ReadAll(env.stdin)
+		b, err = io.ReadAll(s.env.stdin)
 	default:
-		b, err = os.ReadFile(f.file)
+		b, err = os.ReadFile(s.file)
 	}
 	if err != nil {
 		return fmt.Errorf("-f: %w", err)
 	}
 	// The origin judges too; here the error names the file's field at once.
 	if _, err := live.ParseEvent(b); err != nil {
-		return fmt.Errorf("-f %s: %w", f.file, err)
+		return fmt.Errorf("-f %s: %w", s.file, err)
 	}
-	return c.do(ctx, http.MethodPut, path, json.RawMessage(b))
+	q := url.Values{}
+	if s.replace {
+		q.Set("replace", "true")
+	}
+	return s.change(ctx, eventChange{verb: "create", method: http.MethodPut, query: q, body: json.RawMessage(b),
+		what: "the configuration of " + s.file})
 }
 
-// end sets the event's end to now, or to --at.
-func (f *eventFlags) end(ctx context.Context, c *control, path string) error {
-	at := time.Now().UTC()
-	if f.at != "" {
-		var err error
-		if at, err = time.Parse(time.RFC3339Nano, f.at); err != nil {
-			return usagef("--at: %q is not an RFC 3339 time like 2026-11-23T22:00:00Z", f.at)
+// endEvent sets the event's end to now or --at, or takes it back.
+func endEvent(ctx context.Context, s *eventSession) error {
+	at := time.Now()
+	if s.at != "" {
+		if s.never {
+			return usagef("--at: goes without --never")
 		}
+		m, err := live.ParseMoment("--at", s.at)
+		t, ok := m.Time(at)
+		if err != nil || !ok {
+			return usagef("--at: %q is neither a time like 2026-11-23T22:00:00Z, nor now, nor a duration from now like +10m", s.at)
+		}
+		at = t
 	}
-	b, err := c.request(ctx, http.MethodGet, path, nil)
+	cfg, err := s.config(ctx)
 	if err != nil {
 		return err
 	}
-	var cfg live.Config
-	if err := json.Unmarshal(b, &cfg); err != nil {
-		return err
+	undo := s.again("end", "--never")
+	if !cfg.End.IsZero() {
+		undo = s.again("end", "--at", cfg.End.Format(time.RFC3339Nano))
 	}
-	cfg.End = at.UTC()
-	return c.do(ctx, http.MethodPut, path, cfg.Event)
+	c := eventChange{verb: "end", method: http.MethodPut, undo: undo}
+	if s.never {
+		cfg.End, c.what = time.Time{}, "it goes on without an end"
+	} else {
+		cfg.End = at.UTC()
+		tl := cfg.Event.Timeline()
+		last, _ := tl.Last()
+		c.asks, c.what = true, fmt.Sprintf("it ends at %s, after segment %d; DVR stays for its window", cfg.End.Format(live.TimeLayout), last)
+		c.after = "Packagers follow an ended event for a while: if the end is taken back soon they go on."
+	}
+	c.body = cfg.Event
+	return s.change(ctx, c)
 }
 
-func (f *eventFlags) numbers() (from, to live.Number, err error) {
-	for _, x := range []struct {
-		name, v string
-		n       *live.Number
-	}{{"from", f.from, &from}, {"to", f.to, &to}} {
-		if x.v == "" {
-			continue
+func deleteEvent(ctx context.Context, s *eventSession) error {
+	return s.change(ctx, eventChange{verb: "delete", method: http.MethodDelete, asks: true,
+		what: "the event and all that is published of it go for good: this cannot be taken back", after: "It is gone."})
+}
+
+func listSegments(ctx context.Context, s *eventSession) error {
+	q := url.Values{}
+	for name, v := range map[string]string{"from": s.from, "to": s.to} {
+		if v != "" {
+			q.Set(name, v)
 		}
-		n, err := strconv.ParseInt(x.v, 10, 64)
-		if err != nil || n < 0 {
-			return 0, 0, usagef("--%s: %q is not a segment number", x.name, x.v)
-		}
-		*x.n = live.Number(n)
 	}
-	return from, to, nil
+	return s.api.do(ctx, http.MethodGet, s.path+"/segments?"+q.Encode(), nil)
 }
 
-func (f *eventFlags) scope() (live.Scope, error) {
-	from, to, err := f.numbers()
-	if err != nil {
-		return live.Scope{}, err
-	}
-	s := live.Scope{Pipeline: f.pipeline, Region: f.region, Rendition: f.rendition, From: from, To: to}
-	if err := s.Validate(); err != nil {
-		return s, usagef("--%w", err)
-	}
-	return s, nil
-}
-
-func (f *eventFlags) notify(ctx context.Context, c *control, path string) error {
-	if f.id == "" {
+func notify(ctx context.Context, s *eventSession) error {
+	if s.eventFlags.id == "" {
 		return usagef("--id: name the notification")
 	}
-	body := map[string]any{"id": f.id}
-	if f.withdraw {
+	body := map[string]any{"id": s.eventFlags.id}
+	if s.withdraw {
 		body["withdraw"] = true
-		return c.do(ctx, http.MethodPost, path+"/notifications", body)
+		return s.change(ctx, eventChange{verb: "notify", method: http.MethodPost, sub: "/notifications", body: body, silent: true, what: "viewers are told no more"})
 	}
-	if f.kind == "" {
+	if s.kind == "" {
 		return usagef("--type: say what the notification is, e.g. ad-break")
 	}
-	from, to, err := f.numbers()
+	body["type"], body["from"] = s.kind, 0
+	s.scope(body, "from", "to")
+	if s.data != "" {
+		body["data"] = base64.StdEncoding.EncodeToString([]byte(s.data))
+	}
+	return s.change(ctx, eventChange{verb: "notify", method: http.MethodPost, sub: "/notifications", body: body, silent: true, what: "viewers are told",
+		undo: s.again("notify", "--withdraw", "--id", s.eventFlags.id)})
+}
+
+// scope adds to body what of the scope's flags is given.
+func (s *eventSession) scope(body map[string]any, fields ...string) map[string]any {
+	for _, field := range fields {
+		v := map[string]string{"pipeline": s.pipeline, "region": s.region, "rendition": s.rendition, "from": s.from, "to": s.to}[field]
+		if n, err := strconv.ParseInt(v, 10, 64); err == nil && (field == "from" || field == "to") && v[0] != '+' {
+			body[field] = n
+		} else if v != "" {
+			body[field] = v
+		}
+	}
+	return body
+}
+
+func maskSegments(ctx context.Context, s *eventSession) error {
+	named := s.pipeline != "" || s.region != ""
+	switch {
+	case !named && !s.all:
+		return usagef("mask: say of which --pipeline or --region, or --all, which leaves viewers with nothing")
+	case named && s.all:
+		return usagef("--all: goes with neither --pipeline nor --region")
+	case s.from == "":
+		return usagef("--from: say where the mask begins: a segment number, now, -10m or a time")
+	}
+	body := s.scope(map[string]any{}, "pipeline", "region", "rendition", "from", "to")
+	if s.all {
+		body["all"] = true
+	}
+	if s.eventFlags.id != "" {
+		body["id"] = s.eventFlags.id
+	}
+	return s.change(ctx, eventChange{verb: "mask", method: http.MethodPost, sub: "/masks", body: body, scope: true, asks: s.all, yes: true,
+		what: "selection goes on without what is masked, and caches drop it",
+		undone: func(answer []byte) string {
+			var m live.Mask
+			if json.Unmarshal(answer, &m) != nil {
+				return ""
+			}
+			return s.again("unmask", "--id", m.ID)
+		}})
+}
+
+func unmaskSegments(ctx context.Context, s *eventSession) error {
+	cfg, err := s.config(ctx)
 	if err != nil {
 		return err
 	}
-	body["type"], body["from"] = f.kind, from
-	if to != 0 {
-		body["to"] = to
-	}
-	if f.data != "" {
-		body["data"] = base64.StdEncoding.EncodeToString([]byte(f.data))
-	}
-	return c.do(ctx, http.MethodPost, path+"/notifications", body)
-}
-
-// control is a client of the control API.
-type control struct {
-	base, token string
-	out         io.Writer
-}
-
-// do makes a request and prints the answer.
-func (c *control) do(ctx context.Context, method, path string, body any) error {
-	b, err := c.request(ctx, method, path, body)
-	if err != nil {
-		return err
-	}
-	_, err = c.out.Write(b)
-	return err
-}
-
-func (c *control) request(ctx context.Context, method, path string, body any) ([]byte, error) {
-	var r io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
+	var ids []string
+	for _, m := range cfg.Masks {
+		if ids = append(ids, m.ID); m.ID != s.eventFlags.id {
+			continue
 		}
-		r = bytes.NewReader(b)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, r)
-	if err != nil {
-		return nil, err
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("--control: %w", err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode >= 300 {
-		var p live.Problem
-		if json.Unmarshal(b, &p) == nil && p.Title != "" {
-			return nil, fmt.Errorf("%s %s: %d: %w", method, path, resp.StatusCode, &p)
+		undo := []string{"--id", m.ID}
+		for _, x := range []struct{ flag, v string }{{"--pipeline", m.Pipeline}, {"--region", m.Region}, {"--rendition", m.Rendition}} {
+			if x.v != "" {
+				undo = append(undo, x.flag, x.v)
+			}
 		}
-		return nil, errors.New(method + " " + path + ": " + resp.Status)
+		if m.Pipeline == "" && m.Region == "" {
+			undo = append(undo, "--all")
+		}
+		undo = append(undo, "--from", m.From.String())
+		if m.To != 0 {
+			undo = append(undo, "--to", m.To.String())
+		}
+		return s.change(ctx, eventChange{verb: "unmask", method: http.MethodDelete, sub: "/masks/" + url.PathEscape(m.ID),
+			what: "what the mask took out can serve again, and caches ask for it", undo: s.again("mask", undo...)})
 	}
-	return b, nil
+	if len(ids) == 0 {
+		return fmt.Errorf("unmask: %v has no masks", s.id)
+	}
+	return usagef("--id: name one of the masks of %v: %s", s.id, strings.Join(ids, ", "))
+}
+
+func invalidateSegments(ctx context.Context, s *eventSession) error {
+	body := s.scope(map[string]any{}, "pipeline", "region", "rendition", "from", "to")
+	if len(body) == 0 {
+		return usagef("invalidate: say what: --pipeline, --region, --rendition, --from, --to; flush is for everything")
+	}
+	return s.change(ctx, eventChange{verb: "invalidate", method: http.MethodPost, sub: "/invalidations", body: body, scope: true,
+		what: "caches drop it and ask for it again"})
+}
+
+func flushEvent(ctx context.Context, s *eventSession) error {
+	return s.change(ctx, eventChange{verb: "flush", method: http.MethodPost, sub: "/flush", asks: true,
+		what: "caches drop everything of the event, and ask the origin for all of it again"})
 }

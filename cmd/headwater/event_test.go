@@ -1,0 +1,178 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"headwater/live"
+	"headwater/origin"
+	"headwater/store/memory"
+)
+
+// An operator is a command line with an origin, and the event t/e.
+type operator struct {
+	*testing.T
+	url  string
+	file string // of the event
+}
+
+func newOperator(t *testing.T) *operator {
+	t.Helper()
+	o, err := origin.New(t.Context(), origin.Config{Store: memory.New(memory.Options{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(o.ControlHandler())
+	t.Cleanup(srv.Close)
+	ev := live.Default()
+	ev.Start = time.Now().UTC().Truncate(2 * time.Second).Add(-time.Hour)
+	ev.Pipelines = []live.Pipeline{{Name: "a", Region: "east"}, {Name: "b"}}
+	ev.Renditions = []live.Rendition{{Name: "v", Type: live.Video, Bandwidth: 1}, {Name: "w", Type: live.Video, Bandwidth: 1}}
+	b, err := json.Marshal(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := &operator{t, srv.URL, filepath.Join(t.TempDir(), "event.json")}
+	if err := os.WriteFile(op.file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	op.want(exitDone, "", "create", "t/e", "-f", op.file)
+	return op
+}
+
+// want runs a verb without a terminal. What it says has all of says, which are
+// parted by |.
+func (op *operator) want(code int, says string, args ...string) (stdout string) {
+	op.Helper()
+	got, out, errs := invoke(op.T, op.Context(), map[string]string{"HEADWATER_EVENT_CONTROL": op.url}, "", append([]string{"event"}, args...)...)
+	if got != code {
+		op.Fatalf("%v: exit %d, want %d: %s%s", args, got, code, out, errs)
+	}
+	for s := range strings.SplitSeq(says, "|") {
+		if !strings.Contains(out+errs, s) {
+			op.Errorf("%v does not say %q: %s%s", args, s, out, errs)
+		}
+	}
+	return out
+}
+
+func (op *operator) config() (cfg live.Config) {
+	op.Helper()
+	if err := json.Unmarshal([]byte(op.want(exitDone, "", "get", "t/e")), &cfg); err != nil {
+		op.Fatal(err)
+	}
+	return cfg
+}
+
+// TestVerbsThatHurtAreMeant: without a terminal nothing that leaves viewers with
+// nothing is done without --yes, and what names nothing is not done at all.
+func TestVerbsThatHurtAreMeant(t *testing.T) {
+	op := newOperator(t)
+	before := op.config()
+	for _, c := range []struct {
+		args string
+		says string
+	}{
+		{"mask t/e --from now", "--pipeline|--region|--all"},
+		{"mask t/e --pipeline a", "--from"},
+		{"mask t/e --pipeline a --all --from 5", "--all"},
+		{"mask t/e --region east --all --from 5", "--all"},
+		{"mask t/e --pipeline a --from soon", "--from|soon|-10m"},
+		{"mask t/e --pipeline a --from 5 --to 1.5", "--to"},
+		{"mask t/e --all --from now", "v, w|get nothing|--yes|--dry-run"},
+		{"mask t/e --all --from now --rendition v", "VIEWERS of v get nothing|--yes"},
+		{"end t/e", "it ends at|after segment|v, w|--yes"},
+		{"end t/e --at 7", "--at"},
+		{"end t/e --at soon", "--at"},
+		{"end t/e --at now --never", "--at"},
+		{"delete t/e", "for good|--yes"},
+		{"flush t/e", "caches|--yes"},
+		{"invalidate t/e", "--pipeline|flush"},
+		{"unmask t/e --id x", ""},
+		{"fly t/e", "unmask"},
+	} {
+		code := exitUsage
+		if strings.HasPrefix(c.args, "unmask") {
+			code = exitFailed
+		}
+		op.want(code, c.says, strings.Fields(c.args)...)
+	}
+	op.want(exitFailed, `"c"|a, b`, "mask", "t/e", "--pipeline", "c", "--from", "now")
+	op.want(exitFailed, `"x"|v, w`, "invalidate", "t/e", "--rendition", "x")
+	for _, verb := range []string{"end", "delete", "flush", "invalidate --pipeline a", "mask --all --from now", "mask --pipeline a --from now",
+		"notify --id x --type y", "create -f " + op.file} {
+		words := strings.Fields(verb)
+		op.want(exitDone, "Nothing was changed", append([]string{words[0], "t/e", "--dry-run"}, words[1:]...)...)
+	}
+	if after := op.config(); after.Version != before.Version {
+		t.Errorf("version %d became %d", before.Version, after.Version)
+	}
+}
+
+// TestVerbsSayHowToTakeThemBack, and what they say does it.
+func TestVerbsSayHowToTakeThemBack(t *testing.T) {
+	op := newOperator(t)
+	n := live.Number(1801) // filmed an hour after the start
+	back := func(args ...string) {
+		t.Helper()
+		_, out, errs := invoke(t, t.Context(), map[string]string{"HEADWATER_EVENT_CONTROL": op.url}, "", append([]string{"event"}, args...)...)
+		_, line, ok := strings.Cut(errs, "To take it back: headwater ")
+		if !ok {
+			t.Fatalf("%v: %s%s", args, out, errs)
+		}
+		line, _, _ = strings.Cut(line, "\n")
+		if code, out, errs := invoke(t, t.Context(), nil, "", append(strings.Fields(line), "--yes")...); code != exitDone {
+			t.Fatalf("%s: %s%s", line, out, errs)
+		}
+	}
+	back("end", "t/e", "--yes", "--at", "-1m")
+	if end := op.config().End; !end.IsZero() {
+		t.Errorf("it still ends at %v", end)
+	}
+	op.want(exitDone, "", "end", "t/e", "--yes", "--at", "2100-01-01T00:00:00Z")
+	back("end", "t/e", "--never")
+	back("end", "t/e", "--yes")
+	if end := op.config().End; end.Year() != 2100 {
+		t.Errorf("it ends at %v", end)
+	}
+	op.want(exitDone, "", "end", "t/e", "--never")
+
+	back("mask", "t/e", "--pipeline", "a", "--from", "-10s", "--to", "now", "--rendition", "w")
+	if masks := op.config().Masks; len(masks) != 0 {
+		t.Errorf("%+v", masks)
+	}
+	op.want(exitDone, "", "mask", "t/e", "--id", "m", "--pipeline", "a", "--from", "-10s", "--to", "now", "--rendition", "w")
+	was := op.config().Masks
+	if m := was[0]; m.From < n-5 || m.From > n || m.To != m.From+5 || m.Rendition != "w" {
+		t.Errorf("%+v", m)
+	}
+	op.want(exitUsage, "--id|m", "unmask", "t/e")
+	back("unmask", "t/e", "--id", "m")
+	if masks := op.config().Masks; len(masks) != 1 || masks[0] != was[0] {
+		t.Errorf("%+v, was %+v", masks, was)
+	}
+	op.want(exitDone, `"m"`, "masks", "t/e")
+	op.want(exitDone, "", "mask", "t/e", "--id", "all", "--all", "--from", "5", "--yes")
+	was = op.config().Masks
+	back("unmask", "t/e", "--id", "all")
+	if masks := op.config().Masks; len(masks) != 2 || masks[1] != was[1] {
+		t.Errorf("%+v, was %+v", masks, was)
+	}
+	// Masks that leave nothing together ask, too.
+	op.want(exitDone, "", "unmask", "t/e", "--id", "all")
+	op.want(exitDone, "", "mask", "t/e", "--pipeline", "a", "--from", "+1h")
+	op.want(exitUsage, "--yes", "mask", "t/e", "--pipeline", "b", "--from", "+2h", "--to", "+2h")
+	op.want(exitDone, "", "mask", "t/e", "--pipeline", "b", "--from", "+2h", "--to", "+2h", "--yes")
+
+	back("notify", "t/e", "--id", "b1", "--type", "ad-break", "--from", "+30s")
+	op.want(exitDone, "", "invalidate", "t/e", "--from", "-1m", "--to", "-30s")
+	op.want(exitDone, "segments", "segments", "t/e", "--from", "-10s", "--to", "now")
+	op.want(exitDone, "", "flush", "t/e", "--yes")
+	op.want(exitDone, "gone", "delete", "t/e", "--yes")
+	op.want(exitFailed, "t/e", "get", "t/e")
+}
