@@ -143,7 +143,8 @@ type clipSource struct {
 
 // newClip checks that the clip can play the event. Tracks match renditions by
 // name where the event has one of the clip's names, and as any input's otherwise.
-func newClip(ctx context.Context, version string, event *live.Event, timeline func() live.Timeline, explicit map[uint32]string) (*clipSource, error) {
+// dropped hears of segments that the clip has no whole one of.
+func newClip(ctx context.Context, version string, event *live.Event, timeline func() live.Timeline, explicit map[uint32]string, dropped func(reason, rendition string, n live.Number)) (*clipSource, error) {
 	if d := event.Segment; d.Ticks%(clipGOP*d.Timescale) != 0 {
 		return nil, fmt.Errorf("%w: it has a key frame each %d s, so segments must last a multiple of that, not %d/%d s", ErrClip, clipGOP, d.Ticks, d.Timescale)
 	}
@@ -176,7 +177,8 @@ func newClip(ctx context.Context, version string, event *live.Event, timeline fu
 		t := tracks[i]
 		c.tracks = append(c.tracks, t)
 		c.cutters = append(c.cutters, &cutter{
-			rendition: r, track: t.track, timeline: timeline, emit: c.emit, dropped: func(string) {},
+			rendition: r, track: t.track, timeline: timeline, emit: c.emit,
+			dropped: func(reason string, n live.Number) { dropped(reason, r.Name, n) },
 		})
 		c.ready = append(c.ready, initSegment(r.Name, t.init, t.track))
 	}

@@ -28,17 +28,24 @@ const (
 )
 
 // A clock maps decode times of the input to those of the event. The mapping is
-// made at the first fragment after an init segment, and made anew where a later
-// prft contradicts it by more than half a segment.
+// made at the first fragment after an init segment. While decode times go on
+// nothing moves it: the clock of an encoder's host may be stepped or slewed, and
+// what it stamps is then off, but its frames still follow on each other. It is
+// made anew only where decode times begin anew.
 type clock struct {
 	mode  ClockMode
 	event *live.Event
 
-	known   bool
-	byPRFT  bool
-	offset  int64 // ticks of scale to add
-	scale   int64
-	anchors uint32 // the track that prft speaks of
+	known  bool
+	byPRFT bool
+	offset int64 // ticks of scale to add
+	scale  int64
+	anchor uint32 // the track whose stamps place the stream
+
+	next   int64 // decode time that follows on the anchor's last sample
+	stamp  int64 // the offset that its last stamp asked for
+	said   int64 // how far stamps were off when that was last said
+	jumped bool  // decode times of the anchor jumped, and no stamp has come since
 }
 
 // reset forgets the mapping: another stream begins.
@@ -52,95 +59,119 @@ func (c *clock) shift(timescale uint32) int64 {
 	return rescale(c.offset, int64(timescale), c.scale)
 }
 
-// observe looks at a fragment before it is cut. moved reports that a prft
-// contradicted the mapping so far.
-func (c *clock) observe(part *cmaf.Part) (moved bool, err error) {
-	var first *cmaf.TrackFragment
-	for i := range part.Fragment.Tracks {
-		if t := &part.Fragment.Tracks[i]; t.Track != nil && len(t.Samples) > 0 {
-			first = t
-			break
+// off is how far the anchor's last stamp is from the mapping.
+func (c *clock) off() time.Duration {
+	return time.Duration(rescale(c.stamp-c.offset, int64(time.Second), c.scale))
+}
+
+// observe looks at a piece before it is cut.
+func (c *clock) observe(p piece) (stamps, error) {
+	first, last := p.track.Samples[0], p.track.Samples[len(p.track.Samples)-1]
+	scale := int64(p.track.Track.Timescale)
+	offset, has := c.fromPRFT(p)
+	defer func() {
+		if p.track.ID == c.anchor {
+			c.next = last.Decode + int64(last.Duration)
 		}
-	}
-	if first == nil {
-		return false, nil
-	}
-	offset, scale, id, has := c.fromPRFT(part)
+	}()
+	half := rescale(c.event.Segment.Ticks, scale, 2*c.event.Segment.Timescale)
 	if c.known {
-		if !has || !c.byPRFT || id != c.anchors {
-			return false, nil
+		if !c.byPRFT || p.track.ID != c.anchor {
+			return stampsAgree, nil
 		}
-		half := rescale(c.event.Segment.Ticks, scale, 2*c.event.Segment.Timescale)
-		if d := offset - c.offset; d > half || d < -half {
-			c.offset, c.scale = offset, scale
-			return true, nil
+		c.jumped = c.jumped || abs(first.Decode-c.next) > half
+		if !has {
+			return stampsAgree, nil
 		}
-		return false, nil
+		said := judgeStamp(c.jumped, offset, c.stamp, c.offset, c.said, half)
+		c.stamp, c.jumped = offset, false
+		switch said {
+		case stampsMoved:
+			c.offset, c.said = offset, 0
+		case stampsStepped, stampsReturned:
+			c.said = offset - c.offset
+		}
+		return said, nil
 	}
-	c.known, c.byPRFT = true, false
+	c.known, c.byPRFT, c.jumped, c.said = true, false, false, 0
 	switch c.mode {
 	case ClockAbsolute:
-		return false, nil
+		return stampsAgree, nil
 	case ClockPRFT:
 		c.byPRFT = true
 	default:
 		if c.event.MediaTime == live.MediaStart {
 			// Decode times from 0 are what the event wants, unless a prft says
 			// that this stream began later than the event.
-			segment := rescale(c.event.Segment.Ticks, scale, c.event.Segment.Timescale)
-			c.byPRFT = has && (offset > segment || offset < -segment)
+			c.byPRFT = has && abs(offset) > 2*half
 		} else {
-			c.byPRFT = first.Samples[0].Decode/int64(first.Track.Timescale) < c.event.Start.Unix()/2
+			c.byPRFT = first.Decode/scale < c.event.Start.Unix()/2
 		}
 	}
 	if c.byPRFT && !has {
-		return false, fmt.Errorf("%w: decode times begin at %d/%d s and no prft box before the first fragment says what time that is"+
+		return stampsAgree, fmt.Errorf("%w: decode times begin at %d/%d s and no prft box before the first fragment says what time that is"+
 			" (ffmpeg: -output_ts_offset UNIX-TIME -use_editlist 0 -avoid_negative_ts disabled -movflags +frag_discont, or -write_prft pts)",
-			ErrClock, first.Samples[0].Decode, first.Track.Timescale)
+			ErrClock, first.Decode, scale)
 	}
-	c.offset, c.scale, c.anchors = offset, scale, id
-	return false, nil
+	c.offset, c.stamp, c.scale, c.anchor = offset, offset, scale, p.track.ID
+	return stampsAgree, nil
 }
 
-// fromPRFT works out the offset that a fragment's producer reference time asks
-// for, with video preferred, as its frames are longest. The time is snapped to
-// the frame grid that begins at the event's start, so that two encoders which
-// stamp the same frame a little apart still cut the same.
-func (c *clock) fromPRFT(part *cmaf.Part) (offset, scale int64, id uint32, ok bool) {
-	var best *cmaf.TrackFragment
-	var stamp cmaf.ProducerTime
-	for _, p := range part.Producer {
-		for i := range part.Fragment.Tracks {
-			t := &part.Fragment.Tracks[i]
-			if t.ID != p.TrackID || t.Track == nil || len(t.Samples) == 0 || t.Track.Timescale == 0 {
-				continue
-			}
-			if best == nil || best.Track.Type != live.Video && t.Track.Type == live.Video {
-				best, stamp = t, p
-			}
-		}
+// What a stamp means for the mapping.
+type stamps uint8
+
+const (
+	stampsAgree    stamps = iota
+	stampsMoved           // decode times began anew: the mapping is made anew
+	stampsStepped         // the stamps moved, decode times did not: the mapping stays
+	stampsReturned        // they are near the mapping again
+)
+
+// judgeStamp decides, all in ticks: whether decode times jumped by more than
+// half a segment, the offset that the stamp asks for, the one before it, that of
+// the mapping, how far off stamps are known to be, and half a segment.
+//
+//	decode times   stamps                 the mapping
+//	go on          whatever they say      stays
+//	jump           jump as far as they    stays: media was lost
+//	jump           do not follow          is made anew
+func judgeStamp(jumped bool, offset, before, mapping, said, half int64) stamps {
+	switch {
+	case jumped && abs(offset-before) > half:
+		return stampsMoved
+	case abs(offset-mapping-said) <= half:
+		return stampsAgree
+	case abs(offset-mapping) <= half:
+		return stampsReturned
 	}
-	if best == nil {
-		return 0, 1, 0, false
+	return stampsStepped
+}
+
+// fromPRFT works out the offset that a piece's producer reference time asks for.
+// The time is snapped to the frame grid that begins at the event's start, so that
+// two encoders which stamp the same frame a little apart still cut the same.
+func (c *clock) fromPRFT(p piece) (offset int64, ok bool) {
+	if p.stamp == nil {
+		return 0, false
 	}
-	// The stamped sample is the one at Media. ffmpeg writes there what the time
-	// was before it made decode times begin at 0: then it means the first sample.
-	s := best.Samples[0]
-	for _, x := range best.Samples {
-		if x.Decode == stamp.Media {
+	// The stamped sample is the one at Media, of which there may be 32 bits.
+	// ffmpeg writes there what the time was before it made decode times begin at
+	// 0: then it means the first sample.
+	s := p.track.Samples[0]
+	for _, x := range p.track.Samples {
+		if x.Decode == p.stamp.Media || p.stamp.Media>>32 == 0 && uint32(x.Decode) == uint32(p.stamp.Media) {
 			s = x
 		}
 	}
-	scale = int64(best.Track.Timescale)
-	at := presentation(s, best.Track)
-	since := stamp.Time.Sub(c.event.Start) // saturates at 292 years
+	scale := int64(p.track.Track.Timescale)
+	since := p.stamp.Time.Sub(c.event.Start) // saturates at 292 years
 	ticks := rescale(int64(since), scale, int64(time.Second))
 	if f := int64(s.Duration); f > 0 {
 		ticks = floorDiv(ticks+f/2, f) * f
 	}
 	tl := c.event.Timeline()
 	base, _ := tl.Media(tl.First(), scale)
-	return base + ticks - at, scale, best.ID, true
+	return base + ticks - presentation(s, p.track.Track), true
 }
 
 // presentation is when a sample is shown, in its track's timescale.

@@ -32,62 +32,30 @@ type cutter struct {
 	track     *cmaf.Track // rewritten to be the only one
 	timeline  func() live.Timeline
 	emit      func(c *cutter, n live.Number, samples []sample)
-	dropped   func(reason string)
+	dropped   func(reason string, n live.Number)
 
-	begun    bool
-	anew     bool // the encoder began anew
-	number   live.Number
-	discard  bool // of the segment being gathered: it is not whole, or not of the event
-	needSync bool // after a jump: drop up to the next key frame
-	gathered []sample
-	held     *sample // a key frame before the boundary: does a nearer one follow?
-	next     int64   // decode time that follows on the last sample
-	shown    int64   // latest end of presentation gathered
-	bytes    int64   // held in memory
+	begun     bool
+	anew      bool // the encoder began anew
+	number    live.Number
+	why       string // the segment being gathered is dropped for this reason, "" for none
+	needSync  bool   // after a jump: drop up to the next key frame
+	lost      int    // samples of number that were not gathered
+	lostTicks int64  // how long they last
+	told      bool   // that they are dropped has been said
+	sync      bool   // the last sample was one, before what is held
+	gathered  []sample
+	held      *sample // a key frame before the boundary: does a nearer one follow?
+	next      int64   // decode time that follows on the last sample
+	shown     int64   // latest end of presentation gathered
+	bytes     int64   // held in memory
 }
 
 func (c *cutter) video() bool { return c.rendition.Type == live.Video }
 
-func (c *cutter) boundary(n live.Number) int64 {
-	tl := c.timeline()
-	// The end of the one before: so it is right for First-1 too.
-	_, end := tl.Media(n-1, int64(c.track.Timescale))
-	return end
-}
+func (c *cutter) grid() grid { return grid{c.timeline(), c.track, c.rendition.Type} }
 
-// from reports how far a sample is from a boundary: by presentation or decode
-// time, whichever is nearer. Encoders that reorder frames differ in which of
-// the two they align. Of other than video it is presentation time.
-func (c *cutter) from(s *sample, boundary int64) int64 {
-	p := presentation(s.Sample, c.track) - boundary
-	if d := s.Decode - boundary; c.video() && abs(d) < abs(p) {
-		return d
-	}
-	return p
-}
-
-// near reports whether a sample is a key frame within a frame of a boundary.
-// The tick is for boundaries that were rounded down.
-func (c *cutter) near(s *sample, boundary int64) bool {
-	return s.Sync && abs(c.from(s, boundary)) <= int64(s.Duration)+1
-}
-
-// place is the number of the segment that a sample is in when nothing is known
-// of those before it, and whether it is the first sample of it.
-func (c *cutter) place(s *sample) (n live.Number, first bool) {
-	tl, scale := c.timeline(), int64(c.track.Timescale)
-	shown := presentation(s.Sample, c.track)
-	if !c.video() {
-		n = tl.NumberHolding(shown, scale)
-		start := c.boundary(n)
-		return n, n >= tl.First() && shown >= start && shown-int64(s.Duration) < start
-	}
-	for _, at := range [...]int64{shown, s.Decode} {
-		if n = tl.NumberNear(at, scale); n >= tl.First() && c.near(s, c.boundary(n)) {
-			return n, true
-		}
-	}
-	return tl.NumberHolding(s.Decode, scale), false
+func (c *cutter) position() position {
+	return position{begun: c.begun, anew: c.anew, number: c.number, empty: len(c.gathered) == 0, next: c.next, sync: c.sync}
 }
 
 // add takes the samples of one fragment, in decode order, and emits what they
@@ -109,7 +77,7 @@ func (c *cutter) addWhole(samples []sample) {
 	c.one(&samples[0])
 	if h := c.held; h != nil {
 		c.held = nil
-		c.cut(h)
+		c.apply(h, c.grid().after(c.position(), h))
 	}
 	for i := range samples[1:] {
 		c.gather(&samples[1+i])
@@ -121,8 +89,9 @@ func (c *cutter) addWhole(samples []sample) {
 // in the next segment, so that each can be shown by itself (ISO/IEC 14496-30).
 func (c *cutter) text(s sample) {
 	for range maxRepeats {
-		n, _ := c.place(&s)
-		b := c.boundary(n+1) + c.track.EditOffset - int64(s.Composition)
+		g := c.grid()
+		n, _ := g.place(&s)
+		b := g.boundary(n+1) + c.track.EditOffset - int64(s.Composition)
 		if s.Decode+int64(s.Duration) <= b || b <= s.Decode {
 			break
 		}
@@ -137,99 +106,43 @@ func (c *cutter) text(s sample) {
 // maxRepeats bounds in how many segments one sample of text is repeated.
 const maxRepeats = 1000
 
+// one takes one sample: the grid decides, apply does it.
 func (c *cutter) one(s *sample) {
 	if h := c.held; h != nil {
 		c.held = nil
-		b := c.boundary(c.number + 1)
-		if s.Decode == c.next && s.Sync && abs(c.from(s, b)) < abs(c.from(h, b)) {
-			c.gather(h)
-		} else {
-			c.cut(h)
-		}
+		c.apply(h, c.grid().settle(c.position(), h, s))
 	}
-	if c.anew {
-		c.anew = false
-		// What it gives belongs to what is gathered, or is a first segment like
-		// that of any stream.
-		if n, _ := c.place(s); c.begun && (n != c.number || len(c.gathered) == 0) {
-			c.finish()
-			c.begun = false
-		}
-	}
-	switch {
-	case !c.begun:
-		n, first := c.place(s)
-		c.begin(n)
-		c.begun = true
-		if !first {
-			c.discard = true
-			if tl := c.timeline(); tl.Holds(n) {
-				c.dropped(DropPartial)
-			}
-		}
-	case s.Decode < c.next-c.tolerance() || s.Decode > c.next+c.tolerance():
-		c.jump(s)
-	default:
-		b := c.boundary(c.number + 1)
-		if c.video() && c.near(s, b) {
-			if d := c.from(s, b); d < 0 && -2*d > int64(s.Duration) {
-				c.held = s
-				c.advance(s)
-				return
-			}
-			c.cut(s)
-			return
-		}
-		at := s.Decode
-		if !c.video() {
-			at = presentation(s.Sample, c.track)
-		}
-		if at >= b {
-			c.cut(s)
-			return
-		}
+	f := c.grid().fate(c.position(), s)
+	c.anew = false
+	c.apply(s, f)
+}
+
+func (c *cutter) apply(s *sample, f fate) {
+	switch f.what {
+	case waits:
+		c.held = s
+		c.advance(s)
+		return
+	case begins:
+		c.finish()
+		c.begin(f)
 	}
 	c.gather(s)
 }
 
-// tolerance is what decode times may be off without being a jump: muxers round
-// to a millisecond.
-func (c *cutter) tolerance() int64 { return int64(c.track.Timescale)/1000 + 1 }
-
-// jump takes a sample that does not follow on the last: samples were lost, or
-// the encoder began anew.
-func (c *cutter) jump(s *sample) {
-	n, _ := c.place(s)
-	if n == c.number {
-		return // a hole, or an overlap, that stays inside
-	}
-	c.finish()
-	c.begin(n)
-	c.needSync = c.video()
-}
-
-// cut ends the segment before s, which begins the next.
-func (c *cutter) cut(s *sample) {
-	n, _ := c.place(s)
-	c.finish()
-	c.begin(max(n, c.number+1))
-	c.gather(s)
-}
-
-func (c *cutter) begin(n live.Number) {
-	c.number, c.discard, c.needSync, c.shown = n, false, false, 0
-	tl := c.timeline()
-	if !tl.Holds(n) {
-		c.discard = true
-	}
+func (c *cutter) begin(f fate) {
+	c.begun, c.number, c.why, c.needSync, c.shown = true, f.number, f.drop, f.needSync, 0
 }
 
 func (c *cutter) gather(s *sample) {
 	c.advance(s)
-	if c.discard {
+	c.sync = s.Sync
+	switch {
+	case c.why != "":
+		c.lose(s)
 		return
-	}
-	if c.needSync && !s.Sync {
+	case c.needSync && !s.Sync:
+		c.lost++
 		return
 	}
 	c.needSync = false
@@ -240,6 +153,23 @@ func (c *cutter) gather(s *sample) {
 	c.bytes += int64(len(s.data)) + sampleOverhead
 }
 
+// A decoder's first frames come before what they are needed for: an encoder that
+// begins with the event may give so many, or so many milliseconds, before it.
+const (
+	primingFrames = 2
+	primingMS     = 100
+)
+
+// lose leaves a sample out, and says so once for each segment.
+func (c *cutter) lose(s *sample) {
+	c.lost++
+	c.lostTicks += int64(s.Duration)
+	if !c.told && (c.lost > primingFrames || c.lostTicks*1000 > primingMS*int64(c.track.Timescale)) {
+		c.told = true
+		c.dropped(c.why, c.number)
+	}
+}
+
 func (c *cutter) advance(s *sample) { c.next = s.Decode + int64(s.Duration) }
 
 // sampleOverhead is about what a gathered sample costs besides its bytes.
@@ -247,17 +177,21 @@ const sampleOverhead = 96
 
 // finish emits what was gathered.
 func (c *cutter) finish() {
-	if len(c.gathered) > 0 {
+	switch {
+	case len(c.gathered) > 0:
 		c.emit(c, c.number, c.gathered)
+	case c.lost > 0 && c.why == "":
+		c.dropped(DropNoKeyframe, c.number)
 	}
 	c.gathered, c.bytes = nil, 0
+	c.lost, c.lostTicks, c.told = 0, 0, false
 }
 
 // flush emits all that is left: the input has ended, or another begins.
 func (c *cutter) flush() {
-	if c.held != nil {
-		c.cut(c.held)
+	if h := c.held; h != nil {
 		c.held = nil
+		c.apply(h, c.grid().settle(c.position(), h, nil))
 	}
 	c.finish()
 	c.begun = false
@@ -273,7 +207,8 @@ func (c *cutter) early(fragment []sample) {
 	if !c.begun || c.held != nil || len(c.gathered) == 0 {
 		return
 	}
-	b := c.boundary(c.number + 1)
+	g := c.grid()
+	b := g.boundary(c.number + 1)
 	last := c.gathered[len(c.gathered)-1]
 	f := int64(last.Duration)
 	switch {
@@ -288,7 +223,7 @@ func (c *cutter) early(fragment []sample) {
 		return
 	}
 	c.finish()
-	c.begin(c.number + 1)
+	c.begin(g.begins(c.number + 1))
 }
 
 // past reports whether all further samples are after the event's end.
@@ -296,11 +231,4 @@ func (c *cutter) past() bool {
 	tl := c.timeline()
 	last, ok := tl.Last()
 	return ok && c.begun && c.number > last
-}
-
-func abs(v int64) int64 {
-	if v < 0 {
-		return -v
-	}
-	return v
 }

@@ -29,7 +29,7 @@ func newCutRun(typ live.MediaType) *cutRun {
 		rendition: live.Rendition{Name: "x", Type: typ},
 		track:     &cmaf.Track{ID: 1, Type: typ, Timescale: 1000, Descriptions: 1, DefaultDescription: 1},
 		timeline:  e.Timeline,
-		dropped:   func(reason string) { r.out = append(r.out, reason) },
+		dropped:   func(reason string, n live.Number) { r.out = append(r.out, reason) },
 		emit: func(c *cutter, n live.Number, s []sample) {
 			last := s[len(s)-1]
 			sync := ""
@@ -97,9 +97,24 @@ func TestCut(t *testing.T) {
 		{"the first segment is partial", live.Video,
 			[][]sample{frames(1000, 2000, 1000), frames(2000, 4000, 2000)},
 			"partial; 2: 2000-4000 50"},
-		{"what comes before the event is not counted", live.Video,
-			[][]sample{frames(-2000, 0, -2000), frames(0, 2000, 0)},
-			"1: 0-2000 50"},
+		{"what comes before the event is counted once", live.Video,
+			[][]sample{frames(-4000, -2000, -4000), frames(-2000, 0, -2000), frames(0, 2000, 0)},
+			"outside; 1: 0-2000 50"},
+		{"a frame of a partial segment is no loss", live.Video,
+			[][]sample{frames(1920, 2000), frames(2000, 4000, 2000)},
+			"2: 2000-4000 50"},
+		{"three are", live.Video,
+			[][]sample{frames(1880, 2000), frames(2000, 4000, 2000)},
+			"partial; 2: 2000-4000 50"},
+		{"one long sample is", live.Text,
+			[][]sample{{{Sample: cmaf.Sample{Decode: 500, Duration: 101, Sync: true}}}, {{Sample: cmaf.Sample{Decode: 2000, Duration: 500, Sync: true}}}},
+			"partial; 2: 2000-2500 1"},
+		{"a key frame never comes", live.Video,
+			[][]sample{frames(0, 2000, 0), frames(8000, 10000), frames(10000, 12000), frames(12000, 14000, 12000)},
+			"1: 0-2000 50; no-keyframe; 6: 10000-12000 50 no key; 7: 12000-14000 50"},
+		{"only key frames, to a boundary", live.Video,
+			[][]sample{frames(0, 2000, every(0, 2000)...), frames(2000, 4000, every(2000, 4000)...)},
+			"1: 0-2000 50; 2: 2000-4000 50"},
 		{"samples are lost inside", live.Video,
 			[][]sample{frames(0, 800, 0), frames(1200, 2000), frames(2000, 2400, 2000)},
 			"1: 0-2000 40; 2: 2000-2400 10"},
@@ -135,6 +150,86 @@ func TestCut(t *testing.T) {
 				t.Errorf("%d bytes left", r.c.bytes)
 			}
 		})
+	}
+}
+
+// Each line is where a cutter is, a sample, and what becomes of it.
+func TestFate(t *testing.T) {
+	e := testEvent(fixtureStart, "v720")
+	e.MediaTime = live.MediaStart
+	e.End = e.Start.Add(20 * time.Second) // the last is 10
+	at := func(decode int64, sync bool) *sample {
+		return &sample{Sample: cmaf.Sample{Decode: decode, Duration: 40, Sync: sync}}
+	}
+	in := func(n live.Number, next int64) position { return position{begun: true, number: n, next: next} }
+	anew := func(p position, empty bool) position { p.anew, p.empty = true, empty; return p }
+	begin := func(n live.Number, drop string) fate { return fate{what: begins, number: n, drop: drop} }
+	join, wait := fate{what: joins}, fate{what: waits}
+	needs := begin(3, "")
+	needs.needSync = true
+	for _, c := range []struct {
+		name string
+		typ  live.MediaType
+		p    position
+		s    *sample
+		want fate
+	}{
+		{"the first of all", live.Video, position{}, at(0, true), begin(1, "")},
+		{"the first, not a key frame", live.Video, position{}, at(0, false), begin(1, DropPartial)},
+		{"the first, in mid-segment", live.Video, position{}, at(3000, true), begin(2, DropPartial)},
+		{"the first, before the event", live.Video, position{}, at(-400, true), begin(0, DropOutside)},
+		{"the first, after it", live.Video, position{}, at(20000, true), begin(11, DropOutside)},
+		{"the first of sound", live.Audio, position{}, at(2010, true), begin(2, "")},
+		{"the second of sound", live.Audio, position{}, at(2050, true), begin(2, DropPartial)},
+		{"follows", live.Video, in(1, 400), at(400, false), join},
+		{"follows, two milliseconds off", live.Video, in(1, 398), at(400, false), join},
+		{"a key frame in mid-segment", live.Video, in(1, 1000), at(1000, true), join},
+		{"a key frame on the boundary", live.Video, in(1, 2000), at(2000, true), begin(2, "")},
+		{"half a frame before it", live.Video, in(1, 1980), at(1980, true), begin(2, "")},
+		{"more than half a frame before it", live.Video, in(1, 1979), at(1979, true), wait},
+		{"a frame before it", live.Video, in(1, 1960), at(1960, true), wait},
+		{"a frame and a tick before it", live.Video, in(1, 1959), at(1959, true), wait},
+		{"two ticks more than a frame before it", live.Video, in(1, 1958), at(1958, true), join},
+		{"no key frame at the boundary", live.Video, in(1, 2000), at(2000, false), begin(2, "")},
+		{"no key frame a tick before it", live.Video, in(1, 1999), at(1999, false), join},
+		{"after the event", live.Video, in(10, 20000), at(20000, true), begin(11, DropOutside)},
+		{"sound at the boundary", live.Audio, in(1, 2000), at(2000, true), begin(2, "")},
+		{"sound before it", live.Audio, in(1, 1999), at(1999, true), join},
+		{"a hole inside", live.Video, in(1, 400), at(800, false), join},
+		{"a hole that ends elsewhere", live.Video, in(1, 400), at(4400, false), needs},
+		{"sound, the same", live.Audio, in(1, 400), at(4400, false), begin(3, "")},
+		{"back", live.Video, in(5, 8400), at(4400, false), needs},
+		{"three milliseconds are a jump", live.Video, in(2, 4403), at(4400, false), needs},
+		{"a new encoder in the same segment", live.Video, anew(in(1, 400), false), at(800, true), join},
+		{"with nothing gathered", live.Video, anew(in(1, 0), true), at(800, true), begin(1, DropPartial)},
+		{"in another segment", live.Video, anew(in(1, 400), false), at(4400, true), begin(3, DropPartial)},
+		{"at the next boundary", live.Video, anew(in(1, 2000), false), at(2000, true), begin(2, "")},
+		{"at the next boundary, not a key frame", live.Video, anew(in(1, 2000), false), at(2000, false), begin(2, DropPartial)},
+	} {
+		g := grid{e.Timeline(), &cmaf.Track{Timescale: 1000}, c.typ}
+		if got := g.fate(c.p, c.s); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+	after := func(p position, sync bool) position { p.sync = sync; return p }
+	for _, c := range []struct {
+		name       string
+		p          position
+		held, next *sample
+		want       fate
+	}{
+		{"a nearer key frame follows", in(1, 1990), at(1950, true), at(1990, true), join},
+		{"one as near follows", in(1, 2020), at(1980, true), at(2020, true), begin(2, "")},
+		{"what follows is no key frame", in(1, 2000), at(1960, true), at(2000, false), begin(2, "")},
+		{"the nearer one does not follow at once", in(1, 1990), at(1950, true), at(1991, true), begin(2, "")},
+		{"nothing follows", in(1, 2000), at(1960, true), nil, begin(2, "")},
+		{"nothing follows, and all are key frames", after(in(1, 2000), true), at(1960, true), nil, join},
+		{"a frame follows, and those before are key frames", after(in(1, 2000), true), at(1960, true), at(2000, false), begin(2, "")},
+	} {
+		g := grid{e.Timeline(), &cmaf.Track{Timescale: 1000}, live.Video}
+		if got := g.settle(c.p, c.held, c.next); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
 	}
 }
 

@@ -136,7 +136,9 @@ func (p *Packager) Run(ctx context.Context) error {
 
 	var src source
 	if p.cfg.Clip {
-		if src, err = newClip(ctx, p.cfg.ClipVersion, event, timeline, p.cfg.Tracks); err != nil {
+		if src, err = newClip(ctx, p.cfg.ClipVersion, event, timeline, p.cfg.Tracks, func(reason, rendition string, n live.Number) {
+			p.count.dropped(p.cfg.Log, reason, rendition, n)
+		}); err != nil {
 			return err
 		}
 	} else {

@@ -1,10 +1,13 @@
 package packager
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 
 	"headwater/cmaf"
 	"headwater/live"
@@ -30,6 +33,7 @@ type splitter struct {
 	count    *counters
 	log      *slog.Logger
 
+	lanes   map[uint32]*lane       // by track ID of the input
 	cutters map[uint32]*cutter     // by track ID of the input
 	inits   map[string]initVersion // newest, by rendition
 	ready   []*segment
@@ -56,7 +60,7 @@ func newSplitter(cfg splitterConfig) *splitter {
 	return &splitter{
 		r: cmaf.NewReader(input), input: input, event: cfg.event, timeline: cfg.timeline, explicit: cfg.explicit,
 		clock: clock{mode: cfg.mode, event: cfg.event}, count: cfg.count, log: cfg.log,
-		cutters: map[uint32]*cutter{}, inits: map[string]initVersion{},
+		lanes: map[uint32]*lane{}, cutters: map[uint32]*cutter{}, inits: map[string]initVersion{},
 	}
 }
 
@@ -98,35 +102,57 @@ func (s *splitter) part(p *cmaf.Part) error {
 	if p.Init != nil {
 		return s.begin(p)
 	}
-	moved, err := s.clock.observe(p)
-	if err != nil {
+	var pieces []piece
+	for i := range p.Fragment.Tracks {
+		if t := &p.Fragment.Tracks[i]; t.Track != nil && s.lanes[t.ID] != nil && len(t.Samples) > 0 {
+			pieces = append(pieces, s.lanes[t.ID].take(newPiece(p, t))...)
+		}
+	}
+	if err := s.cut(pieces); err != nil {
 		return err
 	}
-	if moved {
-		s.log.Warn("the input's clock jumped", "offset_ticks", s.clock.offset, "timescale", s.clock.scale)
-	}
 	var total int64
-	for i := range p.Fragment.Tracks {
-		t := &p.Fragment.Tracks[i]
-		c := s.cutters[t.ID]
-		if c == nil || len(t.Samples) == 0 {
-			continue
-		}
-		samples, err := s.samples(p, t)
-		if err != nil {
-			return err
-		}
-		if t.Whole {
-			c.addWhole(samples)
-		} else {
-			c.add(samples)
-		}
-	}
 	for _, c := range s.cutters {
 		total += c.bytes
 	}
 	if total > maxGathered {
 		return fmt.Errorf("%w: %d bytes without a segment boundary", ErrInput, total)
+	}
+	return nil
+}
+
+// cut places pieces in time and gives them to their cutters.
+func (s *splitter) cut(pieces []piece) error {
+	if !s.clock.known {
+		// The mapping is made by the best of them: stamped video, as its frames are longest.
+		slices.SortStableFunc(pieces, func(a, b piece) int { return cmp.Compare(b.rank(), a.rank()) })
+	}
+	for _, p := range pieces {
+		said, err := s.clock.observe(p)
+		if err != nil {
+			return err
+		}
+		switch said {
+		case stampsMoved:
+			s.count.with(func(c *Stats) { c.ClockMoves++ })
+			s.log.Warn("decode times began anew, and are placed by prft again", "track", p.track.ID, "offset_ticks", s.clock.offset, "timescale", s.clock.scale)
+		case stampsStepped:
+			s.count.with(func(c *Stats) { c.ClockSteps++ })
+			s.log.Warn("the encoder's clock stepped while its decode times went on: nothing is moved", "track", p.track.ID, "off", s.clock.off())
+		}
+		c := s.cutters[p.track.ID]
+		if c == nil {
+			continue
+		}
+		samples, err := s.samples(p.part, p.track)
+		if err != nil {
+			return err
+		}
+		if p.track.Whole {
+			c.addWhole(samples)
+		} else {
+			c.add(samples)
+		}
 	}
 	return nil
 }
@@ -166,6 +192,13 @@ func (s *splitter) begin(p *cmaf.Part) error {
 	if len(s.inits) > 0 {
 		s.log.Info("the encoder began anew")
 	}
+	if err := s.cut(s.rest()); err != nil {
+		return err
+	}
+	s.lanes = map[uint32]*lane{}
+	for i := range p.Init.Tracks {
+		s.lanes[p.Init.Tracks[i].ID] = &lane{}
+	}
 	s.clock.reset()
 	before := map[string]*cutter{}
 	for _, c := range s.cutters {
@@ -204,7 +237,7 @@ func (s *splitter) begin(p *cmaf.Part) error {
 		s.log.Info("track matched", "track", t.ID, "rendition", r.Name, "codecs", t.Codecs, "timescale", t.Timescale)
 		cutters[t.ID] = &cutter{
 			rendition: r, track: track, timeline: s.timeline, emit: s.emit,
-			dropped: func(reason string) { s.count.drop(reason, 1) },
+			dropped: func(reason string, n live.Number) { s.count.dropped(s.log, reason, r.Name, n) },
 		}
 	}
 	for _, c := range before {
@@ -212,7 +245,7 @@ func (s *splitter) begin(p *cmaf.Part) error {
 	}
 	s.cutters = cutters
 	for _, r := range s.event.Renditions {
-		if _, ok := s.inits[r.Name]; !ok {
+		if !slices.ContainsFunc(slices.Collect(maps.Values(match)), func(m live.Rendition) bool { return m.Name == r.Name }) {
 			s.log.Warn("the input has no track for a rendition", "rendition", r.Name, "type", string(r.Type))
 		}
 	}
@@ -228,7 +261,20 @@ func (s *splitter) emit(c *cutter, n live.Number, samples []sample) {
 	s.ready = append(s.ready, seg)
 }
 
+// rest is what the lanes hold back, in the order of their tracks.
+func (s *splitter) rest() []piece {
+	var out []piece
+	for _, id := range slices.Sorted(maps.Keys(s.lanes)) {
+		out = append(out, s.lanes[id].flush()...)
+	}
+	return out
+}
+
+// flush completes all that has been gathered.
 func (s *splitter) flush() {
+	if err := s.cut(s.rest()); err != nil {
+		s.log.Warn("the end of the input cannot be placed", "error", err)
+	}
 	for _, c := range s.cutters {
 		c.flush()
 	}

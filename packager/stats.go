@@ -13,18 +13,19 @@ import (
 // Reasons for which a segment is not sent, or not sent again. Stats.Dropped
 // has a counter for each from the start.
 const (
-	DropPartial   = "partial"    // the first, incomplete segment of a stream
-	DropOutside   = "outside"    // before the event's first number or after its last
-	DropFuture    = "future"     // its decode time is far ahead of this machine's clock
-	DropFault     = "fault"      // an injected fault
-	DropQueueFull = "queue-full" // the backfill queue was full of newer segments
-	DropGone      = "gone"       // left the DVR window before it could be backfilled
-	DropInit      = "unfit"      // the origin refused its init segment, or has not answered it
-	DropShutdown  = "shutdown"   // the packager ended first
+	DropPartial    = "partial"     // the first, incomplete segment of a stream
+	DropOutside    = "outside"     // before the event's first number or after its last
+	DropNoKeyframe = "no-keyframe" // after a jump of decode times, without a key frame
+	DropFuture     = "future"      // its decode time is far ahead of this machine's clock
+	DropFault      = "fault"       // an injected fault
+	DropQueueFull  = "queue-full"  // the backfill queue was full of newer segments
+	DropGone       = "gone"        // left the DVR window before it could be backfilled
+	DropInit       = "unfit"       // the origin refused its init segment, or has not answered it
+	DropShutdown   = "shutdown"    // the packager ended first
 )
 
 // DropReasons lists every reason, in the order of the documentation.
-var DropReasons = []string{DropPartial, DropOutside, DropFuture, DropFault, DropQueueFull, DropGone, DropInit, DropShutdown}
+var DropReasons = []string{DropPartial, DropOutside, DropNoKeyframe, DropFuture, DropFault, DropQueueFull, DropGone, DropInit, DropShutdown}
 
 // Stats is a snapshot of what a packager has done. Counts are of media
 // segments, from the start, unless they say otherwise.
@@ -37,6 +38,12 @@ type Stats struct {
 	Hedged     int64 // attempts that were begun because another had stalled
 	Inits      int64 // init segments acknowledged
 	Bytes      int64 // of media segments acknowledged
+
+	// ClockMoves counts how often decode times began anew in mid-stream and were
+	// placed by the encoder's stamps (prft) again; ClockSteps how often its stamps
+	// stepped by more than half a segment while decode times went on, which moves
+	// nothing.
+	ClockMoves, ClockSteps int64
 
 	// Refused counts answers that are final, by the code of the problem
 	// (docs/protocol.md), or "status-NNN" where there was none.
