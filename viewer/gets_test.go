@@ -139,6 +139,16 @@ func TestFilledBeforeHit(t *testing.T) {
 		if g := s.report().OriginGetsPerSegment["v"]; g != 1 {
 			t.Errorf("%g: two were got, number 9 by one of ours and number 10", g)
 		}
+		// Somebody else got number 12 before the reading, one of ours after it.
+		s.reading(time.Now(), map[string]int64{"v": 2}, map[string]live.Number{"v": 13})
+		time.Sleep(time.Second)
+		s.asking("v", 12)
+		s.asked("v", 12, &reply{cacheStatus: "headwater;hit"})
+		s.asking("v", 13)
+		s.asked("v", 13, &reply{cacheStatus: "headwater;hit"})
+		if g := s.report().OriginGetsPerSegment["v"]; g != 1 {
+			t.Errorf("%g: four were got", g)
+		}
 	})
 }
 

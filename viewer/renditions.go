@@ -32,12 +32,14 @@ type rendition struct {
 	// that was not yet due at the first. Zero: none yet.
 	first, last time.Time
 	notDue      live.Number
+	lastNotDue  live.Number // at the last
 }
 
 // A number is one segment of a rendition, as all viewers saw it.
 type number struct {
 	asked    time.Time // when a viewer first asked for it, by our clock; zero: never
-	filled   bool      // by an answer the edge went to its origin for a viewer of ours
+	filled   bool      // the edge went to its origin for a viewer of ours
+	shared   bool      // the edge had it, or was getting it, when a viewer of ours asked
 	pipeline string    // of the first body
 	digest   live.Digest
 }
@@ -102,7 +104,11 @@ func (s *stats) asked(rendition string, n live.Number, r *reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.of(rendition).number(n)
-	k.filled = k.filled || r == nil || !cached(r.cacheStatus)
+	if r != nil && cached(r.cacheStatus) {
+		k.shared = true
+	} else {
+		k.filled = true
+	}
 }
 
 // cached says whether the nearest cache had the answer, or was getting it
@@ -130,22 +136,26 @@ func (s *stats) reading(at time.Time, more map[string]int64, notDue map[string]l
 		} else {
 			x.gets += more[name]
 		}
-		x.last = at
+		x.last, x.lastNotDue = at, first
 	}
 }
 
 // getsPerSegment is the edge's requests to its origin over the segments for
 // which it had to make some, of the time between two readings: those that could
 // first be asked for then, and older ones that viewers made the edge fetch then.
-// What viewers ask for after the last reading counts on neither side, nor what
+// What is first asked for after the last reading counts on neither side, nor what
 // the edge had, or was getting, at the first.
 func (x *rendition) getsPerSegment() (float64, bool) {
 	n := 0
 	for at, k := range x.numbers {
-		if k.asked.IsZero() || k.asked.Before(x.first) || k.asked.After(x.last) {
-			continue
-		}
-		if at >= x.notDue || k.filled {
+		switch {
+		case k.asked.IsZero() || k.asked.Before(x.first):
+		case k.asked.After(x.last):
+			// Too late for the last reading, unless somebody else was first.
+			if at >= x.notDue && at < x.lastNotDue && k.shared && !k.filled {
+				n++
+			}
+		case at >= x.notDue || k.filled:
 			n++
 		}
 	}

@@ -15,7 +15,7 @@ type Report struct {
 	Waiting   int64 `json:"waiting"`  // requests without an answer now
 	// Dark is how many viewers have no picture now though they should: it
 	// stands, there is a gap, or it never began.
-	Dark int64 `json:"dark"`
+	Dark int64 `json:"without_picture"`
 
 	Segments int64 `json:"segments"` // complete bodies of segments
 	Bytes    int64 `json:"bytes"`    // of them

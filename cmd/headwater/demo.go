@@ -68,13 +68,15 @@ type summary struct {
 	SegmentsServed       int64              `json:"segments_served"`
 	ServedBy             map[string]int64   `json:"served_by"`
 	DefectiveServed      int64              `json:"defective_served"`
-	Switches             int64              `json:"switches"`
+	Switches             int64              `json:"switches"` // of pipelines by renditions, once for all viewers
 	OriginGetsPerSegment map[string]float64 `json:"origin_gets_per_segment"`
 	Hold                 viewer.Quantiles   `json:"hold_ms"`
 	PublishToViewer      viewer.Quantiles   `json:"publish_to_viewer_ms"`
 	Errors               []viewer.Error     `json:"errors"`
 	Stalls               int64              `json:"stalls"`
 	Gaps                 int64              `json:"gaps"`
+	Refusals             int64              `json:"refusals"`
+	Dark                 int64              `json:"without_picture"` // viewers without a picture now
 	Verified             int64              `json:"verified"`
 	Drill                *drillReport       `json:"drill,omitempty"`
 }
@@ -286,8 +288,8 @@ func (d *demo) line() string {
 	for _, p := range d.sys.Pipelines {
 		by = append(by, fmt.Sprintf("%s %d", p.Name, r.ServedBy[p.Name]))
 	}
-	return fmt.Sprintf("%3.0fs  pipelines %s  served %d (%s)  publish to viewer p99 %.0f ms  held p50 %.0f ms  stalls %d  gaps %d  defective %d  errors %d",
-		time.Since(d.began).Seconds(), strings.Join(state, ", "), r.Segments, strings.Join(by, ", "), r.PublishToViewer.P99, r.Hold.P50, r.Stalls, r.Gaps, r.DefectiveServed, len(r.Errors))
+	return fmt.Sprintf("%3.0fs  pipelines %s  served %d (%s)  publish to viewer p99 %.0f ms  held p50 %.0f ms  stalls %d  gaps %d  refusals %d  defective %d  errors %d  without a picture %d of %d",
+		time.Since(d.began).Seconds(), strings.Join(state, ", "), r.Segments, strings.Join(by, ", "), r.PublishToViewer.P99, r.Hold.P50, r.Stalls, r.Gaps, r.Refusals, r.DefectiveServed, countErrors(r), r.Dark, r.Watching)
 }
 
 // set breaks or mends, and remembers that it did.
@@ -336,9 +338,9 @@ func (d *demo) summary() *summary {
 func (d *demo) summarise(r *viewer.Report) *summary {
 	s := &summary{
 		SecondsRun: time.Since(d.began).Round(time.Millisecond).Seconds(), Encoder: d.flags.encoder, Viewers: r.Viewers,
-		SegmentsServed: r.Segments, ServedBy: r.ServedBy, DefectiveServed: r.DefectiveServed, Switches: r.Switches,
+		SegmentsServed: r.Segments, ServedBy: r.ServedBy, DefectiveServed: r.DefectiveServed, Switches: switches(r),
 		OriginGetsPerSegment: r.OriginGetsPerSegment, Hold: r.Hold, PublishToViewer: r.PublishToViewer,
-		Errors: r.Errors, Stalls: r.Stalls, Gaps: r.Gaps, Verified: r.Verified,
+		Errors: r.Errors, Stalls: r.Stalls, Gaps: r.Gaps, Refusals: r.Refusals, Dark: r.Dark, Verified: r.Verified,
 	}
 	if s.Errors == nil {
 		s.Errors = []viewer.Error{}

@@ -18,7 +18,7 @@ test('Live-Defects', () => {
   ]);
   for (const clean of [null, '', 'short;ms', 'short;;']) assert.ok(Array.isArray(headers.defectsOf(of('Live-Defects', clean))));
   assert.deepEqual(headers.defectsOf(of('Live-Defects', 'short;;')), []);
-  assert.deepEqual(headers.defectsOf(of('Live-Defects', 'late')), [{ kind: 'late', ms: 0, samples: 0 }]);
+  assert.deepEqual(headers.defectsOf(of('Live-Defects', 'late, open-gop, off-grid;ms=20, gap')), [{ kind: 'gap', ms: 0, samples: 0 }]);
 });
 
 test('Live-Notifications', () => {

@@ -23,12 +23,15 @@ export function pipelineOf(headers) {
   return { name: nameOf(item.value), region: nameOf(item.params.get('region')) };
 }
 
+const UNSEEN = ['open-gop', 'off-grid', 'late'];
+
 // Live-Defects: short;ms=400, missing-samples;n=12 is
-// [{kind: 'short', ms: 400, samples: 0}, ...]; clean is [].
+// [{kind: 'short', ms: 400, samples: 0}, ...]; clean is []. What a viewer does not
+// see is left out: remarks, and that a segment came late, but whole.
 export function defectsOf(headers) {
   const list = lenient(parseList, headers.get('Live-Defects'), []);
   return list
-    .filter((m) => nameOf(m.value))
+    .filter((m) => nameOf(m.value) && !UNSEEN.includes(nameOf(m.value)))
     .map((m) => ({
       kind: nameOf(m.value),
       ms: numberOr(m.params.get('ms'), 0),

@@ -6,6 +6,7 @@
 
 import { Clock } from '../core/clock.js';
 import { rangeAt } from '../core/gaps.js';
+import { healthOf, lostFrom } from '../core/health.js';
 import { integerOf, notificationsOf } from '../core/headers.js';
 import { Journal } from '../core/journal.js';
 import { Notices } from '../core/notices.js';
@@ -59,6 +60,9 @@ export class Player {
     this.edgeNumber = null;
     this.lastHeaders = null;
     this.received = { segments: 0, bytes: 0, verified: 0 };
+    // How often a segment was refused, by status; the numbers that are lost.
+    this.refusals = new Map();
+    this.lost = new Set();
     this.trouble = null;
     this.troubled = new Set();
     this.errors = [];
@@ -182,6 +186,21 @@ export class Player {
     return this.screen.aheadOf(this.position());
   }
 
+  // Whether the picture stands though it should move: also at a gap.
+  get stands() {
+    return this.started && this.state === 'playing' && this.stalls.stalled;
+  }
+
+  // What to tell a viewer of it all.
+  get health() {
+    const { timeline, trouble, stands, onScreen } = this;
+    const n = timeline ? timeline.numberAt(this.position() + 0.05) : 0;
+    const from = stands ? timeline.numberAt(this.position() + this.bufferedAhead + 0.05) : n;
+    const newest = timeline ? timeline.numberAt(timeline.positionAt(this.clock.now())) : -1;
+    const { lost, ahead } = lostFrom(from, Math.min(newest, from + (stands ? 1000 : 5)), (i) => this.lost.has(i));
+    return healthOf({ connected: this.config !== null, trouble, stands, lost, ahead, defects: onScreen.record?.defects ?? [] });
+  }
+
   // Where live playback is at an instant.
   livePosition(now) {
     const live = this.timeline.positionAt(now) - this.target;
@@ -266,6 +285,11 @@ export class Player {
     this.journal.add('network', 'bad', `Connection trouble (${what}); trying again`);
   }
 
+  // refused counts an answer that was not a segment, though one was due.
+  refused({ status }) {
+    this.refusals.set(status, (this.refusals.get(status) ?? 0) + 1);
+  }
+
   answered(type) {
     this.troubled.delete(type);
     if (!this.trouble || this.troubled.size > 0) return;
@@ -284,7 +308,8 @@ export class Player {
       this.received.bytes += record.bytes;
       if (record.verified) this.received.verified++;
     }
-    if (record.state === 'lost') this.journal.add('gap', 'warn', `Segment ${record.number} ${record.type} is lost`);
+    if (record.state === 'lost' || record.state === 'broken') this.lost.add(record.number);
+    if (record.state === 'lost') this.journal.add('gap', 'bad', `Segment ${record.number} ${record.type} is lost`);
     if (record.state === 'broken') this.journal.add('gap', 'bad', `Segment ${record.number} ${record.type} cannot be played where it belongs`);
   }
 

@@ -176,6 +176,7 @@ export class Track {
           return this.#deliver(record, rendition, init, result, failures, signal);
         case 'lost':
           host.answered(this.type);
+          host.refused(result);
           return this.#settle(record, 'lost');
         case 'abandoned':
           host.throughput.add(result.received, result.downloadMS);
@@ -187,6 +188,7 @@ export class Track {
           await this.#later(n, rendition, result.waitMS, signal);
           continue;
         default:
+          if (result.outcome === 'busy' || result.outcome === 'refused') host.refused(result);
           failures++;
           fresh = result.outcome === 'corrupt';
           host.failing(this.type, n, result);

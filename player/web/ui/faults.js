@@ -5,6 +5,8 @@ import { $, h, keep, setAttr, setHidden, setText } from './dom.js';
 
 const STATE = '/-/demo/state';
 const POLL_MS = 1000;
+// What is bad where it is not 0.
+const BAD = ['without picture', 'gaps', 'refusals', 'defective served', 'stalls', 'errors'];
 
 // demoState asks once whether this server is a demo; null if it is not.
 export async function demoState() {
@@ -91,7 +93,10 @@ export class Faults {
       });
     keep($('summary'), flatten(this.state.summary), ([name]) => name,
       ([name]) => h('div', {}, h('dt', { textContent: name }), h('dd')),
-      (el, [, value]) => setText(el.lastChild, value));
+      (el, [name, value]) => {
+        setText(el.lastChild, value);
+        setAttr(el, 'data-tone', BAD.includes(name) && value !== '0' ? 'bad' : null);
+      });
   }
 }
 

@@ -36,8 +36,8 @@ export class Overlay {
 
   #chip() {
     const { player } = this;
-    const live = player.follow && player.isLiveEvent;
-    const words = { playing: live ? 'Live' : 'Replay', paused: 'Paused', ended: 'Ended', waiting: 'Soon', gone: 'Over' };
+    const live = player.follow && player.isLiveEvent && !player.stands;
+    const words = { playing: player.stands ? 'No picture' : live ? 'Live' : 'Replay', paused: 'Paused', ended: 'Ended', waiting: 'Soon', gone: 'Over' };
     setText($('chip-live-text'), words[player.state] ?? 'Connecting');
     setAttr($('chip-live'), 'data-live', live);
   }
@@ -127,7 +127,16 @@ export class Overlay {
     if (!shown) return;
     let text = '';
     if (player.trouble) text = 'Connection lost. Trying again…';
-    else if (player.state === 'playing' && player.stalls.stalled) text = `Waiting for segment ${player.timeline.numberAt(player.position() + 0.05)}`;
+    else if (player.stands) text = waitingFor(player);
     setText($('spinner-text'), text);
   }
+}
+
+// What is waited for where the picture stands.
+function waitingFor(player) {
+  const n = player.timeline.numberAt(player.position() + player.bufferedAhead + 0.05);
+  let next = n;
+  while (player.lost.has(next)) next++;
+  if (next === n) return `Waiting for segment ${n}`;
+  return `${next - n === 1 ? `Segment ${n} is` : `Segments ${n} to ${next - 1} are`} lost. Waiting for ${next}`;
 }

@@ -39,11 +39,8 @@ export class Panels {
     const text = `${clock(player.clock.now())} UTC`;
     if (c.firstChild.data !== text) c.firstChild.data = text;
     setText(c.lastChild, player.clock.synchronised ? `±${Math.max(1, Math.ceil(player.clock.errorMS))} ms` : 'not synchronised');
-    let conn = 'ok';
-    let words = 'Connected';
-    if (player.trouble) [conn, words] = ['trouble', 'Reconnecting'];
-    else if (!player.config) [conn, words] = ['wait', 'Connecting'];
-    setAttr(document.body, 'data-conn', conn);
+    const { tone, words } = player.health;
+    setAttr(document.body, 'data-health', tone);
     setText($('connection'), words);
   }
 
@@ -95,7 +92,7 @@ export class Panels {
         setAttr(el, 'aria-label', `Pipeline ${p.name}${p.region ? `, ${p.region}` : ''}${on ? ', on screen' : ''}`);
         setText(el.children[1], p.region || `pipeline ${p.name}`);
         const share = total ? Math.round(((counts.get(p.name) ?? 0) / total) * 100) : 0;
-        setText(el.children[2], on ? 'on screen' : 'standby');
+        setText(el.children[2], on ? (player.stands ? 'stands' : 'on screen') : 'standby');
         el.style.setProperty('--share', `${share}%`);
         setAttr(el, 'title', `${share}% of the last segments`);
       });
@@ -117,24 +114,24 @@ export class Panels {
 
   #playback() {
     const { player } = this;
-    const { stalls, screen } = player;
+    const { stalls } = player;
     const ahead = player.started ? player.bufferedAhead : 0;
-    const dropped = screen.droppedFrames;
-    const share = screen.totalFrames ? dropped / screen.totalFrames : 0;
+    const refused = [...player.refusals.values()].reduce((a, b) => a + b, 0);
+    const lost = player.health.words.endsWith('lost');
     const video = player.tracks.get('video');
     const shown = player.onScreen.record?.type === 'video' ? player.onScreen.record.rendition : player.catalogue.current.video;
     const rendition = player.started ? player.catalogue.of('video', shown) : null;
     const holding = player.tracks.size && [...player.tracks.values()].some((t) => t.heldNow?.state === 'asked');
     const tiles = [
-      ['Stalls', stalls.count, stalls.count ? `${(stalls.totalMS / 1000).toFixed(1)} s in all` : 'none', stalls.stalled ? 'bad' : stalls.count ? 'warn' : 'good'],
-      ['Gaps jumped', player.jumps.length, player.jumps.length ? `waited ${(stalls.gapMS / 1000).toFixed(1)} s` : 'none', player.jumps.length ? 'warn' : 'good'],
+      ['Stalls', stalls.count, stalls.count ? `${(stalls.totalMS / 1000).toFixed(1)} s` : 'none', stalls.stalled ? 'bad' : stalls.count ? 'warn' : 'good'],
+      ['Lost', player.lost.size, player.lost.size ? `${player.jumps.reduce((s, j) => s + j.to - j.from, 0).toFixed(1)} s jumped` : 'none', lost ? 'bad' : player.lost.size ? 'warn' : 'good'],
       ['Defects', player.onScreen.defects.length, player.onScreen.defects.length ? `at ${clock(player.onScreen.defects.at(-1).at)}` : 'none', player.onScreen.defects.length ? 'warn' : 'good'],
+      ['Refused', refused, refused ? [...player.refusals].map(([status, n]) => `${status} ×${n}`).join(' ') : 'none', refused ? 'warn' : 'good'],
+      ['Errors', player.errorCount, player.errorCount ? `at ${clock(player.errors.at(-1).at)}` : 'none', player.trouble ? 'bad' : player.errorCount ? 'warn' : 'good'],
       ['Buffer', `${ahead.toFixed(1)} s`, 'ahead', ahead < 0.3 && player.state === 'playing' ? 'warn' : ''],
       ['Held', ms(video?.held.median), holding ? 'waiting now' : 'by the edge', ''],
       ['Throughput', bits(player.throughput.samples ? player.throughput.estimate : 0), 'measured', ''],
       ['Picture', rendition?.height ? `${rendition.height}p` : (rendition?.name ?? '–'), rendition ? bits(rendition.bandwidth) : '', ''],
-      ['Dropped', dropped, `${(share * 100).toFixed(1)}%`, share > 0.05 ? 'warn' : ''],
-      ['Errors', player.errorCount, player.errorCount ? `at ${clock(player.errors.at(-1).at)}` : 'none', player.trouble ? 'bad' : ''],
     ];
     keep($('tiles'), tiles, ([name]) => name,
       ([name]) => h('div', { class: 'tile' }, h('dt', { textContent: name }), h('dd', {}, '', h('small'))),
@@ -157,6 +154,7 @@ export class Panels {
     const timing = headers ? serverTimingOf(headers) : [];
     const publication = player.tracks.get('video')?.publication.last ?? null;
     const toViewer = record?.publishedMS && record.arrivedMS && record.askedMS < record.publishedMS ? record.arrivedMS - record.publishedMS : null;
+    const { droppedFrames: dropped, totalFrames } = player.screen;
     const digests = player.received.segments ? `${player.received.verified} of ${player.received.segments}` : '–';
     const facts = [
       ['Segment on screen', player.onScreen.number ?? '–'],
@@ -166,6 +164,7 @@ export class Panels {
       ['Cache', cache ? `${cache.hit ? 'hit' : (cache.detail ?? 'miss')} · ${cache.cache}` : '–'],
       ['Server timing', timing.map((t) => `${t.name} ${ms(t.ms)}`).join(', ') || '–'],
       ['Digests verified', digests],
+      ['Dropped frames', `${dropped} of ${totalFrames}`],
       ['Configuration', player.config?.version !== undefined ? `version ${player.config.version}` : '–'],
     ];
     keep($('facts'), facts, ([name]) => name,

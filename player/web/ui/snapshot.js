@@ -20,6 +20,8 @@
 //   rendition    name of the video rendition on screen
 //   segment, edge     numbers on screen and newest published
 //   droppedFrames, throughput (bits per second), heldMS (median)
+//   health       what the page says of it all: tone and words
+//   lost, refusals    lost segments; refused requests by status
 //   errors       texts, newest last; errorCount counts all
 //   notifications     the event's current set, each with its phase
 //   journal      the log's entries
@@ -49,6 +51,9 @@ export function snapshot(player) {
     rendition: onScreen.record?.type === 'video' ? onScreen.record.rendition : (player.catalogue.current.video ?? ''),
     segment: onScreen.number,
     edge: player.edgeNumber,
+    health: player.health,
+    lost: player.lost.size,
+    refusals: Object.fromEntries(player.refusals),
     droppedFrames: player.screen.droppedFrames,
     throughput: player.throughput.estimate,
     heldMS: player.tracks.get('video')?.held.median ?? null,
