@@ -359,7 +359,7 @@ func TestReasonsHaveCounters(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Config{})
 		for _, reason := range selection.Reasons {
-			if c := r.o.metrics.decisions[reason]; c == nil || counted(t, c) != 0 {
+			if c := r.o.metrics.events.of(r.o.events.get(testID)).decisions[reason]; c == nil || counted(t, c) != 0 {
 				t.Errorf("%s", reason)
 			}
 		}

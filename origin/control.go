@@ -75,7 +75,7 @@ func (o *Origin) control(f controlFunc) http.Handler {
 				problem = live.ErrNotStored.With(err.Error())
 				o.log.Error("control", "path", r.URL.Path, "err", err)
 			}
-			o.metrics.refused("control", problem)
+			o.metrics.refused(o.events.get(live.EventID{Tenant: r.PathValue("tenant"), Name: r.PathValue("event")}), "control", problem)
 			problem.Write(w, r)
 		}
 	})

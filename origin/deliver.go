@@ -267,7 +267,7 @@ func (o *Origin) refuseDelivery(d *delivery, err error) {
 		problem = live.ErrInternal.With(err.Error())
 		o.log.Error("delivery", "path", d.r.URL.Path, "err", err)
 	}
-	o.metrics.refused("deliver", problem)
+	o.metrics.refused(d.event, "deliver", problem)
 	o.journal.refused(d, problem)
 	if d.event != nil {
 		d.event.stamp(d.w.Header(), time.Now())

@@ -22,6 +22,8 @@ type event struct {
 	view atomic.Pointer[view] // replaced whole, never changed
 	edge atomic.Int64         // newest published number, -1 before the first
 
+	counts atomic.Pointer[counts] // nil before anything is counted
+
 	mu     sync.Mutex        // guards the following; no I/O under it, and no other lock
 	tracks map[string]*track // by rendition
 	heard  map[string]heard  // by pipeline
@@ -142,6 +144,7 @@ type track struct {
 	counted live.Number             // the newest that late has counted
 	newest  live.Number             // the newest published, -1 before the first
 	pinned  live.Number             // the newest that was chosen for, -1 before the first
+	last    map[string]newest       // by pipeline; nil before the first
 }
 
 // An initSegment is the init segment that viewers get.
@@ -267,6 +270,7 @@ func (e *event) learn(rendition string, c live.Candidate) bool {
 	s.wake()
 	t := e.tracks[rendition]
 	t.newest = max(t.newest, c.Number)
+	t.note(c)
 	e.edge.Store(max(e.edge.Load(), int64(c.Number)))
 	return true
 }

@@ -68,11 +68,11 @@ func (o *Origin) selectOrHold(d *delivery) error {
 			if !o.settle(d, now) {
 				continue // somebody chose meanwhile
 			}
-			o.metrics.decided(d.decision.Reason)
+			o.metrics.decided(d.event, d.decision.Reason)
 			return nil
 		case selection.Refuse:
 			if looked {
-				o.metrics.decided(d.decision.Reason)
+				o.metrics.decided(d.event, d.decision.Reason)
 				return d.lost(now)
 			}
 			// An announcement may have been lost: look before giving up.

@@ -14,11 +14,7 @@ import (
 // shares its label values with the names in the code.
 type metrics struct {
 	places              map[live.Place]prometheus.Counter
-	decisions           map[selection.Reason]prometheus.Counter
-	publications        *prometheus.CounterVec // by pipeline and outcome
-	defects             *prometheus.CounterVec // by pipeline and kind
-	refusals            *prometheus.CounterVec // by side and problem
-	servings            *prometheus.CounterVec // by pipeline
+	events              *byEvent
 	publishSeconds      prometheus.Histogram
 	stepSeconds         [len(steps)]prometheus.Observer
 	overGoal            prometheus.Counter
@@ -51,16 +47,12 @@ func newMetrics(reg *prometheus.Registry, o *Origin) *metrics {
 		reg.MustRegister(h)
 		return h
 	}
-	gauge := func(name, help string, labels prometheus.Labels, f func() float64) {
-		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "headwater", Subsystem: "origin", Name: name, Help: help, ConstLabels: labels}, f))
+	gauge := func(name, help string, f func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "headwater", Subsystem: "origin", Name: name, Help: help}, f))
 	}
 	m := &metrics{
 		places:         make(map[live.Place]prometheus.Counter),
-		decisions:      make(map[selection.Reason]prometheus.Counter),
-		publications:   vec("publications_total", "Publications that ended well.", "pipeline", "outcome"),
-		defects:        vec("defects_total", "Defects in published segments.", "pipeline", "kind"),
-		refusals:       vec("refusals_total", "Refused requests.", "side", "problem"),
-		servings:       vec("segments_served_total", "Segments delivered.", "pipeline"),
+		events:         newByEvent(o.events.list),
 		publishSeconds: seconds("publish_seconds", "From a PUT's headers to its acknowledgement."),
 		overGoal:       one("publications_over_goal_total", "Publications that took longer than their goal, from the end of the body to the answer."),
 		fallbacks:      make(map[fallbackOutcome]prometheus.Counter),
@@ -77,19 +69,19 @@ func newMetrics(reg *prometheus.Registry, o *Origin) *metrics {
 		gateLooksFailed:     one("init_looks_failed_total", "PUTs before which the store did not say in time whether the pipeline's init segment was refused at another node."),
 		hearings:            make(map[hearing]prometheus.Counter),
 	}
-	reg.MustRegister(m.holding)
+	reg.MustRegister(m.holding, m.events)
 	byStep := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "headwater", Subsystem: "origin", Name: "publish_step_seconds", Help: "Steps of publications.",
 		Buckets: []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2}}, []string{"step"})
 	reg.MustRegister(byStep)
 	for i, name := range steps {
 		m.stepSeconds[i] = byStep.WithLabelValues(name)
 	}
-	gauge("write_goal_seconds", "What a publication should take from the end of its body to the answer.", nil, WriteGoal.Seconds)
+	gauge("write_goal_seconds", "What a publication should take from the end of its body to the answer.", WriteGoal.Seconds)
 	fellBack := vec("fallbacks_total", "Segments asked of another region, by outcome.", "outcome")
 	for _, f := range fallbackOutcomes {
 		m.fallbacks[f] = fellBack.WithLabelValues(string(f))
 	}
-	gauge("store_slow_ratio", "Share of store reads for delivery that were slower than their target, in the last seconds.", nil,
+	gauge("store_slow_ratio", "Share of store reads for delivery that were slower than their target, in the last seconds.",
 		func() float64 { return o.pace.Slow(time.Now()) })
 	places := vec("places_total", "Segment requests by their place on the timeline.", "place")
 	for _, p := range live.Places {
@@ -99,31 +91,26 @@ func newMetrics(reg *prometheus.Registry, o *Origin) *metrics {
 	for _, h := range hearings {
 		m.hearings[h] = heard.WithLabelValues(string(h))
 	}
-	decisions := vec("decisions_total", "Selections by reason.", "reason")
-	for _, r := range selection.Reasons {
-		m.decisions[r] = decisions.WithLabelValues(string(r))
-	}
-	for _, p := range live.Problems {
-		m.refusals.WithLabelValues("publish", p.Code)
-		m.refusals.WithLabelValues("deliver", p.Code)
-	}
 	for _, c := range admit.Classes {
-		gauge("shed_total", "Requests shed by class.", prometheus.Labels{"class": c.String()}, func() float64 {
+		opts := prometheus.CounterOpts{Name: originName("shed_total"), Help: "Requests shed by class.", ConstLabels: prometheus.Labels{"class": c.String()}}
+		reg.MustRegister(prometheus.NewCounterFunc(opts, func() float64 {
 			return float64(o.holds.Shed(c) + o.reads.Shed(c) + o.bodies.Shed(c) + o.egress.Shed(c) + o.pace.Shed(c))
-		})
+		}))
 	}
-	gauge("memory_bytes", "Bytes of segments in memory.", nil, func() float64 { _, b := o.window.size(); return float64(b) })
-	gauge("events", "Events known.", nil, func() float64 { return float64(len(o.events.list())) })
+	gauge("memory_bytes", "Bytes of segments in memory.", func() float64 { _, b := o.window.size(); return float64(b) })
+	gauge("events", "Events known.", func() float64 { return float64(len(o.events.list())) })
 	return m
 }
 
-func (m *metrics) published(p *publication) {
+// published counts a publication that ended well.
+func (m *metrics) published(e *event, p *publication) {
+	c := m.events.of(e)
 	// A dropped manifest's path may name anything.
 	if p.outcome == dropped {
-		m.publications.WithLabelValues("", string(dropped)).Inc()
+		c.publications.WithLabelValues("", string(dropped)).Inc()
 		return
 	}
-	m.publications.WithLabelValues(p.path.Pipeline, string(p.outcome)).Inc()
+	c.publications.WithLabelValues(p.path.Pipeline, string(p.outcome)).Inc()
 	all := p.elapsed()
 	m.publishSeconds.Observe(all.Seconds())
 	if all-p.took[stepRead] > WriteGoal {
@@ -136,7 +123,7 @@ func (m *metrics) published(p *publication) {
 	}
 	if p.path.File == live.FileSegment && p.outcome != identical {
 		for _, f := range p.cand.Findings {
-			m.defects.WithLabelValues(p.path.Pipeline, string(knownKind(f.Kind))).Inc()
+			c.defects.WithLabelValues(p.path.Pipeline, string(knownKind(f.Kind))).Inc()
 		}
 	}
 }
@@ -151,12 +138,13 @@ func knownKind(k live.Kind) live.Kind {
 	return "other"
 }
 
-func (m *metrics) refused(side string, p *live.Problem) {
-	m.refusals.WithLabelValues(side, p.Code).Inc()
+// refused counts a refusal; e is nil where the request names no event there is.
+func (m *metrics) refused(e *event, side string, p *live.Problem) {
+	m.events.of(e).refusals.WithLabelValues(side, p.Code).Inc()
 }
 
-func (m *metrics) decided(r selection.Reason) { m.decisions[r].Inc() }
+func (m *metrics) decided(e *event, r selection.Reason) { m.events.of(e).decisions[r].Inc() }
 
 func (m *metrics) served(d *delivery) {
-	m.servings.WithLabelValues(d.decision.Candidate.Pipeline).Inc()
+	m.events.of(d.event).servings.WithLabelValues(d.decision.Candidate.Pipeline).Inc()
 }

@@ -236,7 +236,7 @@ func (p *publication) elapsed() time.Duration { return time.Since(p.received) }
 
 // acknowledge answers what ended well.
 func (o *Origin) acknowledge(p *publication) {
-	o.metrics.published(p)
+	o.metrics.published(o.events.get(p.path.Event), p)
 	h := p.w.Header()
 	h.Set(live.HeaderCacheControl, "no-store")
 	status := http.StatusOK
@@ -298,7 +298,7 @@ func (o *Origin) refusePublication(p *publication, err error) {
 	default:
 		problem = live.ErrNotStored.With(err.Error())
 	}
-	o.metrics.refused("publish", problem)
+	o.metrics.refused(p.event, "publish", problem)
 	level := o.log.Warn
 	if problem.Status >= 500 {
 		level = o.log.Error

@@ -21,6 +21,7 @@ need memcached memcached
 need java openjdk-17-jdk-headless
 need mvn maven
 need systemd-analyze systemd
+need promtool prometheus
 
 if [ ${#packages[@]} -gt 0 ]; then
 	if ! command -v apt-get >/dev/null; then

@@ -34,22 +34,3 @@ func initCassandra(ctx context.Context, env *environment, a store.Address) error
 	defer cancel()
 	return cassandra.Init(ctx, opt, func(done string) { fmt.Fprintln(env.stdout, done) })
 }
-
-func checkCassandra(ctx context.Context, env *environment, a store.Address) error {
-	opt, err := cassandra.FromAddress(a)
-	if err != nil {
-		return usagef("--store: %w", err)
-	}
-	st, err := cassandra.Open(ctx, opt)
-	if err != nil {
-		return err
-	}
-	defer st.Close()
-	report, err := st.Check(ctx, func(p cassandra.Problem) { fmt.Fprintf(env.stdout, "bad: %v\n", p) })
-	fmt.Fprintf(env.stdout, "%d items of %d bytes in %d chunks, %d deleted or expired, %d chunks of no item, %d problems\n",
-		report.Items, report.Bytes, report.Chunks, report.Dead, report.Orphans, report.Problems)
-	if err == nil && report.Problems > 0 {
-		return errQuiet
-	}
-	return err
-}

@@ -15,7 +15,15 @@ import (
 func invoke(t *testing.T, ctx context.Context, variables map[string]string, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	env := &environment{stdin: io.NopCloser(strings.NewReader(stdin)), stdout: &out, stderr: &errs, getenv: func(k string) string { return variables[k] }}
+	env := &environment{
+		stdin: io.NopCloser(strings.NewReader(stdin)), stdout: &out, stderr: &errs, getenv: func(k string) string { return variables[k] },
+		environ: func() (all []string) {
+			for k, v := range variables {
+				all = append(all, k+"="+v)
+			}
+			return all
+		},
+	}
 	code = run(ctx, env, args)
 	return code, out.String(), errs.String()
 }
@@ -37,6 +45,14 @@ func TestUsage(t *testing.T) {
 		{"a site without names", []string{"edge", "--parent", "http://h:1", "--site", "http://h:1"}, nil, "--site"},
 		{"bad size", []string{"edge", "--parent", "http://h:1", "--memory", "lots"}, nil, "memory"},
 		{"bad variable", []string{"edge", "--parent", "http://h:1"}, map[string]string{"HEADWATER_EDGE_MEMORY": "lots"}, "HEADWATER_EDGE_MEMORY"},
+		{"a slip in a variable", []string{"origin"}, map[string]string{"HEADWATER_ORIGIN_STROE": "memory:"}, "HEADWATER_ORIGIN_STROE: no flag has this environment variable; did you mean HEADWATER_ORIGIN_STORE?"},
+		{"a slip in the command of a variable", []string{"edge"}, map[string]string{"HEADWATER_EGDE_PARENT": "http://h:1"}, "did you mean HEADWATER_EDGE_PARENT?"},
+		{"another command's slip", []string{"event", "get", "t/e"}, map[string]string{"HEADWATER_ORIGIN_STROE": "memory:"}, "did you mean HEADWATER_ORIGIN_STORE?"},
+		{"nothing near", []string{"origin"}, map[string]string{"HEADWATER_X": "1"}, "HEADWATER_X: no flag has this environment variable\n"},
+		{"a slip in a flag", []string{"origin", "--stroe", "memory:"}, nil, "--stroe: there is no such flag; did you mean --store?"},
+		{"what Kubernetes sets, and a slip", []string{"origin"}, map[string]string{
+			"HEADWATER_ORIGIN_SERVICE_HOST": "10.0.0.1", "HEADWATER_ORIGIN_SERVICE_PORT_PUBLISH": "7001", "HEADWATER_ORIGIN_PORT": "tcp://10.0.0.1:7001",
+			"HEADWATER_ORIGIN_PORT_7001_TCP_ADDR": "10.0.0.1", "HEADWATER_ORIGIN_PORTS": "1"}, "HEADWATER_ORIGIN_PORTS: no"},
 		{"bad store", []string{"origin", "--store", "tape:1"}, nil, "--store"},
 		{"bad cache", []string{"origin", "--store", "memory:", "--cache", "memcached://a"}, nil, "--cache"},
 		{"bad zone", []string{"origin", "--store", "memory:", "--cache", "memcached://a=h", "--zone", "b"}, nil, "--zone"},

@@ -21,11 +21,11 @@ import (
 // TestMemoryOfHeldViewers prints what a held viewer costs the edge by each
 // protocol: resident memory of its process. It is for a quiet machine:
 //
-//	HEADWATER_MEASURE=2000 go test -run TestMemoryOfHeldViewers -v ./cmd/headwater
+//	MEASURE_HEADWATER=2000 go test -run TestMemoryOfHeldViewers -v ./cmd/headwater
 func TestMemoryOfHeldViewers(t *testing.T) {
-	n, _ := strconv.Atoi(os.Getenv("HEADWATER_MEASURE"))
+	n, _ := strconv.Atoi(os.Getenv("MEASURE_HEADWATER"))
 	if n == 0 {
-		t.Skip("HEADWATER_MEASURE=2000 measures")
+		t.Skip("MEASURE_HEADWATER=2000 measures")
 	}
 	dir := t.TempDir()
 	binary, origin := buildBinary(t, dir), newClockwork(t, func(e *live.Event) { e.HoldMS = 60_000 })

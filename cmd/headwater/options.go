@@ -107,13 +107,20 @@ func (o *options) parse(env *environment, args []string) (rest []string, err err
 			if errors.Is(err, flag.ErrHelp) {
 				return nil, errHelp
 			}
-			return nil, usageError{errors.New(strings.Replace(err.Error(), " -", " --", 1))}
+			message := strings.Replace(err.Error(), " -", " --", 1)
+			if name, ok := strings.CutPrefix(message, "flag provided but not defined: --"); ok {
+				message = "--" + name + ": there is no such flag" + didYouMean(name, "--", o.names())
+			}
+			return nil, usageError{errors.New(message)}
 		}
 		args = o.set.Args()
 		if len(args) == 0 {
 			break
 		}
 		rest, args = append(rest, args[0]), args[1:]
+	}
+	if err := checkEnvironment(env); err != nil {
+		return nil, err
 	}
 	given := make(map[string]bool)
 	o.set.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -132,8 +139,21 @@ func (o *options) parse(env *environment, args []string) (rest []string, err err
 	return rest, err
 }
 
+// names are those of the flags, keys those of the configuration.
+func (o *options) names() (all []string) {
+	o.set.VisitAll(func(f *flag.Flag) { all = append(all, f.Name) })
+	return all
+}
+
+func (o *options) keys() (all []string) {
+	for _, name := range o.names() {
+		all = append(all, strings.ReplaceAll(name, "-", "_"))
+	}
+	return all
+}
+
 func (o *options) variable(name string) string {
-	return "HEADWATER_" + strings.ToUpper(strings.ReplaceAll(o.command+"_"+name, "-", "_"))
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(o.command+"_"+name, "-", "_"))
 }
 
 func (o *options) assign(name, value, source string) error {
@@ -173,7 +193,7 @@ func (o *options) readConfig(given map[string]bool) error {
 		}
 		name := strings.ReplaceAll(key, "_", "-")
 		if o.set.Lookup(name) == nil || name == "config" {
-			return usagef("--config %s: %q is not a key of %s", o.config, key, o.command)
+			return usagef("--config %s: %q is not a key of %s%s", o.config, key, o.command, didYouMean(key, "", o.keys()))
 		}
 		if given[name] {
 			continue
@@ -224,6 +244,23 @@ func (o *options) describe(w io.Writer) {
 		}
 		fmt.Fprintf(w, "%s\n        %s\n        %s\n", head, usage, o.variable(f.Name))
 	})
+}
+
+// shown is an address, or several, as logs may have it: without a query and
+// without credentials.
+func shown(addresses ...string) string {
+	out := make([]string, len(addresses))
+	for i, a := range addresses {
+		a, _, _ = strings.Cut(a, "?")
+		if scheme, rest, ok := strings.Cut(a, "://"); ok {
+			host, path, _ := strings.Cut(rest, "/")
+			if at := strings.LastIndex(host, "@"); at >= 0 {
+				a = scheme + "://" + host[at+1:] + strings.TrimSuffix("/"+path, "/")
+			}
+		}
+		out[i] = a
+	}
+	return strings.Join(out, ",")
 }
 
 // logging makes the logger of a long-running command.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -104,6 +105,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
+	f.announceStart(log)
 	metrics := newRegistry()
 	open := opening{
 		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log}, log: log, metrics: metrics,
@@ -172,6 +174,17 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	return serve(ctx, log, org.Drain, listeners...)
 }
 
+// announceStart says what runs here, before anything else is said.
+func (f *originFlags) announceStart(log *slog.Logger) {
+	args := []any{"command", "origin", "version", version(), "roles", f.roles}
+	for _, l := range [...]struct{ role, address string }{{"publish", f.publish}, {"deliver", f.deliver}, {"control", f.control}} {
+		if slices.Contains(strings.Split(f.roles, ","), l.role) {
+			args = append(args, l.role, l.address)
+		}
+	}
+	log.Info("starting", append(args, "store", shown(f.store), "control-store", shown(f.controlStore), "cache", shown(f.cache.address), "region", f.region)...)
+}
+
 // overNetwork reports whether a store's clients have connections, which those
 // who share a client share. A disk has one owner.
 func overNetwork(address string) bool {
@@ -217,7 +230,7 @@ func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "headwater", Name: "build_info", Help: "1, with what this program was built from.",
-		ConstLabels: prometheus.Labels{"version": version(), "go_version": runtime.Version()},
+		ConstLabels: prometheus.Labels{"version": version(), "revision": revision(), "go_version": runtime.Version()},
 	}, func() float64 { return 1 })
 	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r

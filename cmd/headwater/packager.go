@@ -96,6 +96,7 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
+	log.Info("starting", "command", "packager", "version", version(), "event", f.event, "pipeline", f.pipeline, "to", shown(f.to...), "listen", f.listen, "clip", f.clip)
 	cfg := packager.Config{
 		Event: f.event, Pipeline: f.pipeline, To: f.to, Token: f.token, EventURL: f.eventURL, EventWait: f.eventWait,
 		Clip: f.clip, ClipVersion: f.clipVersion, Listen: f.listen, Clock: packager.ClockMode(f.clock),

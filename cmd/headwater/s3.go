@@ -39,17 +39,3 @@ func initS3(ctx context.Context, env *environment, a store.Address) error {
 	}
 	return nil
 }
-
-func checkS3(ctx context.Context, env *environment, a store.Address) error {
-	st, err := openS3("store", a, opening{})
-	if err != nil {
-		return err
-	}
-	defer st.Close()
-	report, err := st.Check(ctx, func(object string, err error) { fmt.Fprintf(env.stdout, "bad: %s: %v\n", object, err) })
-	fmt.Fprintf(env.stdout, "%d objects, %d bytes, %d problems\n", report.Objects, report.Bytes, report.Problems)
-	if err == nil && report.Problems > 0 {
-		return errQuiet
-	}
-	return err
-}

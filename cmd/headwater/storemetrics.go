@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/store"
+	"headwater/store/disk"
 )
 
 // storeSignals is a collector of what a store tells about itself.
@@ -47,5 +48,49 @@ func (c storeSignals) Collect(ch chan<- prometheus.Metric) {
 		for _, g := range storeGauges {
 			ch <- prometheus.MustNewConstMetric(g.desc, g.kind, g.value(s), s.Op)
 		}
+	}
+}
+
+// diskFigures is a collector of how a disk store is doing.
+type diskFigures struct {
+	flag  string // that named it
+	store *disk.Store
+}
+
+// diskGauges are the figures of each namespace.
+var diskGauges = []struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(disk.NamespaceStats) float64
+}{
+	{diskDesc("bytes", "Bytes of the log files.", "namespace"), prometheus.GaugeValue, func(s disk.NamespaceStats) float64 { return float64(s.Bytes) }},
+	{diskDesc("live_bytes", "Of them, bytes of what is there to be read.", "namespace"), prometheus.GaugeValue, func(s disk.NamespaceStats) float64 { return float64(s.LiveBytes) }},
+	{diskDesc("items", "Items, some of which may have expired.", "namespace"), prometheus.GaugeValue, func(s disk.NamespaceStats) float64 { return float64(s.Items) }},
+	{diskDesc("full_total", "Writes refused because the store was full.", "namespace"), prometheus.CounterValue, func(s disk.NamespaceStats) float64 { return float64(s.Refusals) }},
+	{diskDesc("errors_total", "Writes and syncs that failed.", "namespace"), prometheus.CounterValue, func(s disk.NamespaceStats) float64 { return float64(s.WriteErrors + s.SyncErrors) }},
+	{diskDesc("corrupt_total", "Damage found at the start, and reads whose checksum failed.", "namespace"), prometheus.CounterValue, func(s disk.NamespaceStats) float64 { return float64(s.CorruptRecords) }},
+}
+
+var diskFree = diskDesc("free_bytes", "Bytes free on the file system, the store's reserve included.")
+
+func diskDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("headwater_store_disk_"+name, help, append([]string{"store"}, labels...), nil)
+}
+
+// Describe implements prometheus.Collector. It describes nothing: there may be
+// two of these, whose metrics differ in a label.
+func (d diskFigures) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (d diskFigures) Collect(ch chan<- prometheus.Metric) {
+	st := d.store.Stats()
+	for namespace, s := range map[string]disk.NamespaceStats{store.Media: st.Media, store.Control: st.Control} {
+		for _, g := range diskGauges {
+			ch <- prometheus.MustNewConstMetric(g.desc, g.kind, g.value(s), d.flag, namespace)
+		}
+	}
+	// Where the file system does not say, there is no figure.
+	if free, err := d.store.FreeBytes(); err == nil {
+		ch <- prometheus.MustNewConstMetric(diskFree, prometheus.GaugeValue, float64(free), d.flag)
 	}
 }

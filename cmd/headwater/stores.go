@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,7 +49,11 @@ func openStore(ctx context.Context, flag, address string, o opening) (store.Stor
 	case store.SchemeMemory:
 		return memory.New(memory.Options{}), nil
 	case store.SchemeDisk:
-		return disk.Open(a.Path, o.disk)
+		st, err := disk.Open(a.Path, o.disk)
+		if err == nil && o.metrics != nil {
+			o.metrics.MustRegister(diskFigures{flag, st})
+		}
+		return st, err
 	case store.SchemeCassandra:
 		return openCassandra(ctx, flag, a, o)
 	case store.SchemeS3:
@@ -120,18 +123,4 @@ func runStore(ctx context.Context, env *environment, args []string) error {
 		return checkS3(ctx, env, a)
 	}
 	return usagef("--store: a %s store has nothing at rest to check", a.Scheme)
-}
-
-func checkDisk(ctx context.Context, env *environment, a store.Address) error {
-	st, err := disk.Open(a.Path, disk.Options{})
-	if err != nil {
-		return err
-	}
-	defer st.Close()
-	report, err := st.Check(ctx, func(p disk.Problem) { fmt.Fprintf(env.stdout, "bad: %v\n", p) })
-	fmt.Fprintf(env.stdout, "%d records in %d files, %d bytes, %d problems\n", report.Records, report.Files, report.Bytes, report.Problems)
-	if err == nil && report.Problems > 0 {
-		return errQuiet
-	}
-	return err
 }

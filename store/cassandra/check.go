@@ -43,11 +43,18 @@ const checkParts = 64
 // Check walks the whole ring, reads every item with a quorum, and verifies the
 // checksums of its row and of every chunk; then it walks the chunks and counts
 // those that no item names. Operations go on beside it. It returns an error if
-// it could not look at everything.
-func (s *Store) Check(ctx context.Context, report func(Problem)) (CheckReport, error) {
+// it could not look at everything. Where progress is not nil it is told of each
+// part of the work that is done.
+func (s *Store) Check(ctx context.Context, report func(Problem), progress func(sum CheckReport, share float64)) (CheckReport, error) {
 	var sum CheckReport
+	parts := 0
+	part := func() {
+		if parts++; progress != nil {
+			progress(sum, float64(parts)/float64(2*checkParts*len(s.opt.Namespaces)))
+		}
+	}
 	for _, namespace := range s.opt.Namespaces {
-		c := &checker{s: s, sp: s.spaces[namespace], namespace: namespace, sum: &sum, report: report}
+		c := &checker{s: s, sp: s.spaces[namespace], namespace: namespace, sum: &sum, report: report, part: part}
 		if err := c.run(ctx); err != nil {
 			return sum, fmt.Errorf("cassandra store: check %s: %w", namespace, err)
 		}
@@ -61,6 +68,7 @@ type checker struct {
 	namespace string
 	sum       *CheckReport
 	report    func(Problem)
+	part      func() // one more is done
 }
 
 func (c *checker) problem(record, key, what string) {
@@ -77,6 +85,7 @@ func (c *checker) run(ctx context.Context) error {
 			if err := walk(ctx, from, to); err != nil {
 				return err
 			}
+			c.part()
 		}
 	}
 	return nil

@@ -75,7 +75,7 @@ func TestDamage(t *testing.T) {
 		t.Errorf("scan: %d items, corrupt %q, %v", len(page.Items), page.Corrupt, err)
 	}
 	var found []string
-	report, err := st.Check(t.Context(), func(p cassandra.Problem) { found = append(found, p.Key) })
+	report, err := st.Check(t.Context(), func(p cassandra.Problem) { found = append(found, p.Key) }, nil)
 	if err != nil || report.Problems != 4 || len(found) != 4 || report.Items != 4 {
 		t.Errorf("check: %+v, %q, %v", report, found, err)
 	}

@@ -2,8 +2,13 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"syscall"
 
 	"headwater/store"
 )
@@ -35,20 +40,49 @@ type CheckReport struct {
 	Problems int
 }
 
+// ErrNotStore: the directory is none, or nothing of a store is in it.
+var ErrNotStore = errors.New("disk store: there is no store")
+
+// Exists returns an error that wraps ErrNotStore unless there is a store in dir.
+// Open would make one there.
+func Exists(dir string) error {
+	for _, namespace := range [...]string{store.Media, store.Control} {
+		info, err := os.Stat(filepath.Join(dir, namespace))
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+			return fmt.Errorf("%w: %s has no directory %s", ErrNotStore, dir, namespace)
+		case err != nil:
+			return fmt.Errorf("disk store: %w", err)
+		case !info.IsDir():
+			return fmt.Errorf("%w: %s in %s is not a directory", ErrNotStore, namespace, dir)
+		}
+	}
+	return nil
+}
+
 // Check reads all that is durable and verifies every checksum, beside
-// operations that go on. It calls report for each problem, and returns an error
-// if it could not look at everything.
-func (s *Store) Check(ctx context.Context, report func(Problem)) (CheckReport, error) {
+// operations that go on. It calls report for each problem and, where it is not
+// nil, progress for each record, with what was looked at so far and the bytes
+// that there are. It returns an error if it could not look at everything.
+func (s *Store) Check(ctx context.Context, report func(Problem), progress func(sum CheckReport, total int64)) (CheckReport, error) {
 	var sum CheckReport
+	total := int64(0)
 	for _, l := range s.logs() {
-		if err := l.check(ctx, &sum, func(p Problem) { sum.Problems++; report(p) }); err != nil {
+		total += l.bytes.Load()
+	}
+	for _, l := range s.logs() {
+		if err := l.check(ctx, &sum, func(p Problem) { sum.Problems++; report(p) }, func(sum CheckReport) {
+			if progress != nil {
+				progress(sum, total)
+			}
+		}); err != nil {
 			return sum, fmt.Errorf("disk store: check %s: %w", l.namespace, err)
 		}
 	}
 	return sum, nil
 }
 
-func (l *log) check(ctx context.Context, sum *CheckReport, report func(Problem)) error {
+func (l *log) check(ctx context.Context, sum *CheckReport, report func(Problem), progress func(CheckReport)) error {
 	l.mu.RLock()
 	if l.shut {
 		l.mu.RUnlock()
@@ -71,6 +105,7 @@ func (l *log) check(ctx context.Context, sum *CheckReport, report func(Problem))
 			continue
 		}
 		sum.Files++
+		before := sum.Bytes
 		sum.Bytes += end
 		header := make([]byte, fileHeaderLen)
 		n, _ := f.f.ReadAt(header, 0)
@@ -88,6 +123,10 @@ func (l *log) check(ctx context.Context, sum *CheckReport, report func(Problem))
 				problems = append(problems, Problem{File: f.path, Offset: r.offset, Bytes: r.len(), Key: r.key, What: "value checksum",
 					Record: store.Record{Namespace: l.namespace, ID: r.id}, Live: l.serves(f, r)})
 			}
+			now := *sum
+			now.Bytes = before + r.offset + r.len()
+			now.Problems += len(problems)
+			progress(now)
 			return nil
 		}, func(from, to int64) error {
 			problems = append(problems, Problem{File: f.path, Offset: from, Bytes: to - from, What: "no valid record"})

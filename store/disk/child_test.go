@@ -112,7 +112,7 @@ func TestKill(t *testing.T) {
 			t.Errorf("round %d: %+v", round, st)
 		}
 		tails += st.Media.TruncatedTails + st.Control.TruncatedTails
-		if _, err := s.Check(t.Context(), func(p Problem) { t.Errorf("round %d: %v", round, p) }); err != nil {
+		if _, err := s.Check(t.Context(), func(p Problem) { t.Errorf("round %d: %v", round, p) }, nil); err != nil {
 			t.Error(err)
 		}
 		mustClose(t, s)

@@ -77,7 +77,7 @@ func FuzzOpen(f *testing.F) {
 					t.Errorf("%q: %d bytes, size %d", item.Key, len(item.Value), item.Size)
 				}
 			}
-			if _, err := s.Check(t.Context(), func(Problem) {}); err != nil {
+			if _, err := s.Check(t.Context(), func(Problem) {}, nil); err != nil {
 				t.Error(err)
 			}
 			// What is in the log may be newer than any token of today.

@@ -110,17 +110,26 @@ func TestCheckCountsWhatItReads(t *testing.T) {
 	s := openMem(t, newMemFS(), Options{})
 	mustPut(t, s, media, newItem("a", 100_000), newItem("b", 10))
 	mustPut(t, s, control, newItem("c", 10))
-	sum, err := s.Check(t.Context(), func(p Problem) { t.Error(p) })
+	var told []CheckReport
+	sum, err := s.Check(t.Context(), func(p Problem) { t.Error(p) }, func(now CheckReport, total int64) {
+		if total < 100_000 || now.Bytes > total || len(told) > 0 && now.Bytes <= told[len(told)-1].Bytes {
+			t.Errorf("%d of %d bytes after %v", now.Bytes, total, told)
+		}
+		told = append(told, now)
+	})
+	if len(told) != 3 || told[2].Records != 3 || told[2].Files != 2 {
+		t.Errorf("progress %v, in the end %+v", told, sum)
+	}
 	if err != nil || sum.Files != 2 || sum.Records != 3 || sum.Bytes < 100_000 || sum.Problems != 0 {
 		t.Errorf("%+v, %v", sum, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Check(ctx, func(Problem) {}); !errors.Is(err, context.Canceled) {
+	if _, err := s.Check(ctx, func(Problem) {}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("with an ended context: %v", err)
 	}
 	mustClose(t, s)
-	if _, err := s.Check(t.Context(), func(Problem) {}); !errors.Is(err, store.ErrClosed) {
+	if _, err := s.Check(t.Context(), func(Problem) {}, nil); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("after close: %v", err)
 	}
 	if _, err := s.Open(t.Context(), media, "a"); !errors.Is(err, store.ErrClosed) {

@@ -144,7 +144,7 @@ func TestDamageInTheMiddle(t *testing.T) {
 				if p.Offset != offsets[1] && c.name != "zeros" && c.name != "whole record" {
 					t.Errorf("problem %v", p)
 				}
-			}); err != nil || problems != 1 {
+			}, nil); err != nil || problems != 1 {
 				t.Errorf("check: %d problems, %v", problems, err)
 			}
 			mustClose(t, s)

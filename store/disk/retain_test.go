@@ -329,7 +329,7 @@ func TestStress(t *testing.T) {
 						t.Errorf("scan at %q: %v", item.Key, err)
 					}
 				}
-				if _, err := s.Check(t.Context(), func(p Problem) { t.Errorf("check: %v", p) }); err != nil {
+				if _, err := s.Check(t.Context(), func(p Problem) { t.Errorf("check: %v", p) }, nil); err != nil {
 					t.Error(err)
 				}
 				s.Stats()

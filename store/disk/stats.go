@@ -56,6 +56,10 @@ func (c *counters) synced(n int, took time.Duration) {
 // its fields are read one after the other.
 func (s *Store) Stats() Stats { return Stats{Media: s.media.stats(), Control: s.control.stats()} }
 
+// FreeBytes is what the file system still has for this process, what the store
+// keeps in reserve included.
+func (s *Store) FreeBytes() (int64, error) { return s.media.fs.free(s.dir) }
+
 func (l *log) stats() NamespaceStats {
 	c := &l.counters
 	n := NamespaceStats{

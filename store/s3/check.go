@@ -14,9 +14,9 @@ type Report struct {
 	Objects, Bytes, Problems int64
 }
 
-// Check reads every object and verifies its checksums, and tells bad of those
-// that fail.
-func (s *Store) Check(ctx context.Context, bad func(object string, err error)) (Report, error) {
+// Check reads every object and verifies its checksums. It tells bad of those that
+// fail and, where it is not nil, progress of each.
+func (s *Store) Check(ctx context.Context, bad func(object string, err error), progress func(Report)) (Report, error) {
 	var report Report
 	done, err := s.begin()
 	if err != nil {
@@ -39,6 +39,9 @@ func (s *Store) Check(ctx context.Context, bad func(object string, err error)) (
 			if _, _, err := decodeObject(data); err != nil {
 				report.Problems++
 				bad(info.Key, err)
+			}
+			if progress != nil {
+				progress(report)
 			}
 		}
 	}

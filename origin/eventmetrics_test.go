@@ -1,0 +1,158 @@
+package origin
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/live"
+	"headwater/store"
+	"headwater/store/memory"
+)
+
+// metricsText is what Prometheus scrapes.
+func (r *rig) metricsText() string {
+	return serve(r.ctl, request("GET", "/metrics", nil)).Body.String()
+}
+
+// wantMetrics checks lines of the scrape.
+func (r *rig) wantMetrics(lines ...string) {
+	r.Helper()
+	text := r.metricsText()
+	for _, line := range lines {
+		if !strings.Contains(text, "\nheadwater_origin_"+line+"\n") {
+			name, _, _ := strings.Cut(line, "{")
+			var have []string
+			for l := range strings.SplitSeq(text, "\n") {
+				if strings.HasPrefix(l, "headwater_origin_"+name) {
+					have = append(have, l)
+				}
+			}
+			r.Errorf("no line %s among\n%s", line, strings.Join(have, "\n"))
+		}
+	}
+}
+
+// TestMetricsByEvent: what is counted carries the event, what is known of it is
+// read at the time, and all of it ends with the event.
+func TestMetricsByEvent(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := memory.New(memory.Options{})
+		r := newRig(t, Config{Store: st})
+		r.wantMetrics(`publications_total{event="acme/final",outcome="created",pipeline="b"} 0`,
+			`segments_served_total{event="acme/final",pipeline="b"} 0`,
+			`decisions_total{event="acme/final",reason="none-published"} 0`,
+			`refusals_total{event="acme/final",problem="lost",side="deliver"} 0`,
+			`last_publication_timestamp_seconds{event="acme/final",pipeline="b",rendition="v"} 0`,
+			`init_refused{event="acme/final",pipeline="b",rendition="v"} 0`)
+		r.putInits("a", "b")
+		n := r.next()
+		r.putSegment("b", "v", n-2, take{}, 201) // of the past: what counts is the newest
+		until(r.tl.Expected(n).Add(750 * time.Millisecond))
+		r.putSegment("a", "v", n, take{lose: 30}, 201)
+		r.putSegment("a", "v", n-1, take{}, 201)
+		r.want(r.getSegment("v", n-1), 200, "")
+		r.want(r.getSegment("v", n+30), 404, "early")
+		until(r.tl.Expected(n + 1).Add(-250 * time.Millisecond))
+		r.putSegment("b", "v", n+1, take{}, 201)
+		time.Sleep(time.Millisecond)
+		r.refuseInit()
+		lines := []string{
+			`live_edge{event="acme/final"} ` + (n + 1).String(),
+			`last_publication_timestamp_seconds{event="acme/final",pipeline="a",rendition="v"} ` + fmt.Sprint(float64(r.tl.Expected(n).Add(750*time.Millisecond).UnixMilli())/1000),
+			`lateness_seconds{event="acme/final",pipeline="a",rendition="v"} 0.75`,
+			`lateness_seconds{event="acme/final",pipeline="b",rendition="v"} -0.25`,
+		}
+		r.wantMetrics(append(lines,
+			`init_refused{event="acme/final",pipeline="a",rendition="v"} 1`,
+			`init_refused{event="acme/final",pipeline="a",rendition="w"} 0`,
+			`publications_total{event="acme/final",outcome="created",pipeline="a"} 5`,
+			`defects_total{event="acme/final",kind="short",pipeline="a"} 1`,
+			`segments_served_total{event="acme/final",pipeline="a"} 1`,
+			`refusals_total{event="acme/final",problem="early",side="deliver"} 1`,
+			`refusals_total{event="acme/final",problem="init-differs",side="publish"} 1`)...)
+		// The tables are there after a restart, and with them the gauges.
+		openRig(t, Config{Store: st}).wantMetrics(append(lines, `init_refused{event="acme/final",pipeline="a",rendition="v"} 1`)...)
+
+		// A request on its way ends after its event, and brings nothing back.
+		ch := r.ask(t.Context(), "w/"+live.SegmentName(n+1))
+		synctest.Wait()
+		r.want(r.control("DELETE", "", ""), 204, "")
+		r.want(<-ch, 404, "no-such-event")
+		r.want(r.getSegment("v", n), 404, "no-such-event")
+		if text := r.metricsText(); strings.Contains(text, "acme/final") {
+			t.Errorf("series of a deleted event: %s", text[strings.Index(text, "acme/final")-80:][:200])
+		}
+		r.wantMetrics(`refusals_total{event="",problem="no-such-event",side="deliver"} 2`)
+	})
+}
+
+// seriesOf counts what a collector collects.
+func seriesOf(t *testing.T, c prometheus.Collector) (n int) {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(c)
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		n += len(f.Metric)
+	}
+	return n
+}
+
+// TestMetricsOfManyEvents: no number of events makes more than so many series;
+// what is counted of the others is not lost, and a place that is free again is
+// taken by the next.
+func TestMetricsOfManyEvents(t *testing.T) {
+	var events []*event
+	b := newByEvent(func() []*event { return events })
+	for i := range countedEvents + 5 {
+		e, err := newEvent(live.EventID{Tenant: "t", Name: fmt.Sprint("e", i)}, eventRecord{Config: live.Config{Event: testEvent()}}, store.Token{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, e)
+		b.of(e).decisions["preferred"].Inc()
+	}
+	if b.of(events[countedEvents]) != b.other || b.of(events[countedEvents-1]) == b.other {
+		t.Error("not the first have counters of their own")
+	}
+	if got := counted(t, b.other.decisions["preferred"]); got != 5 {
+		t.Errorf("%v counted as other", got)
+	}
+	series := seriesOf(t, b)
+	events = append(events[1:], events[0])[:len(events)-1]
+	e, _ := newEvent(live.EventID{Tenant: "t", Name: "new"}, eventRecord{Config: live.Config{Event: testEvent()}}, store.Token{})
+	events = append(events, e)
+	if b.of(e) == b.other {
+		t.Error("the place of a deleted event is not free")
+	}
+	if got := seriesOf(t, b); got != series {
+		t.Errorf("%d series, %d before", got, series)
+	}
+}
+
+// TestMetricsAreClean: promtool has nothing to say about them.
+func TestMetricsAreClean(t *testing.T) {
+	path, err := exec.LookPath("promtool")
+	switch {
+	case err != nil && testing.Short():
+		t.Skip("needs promtool: make test installs it")
+	case err != nil:
+		t.Fatalf("needs promtool: scripts/setup.sh installs it: %v", err)
+	}
+	r := newRig(t, Config{Metrics: prometheus.NewRegistry()})
+	r.putInits("a")
+	cmd := exec.CommandContext(t.Context(), path, "check", "metrics")
+	cmd.Stdin = strings.NewReader(r.metricsText())
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
