@@ -59,6 +59,13 @@ func newRig(t *testing.T, cfg Config, edit ...func(*live.Event)) *rig {
 // openRig builds an origin over cfg.Store, by default an empty one.
 func openRig(t *testing.T, cfg Config) *rig {
 	t.Helper()
+	r, _ := stoppableRig(t, cfg)
+	return r
+}
+
+// stoppableRig is openRig, with what ends the origin before the test does.
+func stoppableRig(t *testing.T, cfg Config) (r *rig, stop func()) {
+	t.Helper()
 	if cfg.Store == nil {
 		cfg.Store = memory.New(memory.Options{})
 	}
@@ -69,12 +76,13 @@ func openRig(t *testing.T, cfg Config) *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	var house sync.WaitGroup
 	house.Go(func() { o.Run(ctx) })
-	t.Cleanup(func() { cancel(); house.Wait() })
-	r := &rig{T: t, o: o, id: testID, m: testMedia(), pub: o.PublishHandler(), del: o.DeliverHandler(), ctl: o.ControlHandler()}
+	stop = func() { cancel(); house.Wait() }
+	t.Cleanup(stop)
+	r = &rig{T: t, o: o, id: testID, m: testMedia(), pub: o.PublishHandler(), del: o.DeliverHandler(), ctl: o.ControlHandler()}
 	if e := o.events.get(testID); e != nil {
 		r.tl = e.view.Load().config().Event.Timeline()
 	}
-	return r
+	return r, stop
 }
 
 func (r *rig) create(ev live.Event) {
