@@ -27,7 +27,7 @@ Verbs:
   list                          list all events
   end TENANT/EVENT              end it now, or --at TIME; DVR stays. --never takes it back
   delete TENANT/EVENT           delete it with everything published of it, for good
-  segments TENANT/EVENT         what was published and what serves: --from, --to
+  segments TENANT/EVENT         what viewers got, what was published, and what serves now: --from, --to, --json
   notify TENANT/EVENT           tell viewers: --type, --id, --from, --to, --data; --withdraw takes --id back
   mask TENANT/EVENT             take segments out, of --pipeline, --region or --all, from --from: --to, --rendition
   masks TENANT/EVENT            list the masks
@@ -53,6 +53,7 @@ type eventFlags struct {
 	from, to                    string
 	withdraw, all, never        bool
 	dryRun, yes, replace        bool
+	asJSON                      bool
 }
 
 const controlURL = "http://" + defaultControl
@@ -73,6 +74,7 @@ func (f *eventFlags) register(o *options) {
 	o.Bool(&f.all, "all", "mask: all pipelines, which leaves viewers with nothing")
 	o.String(&f.from, "from", "", "first `SEGMENT`: a number or a time")
 	o.String(&f.to, "to", "", "last `SEGMENT`, inclusive: a number or a time")
+	o.Bool(&f.asJSON, "json", "segments: print what the control API answers")
 	o.Bool(&f.dryRun, "dry-run", "say what would be touched, and change nothing")
 	o.Bool(&f.yes, "yes", "do not ask")
 	o.Bool(&f.replace, "replace", "create: drop pipelines and renditions that have published")
@@ -227,7 +229,7 @@ func listSegments(ctx context.Context, s *eventSession) error {
 			q.Set(name, v)
 		}
 	}
-	return s.api.do(ctx, http.MethodGet, s.path+"/segments?"+q.Encode(), nil)
+	return s.api.segments(ctx, s.path+"/segments?"+q.Encode(), s.asJSON)
 }
 
 func notify(ctx context.Context, s *eventSession) error {

@@ -171,7 +171,7 @@ func TestVerbsSayHowToTakeThemBack(t *testing.T) {
 
 	back("notify", "t/e", "--id", "b1", "--type", "ad-break", "--from", "+30s")
 	op.want(exitDone, "", "invalidate", "t/e", "--from", "-1m", "--to", "-30s")
-	op.want(exitDone, "segments", "segments", "t/e", "--from", "-10s", "--to", "now")
+	op.want(exitDone, "segments", "segments", "t/e", "--from", "-10s", "--to", "now", "--json")
 	op.want(exitDone, "", "flush", "t/e", "--yes")
 	op.want(exitDone, "gone", "delete", "t/e", "--yes")
 	op.want(exitFailed, "t/e", "get", "t/e")
