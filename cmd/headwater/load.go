@@ -88,9 +88,9 @@ func runLoad(ctx context.Context, env *environment, args []string) error {
 	cfg := viewer.Config{
 		Edges: f.edges, Event: id, Renditions: f.renditions, Viewers: f.viewers, Mix: mix, Duration: f.length,
 		Early: f.early, Poll: f.poll, Verify: f.verify,
-		OriginGets: viewer.Counters(http.DefaultClient, viewer.OriginRequests, id, metrics...),
-		// A line in a log comes every five seconds, or as soon as something is wrong.
-		Progress: (&loadProgress{w: env.stderr, terminal: isTerminal(env.stderr), every: 5 * time.Second}).show,
+		OriginGets:    viewer.Counters(http.DefaultClient, viewer.OriginRequests, id, metrics...),
+		ProgressEvery: progressEvery,
+		Progress:      (&loadProgress{w: env.stderr, terminal: isTerminal(env.stderr)}).show,
 	}
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}

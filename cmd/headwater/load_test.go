@@ -45,40 +45,50 @@ func TestLoadVerdict(t *testing.T) {
 	}
 }
 
-// TestLoadProgress: in a log a line comes every five seconds, and at once where
-// something goes wrong.
+// TestLoadProgress: in a log a line comes every five seconds, every second while
+// there is no picture, and at once where something goes wrong.
 func TestLoadProgress(t *testing.T) {
 	var out bytes.Buffer
-	p := &loadProgress{w: &out, every: 5 * time.Second}
-	lines := func() []string { return strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n") }
-	at := func(second int64, bad func(*viewer.Report)) string {
-		out.Reset()
-		r := &viewer.Report{ElapsedMS: second*1000 + 20, Watching: 4}
-		bad(r)
-		p.show(r)
-		return lines()[0]
-	}
-	none := func(*viewer.Report) {}
-	if at(1, none) == "" || at(2, none) != "" || at(5, none) != "" || at(6, none) == "" {
-		t.Error("not every five seconds")
-	}
-	for i, c := range []struct {
-		bad  func(*viewer.Report)
-		want string
+	p := &loadProgress{w: &out}
+	r := &viewer.Report{Watching: 4}
+	for _, c := range []struct {
+		at   int64 // ms
+		now  func()
+		want string // after NOW; "-" for no line
 	}{
-		{func(r *viewer.Report) { r.Gaps = 2 }, "NOW 2 gaps"},
-		{func(r *viewer.Report) { r.Gaps, r.Refusals = 3, 4 }, "NOW 1 gaps, 4 refusals"},
-		{func(r *viewer.Report) { r.Gaps, r.Refusals, r.DefectiveServed = 3, 4, 1 }, "NOW 1 defects"},
-		{func(r *viewer.Report) { r.Gaps, r.Refusals, r.DefectiveServed, r.Stalls = 3, 4, 1, 1 }, "NOW 1 stalls"},
-		{func(r *viewer.Report) {
-			r.Gaps, r.Refusals, r.DefectiveServed, r.Stalls = 3, 4, 1, 1
-			r.Errors = []viewer.Error{{Count: 5}}
-		}, "NOW 5 errors"},
-		{func(r *viewer.Report) { r.Dark = 3 }, "NOW 3 viewers without a picture"},
+		{at: 251, want: ""},
+		{at: 501, want: "-"},
+		{at: 5001, want: "-"},
+		{at: 5255, want: ""},
+		{at: 5501, now: func() { r.Gaps = 2 }, want: "2 gaps"},
+		{at: 5750, want: "-"},
+		{at: 6000, now: func() { r.Gaps, r.Refusals = 3, 4 }, want: "1 gaps, 4 refusals"},
+		{at: 6250, now: func() { r.DefectiveServed = 1 }, want: "1 defects"},
+		{at: 6500, now: func() { r.Stalls = 1 }, want: "1 stalls"},
+		{at: 6750, now: func() { r.Errors = []viewer.Error{{Count: 5}} }, want: "5 errors"},
+		{at: 7000, now: func() { r.Dark = 3 }, want: "-"},
+		{at: 7750, want: "3 viewers without a picture"},
+		{at: 8000, want: "-"},
+		{at: 8250, now: func() { r.Gaps = 4 }, want: "1 gaps, 3 viewers without a picture"},
+		{at: 9240, want: "3 viewers without a picture"},
+		{at: 9500, now: func() { r.Dark = 0 }, want: "-"},
+		{at: 14250, want: ""},
 	} {
-		line := at(7+int64(i)/2, c.bad)
-		if !strings.Contains(line, c.want) || !strings.Contains(line, "gaps  ") || !strings.Contains(line, "refusals  ") || !strings.Contains(line, "defects  ") {
-			t.Errorf("%q, want %q", line, c.want)
+		out.Reset()
+		r.ElapsedMS = c.at
+		if c.now != nil {
+			c.now()
+		}
+		p.show(r)
+		line := strings.TrimSuffix(out.String(), "\n")
+		_, now, _ := strings.Cut(line, "  NOW ")
+		if (line == "") != (c.want == "-") || c.want != "-" && now != c.want {
+			t.Errorf("at %d ms: %q, want %q", c.at, line, c.want)
+		}
+		for _, word := range []string{" gaps  ", " refusals  ", " defects  ", " switches  ", "without a picture  "} {
+			if line != "" && !strings.Contains(line, word) {
+				t.Errorf("%q has no %q", line, word)
+			}
 		}
 	}
 }

@@ -17,34 +17,48 @@ import (
 )
 
 // A loadProgress shows how a load goes: one line that overwrites itself on a
-// terminal; elsewhere a line now and then, and at once where something goes wrong.
+// terminal every second; elsewhere a line every five seconds, or every second while
+// viewers have no picture. Where something goes wrong a line comes at once.
 type loadProgress struct {
 	w        io.Writer
 	terminal bool
-	every    time.Duration
-
-	last  viewer.Report // that a line was written of
-	shown bool
+	last     viewer.Report // that a line was written of
+	shown    bool
 }
 
-// show is called about every second.
+// progressEvery is how often show is called: what goes wrong is said within it.
+const progressEvery = 250 * time.Millisecond
+
 func (p *loadProgress) show(r *viewer.Report) {
 	news := p.news(r)
-	if p.terminal {
-		fmt.Fprintf(p.w, "\r%s%s\x1b[K", progressLine(r), news)
-	} else {
-		const slack = 500 // ms
-		if p.shown && news == "" && r.ElapsedMS < p.last.ElapsedMS+p.every.Milliseconds()-slack {
-			return
-		}
-		fmt.Fprintf(p.w, "%s%s\n", progressLine(r), news)
+	every := 5 * time.Second
+	switch {
+	case len(news) > 0 || !p.shown:
+		every = 0
+	case p.terminal || r.Dark > 0:
+		every = time.Second
+	}
+	const slack = progressEvery / 2
+	if r.ElapsedMS < p.last.ElapsedMS+(every-slack).Milliseconds() {
+		return
 	}
 	p.last, p.shown = *r, true
+	if r.Dark > 0 {
+		news = append(news, fmt.Sprintf("%d viewers without a picture", r.Dark))
+	}
+	line := progressLine(r)
+	if len(news) > 0 {
+		line += "  NOW " + strings.Join(news, ", ")
+	}
+	if p.terminal {
+		fmt.Fprintf(p.w, "\r%s\x1b[K", line)
+	} else {
+		fmt.Fprintln(p.w, line)
+	}
 }
 
 // news is what went wrong since the line before.
-func (p *loadProgress) news(r *viewer.Report) string {
-	var out []string
+func (p *loadProgress) news(r *viewer.Report) (out []string) {
 	more := func(now, before int64, what string) {
 		if now > before {
 			out = append(out, fmt.Sprintf("%d %s", now-before, what))
@@ -55,11 +69,7 @@ func (p *loadProgress) news(r *viewer.Report) string {
 	more(r.DefectiveServed, p.last.DefectiveServed, "defects")
 	more(r.Stalls, p.last.Stalls, "stalls")
 	more(countErrors(r), countErrors(&p.last), "errors")
-	more(r.Dark, 0, "viewers without a picture")
-	if len(out) == 0 {
-		return ""
-	}
-	return "  NOW " + strings.Join(out, ", ")
+	return out
 }
 
 func countErrors(r *viewer.Report) (n int64) {

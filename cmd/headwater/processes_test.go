@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"encoding/json"
 	"net"
 	"net/http"
 	"os"
@@ -51,48 +51,61 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestKillEverything runs origin, edge and two packagers as processes, as the
-// README does, and kills each with -9 in turn while viewers watch: they lose
-// nothing that was acknowledged, and the store is whole at the end.
-func TestKillEverything(t *testing.T) {
-	if testing.Short() {
-		t.Skip("plays in real time: make test runs it")
-	}
-	dir := t.TempDir()
-	binary := filepath.Join(dir, "headwater")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+// A deployment is an origin, an edge and the packagers of two pipelines, each a
+// process of its own, with an event.
+type deployment struct {
+	binary, dir   string
+	store         string // as --store has it
+	edge, control string // host:port
+	processes     map[string]*process
+}
+
+// deploy starts it all as the README does, and waits until viewers can come.
+// edit changes the event's JSON.
+func deploy(t *testing.T, edit func(map[string]any)) *deployment {
+	t.Helper()
+	d := &deployment{dir: t.TempDir(), edge: freePort(t), control: freePort(t)}
+	d.binary = filepath.Join(d.dir, "headwater")
+	if out, err := exec.Command("go", "build", "-o", d.binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	publish, deliver, control, edge := freePort(t), freePort(t), freePort(t), freePort(t)
-	store := "disk:" + filepath.Join(dir, "data")
-	processes := map[string]*process{
-		"origin": {args: []string{"origin", "--publish", publish, "--deliver", deliver, "--control", control, "--store", store}},
-		"edge":   {args: []string{"edge", "--listen", edge, "--parent", "http://" + deliver}},
+	publish, deliver := freePort(t), freePort(t)
+	d.store = "disk:" + filepath.Join(d.dir, "data")
+	d.processes = map[string]*process{
+		"origin": {args: []string{"origin", "--publish", publish, "--deliver", deliver, "--control", d.control, "--store", d.store}},
+		"edge":   {args: []string{"edge", "--listen", d.edge, "--parent", "http://" + deliver}},
 	}
 	for _, name := range []string{"a", "b"} {
-		processes[name] = &process{args: []string{"packager", "--event", "t/e", "--pipeline", name, "--clip", "--to", "http://" + publish, "--event-url", "http://" + deliver}}
+		d.processes[name] = &process{args: []string{"packager", "--event", "t/e", "--pipeline", name, "--clip", "--to", "http://" + publish, "--event-url", "http://" + deliver}}
 	}
-	for _, p := range processes {
+	for _, p := range d.processes {
 		p.t = t
-		p.start(binary)
-		defer func() { p.kill() }()
+		p.start(d.binary)
+		t.Cleanup(p.kill)
 	}
 
 	// The event, by the command line.
-	renditions, err := exec.Command(binary, "packager", "--clip", "--print-renditions").Output()
-	if err != nil {
+	var renditions any
+	if err := json.Unmarshal(d.headwater(t, "packager", "--clip", "--print-renditions"), &renditions); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now().UTC().Truncate(2 * time.Second)
-	spec := fmt.Sprintf(`{"start": %q, "first_number": %d, "pipelines": [{"name": "a"}, {"name": "b"}], "renditions": %s}`,
-		start.Format(time.RFC3339), start.Unix()/2, renditions)
-	file := filepath.Join(dir, "event.json")
-	if err := os.WriteFile(file, []byte(spec), 0o600); err != nil {
+	event := map[string]any{"start": start, "first_number": start.Unix() / 2, "renditions": renditions,
+		"pipelines": []map[string]string{{"name": "a"}, {"name": "b"}}}
+	if edit != nil {
+		edit(event)
+	}
+	spec, err := json.Marshal(event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(d.dir, "event.json")
+	if err := os.WriteFile(file, spec, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var out []byte
 	for range 50 { // the origin may still be starting
-		if out, err = exec.Command(binary, "event", "create", "t/e", "-f", file, "--control", "http://"+control).CombinedOutput(); err == nil {
+		if out, err = exec.Command(d.binary, "event", "create", "t/e", "-f", file, "--control", "http://"+d.control).CombinedOutput(); err == nil {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -100,8 +113,27 @@ func TestKillEverything(t *testing.T) {
 	if err != nil {
 		t.Fatalf("event create: %v: %s", err, out)
 	}
-	waitFor(t, "http://"+edge+"/t/e/main.m3u8")
+	waitFor(t, "http://"+d.edge+"/t/e/main.m3u8")
+	return d
+}
 
+// headwater runs a command of the binary and returns what it prints.
+func (d *deployment) headwater(t *testing.T, args ...string) []byte {
+	t.Helper()
+	out, err := exec.Command(d.binary, args...).Output()
+	if err != nil {
+		t.Fatalf("%v: %v", args, err)
+	}
+	return out
+}
+
+// TestKillEverything kills each process with -9 in turn while viewers watch: they
+// lose nothing that was acknowledged, and the store is whole at the end.
+func TestKillEverything(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays in real time: make test runs it")
+	}
+	d := deploy(t, nil)
 	var killer sync.WaitGroup
 	killer.Go(func() {
 		for _, name := range []string{"a", "b", "edge", "origin"} {
@@ -110,13 +142,13 @@ func TestKillEverything(t *testing.T) {
 			case <-t.Context().Done():
 				return
 			}
-			processes[name].kill()
-			processes[name].start(binary)
+			d.processes[name].kill()
+			d.processes[name].start(d.binary)
 			t.Logf("killed and restarted %s", name)
 		}
 	})
 	report, err := viewer.Run(t.Context(), viewer.Config{
-		Edges: []string{"http://" + edge}, Event: live.EventID{Tenant: "t", Name: "e"}, Viewers: 6, Duration: 34 * time.Second,
+		Edges: []string{"http://" + d.edge}, Event: live.EventID{Tenant: "t", Name: "e"}, Viewers: 6, Duration: 34 * time.Second,
 	})
 	killer.Wait()
 	if err != nil {
@@ -132,10 +164,10 @@ func TestKillEverything(t *testing.T) {
 		t.Errorf("only %d segments", report.Segments)
 	}
 	t.Logf("%d segments, %v, %d reconnects", report.Segments, report.ServedBy, report.Reconnects)
-	for _, p := range processes {
+	for _, p := range d.processes {
 		p.kill()
 	}
-	out, err = exec.Command(binary, "store", "check", "--store", store).CombinedOutput()
+	out, err := exec.Command(d.binary, "store", "check", "--store", d.store).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), " 0 problems") {
 		t.Errorf("store check: %v: %s", err, out)
 	}
