@@ -55,9 +55,15 @@ func (o *Origin) apply(c *change, touched *live.Scope, f func(rec *eventRecord, 
 		return o.rehearse(c, touched, f)
 	}
 	changed := false
+	var before, after *eventRecord
 	v, err := o.events.edit(c.r.Context(), c.id, func(rec *eventRecord, exists bool) error {
+		if exists {
+			was := *rec
+			before = &was
+		}
 		err := f(rec, exists)
-		changed = err == nil
+		is := *rec
+		after, changed = &is, err == nil
 		return err
 	})
 	if err != nil {
@@ -66,6 +72,7 @@ func (o *Origin) apply(c *change, touched *live.Scope, f func(rec *eventRecord, 
 	if changed {
 		o.changed(c.id)
 	}
+	o.logChange(c, before, after)
 	return answered(v)
 }
 

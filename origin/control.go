@@ -76,6 +76,7 @@ func (o *Origin) control(f controlFunc) http.Handler {
 				o.log.Error("control", "path", r.URL.Path, "err", err)
 			}
 			o.metrics.refused(o.events.get(live.EventID{Tenant: r.PathValue("tenant"), Name: r.PathValue("event")}), "control", problem)
+			o.watchman.refusedControl(r, problem)
 			problem.Write(w, r)
 		}
 	})
@@ -297,6 +298,10 @@ func (o *Origin) deleteEvent(c *change) error {
 		}
 		return answer(c.w, http.StatusOK, e.effect(c.verb, nil, nil, time.Now()))
 	}
+	var before *eventRecord
+	if e != nil {
+		before = &e.view.Load().record
+	}
 	err := o.events.remove(c.r.Context(), c.id)
 	if o.events.get(c.id) == nil { // even where the store was left with some of it
 		o.window.forget(c.id)
@@ -307,6 +312,7 @@ func (o *Origin) deleteEvent(c *change) error {
 	if err != nil {
 		return err
 	}
+	o.logChange(c, before, nil)
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }

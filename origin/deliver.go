@@ -269,6 +269,7 @@ func (o *Origin) refuseDelivery(d *delivery, err error) {
 	}
 	o.metrics.refused(d.event, "deliver", problem)
 	o.journal.refused(d, problem)
+	o.watchman.refused(d, problem)
 	if d.event != nil {
 		d.event.stamp(d.w.Header(), time.Now())
 	}

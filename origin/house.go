@@ -36,6 +36,7 @@ func (o *Origin) Run(ctx context.Context) error {
 		tasks.Go(func() { o.runErrands(ctx) })
 	}
 	tasks.Go(func() { o.guard(ctx) })
+	tasks.Go(func() { o.watchman.run(ctx) })
 	tasks.Go(func() { o.journal.run(ctx) })
 	defer o.cfg.Bus.Subscribe(o.hear)()
 	tick := time.NewTicker(checkVersions)

@@ -119,9 +119,24 @@ func (o *Origin) hearNotifications(p *publication) error {
 	p.event.hear(pipeline, mark)
 	o.metrics.hearings[outcome].Inc()
 	if outcome == heardChanged {
+		o.log.Info("notifications by a packager", "event", p.path.Event.String(), "pipeline", pipeline, "by", o.publisher(p), "from", p.r.RemoteAddr, "said", p.said.brief())
 		p.news = append(p.news, announce.Message{Kind: announce.Changed, Event: p.path.Event, Stamp: o.events.stamp(p.path.Event)})
 	}
 	return nil
+}
+
+// publisher names whose token a publication came with.
+func (o *Origin) publisher(p *publication) string {
+	if len(o.cfg.PublishTokens) == 0 {
+		return "anyone"
+	}
+	return "publish " + p.path.Event.Tenant
+}
+
+// brief is the saying in a line of the log.
+func (s *saying) brief() string {
+	text, _ := s.Header() // parseSaying had it
+	return brief([]string{text})
 }
 
 // hears reports whether a pipeline says something new.

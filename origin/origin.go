@@ -33,6 +33,7 @@ type Origin struct {
 	events   *registry
 	window   *window
 	metrics  *metrics
+	watchman *watchman
 	inbox    *inbox
 	journal  *journal
 	alone    bool          // no other node announces anything
@@ -94,6 +95,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	o.events.merged = o.changed
 	o.metrics = newMetrics(cfg.Metrics, o)
 	o.journal = newJournal(o)
+	o.watchman = newWatchman(o)
 	if err := o.events.load(ctx); err != nil {
 		return nil, fmt.Errorf("origin: reading the store: %w", err)
 	}
