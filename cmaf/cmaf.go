@@ -4,8 +4,9 @@
 // of it (Init.Single, AppendSegment).
 //
 // It is pure: bytes in, bytes or findings out. It reads boxes and sample tables
-// (ISO/IEC 14496-12), never sample data, and allocates nothing in proportion
-// to what a size field claims.
+// (ISO/IEC 14496-12), of the samples' data only what tells whether it is of the
+// sample entry's kind, and allocates nothing in proportion to what a size field
+// claims.
 package cmaf
 
 import (
@@ -65,7 +66,8 @@ type Track struct {
 	// when there is no edit list.
 	EditOffset int64
 
-	ivSize int // of each sample's initialization vector, encrypted tracks (tenc)
+	codings []coding // of the sample entries, in their order
+	ivSize  int      // of each sample's initialization vector, encrypted tracks (tenc)
 }
 
 // A Sample is one entry of a fragment's sample table.

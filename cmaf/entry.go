@@ -187,7 +187,7 @@ func (t *Track) descriptions(stsd Box) error {
 		return err
 	}
 	t.Config = stsd.Data
-	t.Descriptions = 0
+	t.Descriptions, t.codings = 0, nil
 	n := be32(p)
 	for s := stsd.children(8); s.more(); {
 		x, err := s.next()
@@ -200,11 +200,14 @@ func (t *Track) descriptions(stsd Box) error {
 		}
 		t.Descriptions++
 		t.Encrypted = t.Encrypted || e.protected()
+		if t.Descriptions == 1 {
+			if err := t.describe(&e); err != nil {
+				return err
+			}
+		}
+		t.codings = append(t.codings, t.coding(&e))
 		if t.Descriptions > 1 {
 			continue
-		}
-		if err := t.describe(&e); err != nil {
-			return err
 		}
 		if t.ivSize, err = e.ivSize(); err != nil {
 			return err

@@ -44,8 +44,8 @@ func TestFormsOfFragments(t *testing.T) {
 	plain := form(func(at int32) []byte {
 		return moof(tfhd(base), tfdt(1000), full("trun", 0, trunDataOffset|trunFirstFlags, ten, at, key))
 	})
-	mdat := box("mdat", make([]byte, 400))
-	large := join([]byte{0, 0, 0, 1}, []byte("mdat"), binary.BigEndian.AppendUint64(nil, 416), make([]byte, 400))
+	mdat := box("mdat", tenSamples())
+	large := join([]byte{0, 0, 0, 1}, []byte("mdat"), binary.BigEndian.AppendUint64(nil, 416), tenSamples())
 	for _, c := range []struct {
 		name string
 		form form
@@ -239,14 +239,14 @@ func TestSamplesWithoutData(t *testing.T) {
 	}{
 		{"data in the moof", handSegment(tfhd(base), tfdt(1000), run(0)), "missing-samples;ms=400;n=10"},
 		{"data that begins in the header of mdat", handSegment(tfhd(base), tfdt(1000), run(96)), "missing-samples;ms=400;n=10"},
-		{"data that leaves its mdat", join(moof(tfhd(base), tfdt(1000), run(100)), box("mdat", make([]byte, 130)), box("free", make([]byte, 300))),
+		{"data that leaves its mdat", join(moof(tfhd(base), tfdt(1000), run(100)), box("mdat", tenSamples()[:130]), box("free", make([]byte, 300))),
 			"missing-samples;ms=280;n=7"},
 		{"every other sample empty", handSegment(tfhd(base), tfdt(1000), full("trun", 0, trunDataOffset|trunFirstFlags|trunSize, uint32(10), int32(140), uint32(0), sizes)),
 			"missing-samples;ms=200;n=5"},
 		{"all samples empty by default", handSegment(tfhd(base|tfhdSize, uint32(0)), tfdt(1000), run(0)), "missing-samples;ms=400;n=10"},
 		{"a table of samples that leave their mdat", join(
 			moof(tfhd(base), tfdt(1000), full("trun", 0, trunDataOffset|trunFirstFlags|trunDuration, uint32(10), int32(140), uint32(0), bytes.Repeat([]byte{0, 0, 0, 40}, 10))),
-			box("mdat", make([]byte, 130)), box("free", make([]byte, 300))), "missing-samples;ms=280;n=7"},
+			box("mdat", tenSamples()[:130]), box("free", make([]byte, 300))), "missing-samples;ms=280;n=7"},
 		{"no samples at all", handSegment(tfhd(base), tfdt(1000)), "short;ms=400"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -224,7 +224,7 @@ func again(t *testing.T, in *Init, p *Part, f *TrackFragment) {
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		if r.Span != span && !inferred || r.Samples != len(f.Samples) || r.Keyframe != f.Samples[0].Sync {
+		if r.Span != span && !inferred || r.Samples != len(f.Samples) || r.Keyframe && !f.Samples[0].Sync {
 			t.Fatalf("%s: %+v, of %+v", what, r, f.Samples)
 		}
 		for _, x := range r.Findings {

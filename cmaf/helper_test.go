@@ -179,3 +179,29 @@ func entryOf(kind live.MediaType, format string, boxes ...[]byte) []byte {
 	}
 	return box(format, make([]byte, plainFields), join(boxes...))
 }
+
+// avcSample is a sample of n bytes, at least 8, that AVC could be: one slice of an
+// IDR picture, or of one that leans on others.
+func avcSample(n int, key bool) []byte {
+	b := make([]byte, n)
+	binary.BigEndian.PutUint32(b, uint32(n-4))
+	copy(b[4:], "\x41\x9a\x01\x02")
+	if key {
+		copy(b[4:], "\x65\x88\x84\x02")
+	}
+	return b
+}
+
+// avcData gives each sample eight such bytes by its flags.
+func avcData(samples []Sample) func(int) []byte {
+	return func(i int) []byte { return avcSample(8, syncFlags(samples[i].Flags)) }
+}
+
+// tenSamples is the data of ten samples of 40 bytes.
+func tenSamples() []byte {
+	b := avcSample(40, true)
+	for range 9 {
+		b = append(b, avcSample(40, false)...)
+	}
+	return b
+}

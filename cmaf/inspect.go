@@ -1,6 +1,10 @@
 package cmaf
 
-import "headwater/live"
+import (
+	"fmt"
+
+	"headwater/live"
+)
 
 // A Window is where the template wants a segment to lie.
 type Window struct {
@@ -24,11 +28,14 @@ type Report struct {
 	Keyframe      bool   // the first sample is a sync sample
 	Fragments     int    // moof boxes
 	FrameDuration uint32 // the most common sample duration, in the track's timescale
+	// Foreign says what does not fit the init segment, where that is found.
+	Foreign string
 }
 
 // Inspect reads a media segment of track t and says what is wrong with it. It
-// reads boxes and sample tables, in time linear in their bytes, whatever they
-// claim, and in constant memory for up to 128 mdat boxes.
+// reads boxes, sample tables and the heads of samples, in time linear in the
+// bytes of the first two, whatever they claim, and in constant memory for up to
+// 128 mdat boxes.
 //
 // An error means that the bytes are not a well-formed segment and must be
 // refused: it wraps ErrNotCMAF for another format (415) and ErrMalformed for
@@ -51,10 +58,24 @@ type Report struct {
 //   - overlap also where decode time runs backwards inside, or two samples are
 //     shown at one time.
 //   - no-keyframe: video that does not begin with a sync sample. It costs what
-//     is shown before the first one: nobody can begin to decode before that.
+//     is shown before the first one: nobody can begin to decode before that. A
+//     sample that says it is one and is none is none: AVC's are IDR pictures or
+//     intra pictures, HEVC's and VVC's IDR, CRA or BLA, AV1's, VP9's and VP8's key
+//     frames. Where only some samples say so, a later one that lies costs nothing.
+//   - open-gop, a remark: it begins with an intra picture that is no IDR, a CRA or
+//     a BLA, and pictures are shown before that.
 //   - wrong-track: a fragment is of another track than t.
-//   - init-mismatch: a fragment names a sample entry that t does not have, or
-//     is encrypted where t is not.
+//   - init-mismatch: a fragment names a sample entry that t does not have, is
+//     encrypted where t is not, or its samples are of another encode or codec:
+//     NAL units (OBUs, frames) that do not fill a sample or that the codec does
+//     not have, parameter sets that contradict those of the entry (size, profile,
+//     depth) whether it allows any inside of samples or not, slices that name a
+//     picture parameter set that is nowhere or lie outside of the picture, sound
+//     without the codec's sync word or of durations that it does not know.
+//
+// Of the samples' bytes only the headers of NAL units are read, of at most 5,120,
+// and the first of the first sample and of sync samples. Of encrypted samples
+// what is in the clear, of the first sample of a fragment.
 //
 // A sample duration of 0 is not known: it is what is left up to the next
 // fragment, of the last one the most common duration.
@@ -68,7 +89,7 @@ type Report struct {
 // that runs past it: a player would wait for those bytes, and take them from
 // the segment that comes next.
 func Inspect(seg []byte, t *Track, w Window) (Report, error) {
-	in := inspection{track: t, window: w, text: t.Type == live.Text}
+	in := inspection{track: t, window: w, text: t.Type == live.Text, keyUnits: maxKeyUnits, otherUnits: maxOtherUnits}
 	if err := in.read(seg); err != nil {
 		return Report{Findings: live.Findings{{Kind: live.Unparsable, MissingMS: max(w.SegmentMS, 0)}}}, err
 	}
@@ -83,7 +104,7 @@ type inspection struct {
 	track  *Track
 	window Window
 	text   bool
-	size   int64 // of the segment
+	seg    []byte
 
 	// Payloads of mdat boxes, in order: the first of them here, so that a
 	// segment of usual make allocates nothing.
@@ -94,6 +115,10 @@ type inspection struct {
 	fragments  int
 	wrongTrack bool
 	mismatch   bool
+	foreign    string // what does not fit the init segment
+	sets       setIDs // picture parameter sets inside of samples
+	keyUnits   int    // how many NAL units may still be looked at: of the first
+	otherUnits int    // and of sync samples, and of others
 
 	rest scanner // what follows the moof that is being read
 
@@ -107,12 +132,16 @@ type inspection struct {
 	shifted          bool  // not all samples have one composition offset
 	order            order
 
-	keyframe bool  // the very first sample is sync
-	synced   bool  // a sync sample was seen,
-	syncAt   int64 // the first one shown at this time
+	keyframe  bool   // the very first sample is sync,
+	access    access // by its bytes it is this
+	synced    bool   // a sync sample was seen,
+	syncAt    int64  // the first one shown at this time
+	flagged   int64  // samples that are sync by their flags,
+	falseSync int64  // though nobody could begin to decode there
 
 	holes       int64 // between trafs
 	holeTicks   int64
+	outside     int64 // what lacks before and behind, by presentation time
 	lostSamples int64 // without data
 	lostTicks   int64
 	backwards   bool
@@ -125,7 +154,7 @@ func (in *inspection) read(seg []byte) error {
 	if err := sniff(seg); err != nil {
 		return err
 	}
-	in.size = int64(len(seg))
+	in.seg = seg
 	for s := (scanner{rest: seg}); s.more(); {
 		x, err := s.next()
 		if err != nil {
@@ -201,8 +230,12 @@ func (in *inspection) traf(x Box, moof, follow int64) (int64, error) {
 	}
 	if n := in.track.Descriptions; ours && n > 0 && (f.description < 1 || int64(f.description) > int64(n)) {
 		in.mismatch = true
+		in.refuse(fmt.Sprintf("sample entry %d of %d", f.description, n))
 	}
-	in.mismatch = in.mismatch || ours && f.encrypted && !in.track.Encrypted
+	if ours && f.senc.Data != nil && !in.track.Encrypted {
+		in.mismatch = true
+		in.refuse("encrypted, which the init segment does not say")
+	}
 	decode, end := f.decode, f.base
 	for s := f.runs; s.more(); {
 		c, err := s.next()
@@ -220,8 +253,8 @@ func (in *inspection) traf(x Box, moof, follow int64) (int64, error) {
 		switch {
 		case next > maxTime || next < 0:
 			return 0, malformed(c.Offset, "impossible decode time after %d samples", r.count).in(boxTrun)
-		case dataEnd > r.data && (r.data < 0 || dataEnd > in.size):
-			return 0, malformed(c.Offset, "data from %d to %d, in a segment of %d bytes", r.data, dataEnd, in.size).in(boxTrun)
+		case dataEnd > r.data && (r.data < 0 || dataEnd > int64(len(in.seg))):
+			return 0, malformed(c.Offset, "data from %d to %d, in a segment of %d bytes", r.data, dataEnd, len(in.seg)).in(boxTrun)
 		}
 		decode, end = next, dataEnd
 	}

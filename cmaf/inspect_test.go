@@ -174,7 +174,7 @@ func TestFindings(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			m := single(t, "avc-aac.mp4", c.track)
 			samples := c.edit(slices.Clone(m.samples[1]))
-			seg := AppendSegment(nil, 1, m.track, samples, func(int) []byte { return []byte("data") })
+			seg := AppendSegment(nil, 1, m.track, samples, avcData(samples))
 			w := window(m.track, 1, 2, 1)
 			r, err := Inspect(seg, m.track, w)
 			if err != nil {
@@ -207,7 +207,7 @@ func TestReorderedFramesMissing(t *testing.T) {
 	} {
 		m := single(t, "reordered.mp4", 1)
 		samples := slices.Delete(slices.Clone(m.samples[1]), c.remove, c.to)
-		seg := AppendSegment(nil, 1, m.track, samples, func(int) []byte { return []byte("data") })
+		seg := AppendSegment(nil, 1, m.track, samples, avcData(samples))
 		r, err := Inspect(seg, m.track, window(m.track, 1, 2, 1))
 		if err != nil || r.Findings.String() != c.want {
 			t.Errorf("without %d to %d: %q, want %q (%v)", c.remove, c.to, r.Findings, c.want, err)
@@ -313,4 +313,4 @@ func moof(traf ...[]byte) []byte {
 
 // handSegment is a moof of one traf and 400 bytes of data: from offset
 // len(moof)+8 of the segment on.
-func handSegment(traf ...[]byte) []byte { return join(moof(traf...), box("mdat", make([]byte, 400))) }
+func handSegment(traf ...[]byte) []byte { return join(moof(traf...), box("mdat", tenSamples())) }

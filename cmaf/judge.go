@@ -1,6 +1,7 @@
 package cmaf
 
 import (
+	"fmt"
 	"math"
 	"math/bits"
 
@@ -32,9 +33,14 @@ func (in *inspection) run(f *trackFragment, r *sampleRun, decode int64, ours boo
 			if duration == 0 {
 				duration = in.duration(f)
 			}
-			in.judgeSync(flags, decode, composition)
+			there := size > 0 && at >= holder.begin && at+int64(size) <= holder.end
+			a := accessUnknown
+			if there && !in.text {
+				a = in.look(f, in.seg[at:at+int64(size)], i, syncFlags(flags))
+			}
+			in.judgeSync(flags, decode, composition, a)
 			in.count(decode, duration, 1, composition)
-			if size == 0 && !in.text || size > 0 && (at < holder.begin || at+int64(size) > holder.end) {
+			if !there && (size > 0 || !in.text) {
 				in.lose(1, duration)
 			}
 		}
@@ -60,17 +66,30 @@ func (in *inspection) uniform(f *trackFragment, r *sampleRun, decode int64, ours
 	if !ours {
 		return next, dataEnd
 	}
-	in.judgeSync(r.firstFlags, decode, 0)
-	in.count(decode, duration, n, 0)
-	if n > 1 {
-		in.judgeSync(r.sampleFlags, decode+duration, 0)
-	}
-	lost := int64(0)
+	lost, there := int64(0), int64(0)
 	if size == 0 && !in.text {
 		lost = n
 	} else if size > 0 {
 		holder := in.holder(r.data)
-		lost = n - min(n, max(holder.end-r.data, 0)/size)
+		there = min(n, max(holder.end-r.data, 0)/size)
+		lost = n - there
+	}
+	// The first two are enough: their number is a claim.
+	head := func(i int64, flags uint32) {
+		a := accessUnknown
+		if i < there && !in.text {
+			a = in.look(f, in.seg[r.data+i*size:r.data+(i+1)*size], int(i), syncFlags(flags))
+		}
+		in.judgeSync(flags, decode+i*duration, 0, a)
+	}
+	head(0, r.firstFlags)
+	in.count(decode, duration, 1, 0)
+	if n > 1 {
+		head(1, r.sampleFlags)
+		in.count(decode+duration, duration, n-1, 0)
+		if syncFlags(r.sampleFlags) {
+			in.flagged += n - 2
+		}
 	}
 	in.lose(lost, lost*duration)
 	return next, dataEnd
@@ -148,8 +167,19 @@ func (in *inspection) follows() int64 {
 }
 
 // judgeSync looks for the first sync sample, before count has the sample.
-func (in *inspection) judgeSync(flags uint32, decode int64, composition int32) {
-	if in.synced || !syncFlags(flags) {
+func (in *inspection) judgeSync(flags uint32, decode int64, composition int32, a access) {
+	if !syncFlags(flags) {
+		return
+	}
+	in.flagged++
+	if a == accessNone {
+		in.falseSync++
+		return
+	}
+	if in.samples == 0 {
+		in.access = a
+	}
+	if in.synced {
 		return
 	}
 	in.synced, in.syncAt, in.keyframe = true, decode+in.shift(composition), in.samples == 0
@@ -211,7 +241,11 @@ func (in *inspection) report() Report {
 		r.Span = live.Span{Start: in.first, End: in.last, Timescale: int64(in.track.Timescale)}
 	}
 	b := bill{timescale: in.track.Timescale, left: max(in.window.SegmentMS, 0)}
-	if in.wrongTrack || in.mismatch {
+	if !in.text && constant && in.samples >= 4 && len(in.track.codings) == 1 && !in.track.codings[0].plays(int64(frame), int64(in.track.Timescale)) {
+		in.refuse(fmt.Sprintf("samples of %d ticks at %d a second are none of %s", frame, in.track.Timescale, in.track.Codecs))
+	}
+	if in.wrongTrack || in.mismatch || in.foreign != "" {
+		r.Foreign = in.foreign
 		kind := live.WrongTrack
 		if !in.wrongTrack {
 			kind = live.InitMismatch
@@ -233,13 +267,19 @@ func (in *inspection) report() Report {
 			until = in.syncAt
 		}
 		b.add(live.NoKeyframe, until-in.first, 0)
+	} else if in.falseSync > 0 && in.flagged < in.samples {
+		b.add(live.NoKeyframe, 0, 0)
+	}
+	if r.Keyframe && in.access == accessOpen && in.first < in.key {
+		remarks = append(remarks, live.Finding{Kind: live.OpenGOP})
 	}
 	r.Findings = append(b.findings, remarks...)
 	return r
 }
 
 // inside judges what lies between the first and the last sample. A hole is seen
-// in decode time, in presentation time, or in both: then it counts once.
+// in decode time, in presentation time, or in both: then it counts once. place
+// goes before it.
 func (in *inspection) inside(b *bill, frame int64, constant bool) {
 	ticks, n := in.holeTicks, int64(0)
 	if in.holes > 0 {
@@ -253,7 +293,8 @@ func (in *inspection) inside(b *bill, frame int64, constant bool) {
 			}
 		}
 	}
-	if in.order.holeTicks > ticks {
+	// What decodes inside may have been shown first or last.
+	if in.order.begun && in.order.holeTicks >= ticks-in.outside {
 		ticks, n = in.order.holeTicks, in.order.holes
 	}
 	ticks, n = min(ticks+in.lostTicks, maxTime), n+in.lostSamples

@@ -12,7 +12,7 @@ const maxLeading = 16
 // presented walks the samples once more, in the order in which they are shown,
 // where that is not the order in which they decode.
 func (in *inspection) presented(seg []byte) error {
-	if in.text || in.samples == 0 || in.wrongTrack || in.mismatch || !in.shifted && !in.backwards {
+	if in.text || in.samples == 0 || in.wrongTrack || in.mismatch || in.foreign != "" || !in.shifted && !in.backwards {
 		return nil
 	}
 	frame, constant := in.durations.typical()
@@ -160,13 +160,16 @@ func (in *inspection) place(b *bill, frame int64) live.Findings {
 		return nil
 	}
 	p.neighbour(w.Previous, int64(in.track.Timescale))
-	if in.track.Type == live.Video && in.order.holes == 0 && in.holes == 0 {
+	// Behind a picture that leaves none before it, neither will the next one.
+	closed := in.access == accessClosed && p.known && abs(p.first-p.before)*2 <= frame
+	if in.track.Type == live.Video && in.order.holes == 0 && in.holes == 0 && !closed {
 		p.lead = max(0, min(in.latest-(in.first-in.start), maxLeading*frame, (w.End-w.Start)/2))
 	}
 	if in.track.Type == live.Audio && !p.known {
 		p.slack = (w.End - w.Start) / 10
 	}
 	gap, short, overlap, off := p.judge()
+	in.outside = gap + short
 	if gap > 0 {
 		b.add(live.Gap, gap, 0)
 	}

@@ -42,7 +42,7 @@ type trackFragment struct {
 	duration, size, sampleFlags uint32
 	decode                      int64
 	runs                        scanner // from the first trun on
-	encrypted                   bool    // has senc
+	senc                        Box     // without Data where there is none
 	unknown                     int64   // what a sample duration of 0 stands for; -1 not looked for yet
 }
 
@@ -63,7 +63,7 @@ func parseTraf(x Box, moof, follow int64) (trackFragment, error) {
 				f.runs = from
 			}
 		case boxSenc:
-			f.encrypted = true
+			f.senc = c
 		case boxTfhd:
 			if found {
 				return f, malformed(c.Offset, "a second tfhd")

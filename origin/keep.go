@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,8 +67,8 @@ func (o *Origin) inspect(p *publication) error {
 		return mediaProblem(err)
 	}
 	if p.found.Findings.Has(live.WrongTrack) || p.found.Findings.Has(live.InitMismatch) {
-		return live.ErrInitDiffers.With(fmt.Sprintf("segment %d does not belong to the rendition's init segment (%v): its track is %d, %s at %d ticks per second",
-			p.path.Number, p.found.Findings, p.init.track.ID, p.init.track.Codecs, p.init.track.Timescale))
+		return live.ErrInitDiffers.With(fmt.Sprintf("segment %d does not belong to the rendition's init segment (%v): %s. Its track is %d, %s at %d ticks per second",
+			p.path.Number, p.found.Findings, cmp.Or(p.found.Foreign, "another track"), p.init.track.ID, p.init.track.Codecs, p.init.track.Timescale))
 	}
 	for i := range p.claimed {
 		p.claimed[i].MissingMS = min(p.claimed[i].MissingMS, ms) // more than all cannot be missing

@@ -82,9 +82,18 @@ func (m *media) segment(tl live.Timeline, rendition string, n live.Number, k tak
 		mid := len(samples) / 2
 		samples = append(samples[:mid:mid], samples[mid+k.hole:]...)
 	}
-	size := max(k.size/len(samples), 16)
+	size := max(k.size/len(samples), 23)
 	data := func(i int) []byte {
 		b := make([]byte, size)
+		if t.Type == live.Video { // one slice, of an IDR picture or another
+			binary.BigEndian.PutUint32(b, uint32(size-4))
+			slice := "\x41\x9a\x24"
+			if samples[i].Flags == syncSample {
+				slice = "\x65\x88\x84"
+			}
+			copy(b[copy(b[4:], slice)+4:], fmt.Sprintf("%s/%d/%d", k.mark, n, i))
+			return b
+		}
 		copy(b, fmt.Sprintf("%s/%d/%d", k.mark, n, i))
 		return b
 	}

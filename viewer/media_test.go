@@ -65,8 +65,9 @@ func testSegment(tl *live.Timeline, n live.Number, shift, drop, sampleBytes int,
 		samples = append(samples, cmaf.Sample{Decode: at + int64(shift*testFrame), Duration: testFrame, Sync: at == start})
 	}
 	samples = samples[:len(samples)-drop]
-	data := make([]byte, max(sampleBytes, len(seed)))
-	copy(data, seed)
+	data := make([]byte, max(sampleBytes, len(seed)+7)) // one slice of an IDR picture
+	binary.BigEndian.PutUint32(data, uint32(len(data)-4))
+	copy(data[copy(data[4:], "\x65\x88\x84")+4:], seed)
 	return cmaf.AppendSegment(nil, uint32(n), &testTrack, samples, func(int) []byte { return data })
 }
 
