@@ -44,6 +44,7 @@ var may = map[string][]string{
 	"scenario/browser":    {},
 	"deploy":              {"origin", "edge", "github.com/prometheus/client_golang"}, // in its tests
 	"cmd/headwater":       {"*"},
+	"internal/memnet":     {},
 	"scripts/mutate":      {},
 
 	"store/cassandra":                       {"store", "github.com/apache/cassandra-gocql-driver/v2"},
@@ -58,7 +59,7 @@ var may = map[string][]string{
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
+var forTests = []string{"internal/memnet", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}

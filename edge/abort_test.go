@@ -93,7 +93,7 @@ func TestUnreadAnswersAreNotWaitedForWithoutEnd(t *testing.T) {
 			if ne, ok := err.(net.Error); ok && ne.Timeout() {
 				t.Fatal("it is still there")
 			}
-			s.until("it is forgotten", func() bool { all, _ := s.state(idle); return all == 0 })
+			s.until("it is forgotten", func() bool { all, _ := s.state(isIdle); return all == 0 })
 			if path != "/healthz" { // net/http does not tell
 				s.dropped(dropSlow, 1)
 			}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"headwater/live"
@@ -16,8 +15,8 @@ import (
 // An asking is what to get from the parents, and how long that is worth it.
 type asking struct {
 	path  live.Path
-	query string // with its question mark
-	loop  string // of CDN-Loop, with our own member
+	query string    // with its question mark
+	loop  live.Loop // with our own member
 	// key and due say who of a site owns it. Without a key it is asked of the
 	// parents; without a time it is due now.
 	key string
@@ -293,7 +292,7 @@ func (u *upstream) get(ctx context.Context, p *parent, a asking) (*http.Response
 		return nil, fmt.Errorf("edge: %w", err)
 	}
 	if a.loop != "" {
-		req.Header.Set(live.HeaderCDNLoop, a.loop)
+		req.Header.Set(live.HeaderCDNLoop, string(a.loop))
 	}
 	if a.from > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", a.from))
@@ -350,12 +349,11 @@ func (r *race) take(res result) *reply {
 // passed reports whether a refusal of a peer is one that a parent gave it. Then
 // it is the site's answer: no other node shall ask the parents again.
 func (p *parent) passed(h http.Header) bool {
-	status := h[live.HeaderCacheStatus]
-	if p.peer == nil || len(status) == 0 {
+	if p.peer == nil {
 		return false
 	}
-	last := status[len(status)-1]
-	return strings.Contains(last, ";fwd-status=") || strings.Contains(last, ";hit;ttl=")
+	s, ok := live.LastCacheStatus(h[live.HeaderCacheStatus])
+	return ok && (s.FwdStatus != 0 || s.Hit && s.HasTTL)
 }
 
 // refuse keeps the last refusal.

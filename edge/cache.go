@@ -2,7 +2,6 @@ package edge
 
 import (
 	"container/heap"
-	"container/list"
 	"context"
 	"sync"
 	"time"
@@ -53,19 +52,21 @@ type cache struct {
 
 	mu        sync.Mutex // guards the following
 	objects   map[key]*object
-	window    liveHeap  // the listed objects of the live window
-	idle      list.List // of *object: the other listed ones that may leave, most recently used first
-	bytes     int64     // of all objects listed, being filled or being read
-	liveBytes int64     // of them, those in window
-	busyBytes int64     // of them, those that are neither in window nor idle
-	typical   int64     // size of a body, as the last ones were
-	evicted   int64     // objects that left to make room,
-	evictLive int64     // and of them those of the live window
-	shed      int64     // fills refused
+	window    liveHeap   // the listed objects of the live window
+	idle      objectList // the other listed ones that may leave, most recently used first
+	bytes     int64      // of all objects listed, being filled or being read
+	liveBytes int64      // of them, those in window
+	busyBytes int64      // of them, those that are neither in window nor idle
+	typical   int64      // size of a body, as the last ones were
+	evicted   int64      // objects that left to make room,
+	evictLive int64      // and of them those of the live window
+	shed      int64      // fills refused
 }
 
 func newCache(limit int64) *cache {
-	return &cache{limit: limit, objects: make(map[key]*object)}
+	c := &cache{limit: limit, objects: make(map[key]*object)}
+	c.idle.init()
+	return c
 }
 
 // A wanted is what a look-up is for.
@@ -82,19 +83,13 @@ type wanted struct {
 // one that the caller must fill (then begin is true) and say when that is over.
 // Whoever comes after the one who must fill gets the same object. Each look-up
 // needs a release. With live.ErrShed there is no object and no room for one.
-func (c *cache) lookUp(w wanted) (o *object, begin bool, err error) {
+func (c *cache) lookUp(w wanted) (o *object, begin bool, refusal *live.Problem) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	tries := 0
 	if o := c.objects[w.key]; o != nil {
 		if o.fresh(w.now) && !w.view.withdrew(o) {
-			c.change(o, func() {
-				o.users++
-				if w.liveUntil.After(o.liveUntil) {
-					o.liveUntil = w.liveUntil
-				}
-				o.inWindow = o.inWindow || w.now.Before(o.liveUntil)
-			})
+			c.join(o, w)
 			return o, false, nil
 		}
 		if at, failed := o.broken(); failed && w.now.Sub(at) < retryAfter {
@@ -124,12 +119,31 @@ func (c *cache) lookUp(w wanted) (o *object, begin bool, err error) {
 	return o, true, nil
 }
 
+// join adds a user to an object. It needs mu.
+func (c *cache) join(o *object, w wanted) {
+	if o.inWindow && !w.liveUntil.After(o.liveUntil) {
+		o.users++ // as with every hit at the live edge: nothing else changes
+		return
+	}
+	c.change(o, func() {
+		o.users++
+		if w.liveUntil.After(o.liveUntil) {
+			o.liveUntil = w.liveUntil
+		}
+		o.inWindow = o.inWindow || w.now.Before(o.liveUntil)
+	})
+}
+
 // release says that a request has done with an object. A fill for which nobody
 // waits any more, of something not worth having, ends.
 func (c *cache) release(o *object) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.change(o, func() { o.users-- })
+	if o.listed && o.inWindow {
+		o.users--
+	} else {
+		c.change(o, func() { o.users-- })
+	}
 	if o.users == 0 && !o.keep && !o.ended() {
 		c.drop(o)
 		o.cancel()
@@ -196,11 +210,10 @@ func (c *cache) change(o *object, f func()) {
 		heap.Remove(&c.window, o.place-1)
 	}
 	switch wanted := o.listed && !o.inWindow && !o.busy(); {
-	case wanted && o.idle == nil:
-		o.idle = c.idle.PushFront(o)
-	case !wanted && o.idle != nil:
-		c.idle.Remove(o.idle)
-		o.idle = nil
+	case wanted && !o.linked():
+		c.idle.pushFront(o)
+	case !wanted && o.linked():
+		c.idle.remove(o)
 	}
 }
 
@@ -231,8 +244,8 @@ func (c *cache) makeRoom() {
 		return
 	}
 	c.demote(time.Now())
-	for c.bytes > c.limit && c.idle.Len() > 0 {
-		c.drop(c.idle.Back().Value.(*object))
+	for o := c.idle.back(); c.bytes > c.limit && o != nil; o = c.idle.back() {
+		c.drop(o)
 		c.evicted++
 	}
 	// The live window is too large: what leaves it first goes.
@@ -316,4 +329,31 @@ func (h *liveHeap) Pop() any {
 	*h = (*h)[:last]
 	o.place = 0
 	return o
+}
+
+// neighbours are an object's neighbours in an objectList.
+type neighbours struct{ prev, next *object }
+
+func (l *neighbours) linked() bool { return l.next != nil }
+
+// An objectList is a ring, so that to put an object in takes no memory.
+type objectList struct{ root object }
+
+func (l *objectList) init() { l.root.prev, l.root.next = &l.root, &l.root }
+
+func (l *objectList) pushFront(o *object) {
+	o.prev, o.next = &l.root, l.root.next
+	o.prev.next, o.next.prev = o, o
+}
+
+func (l *objectList) remove(o *object) {
+	o.prev.next, o.next.prev = o.next, o.prev
+	o.prev, o.next = nil, nil
+}
+
+func (l *objectList) back() *object {
+	if l.root.prev == &l.root {
+		return nil
+	}
+	return l.root.prev
 }

@@ -100,7 +100,7 @@ func TestCacheKeepsTheLiveWindow(t *testing.T) {
 				t.Fatalf("with nobody there %+v", u)
 			}
 			time.Sleep(2 * time.Hour)
-			if c.sweep(time.Now()); c.usage().bytes != 0 || len(c.window) != 0 || c.idle.Len() != 0 {
+			if c.sweep(time.Now()); c.usage().bytes != 0 || len(c.window) != 0 || c.idle.len() != 0 {
 				t.Fatalf("with nothing fresh %+v", c.usage())
 			}
 		})
@@ -148,9 +148,9 @@ func checkCache(t *rapid.T, c *cache, lists ...[]*object) {
 			inFlight += o.charged
 		}
 	}
-	if bytes != c.bytes || inWindow != c.liveBytes || busy != c.busyBytes || idle != c.idle.Len() {
+	if bytes != c.bytes || inWindow != c.liveBytes || busy != c.busyBytes || idle != c.idle.len() {
 		t.Fatalf("counted %d, %d live, %d busy, %d idle; there are %d, %d, %d, %d",
-			c.bytes, c.liveBytes, c.busyBytes, c.idle.Len(), bytes, inWindow, busy, idle)
+			c.bytes, c.liveBytes, c.busyBytes, c.idle.len(), bytes, inWindow, busy, idle)
 	}
 	if bytes > c.limit+inFlight {
 		t.Fatalf("%d bytes, %d of them in flight, at most %d", bytes, inFlight, c.limit)
@@ -256,4 +256,11 @@ func TestFillsBeyondMemoryAreRefused(t *testing.T) {
 			t.Errorf("with room again: %d %s", v.status(), v.text())
 		}
 	}, func(c *Config) { c.MemoryBytes = 3 << 20 })
+}
+
+func (l *objectList) len() (n int) {
+	for o := l.root.next; o != &l.root; o = o.next {
+		n++
+	}
+	return n
 }

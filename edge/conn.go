@@ -1,266 +1,436 @@
 package edge
 
 import (
-	"net"
+	"bytes"
 	"net/http"
 	"net/netip"
-	"sync"
-	"syscall"
+	"runtime/debug"
+	"strconv"
 	"time"
 )
 
-// A connState says who has a connection.
+// A connState says what a connection waits for.
 type connState uint8
 
 const (
-	running connState = iota // a goroutine that serves it, or net/http
-	idle                     // the poller: it waits for a request
-	held                     // the poller and an object: its request waits for the object's head
-	starved                  // the poller and an object: its answer waits for more of the body
-	blocked                  // the poller: its answer waits for the viewer to read
+	idle    connState = iota // its next request, or the rest of one's head
+	waiting                  // an object or an event, with a request
+	blocked                  // its viewer to take more of an answer, or its next turn
+	parting                  // its viewer to read the last answer, and to close
+	running                  // nothing: the loop is at it
 	ended
 )
 
-// A conn is one connection of a viewer. Unless it is running there is no
-// goroutine: whoever moves state to running under mu owns it, and serves it or
-// closes it.
+// turnBytes is how much one connection may write before others have their turn.
+const turnBytes = 1 << 20
+
+// A conn is one connection of a viewer, between requests a few words of memory.
+// Its loop has it: only the loop's goroutine touches it, so there is no lock.
+// What it waits for, and its socket, send the loop posts.
 //
-// Lock order: conn.mu, then Server.mu or object.mu.
+// Races are settled where a post is read:
+//
+//	who                     does                      and meanwhile             the post is read, and
+//	an object               wakes a request           the viewer has left       the state is ended: nothing
+//	an object               wakes a request           another object has it     on is not waitsFor: nothing
+//	an object               gets its head             the request is parking    park says so: the walk goes on
+//	the viewer              leaves                    his object wakes him      whichever is read first counts
+//	Close                   ends the loop             an object wakes it        the loop has ended: nothing
 type conn struct {
-	srv  *Server
-	nc   net.Conn
-	raw  syscall.RawConn
-	id   uint64
-	addr netip.Addr
-	fd   int // valid until ended; used under mu
+	loop  *loop
+	sock  socket
+	addr  netip.Addr
+	slot  int   // in the loop,
+	turns int32 // and the how manyth socket there
 
-	mu      sync.Mutex // guards the following
-	state   connState
-	watched bool      // the poller knows fd
-	since   time.Time // of state idle
-	fresh   bool      // nothing has come on it yet
+	state    connState
+	fresh    bool // nothing has come on it yet
+	readable bool // there may be something to read
+	gone     bool // the viewer sends nothing more, or the connection broke
+	close    bool // it ends with the answer
+	since    time.Time
+	in       []byte // what came and was not taken up
 
-	// What is being answered, and belongs to whoever owns the connection.
-	q     *request
-	head  []byte    // of the request, where the answer depends on it
-	close bool      // the connection ends with the answer
-	rest  []byte    // that came after the head
-	out   *transfer // the answer, once begun
+	// The answer that is being sent.
+	q        *request
+	waitsFor awaited // with waiting
+	answer
 }
 
-// buffers hold what is read, up to the end of a head.
-var buffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
-
-// watch learns the descriptor, and reports whether there is one.
-func (c *conn) watch(tcp *net.TCPConn) bool {
-	var err error
-	c.raw, err = tcp.SyscallConn()
-	return err == nil && c.raw.Control(func(fd uintptr) { c.fd = int(fd) }) == nil
+// An answer is how far an answer of HTTP/1.1 has gone.
+type answer struct {
+	pre     []byte    // goes before what is next of the body: head, or framing
+	chunked bool      // the body has no length,
+	chunk   int       // bytes left of the chunk that is being sent,
+	over    bool      // its last chunk is in pre
+	left    int       // bytes that may be written in this turn
+	taken   int       // since counted
+	counted time.Time // when a writePiece was taken last
 }
 
-// wait leaves an idle connection to the poller.
-func (c *conn) wait() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.state, c.since = idle, time.Now()
-	// Looked at after state was set: whoever closes sees it idle, or is seen here.
-	if c.srv.closing.Load() {
-		c.endLocked()
-		return
+// happened is told of events of the socket.
+func (c *conn) happened(is events) {
+	if is&eventIn != 0 {
+		c.readable = true
 	}
-	if err := c.srv.poller.arm(c.fd, c.id, &c.watched, pollIn); err != nil {
-		c.srv.Log.Warn("poller", "err", err)
-		c.endLocked()
+	if is&eventGone != 0 {
+		c.gone = true
 	}
-}
-
-// hold leaves a request to the object it waits for, and its connection to the
-// poller, which sees when the viewer leaves. It reports false where the object
-// is there already.
-func (c *conn) hold(q *request) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !q.object.park(c, headOnly) {
-		return false
+	if s, ok := c.sock.(trySocket); ok && s.Ended() {
+		c.gone = true
 	}
-	// From here on the object may wake it; it gets as far as mu.
-	c.state = held
-	if q.outcome == Hold {
-		c.srv.Edge.metrics.holding.Inc()
-	}
-	c.armLocked(pollGone)
-	return true
-}
-
-// starve leaves an answer to the object that has no more of it yet. It reports
-// false where there is more.
-func (c *conn) starve() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.q.object.park(c, c.out.body()) {
-		return false
-	}
-	c.state = starved
-	c.armLocked(pollGone)
-	return true
-}
-
-// block leaves an answer until the viewer has read some of it.
-func (c *conn) block() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.state = blocked
-	c.armLocked(pollOut)
-}
-
-// armLocked needs mu. Where the poller fails the request ends.
-func (c *conn) armLocked(events uint32) {
-	if err := c.srv.poller.arm(c.fd, c.id, &c.watched, events); err != nil {
-		c.srv.Log.Warn("poller", "err", err)
-		c.departLocked()
-	}
-}
-
-// wake is called by the object that a request waits for.
-func (c *conn) wake() {
-	c.mu.Lock()
-	if c.state != held && c.state != starved {
-		c.mu.Unlock()
-		return
-	}
-	if c.state == starved {
-		c.out.rest() // it was not the viewer who was slow
-	}
-	c.runLocked()
-	c.mu.Unlock()
-	c.srv.writers.add(c)
-}
-
-// runLocked needs mu.
-func (c *conn) runLocked() {
-	if c.state == held && c.q.outcome == Hold {
-		c.srv.Edge.metrics.holding.Dec()
-	}
-	c.state = running
-}
-
-// ready is called by the poller.
-func (c *conn) ready() {
-	c.mu.Lock()
+	defer c.recover()
 	switch c.state {
 	case idle:
-		c.state, c.fresh = running, false
-		c.mu.Unlock()
-		if !c.srv.spawn(func() { c.serve(nil) }) {
-			c.end()
+		c.serve()
+	case waiting:
+		if c.gone {
+			c.depart()
 		}
-		return
 	case blocked:
-		c.runLocked()
-		c.mu.Unlock()
-		c.srv.writers.add(c)
+		if is&eventOut != 0 {
+			c.resume()
+		}
+	case parting:
+		c.farewell()
+	}
+}
+
+// awoken goes on with a request that waited.
+func (c *conn) awoken(on awaited) {
+	if c.state != waiting || c.waitsFor != on {
 		return
-	case held, starved:
-		// The viewer has gone: no other event is armed.
-		c.departLocked()
 	}
-	c.mu.Unlock()
+	c.waitsFor = nil
+	c.count(writePiece) // it was not the viewer who was slow
+	defer c.recover()
+	c.resume()
 }
 
-// departLocked ends a connection with a request that waits. It needs mu.
-func (c *conn) departLocked() {
-	q, state := c.q, c.state
-	c.runLocked()
-	c.endLocked()
-	if state != blocked {
-		q.object.unpark(c)
+// wake is called by what a request waits for.
+func (c *conn) wake(on awaited) { c.loop.post(post{what: awoken, conn: c, on: on}) }
+
+// resume goes on with the answer, and with what came after its request.
+func (c *conn) resume() {
+	c.drive(c.q)
+	if c.state == idle {
+		c.serve()
 	}
-	c.srv.Edge.leave(q)
 }
 
-// drop ends a connection that runs, whose request nobody will answer.
-func (c *conn) drop() {
+// serve reads and answers requests until there is nothing to do without waiting.
+func (c *conn) serve() {
+	l := c.loop
+	in := c.in
+	c.in = nil
+	for {
+		for len(in) > 0 {
+			h, kind := parseHead(in)
+			if kind == headOther {
+				c.handOver(in)
+				return
+			}
+			if kind == headPart || h.length > l.srv.MaxHeaderBytes {
+				break
+			}
+			c.fresh = false
+			in = in[h.length:]
+			c.begin(&h)
+			if c.state != idle {
+				if len(in) > 0 && c.state != ended {
+					c.in = bytes.Clone(in)
+				}
+				return
+			}
+		}
+		if len(in) >= l.srv.MaxHeaderBytes {
+			c.reject(http.StatusRequestHeaderFieldsTooLarge, dropSize)
+			return
+		}
+		if !c.readable {
+			break
+		}
+		had := copy(l.buf, in)
+		n, err := c.sock.read(l.buf[had:])
+		if had == 0 && n > 0 {
+			c.since = l.now // when its head began
+		}
+		in = l.buf[:had+n]
+		switch {
+		case err == errWait:
+			c.readable = false
+		case err != nil:
+			c.end()
+			return
+		case n < len(l.buf)-had && !c.gone:
+			c.readable = false // more is an event of its own
+		}
+	}
+	if len(in) > 0 {
+		c.in = append(make([]byte, 0, len(in)), in...)
+	}
+	if len(in) == 0 && c.loop.srv.closing.Load() {
+		c.end()
+	}
+}
+
+// begin takes up a request whose head has come.
+func (c *conn) begin(h *head) {
+	l := c.loop
+	q := &l.q
+	*q = request{method: h.method, path: h.path, more: h.more, arrived: time.Now(), detail: q.detail[:0]}
+	c.close = h.close
+	c.answer = answer{counted: q.arrived}
+	c.drive(q)
+}
+
+// drive goes on with the walk of a request.
+func (c *conn) drive(q *request) {
+	l := c.loop
+	c.state, c.left = running, turnBytes
+	for {
+		p := l.srv.Edge.walk(q, (*connLine)(c))
+		switch p.why {
+		case finished:
+			c.q, c.pre = nil, nil
+			c.answered()
+			return
+		case cut:
+			c.end()
+			return
+		case full:
+			c.keep(q)
+			c.state = blocked
+			if c.left <= 0 {
+				l.again = append(l.again, c)
+			}
+			return
+		}
+		c.keep(q)
+		q = c.q
+		if p.on.park(c, p.seen) {
+			c.state, c.waitsFor = waiting, p.on
+			if c.gone {
+				c.depart()
+			}
+			return
+		}
+	}
+}
+
+// keep makes a request that waits, and what is to be sent, the connection's own:
+// until then they lie where the next will.
+func (c *conn) keep(q *request) {
+	if c.q == nil {
+		c.q = new(request)
+		*c.q = *q
+		c.q.detail = nil
+	}
+	c.pre = bytes.Clone(c.pre)
+}
+
+// answered ends an answer that is sent.
+func (c *conn) answered() {
+	if c.close {
+		c.part()
+		return
+	}
+	c.state, c.since = idle, c.loop.now
+}
+
+// depart ends a connection whose request will not be answered.
+func (c *conn) depart() {
+	if c.waitsFor != nil {
+		c.waitsFor.unpark(c)
+		c.waitsFor = nil
+	}
 	q := c.q
 	c.end()
-	c.srv.Edge.leave(q)
+	c.loop.srv.Edge.leave(q)
 }
 
-// closeSlow ends the connection if the viewer has read too little since t.
-func (c *conn) closeSlow(t time.Time) (reason string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state != blocked || !c.out.slow(t) {
-		return ""
+// part ends a connection whose last answer was written. Where the viewer has sent
+// more than was read the kernel would answer a close with a reset, and throw away
+// what the viewer has not taken yet (RFC 9112, 9.6).
+func (c *conn) part() {
+	c.sock.closeWrite()
+	c.state, c.since, c.in, c.left = parting, c.loop.now, nil, 256<<10
+	c.farewell()
+}
+
+// farewell reads past what still comes.
+func (c *conn) farewell() {
+	for c.left > 0 {
+		n, err := c.sock.read(c.loop.buf)
+		if err == errWait {
+			return
+		}
+		if err != nil {
+			break
+		}
+		c.left -= n
 	}
-	c.departLocked()
-	return dropSlow
+	c.end()
 }
 
-// closeIdle ends the connection if it has been idle since before t, or silent
-// since before the other, and returns which.
-func (c *conn) closeIdle(t, silent time.Time) (reason string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// partingTime is how long a connection may take to end.
+const partingTime = 500 * time.Millisecond
+
+// reject answers what is not even a request, and ends the connection.
+func (c *conn) reject(status int, reason string) {
+	c.loop.srv.drop(reason)
+	c.sock.write([]byte("HTTP/1.1 "+strconv.Itoa(status)+" "+http.StatusText(status)+"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), nil)
+	c.part()
+}
+
+// sweep ends the connection where it has been still for too long, and says why.
+func (c *conn) sweep(now time.Time) (reason string) {
+	s := c.loop.srv
+	since := now.Sub(c.since)
 	switch {
-	case c.state != idle:
-		return ""
-	case c.fresh && !c.since.After(silent):
-		reason = dropSilent
-	case !c.fresh && !c.since.After(t):
-		reason = dropIdle
-	default:
-		return ""
+	case c.state == idle && len(c.in) > 0 && since >= s.HeaderTimeout:
+		c.reject(http.StatusRequestTimeout, dropHeader)
+	case c.state == idle && c.fresh && since >= s.HeaderTimeout:
+		c.end()
+		return dropSilent
+	case c.state == idle && len(c.in) == 0 && since >= s.IdleTimeout:
+		c.end()
+		return dropIdle
+	case c.state == blocked && now.Sub(c.counted) > s.Edge.cfg.WriteTimeout:
+		c.depart()
+		return dropSlow
+	case c.state == parting && since >= partingTime:
+		c.end()
 	}
-	c.endLocked()
-	return reason
+	return ""
 }
 
 // kill cuts the connection off, whatever it does.
 func (c *conn) kill() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch c.state {
-	case idle:
-		c.endLocked()
-	case held, starved, blocked:
-		c.departLocked()
-	case running:
-		c.nc.Close() // its owner sees that
+	if c.q != nil {
+		c.depart()
+		return
 	}
+	c.end()
 }
 
+// end closes the connection.
 func (c *conn) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.endLocked()
+	if c.state == ended {
+		return
+	}
+	c.sock.close()
+	c.leave()
+	c.loop.srv.forget(c.addr)
 }
 
-func (c *conn) endLocked() {
-	c.state = ended
-	c.q, c.head, c.rest, c.out = nil, nil, nil, nil
-	c.nc.Close()
-	c.srv.forget(c)
+// leave takes the connection out of its loop.
+func (c *conn) leave() {
+	c.state, c.q, c.in, c.pre = ended, nil, nil, nil
+	c.loop.remove(c)
+}
+
+// recover ends a connection whose walk failed.
+func (c *conn) recover() {
+	x := recover()
+	if x == nil {
+		return
+	}
+	c.loop.srv.Log.Error("panic", "panic", x, "stack", string(debug.Stack()))
+	c.end()
 }
 
 // handOver leaves the connection to net/http, with what was read from it.
 func (c *conn) handOver(first []byte) {
-	c.mu.Lock()
-	if c.watched {
-		c.srv.poller.disarm(c.fd)
-		c.watched = false
+	first = bytes.Clone(first)
+	nc, err := c.sock.handOver()
+	if err != nil {
+		c.loop.srv.Log.Warn("handing over", "err", err)
+		c.end()
+		return
 	}
-	c.mu.Unlock()
-	nc := c.nc
-	if len(first) > 0 {
-		nc = &handedConn{Conn: nc, first: first}
+	c.leave()
+	c.loop.srv.handOver(nc, c.addr, first)
+}
+
+// A connLine is the way of an answer on a connection of HTTP/1.1.
+type connLine conn
+
+// fields is where the head of an answer is made.
+func (c *connLine) fields(status int, now time.Time) *fields {
+	f := &c.loop.f
+	f.b = f.b[:0]
+	f.begin(status, now)
+	return f
+}
+
+// begin ends the head, and says how the body is framed.
+func (c *connLine) begin(text []byte, size int64) {
+	f := &c.loop.f
+	if c.chunked = size < 0; c.chunked {
+		f.b = append(f.b, "Transfer-Encoding: chunked\r\n"...)
 	}
-	c.srv.mu.Lock()
-	c.srv.away[nc] = c
-	c.srv.mu.Unlock()
-	select {
-	case c.srv.handed.conns <- nc:
-	case <-c.srv.handed.closed:
-		nc.Close()
-		c.srv.returned(nc, http.StateClosed)
+	if c.close = c.close || c.loop.srv.draining.Load(); c.close {
+		f.b = append(f.b, "Connection: close\r\n"...)
+	}
+	f.b = append(append(f.b, "\r\n"...), text...)
+	c.pre = f.b
+}
+
+// write writes what the socket takes of a piece of the body, and of what goes
+// before it.
+func (c *connLine) write(piece []byte) (n int, err error) {
+	for n < len(piece) && c.left > 0 {
+		p := piece[n:min(len(piece), n+c.left)]
+		if c.chunked {
+			if c.chunk == 0 {
+				c.chunk = len(p)
+				c.pre = append(strconv.AppendInt(c.pre, int64(c.chunk), 16), "\r\n"...)
+			}
+			p = p[:min(len(p), c.chunk)]
+		}
+		m, err := c.put(p)
+		n += m
+		if c.chunked && m > 0 {
+			if c.chunk -= m; c.chunk == 0 {
+				c.pre = append(c.pre[:0], "\r\n"...)
+			}
+		}
+		if err != nil || m < len(p) {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// put writes what is in pre and then p, and returns how much of p went.
+func (c *connLine) put(p []byte) (int, error) {
+	n, err := c.sock.write(c.pre, p)
+	c.left -= n
+	c.count(n)
+	if n < len(c.pre) {
+		c.pre = c.pre[n:]
+		return 0, err
+	}
+	n -= len(c.pre)
+	c.pre = c.pre[:0]
+	return n, err
+}
+
+// end writes what is left.
+func (c *connLine) end() (all bool, err error) {
+	if c.chunked && !c.over {
+		c.pre, c.over = append(c.pre, "0\r\n\r\n"...), true
+	}
+	if len(c.pre) > 0 {
+		_, err = c.put(nil)
+	}
+	return len(c.pre) == 0, err
+}
+
+// count notes how much the viewer has taken.
+func (a *answer) count(n int) {
+	if a.taken += n; a.taken >= writePiece {
+		a.taken, a.counted = 0, time.Now()
 	}
 }

@@ -69,7 +69,7 @@ func failing(err error) func(context.Context) error {
 // runBad runs a test with an edge whose disk can fail.
 func runBad(t *testing.T, f func(*rig, *badDisk)) {
 	bad, dir := new(badDisk), t.TempDir()
-	run(t, 1, func(r *rig) {
+	runBy(t, blocks, 1, func(r *rig) {
 		r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
 		r.parent.script(lasting(time.Hour))
 		r.know()
@@ -227,7 +227,7 @@ func TestDiskThatIsNotThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, 1, func(r *rig) {
+	runBy(t, blocks, 1, func(r *rig) {
 		r.parent.script(lasting(time.Hour))
 		r.know()
 		r.at(10 * time.Second)

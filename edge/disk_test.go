@@ -41,7 +41,7 @@ func (r *rig) seen(from, to int) {
 // restart is another edge with the disk of the one before.
 func (r *rig) restart(dir string, tune ...func(*Config)) {
 	r.Helper()
-	r.ed.Close()
+	r.close()
 	cfg := r.ed.cfg
 	cfg.Metrics = nil
 	cfg.openDisk = nil
@@ -51,10 +51,11 @@ func (r *rig) restart(dir string, tune ...func(*Config)) {
 	}
 	cfg.setDefaults()
 	r.reg = cfg.Metrics
-	var err error
-	if r.ed, err = New(cfg); err != nil {
+	ed, err := New(cfg)
+	if err != nil {
 		r.Fatal(err)
 	}
+	r.serve(ed)
 }
 
 // isDiskHit checks that an answer came from the disk, whole.
@@ -68,7 +69,7 @@ func (v *viewer) isDiskHit(body string) {
 
 func TestDVRComesFromDisk(t *testing.T) {
 	dir := t.TempDir()
-	run(t, 1, func(r *rig) {
+	runBy(t, parks, 1, func(r *rig) {
 		r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
 		r.parent.script(lasting(time.Hour))
 		r.know()
@@ -124,7 +125,7 @@ func TestDVRComesFromDisk(t *testing.T) {
 // served, exactly as long as it may be, by the wall clock.
 func TestDiskAfterARestart(t *testing.T) {
 	dir := t.TempDir()
-	run(t, 1, func(r *rig) {
+	runBy(t, parks, 1, func(r *rig) {
 		r.parent.configure(func(c *live.Config) {
 			c.DVRSeconds = 3600
 			c.Renditions[0].Codecs, c.Renditions[0].Timescale = "avc1.64001f", 90000
@@ -171,7 +172,7 @@ func TestDiskAfterARestart(t *testing.T) {
 // from the disk nor after a restart; what was not, is.
 func TestDiskHeedsOperators(t *testing.T) {
 	dir := t.TempDir()
-	run(t, 1, func(r *rig) {
+	runBy(t, parks, 1, func(r *rig) {
 		r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
 		r.parent.script(lasting(time.Hour))
 		r.know()
@@ -221,7 +222,7 @@ func TestDiskHeedsOperators(t *testing.T) {
 // TestWhatIsNotWritten: only what is complete, known to be right, and lasts.
 func TestWhatIsNotWritten(t *testing.T) {
 	dir := t.TempDir()
-	run(t, 1, func(r *rig) {
+	runBy(t, parks, 1, func(r *rig) {
 		r.know()
 		r.at(30 * time.Second)
 		r.parent.script(func(w http.ResponseWriter, q *http.Request) {

@@ -51,9 +51,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.closing.Store(true)
-	now := time.Now()
-	for _, c := range s.all() {
-		c.closeIdle(now, now)
+	for _, l := range s.all() {
+		l.call(func() {
+			l.each(func(c *conn) {
+				if c.state == idle && len(c.in) == 0 {
+					c.end()
+				}
+			})
+		})
 	}
 	err := s.std.Shutdown(ctx)
 	select {
@@ -107,17 +112,16 @@ func (s *Server) Close() error {
 		s.drop(dropCut)
 	}
 	s.cancel()
-	for _, c := range s.all() {
-		c.kill()
+	for _, l := range s.all() {
+		l.post(post{what: stop})
 	}
 	err := s.std.Close()
-	if s.poller != nil {
-		s.poller.close()
-	}
 	s.accepts.Wait()
 	s.tasks.Wait()
-	if s.poller != nil {
-		s.poller.release()
+	for _, l := range s.all() {
+		if l.poller != nil {
+			l.poller.close()
+		}
 	}
 	return err
 }

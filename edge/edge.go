@@ -27,7 +27,8 @@ type Edge struct {
 	disk     *diskCache
 	metrics  *metrics
 	exporter http.Handler
-	loop     string // our member of CDN-Loop
+	id       string // of this process
+	member   string // of CDN-Loop
 	name     string // as an item of a structured field
 
 	draining chan struct{} // closed by Drain
@@ -57,7 +58,7 @@ func New(cfg Config) (*Edge, error) {
 		draining: make(chan struct{}),
 		// Several nodes may go by one name, one above the other: only the
 		// node itself knows itself again.
-		loop: cfg.Name + nodeParam + id,
+		id: id, member: live.LoopMember(cfg.Name, id),
 	}
 	if c := cfg.Name[0]; c >= '0' && c <= '9' {
 		ed.name = `"` + cfg.Name + `"` // not a token (RFC 9651, 3.3.4)
@@ -127,8 +128,7 @@ func (ed *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if ed.serveSelf(w, r) {
 		return
 	}
-	q := &request{w: w, r: r, arrived: time.Now()}
-	ed.conclude(q, ed.serve(q))
+	ed.block(w, r)
 }
 
 // serveSelf answers what is about this node and not about an event.

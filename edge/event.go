@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,8 @@ type event struct {
 	used    atomic.Int64          // Unix ns of the last request
 	told    atomic.Int64          // counts the changes of what stamp puts on answers
 
+	common atomic.Pointer[stamped]
+
 	known   chan struct{} // closed when the first answer about the event is there
 	refusal *live.Problem // with known: there is no such event, until
 	until   time.Time
@@ -34,7 +37,8 @@ type event struct {
 	mu            sync.Mutex // guards the following
 	notifications string     // the newest set, as it came
 	sequence      int64
-	news          chan struct{}      // closed when the set is another
+	news          chan struct{} // closed when the set is another
+	parked        map[parked]struct{}
 	interrupt     context.CancelFunc // ends the held request for the configuration; nil while there is none
 }
 
@@ -96,27 +100,85 @@ func atomicMax(a *atomic.Int64, v int64) (raised bool) {
 	}
 }
 
-// stamp puts on an answer what every answer of the event carries. The version
-// is that of the view the answer was looked up under, not one that came since:
-// to another edge it says which invalidations were heeded.
-func (e *event) stamp(h http.Header, v *view) {
-	h.Set(live.HeaderVersion, strconv.FormatInt(v.config.Version, 10))
+// A stamped is the part of heads that all answers of an event have in common,
+// until something else is told.
+type stamped struct {
+	view *view
+	told int64
+	sharedFields
+}
+
+// stamp is what every answer of the event carries. The version is that of the
+// view the answer was looked up under, not one that came since: to another edge
+// it says which invalidations were heeded.
+func (e *event) stamp(v *view) *sharedFields {
+	told := e.told.Load()
+	if s := e.common.Load(); s != nil && s.view == v && s.told == told {
+		return &s.sharedFields
+	}
+	s := &stamped{view: v, told: told}
+	s.put(live.HeaderVersion, strconv.FormatInt(v.config.Version, 10))
 	if n := e.edge.Load(); n >= 0 {
-		h.Set(live.HeaderEdge, strconv.FormatInt(n, 10))
+		s.put(live.HeaderEdge, strconv.FormatInt(n, 10))
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.notifications != "" {
-		h.Set(live.HeaderNotifications, e.notifications)
+	notifications := e.notifications
+	e.mu.Unlock()
+	if notifications != "" {
+		s.put(live.HeaderNotifications, notifications)
+	}
+	e.common.Store(s)
+	return &s.sharedFields
+}
+
+// isKnown reports whether the first word of the event is there.
+func (e *event) isKnown() bool {
+	select {
+	case <-e.known:
+		return true
+	default:
+		return false
 	}
 }
 
-// event returns what is known of an event, asking the parent where nothing is:
-// once, however many ask. It refuses unknown events from memory for as long as
-// the parent said.
-func (ed *Edge) event(ctx context.Context, id live.EventID) (*event, error) {
-	now := time.Now()
+// learnt says that it is.
+func (e *event) learnt() {
+	e.mu.Lock()
+	waiting := e.parked
+	e.parked = nil
+	close(e.known)
+	e.mu.Unlock()
+	wakeAll(waiting, e)
+}
+
+// park, unpark and changed are for those who wait for the first word of it.
+func (e *event) park(p parked, _ int) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.isKnown() {
+		return false
+	}
+	if e.parked == nil {
+		e.parked = make(map[parked]struct{})
+	}
+	e.parked[p] = struct{}{}
+	return true
+}
+
+func (e *event) unpark(p parked) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.parked, p)
+}
+
+func (e *event) changed(int) <-chan struct{} { return e.known }
+
+// event returns what is to be known of an event, and has the parent asked where
+// nothing is: once, however many ask. It refuses unknown events from memory for
+// as long as the parent said.
+func (ed *Edge) event(id live.EventID, now time.Time) (*event, *live.Problem) {
 	ed.mu.Lock()
+	defer ed.mu.Unlock()
 	e := ed.events[id]
 	if e != nil && e.expired(now) {
 		delete(ed.events, id)
@@ -125,16 +187,13 @@ func (ed *Edge) event(ctx context.Context, id live.EventID) (*event, error) {
 	if e == nil {
 		switch {
 		case ed.closed:
-			ed.mu.Unlock()
 			return nil, live.ErrDraining.With("ask another edge")
 		case now.Before(ed.tenants[id.Tenant]):
-			left := ed.tenants[id.Tenant].Sub(now)
-			ed.mu.Unlock()
-			return nil, noTenant(id.Tenant).For(left)
+			return nil, noTenant(id.Tenant).For(ed.tenants[id.Tenant].Sub(now))
 		case len(ed.events) >= ed.cfg.MaxEvents && !ed.evictUnknown():
-			ed.mu.Unlock()
 			return nil, live.ErrShed.With("too many events")
 		}
+		id = live.EventID{Tenant: strings.Clone(id.Tenant), Name: strings.Clone(id.Name)}
 		e = &event{id: id, known: make(chan struct{}), news: make(chan struct{})}
 		e.edge.Store(-1)
 		ed.events[id] = e
@@ -142,27 +201,12 @@ func (ed *Edge) event(ctx context.Context, id live.EventID) (*event, error) {
 	}
 	// Under mu, so that the follower does not forget it just now.
 	e.used.Store(now.UnixNano())
-	ed.mu.Unlock()
-
-	select {
-	case <-e.known:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	if e.refusal != nil {
-		return nil, e.refusal.For(max(time.Until(e.until), 0))
-	}
 	return e, nil
 }
 
 // refused reports whether there is no such event.
 func (e *event) refused() bool {
-	select {
-	case <-e.known:
-		return e.refusal != nil
-	default:
-		return false
-	}
+	return e.isKnown() && e.refusal != nil
 }
 
 // expired reports whether a refusal has run out.

@@ -17,8 +17,8 @@ import (
 type verdict uint8
 
 const (
-	again verdict = iota // ask again, to be held until the next change
-	pause                // ask again after a while
+	anew  verdict = iota // ask again, to be held until the next change
+	later                // ask again after a while
 	over                 // the event is no more, or never was
 )
 
@@ -59,9 +59,9 @@ func (ed *Edge) follow(e *event) {
 		switch f.refresh() {
 		case over:
 			return
-		case again:
+		case anew:
 			wait = followLeast
-		case pause:
+		case later:
 			t := time.NewTimer(max(wait, f.least))
 			wait = min(2*wait, followMost)
 			select {
@@ -84,14 +84,14 @@ func (f *follower) decline(p *live.Problem) verdict {
 	switch {
 	case p.Status != http.StatusNotFound:
 		if f.recall() {
-			return pause
+			return later
 		}
 	case f.ed.disk.recall(f.ed.ctx, f.e.id) != nil:
 		// It was deleted while this node was away.
 		f.ed.disk.forget(f.e.id)
 	}
 	f.e.refusal, f.e.until = p, time.Now().Add(max(p.Lifetime, 0))
-	close(f.e.known)
+	f.e.learnt()
 	return over
 }
 
@@ -107,7 +107,7 @@ func (f *follower) recall() bool {
 	atomicMax(&f.e.version, v.config.Version)
 	f.know(v)
 	f.e.view.Store(v)
-	close(f.e.known)
+	f.e.learnt()
 	return true
 }
 
@@ -174,7 +174,7 @@ func (f *follower) ask(ctx context.Context, query string, budget time.Duration) 
 	asked := time.Now()
 	path := live.Path{Event: f.e.id, File: live.FileConfig}
 	rep, err := f.ed.upstream.ask(ctx, asking{
-		path: path, query: query, key: keyOf(path), loop: f.ed.loop, until: asked.Add(budget), avoid: f.avoid,
+		path: path, query: query, key: keyOf(path), loop: live.Loop(f.ed.member), until: asked.Add(budget), avoid: f.avoid,
 		sent: func(p *parent) { f.ed.metrics.asked(path, p) },
 	})
 	f.avoid = nil
@@ -190,7 +190,7 @@ func (f *follower) ask(ctx context.Context, query string, budget time.Duration) 
 		}
 	}
 	if ctx.Err() != nil && f.ed.ctx.Err() == nil {
-		return again // a newer version was told
+		return anew // a newer version was told
 	}
 	if f.e.view.Load() == nil {
 		return f.decline(live.ErrUpstream.With("no parent told of the event in time"))
@@ -199,7 +199,7 @@ func (f *follower) ask(ctx context.Context, query string, budget time.Duration) 
 	if f.ed.ctx.Err() == nil {
 		f.ed.log.Warn("event configuration", "event", f.e.id.String(), "err", err)
 	}
-	return pause
+	return later
 }
 
 // take enters an answer about the event's configuration.
@@ -261,12 +261,12 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 	case v == nil:
 		f.know(next)
 		e.view.Store(next)
-		close(e.known)
+		e.learnt()
 	case lower && next.config.Version < v.config.Version:
-		return pause, nil // a parent that lags
+		return later, nil // a parent that lags
 	case v.etag == next.etag:
 		if lower {
-			return pause, nil
+			return later, nil
 		}
 		f.write(v, asked)
 		return same(asked), nil
@@ -278,16 +278,16 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 	f.written = time.Time{}
 	f.write(next, asked)
 	if lower {
-		return pause, nil // there is a newer one, somewhere
+		return later, nil // there is a newer one, somewhere
 	}
-	return again, nil
+	return anew, nil
 }
 
 // same is the verdict on an answer that told nothing new. Where it came at
 // once the parent does not hold, and asking again at once would never end.
 func same(asked time.Time) verdict {
 	if time.Since(asked) < followSoon {
-		return pause
+		return later
 	}
-	return again
+	return anew
 }

@@ -30,7 +30,7 @@ import (
 )
 
 // selfSigned makes a certificate for 127.0.0.1, and the pool that trusts it.
-func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
+func selfSigned(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -64,7 +64,7 @@ type secure struct {
 // secure serves TLS and HTTP/3 on one port.
 func (s *serving) secure() *secure {
 	s.Helper()
-	cert, pool := selfSigned(s.T)
+	cert, pool := selfSigned(s.TB)
 	x := &secure{serving: s, pool: pool, cfg: &tls.Config{Certificates: []tls.Certificate{cert}}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -2,11 +2,9 @@ package edge
 
 import (
 	"bytes"
-	"context"
 	"net/http"
 	"net/textproto"
-	"net/url"
-	"strings"
+	"unsafe"
 
 	"headwater/live"
 )
@@ -23,24 +21,19 @@ const (
 // A head is the head of a request, as much of it as is needed to serve it.
 type head struct {
 	method string
-	target string // without the query
-	query  string
-	path   live.Path
-	lines  []byte // the header fields, each line with its CR LF
-	host   string
-	close  bool // the connection ends with the answer
-	plain  bool // a GET of which all is said by path and close
-	length int  // bytes of the whole head
+	path   live.Path // lies in the bytes that were read
+	more   *asked    // what few requests say; nil: nothing
+	close  bool      // the connection ends with the answer
+	length int       // bytes of the whole head
 }
 
 var headEnd = []byte("\r\n\r\n")
 
-// parseHead reads a request's head from the beginning of b. It is for the one
-// kind of request that viewers send in crowds, and takes nothing that two
+// parseHead reads a request's head from the beginning of b, in place. It is for
+// the one kind of request that viewers send in crowds, and takes nothing that two
 // readers could understand in two ways (RFC 9112, 11.2): no body, no folded
 // lines, no bare LF, one Host. The rest it leaves to net/http.
-func parseHead(b []byte) (head, headKind) {
-	var h head
+func parseHead(b []byte) (h head, kind headKind) {
 	end := bytes.Index(b, headEnd)
 	if end < 0 {
 		// What cannot become ours need not be waited for.
@@ -55,125 +48,170 @@ func parseHead(b []byte) (head, headKind) {
 		return h, headPart
 	}
 	h.length = end + len(headEnd)
-	line, rest, _ := bytes.Cut(b[:end+2], []byte("\r\n"))
-	method, line, _ := bytes.Cut(line, []byte(" "))
-	target, proto, _ := bytes.Cut(line, []byte(" "))
-	switch {
-	case string(method) == http.MethodGet:
-		h.method = http.MethodGet
-	case string(method) == http.MethodHead:
-		h.method = http.MethodHead
-	default:
+	rest := b[:end+2]
+	eol := bytes.IndexByte(rest, '\r')
+	line := rest[:eol]
+	if rest[eol+1] != '\n' || !h.parseLine(line) {
 		return h, headOther
 	}
-	if string(proto) != "HTTP/1.1" {
-		return h, headOther
-	}
-	if !isValue(target) || bytes.IndexByte(target, '\t') >= 0 {
-		return h, headOther
-	}
-	// A query, such as a player's metrics (CTA-5004), is no part of the name.
-	h.target, h.query, _ = strings.Cut(string(target), "?")
-	var err error
-	if h.path, err = live.ParsePath(h.target); err != nil || h.path.File == live.FileConfig {
-		return h, headOther
-	}
-	h.lines = rest
-	h.plain = h.method == http.MethodGet
+	rest = rest[eol+2:]
 	hosts := 0
 	for len(rest) > 0 {
-		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
-		name, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok || !isToken(name) || !isValue(value) {
+		eol := bytes.IndexByte(rest, '\r')
+		if rest[eol+1] != '\n' {
 			return h, headOther
 		}
-		switch value := textproto.TrimBytes(value); {
-		case is(name, "host"):
-			hosts++
-			h.host = string(value)
-		case is(name, "connection"):
+		line, rest = rest[:eol], rest[eol+2:]
+		colon := bytes.IndexByte(line, ':')
+		if colon < 0 || !isToken(line[:colon]) || !isValue(line[colon+1:]) {
+			return h, headOther
+		}
+		name, value := line[:colon], textproto.TrimBytes(line[colon+1:])
+		switch len(name) {
+		case 2:
+			if is(name, "te") {
+				return h, headOther
+			}
+		case 4:
+			if is(name, "host") {
+				if hosts++; !isHost(value) {
+					return h, headOther
+				}
+			}
+		case 5:
+			if is(name, "range") {
+				h.ask().set(name, string(value))
+			}
+		case 6:
+			if is(name, "expect") {
+				return h, headOther
+			}
+		case 7:
+			if is(name, "upgrade") || is(name, "trailer") {
+				return h, headOther
+			}
+		case 8:
 			switch {
-			case is(value, "keep-alive"):
+			case is(name, "cdn-loop"):
+				m := h.ask()
+				m.loop = m.loop.Add(string(value))
+			case is(name, "if-range"), is(name, "if-match"):
+				h.ask().set(name, string(value))
+			}
+		case 10:
+			switch {
+			case !is(name, "connection"), is(value, "keep-alive"):
 			case is(value, "close"):
 				h.close = true
 			default:
 				return h, headOther
 			}
-		case is(name, "content-length"), is(name, "transfer-encoding"), is(name, "expect"),
-			is(name, "upgrade"), is(name, "trailer"), is(name, "te"):
-			return h, headOther
-		case is(name, "range"), is(name, "cdn-loop"), len(name) > 3 && is(name[:3], "if-"):
-			h.plain = false
+		case 14:
+			if is(name, "content-length") {
+				return h, headOther
+			}
+		case 17:
+			if is(name, "transfer-encoding") {
+				return h, headOther
+			}
+			fallthrough
+		default:
+			if len(name) > 3 && is(name[:3], "if-") {
+				h.ask().set(name, string(value))
+			}
 		}
 	}
-	if hosts != 1 || !isHost(h.host) {
+	if hosts != 1 {
 		return h, headOther
 	}
 	return h, headOurs
 }
 
-// request is the head as net/http has it.
-func (h *head) request(ctx context.Context, remote string) *http.Request {
-	r := &http.Request{
-		Method: h.method, URL: &url.URL{Path: h.target, RawQuery: h.query}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: make(http.Header, 8), Body: http.NoBody, Host: h.host, RemoteAddr: remote, RequestURI: h.target, Close: h.close,
+// parseLine reads the request line.
+func (h *head) parseLine(line []byte) bool {
+	const version = " HTTP/1.1"
+	switch {
+	case bytes.HasPrefix(line, []byte("GET ")):
+		h.method, line = http.MethodGet, line[4:]
+	case bytes.HasPrefix(line, []byte("HEAD ")):
+		h.method, line = http.MethodHead, line[5:]
+	default:
+		return false
 	}
-	if h.query != "" {
-		r.RequestURI += "?" + h.query
+	target, ok := bytes.CutSuffix(line, []byte(version))
+	if !ok || !isValue(target) || bytes.ContainsAny(target, " \t") {
+		return false
 	}
-	for rest := h.lines; len(rest) > 0; {
-		var line []byte
-		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
-		name, value, _ := bytes.Cut(line, []byte(":"))
-		if !is(name, "host") {
-			key := textproto.CanonicalMIMEHeaderKey(string(name))
-			r.Header[key] = append(r.Header[key], string(textproto.TrimBytes(value)))
-		}
+	// A query, such as a player's metrics (CTA-5004), is no part of the name.
+	if query := bytes.IndexByte(target, '?'); query >= 0 {
+		target = target[:query]
 	}
-	return r.WithContext(ctx)
+	if len(target) == 0 {
+		return false
+	}
+	// The path is read where it lies; who keeps it makes it its own.
+	var err error
+	h.path, err = live.ParsePath(unsafe.String(unsafe.SliceData(target), len(target)))
+	return err == nil && h.path.File != live.FileConfig
 }
 
-// plainRequest is a request as net/http has it, of what is known of a plain one.
-func plainRequest(ctx context.Context, p live.Path, close bool) *http.Request {
-	target := p.String()
-	r := &http.Request{
-		Method: http.MethodGet, URL: &url.URL{Path: target}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: make(http.Header), Body: http.NoBody, RequestURI: target, Close: close,
+func (h *head) ask() *asked {
+	if h.more == nil {
+		h.more = new(asked)
 	}
-	return r.WithContext(ctx)
+	return h.more
 }
 
 // is compares with a lower-case name.
-func is(b []byte, name string) bool { return len(b) == len(name) && strings.EqualFold(string(b), name) }
-
-// isToken is RFC 9110, 5.6.2.
-func isToken(b []byte) bool {
-	for _, c := range b {
-		alnum := c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9'
-		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
+func is(b []byte, name string) bool {
+	if len(b) != len(name) {
+		return false
 	}
-	return len(b) > 0
-}
-
-// isValue takes printable ASCII and tabs. Other octets are allowed but rare.
-func isValue(b []byte) bool {
-	for _, c := range b {
-		if c != '\t' && (c < ' ' || c > '~') {
+	for i := range len(name) {
+		c := b[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != name[i] {
 			return false
 		}
 	}
 	return true
 }
 
-func isHost(s string) bool {
-	for i := range len(s) {
-		c := s[i]
+// What octets may be where: in tokens (RFC 9110, 5.6.2), and in values, of which
+// only printable ASCII and tabs are taken. Other octets are allowed but rare.
+const (
+	inToken = 1 << iota
+	inValue
+	inHost
+)
+
+var octets = func() (t [256]uint8) {
+	for c := range 256 {
 		alnum := c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9'
-		if !alnum && strings.IndexByte("-._:[]", c) < 0 {
+		if alnum || c < 128 && bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), byte(c)) >= 0 {
+			t[c] |= inToken
+		}
+		if c == '\t' || c >= ' ' && c <= '~' {
+			t[c] |= inValue
+		}
+		if alnum || bytes.IndexByte([]byte("-._:[]"), byte(c)) >= 0 {
+			t[c] |= inHost
+		}
+	}
+	return t
+}()
+
+func all(b []byte, kind uint8) bool {
+	for _, c := range b {
+		if octets[c]&kind == 0 {
 			return false
 		}
 	}
-	return s != ""
+	return true
 }
+
+func isToken(b []byte) bool { return len(b) > 0 && all(b, inToken) }
+func isValue(b []byte) bool { return all(b, inValue) }
+func isHost(b []byte) bool  { return len(b) > 0 && all(b, inHost) }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,65 +18,52 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/internal/memnet"
 	"headwater/live"
 )
 
-// A network connects edges to parents in memory. Addresses are host:port.
-type network struct {
-	mu    sync.Mutex // guards the following
-	hosts map[string]*pipeListener
-}
+// A driver is what walks the requests of viewers.
+type driver string
 
-func newNetwork() *network { return &network{hosts: map[string]*pipeListener{}} }
+const (
+	blocks driver = "block" // a goroutine for each, as under net/http
+	parks  driver = "park"  // a loop for all, as viewers of HTTP/1.1 have
+)
 
-func (n *network) listen(addr string) *pipeListener {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	n.hosts[addr] = l
-	return l
-}
-
-func (n *network) dial(ctx context.Context, _, addr string) (net.Conn, error) {
-	n.mu.Lock()
-	l := n.hosts[addr]
-	n.mu.Unlock()
-	refused := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
-	if l == nil {
-		return nil, refused
-	}
-	a, b := net.Pipe()
-	select {
-	case l.conns <- b:
-		return a, nil
-	case <-l.closed:
-		return nil, refused
-	case <-ctx.Done():
-		return nil, ctx.Err()
+// both runs a test with each of the drivers.
+func both(t *testing.T, f func(*testing.T, driver)) {
+	t.Helper()
+	for _, d := range []driver{blocks, parks} {
+		t.Run(string(d), func(t *testing.T) { f(t, d) })
 	}
 }
 
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
+// listener is what an edge of a test listens with.
+type listener interface {
+	Serve(net.Listener) error
+	Close() error
 }
 
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
+// front serves an edge by the driver.
+func (d driver) front(ed *Edge) listener {
+	if d == parks {
+		return &Server{Edge: ed, Linger: time.Millisecond}
+	}
+	return &http.Server{Handler: ed}
+}
+
+// viewing is a client by which viewers ask.
+func viewing(dial func(context.Context, string, string) (net.Conn, error)) *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{DialContext: dial, DisableCompression: true, MaxIdleConnsPerHost: 64},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
-func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
 
 // A parent plays an origin by a script.
 type testParent struct {
 	t    *testing.T
-	net  *network
+	net  *memnet.Network
 	addr string
 	srv  *http.Server
 
@@ -91,7 +77,7 @@ type testParent struct {
 	clock    func(http.ResponseWriter, *http.Request) // instead of /time
 }
 
-func newTestParent(t *testing.T, n *network, addr string) *testParent {
+func newTestParent(t *testing.T, n *memnet.Network, addr string) *testParent {
 	p := &testParent{t: t, net: n, addr: addr, events: true, changed: make(chan struct{}), asked: map[string]int{}, header: http.Header{}}
 	e := live.Default()
 	e.Start = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -106,7 +92,7 @@ func newTestParent(t *testing.T, n *network, addr string) *testParent {
 
 func (p *testParent) start() {
 	p.srv = &http.Server{Handler: p}
-	l := p.net.listen(p.addr)
+	l := p.net.Listen(p.addr)
 	go p.srv.Serve(l)
 }
 
@@ -219,20 +205,30 @@ func serveBytes(w http.ResponseWriter, r *http.Request, b []byte) {
 // A rig is an edge above scripted parents, inside a synctest bubble.
 type rig struct {
 	*testing.T
-	net     *network
+	net     *memnet.Network
 	parents []*testParent
 	parent  *testParent // the first
 	ed      *Edge
 	reg     *prometheus.Registry
 	began   time.Time
+
+	driver driver
+	front  listener     // where the driver parks,
+	client *http.Client // and how viewers ask it
 }
 
-// run runs a test in a bubble, with an edge above n parents.
+// run runs a test in a bubble for each driver, with an edge above n parents.
 func run(t *testing.T, n int, f func(*rig), tune ...func(*Config)) {
 	t.Helper()
+	both(t, func(t *testing.T, d driver) { runBy(t, d, n, f, tune...) })
+}
+
+// runBy runs it for one.
+func runBy(t *testing.T, d driver, n int, f func(*rig), tune ...func(*Config)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{T: t, net: newNetwork(), reg: prometheus.NewRegistry(), began: time.Now()}
-		cfg := Config{Dial: r.net.dial, Metrics: r.reg}
+		r := &rig{T: t, driver: d, net: memnet.New(), reg: prometheus.NewRegistry(), began: time.Now()}
+		cfg := Config{Dial: r.net.Dial, Metrics: r.reg}
 		for i := range n {
 			addr := fmt.Sprintf("p%d:80", i+1)
 			r.parents = append(r.parents, newTestParent(t, r.net, addr))
@@ -242,18 +238,39 @@ func run(t *testing.T, n int, f func(*rig), tune ...func(*Config)) {
 		for _, f := range tune {
 			f(&cfg)
 		}
-		var err error
-		if r.ed, err = New(cfg); err != nil {
+		ed, err := New(cfg)
+		if err != nil {
 			t.Fatal(err)
 		}
+		r.serve(ed)
 		defer func() {
-			r.ed.Close()
+			r.close()
 			for _, p := range r.parents {
 				p.stop()
 			}
 		}()
 		f(r)
 	})
+}
+
+// serve has viewers ask an edge.
+func (r *rig) serve(ed *Edge) {
+	r.ed = ed
+	if r.driver == parks {
+		r.front = r.driver.front(ed)
+		l := r.net.Listen("edge:80")
+		go r.front.Serve(l)
+		r.client = viewing(r.net.Dial)
+	}
+}
+
+// close ends the edge.
+func (r *rig) close() {
+	if r.front != nil {
+		r.client.CloseIdleConnections()
+		r.front.Close()
+	}
+	r.ed.Close()
 }
 
 // at sleeps until d after the beginning of the event.
@@ -395,14 +412,37 @@ func (r *rig) ask(target string, opts ...option) *viewer {
 				panic(x)
 			}
 			v.mu.Lock()
-			v.aborted, v.ended = x != nil, time.Now()
+			v.aborted, v.ended = v.aborted || x != nil, time.Now()
 			v.mu.Unlock()
 			cancel()
 			close(v.closed)
 		}()
+		if r.driver == parks {
+			v.fetch(req)
+			return
+		}
 		r.ed.ServeHTTP(v, req)
 	}()
 	return v
+}
+
+// fetch makes a request by a connection.
+func (v *viewer) fetch(req *http.Request) {
+	req.URL.Scheme, req.URL.Host, req.RequestURI = "http", "edge:80", ""
+	resp, err := v.r.client.Do(req)
+	if err == nil {
+		defer resp.Body.Close()
+		v.mu.Lock()
+		v.code, v.sent = resp.StatusCode, resp.Header
+		v.mu.Unlock()
+		if v.stuck != nil {
+			<-v.stuck
+		}
+		_, err = io.Copy(v, resp.Body)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.aborted = err != nil
 }
 
 // get makes a request and waits for its end.

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"net/http"
@@ -31,7 +30,8 @@ type object struct {
 
 	status   int
 	header   http.Header
-	passed   []string // Cache-Status of the caches before this one
+	common   *sharedFields // of the heads of answers with all of it
+	passed   []string      // Cache-Status of the caches before this one
 	source   live.Source
 	problem  string               // the code of a refusal that a parent gave
 	sending  []prometheus.Counter // of each time that it is sent
@@ -52,26 +52,22 @@ type object struct {
 	failed  time.Time           // with bodyErr: when
 	more    chan struct{}       // closed when visible grows or done is set
 	parked  map[parked]struct{} // told when ready closes, and of growth from then on
-	heads   sharedHead          // what a crowd's answers have in common
 
 	// Guarded by the cache's mu.
-	listed    bool          // in the cache
-	charged   int64         // bytes it counts for there
-	users     int           // requests that wait for it or read it
-	filling   bool          // its fill is not over
-	inWindow  bool          // of the live window,
-	liveUntil time.Time     // until then
-	place     int           // in the heap of those, from 1; 0: not there
-	stays     bool          // it cannot leave just now
-	idle      *list.Element // in the list of those that may leave; nil: not there
+	listed     bool      // in the cache
+	charged    int64     // bytes it counts for there
+	users      int       // requests that wait for it or read it
+	filling    bool      // its fill is not over
+	inWindow   bool      // of the live window,
+	liveUntil  time.Time // until then
+	place      int       // in the heap of those, from 1; 0: not there
+	stays      bool      // it cannot leave just now
+	neighbours           // in the list of those that may leave
 }
 
 // busy reports whether dropping the object would free nothing. It needs the
 // cache's mu.
 func (o *object) busy() bool { return o.users > 0 || o.filling }
-
-// A parked request waits for an object without a goroutine of its own.
-type parked interface{ wake() }
 
 func newObject(k key) *object {
 	return &object{key: k, ready: make(chan struct{}), size: -1, more: make(chan struct{})}
@@ -89,18 +85,30 @@ func (o *object) isReady() bool {
 
 // open closes ready: the head is there.
 func (o *object) open() {
+	if o.err == nil {
+		o.prepare()
+	}
 	o.mu.Lock()
 	waiting := o.parked
 	o.parked = nil
 	close(o.ready)
 	o.mu.Unlock()
-	wakeAll(waiting)
+	wakeAll(waiting, o)
 }
 
-func wakeAll(waiting map[parked]struct{}) {
+func wakeAll(waiting map[parked]struct{}, on awaited) {
 	for p := range waiting {
-		p.wake()
+		p.wake(on)
 	}
+}
+
+// refusal is what an object without an answer is answered with.
+func (o *object) refusal(now time.Time) *live.Problem {
+	left := max(o.lifetime-now.Sub(o.received), 0)
+	if p := (*live.Problem)(nil); errors.As(o.err, &p) {
+		return p.For(left)
+	}
+	return live.ErrUpstream.For(left).With("no parent answered in time")
 }
 
 // fail says that there is no answer. For a moment nobody asks again: a crowd
@@ -130,6 +138,20 @@ func (o *object) park(p parked, seen int) bool {
 	}
 	o.parked[p] = struct{}{}
 	return true
+}
+
+// changed returns a channel that closes when there is more than was seen, nil
+// where there is.
+func (o *object) changed(seen int) <-chan struct{} {
+	if seen == headOnly {
+		return o.ready
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done || o.visible > seen {
+		return nil
+	}
+	return o.more
 }
 
 // unpark takes back park.
@@ -173,6 +195,13 @@ func (o *object) view() (data []byte, done bool, more <-chan struct{}, err error
 	return o.buf[:o.visible], o.done, o.more, o.bodyErr
 }
 
+// progress returns how much may be read now, and whether that is all.
+func (o *object) progress() (came int, done bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.visible, o.done, o.bodyErr
+}
+
 // ended reports whether nothing more comes.
 func (o *object) ended() bool {
 	o.mu.Lock()
@@ -188,7 +217,7 @@ func (o *object) grow(buf []byte, n int) {
 	o.more = make(chan struct{})
 	waiting := o.takeParked()
 	o.mu.Unlock()
-	wakeAll(waiting)
+	wakeAll(waiting, o)
 }
 
 // finish ends the body.
@@ -204,7 +233,7 @@ func (o *object) finish(buf []byte, err error) {
 	close(o.more)
 	waiting := o.takeParked()
 	o.mu.Unlock()
-	wakeAll(waiting)
+	wakeAll(waiting, o)
 }
 
 // takeParked needs mu. Those who wait for the head are open's to wake.

@@ -114,7 +114,7 @@ func TestEventDeletedWhileAwayIsNotRecalled(t *testing.T) {
 	for name, refusal := range map[string]*live.Problem{"event": live.ErrNoEvent, "tenant": live.ErrNoTenant} {
 		dir := filepath.Join(dir, name)
 		t.Run(name, func(t *testing.T) {
-			run(t, 1, func(r *rig) {
+			runBy(t, parks, 1, func(r *rig) {
 				r.know()
 				r.at(13 * time.Second)
 				r.get("/t/e/v/5.m4s").expect(200, 10*time.Minute)
@@ -127,7 +127,7 @@ func TestEventDeletedWhileAwayIsNotRecalled(t *testing.T) {
 				gone := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 					refusal.With("no").Write(w, req)
 				})}
-				l := r.net.listen(r.parent.addr)
+				l := r.net.Listen(r.parent.addr)
 				go gone.Serve(l)
 				r.restart(dir)
 				if v := r.get("/t/e/v/5.m4s"); v.status() != 404 {

@@ -56,7 +56,7 @@ func runPeer(t *testing.T, f func(*rig, *scriptedPeer)) {
 		p := &scriptedPeer{name: name, asked: make(map[string]int)}
 		p.node = live.SiteNode{Name: name, ID: "nb1", Up: time.Second, From: r.began.Add(time.Second), Sees: []live.Sight{{Name: "a"}}}
 		srv := &http.Server{Handler: p}
-		go srv.Serve(r.net.listen("peer:80"))
+		go srv.Serve(r.net.Listen("peer:80"))
 		defer srv.Close()
 		r.at(3500 * time.Millisecond) // a is in the site from 3 s or so on
 		p.says(func(n *live.SiteNode) { n.Orphan = true })

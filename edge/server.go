@@ -9,16 +9,19 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// A Server serves viewers. Each connection that waits, for its next request or
-// for a segment that is held, costs no goroutine and no buffer, so that tens of
-// thousands of them fit in little memory. That is for plain GET and HEAD of the
-// files of events by HTTP/1.1 over TCP, on Linux; all else goes to net/http:
-// TLS and HTTP/2 too. HTTP/3 is by quic-go.
+// A Server serves viewers. A few loops serve all connections, one for each of
+// Go's threads; one that waits, for its next request or for a segment that is
+// held, costs no goroutine and no buffer, so that tens of thousands of them fit
+// in little memory. That is for plain GET and HEAD of the files of events by
+// HTTP/1.1 over TCP, on Linux; all else goes to net/http: TLS and HTTP/2 too.
+// HTTP/3 is by quic-go.
 //
 // Set the fields before Serve. Their zero values take the defaults.
 type Server struct {
@@ -48,24 +51,22 @@ type Server struct {
 	once     sync.Once
 	std      *http.Server
 	handed   *handedListener
-	poller   *poller
-	writers  writers
-	ctx      context.Context // of requests; ends with Close
+	memory   *loop           // of connections that are none of the system's
+	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	draining atomic.Bool // answers end their connections; set under mu
 	closing  atomic.Bool // idle connections end
 	altSvc   atomic.Pointer[string]
-	tasks    sync.WaitGroup // connections being served, the sweeper, net/http, the poller
+	tasks    sync.WaitGroup // the loops, net/http, refusals
 	accepts  sync.WaitGroup // loops of Serve and ServeHTTP3
 	refusing chan struct{}  // one slot per connection that is told so
 
 	mu        sync.Mutex // guards the following
 	listeners map[io.Closer]struct{}
-	conns     map[uint64]*conn
-	away      map[net.Conn]*conn // those that net/http has, by what it has
-	total     int                // connections of all kinds
+	loops     []*loop                 // one for each of Go's threads
+	away      map[net.Conn]netip.Addr // connections that net/http has
+	total     int                     // connections of all kinds
 	perAddr   map[netip.Addr]int
-	last      uint64
 	sealed    bool // no loop accepts any more
 	closed    bool
 	none      chan struct{} // closed when sealed and no connection is left
@@ -85,9 +86,8 @@ func (s *Server) init() {
 			s.Log = s.Edge.log
 		}
 		s.listeners, s.perAddr = map[io.Closer]struct{}{}, map[netip.Addr]int{}
-		s.conns, s.away = map[uint64]*conn{}, map[net.Conn]*conn{}
+		s.away = map[net.Conn]netip.Addr{}
 		s.none, s.refusing = make(chan struct{}), make(chan struct{}, 16)
-		s.writers.srv = s
 		s.ctx, s.cancel = context.WithCancel(context.Background())
 		s.handed = &handedListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 		s.std = &http.Server{
@@ -101,15 +101,41 @@ func (s *Server) init() {
 			},
 		}
 		s.tasks.Go(func() { s.std.Serve(s.handed) })
-		var err error
-		if s.poller, err = newPoller(s.wake); err != nil {
-			// Connections then keep a goroutine each: net/http serves them.
+		s.memory = newLoop(s, nil)
+		s.tasks.Go(s.memory.run)
+	})
+}
+
+// startLoops starts those of the system's connections, with the first of these.
+func (s *Server) startLoops() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.loops) > 0 {
+		return
+	}
+	for range runtime.GOMAXPROCS(0) {
+		p, err := newPoller()
+		if err != nil {
+			// Connections then have a goroutine each: net/http serves them.
 			s.Log.Warn("no poller", "err", err)
 			return
 		}
-		s.tasks.Go(s.poller.run)
-		s.tasks.Go(s.sweep)
-	})
+		l := newLoop(s, p)
+		s.loops = append(s.loops, l)
+		s.tasks.Go(l.run)
+	}
+}
+
+// all are all loops.
+func (s *Server) all() []*loop {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(slices.Clone(s.loops), s.memory)
+}
+
+// every is how often loops look for what has been still for too long.
+func (s *Server) every() time.Duration {
+	return max(min(s.IdleTimeout, s.HeaderTimeout, s.Edge.cfg.WriteTimeout)/4, 10*time.Millisecond)
 }
 
 // ServeTLS is Serve for HTTP/1.1 and HTTP/2 over TLS.
@@ -204,57 +230,67 @@ func (s *Server) accept(nc net.Conn) {
 		s.refuse(nc)
 		return
 	}
-	c := &conn{srv: s, nc: nc, addr: addr, fresh: true, since: time.Now()}
-	s.mu.Lock()
-	s.last++
-	c.id = s.last
-	s.conns[c.id] = c
-	s.mu.Unlock()
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok || s.poller == nil || !c.watch(tcp) {
-		c.state = running
-		c.handOver(nil)
-		return
-	}
-	c.wait()
-}
-
-func addressOf(a net.Addr) netip.Addr {
-	var addr netip.Addr
-	switch a := a.(type) {
-	case *net.TCPAddr:
-		addr = a.AddrPort().Addr().Unmap()
-	case *net.UDPAddr:
-		addr = a.AddrPort().Addr().Unmap()
-	}
-	if addr.Is6() {
-		// One subscriber has a whole /64.
-		if p, err := addr.WithZone("").Prefix(64); err == nil {
-			return p.Addr()
+	var sock socket
+	l := s.memory
+	if t, ok := nc.(trier); ok {
+		sock = trySocket{t}
+	} else if tcp, ok := nc.(*net.TCPConn); ok {
+		if l = s.least(); l != nil {
+			sock = newSocket(tcp)
 		}
 	}
-	return addr
-}
-
-// wake is called by the poller: there is something to read, or the end.
-func (s *Server) wake(id uint64) {
-	s.mu.Lock()
-	c := s.conns[id]
-	s.mu.Unlock()
-	if c != nil {
-		c.ready()
-	}
-}
-
-// forget takes a connection out.
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.conns[c.id] != c {
+	if sock == nil {
+		s.handOver(nc, addr, nil)
 		return
 	}
-	delete(s.conns, c.id)
-	s.release(c.addr)
+	l.count.Add(1)
+	if !l.post(post{what: opened, conn: &conn{loop: l, sock: sock, addr: addr, fresh: true}}) {
+		sock.close()
+		s.forget(addr)
+	}
+}
+
+// least is the loop with the fewest connections.
+func (s *Server) least() (best *loop) {
+	s.startLoops()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.loops {
+		if best == nil || l.count.Load() < best.count.Load() {
+			best = l
+		}
+	}
+	return best
+}
+
+// forget counts a connection out.
+func (s *Server) forget(addr netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.release(addr)
+}
+
+// handOver leaves a connection to net/http, with what was read from it.
+func (s *Server) handOver(nc net.Conn, addr netip.Addr, first []byte) {
+	if len(first) > 0 {
+		nc = &handedConn{Conn: nc, first: first}
+	}
+	s.mu.Lock()
+	s.away[nc] = addr
+	s.mu.Unlock()
+	gone := func() {
+		nc.Close()
+		s.returned(nc, http.StateClosed)
+	}
+	if !s.spawn(func() {
+		select {
+		case s.handed.conns <- nc:
+		case <-s.handed.closed:
+			gone()
+		}
+	}) {
+		gone()
+	}
 }
 
 // returned is told by net/http what becomes of the connections it has.
@@ -263,16 +299,16 @@ func (s *Server) returned(nc net.Conn, state http.ConnState) {
 		return
 	}
 	s.mu.Lock()
-	c := s.away[nc]
+	addr, was := s.away[nc]
 	delete(s.away, nc)
 	s.mu.Unlock()
-	if c == nil {
+	if !was {
 		return
 	}
 	if t, ok := nc.(*tls.Conn); ok && !t.ConnectionState().HandshakeComplete {
 		s.drop(dropHandshake)
 	}
-	s.forget(c)
+	s.forget(addr)
 }
 
 // spawn runs f with a goroutine of its own, which Close waits for.
@@ -284,36 +320,6 @@ func (s *Server) spawn(f func()) bool {
 	}
 	s.tasks.Go(f)
 	return true
-}
-
-// all returns the connections that are there.
-func (s *Server) all() []*conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make([]*conn, 0, len(s.conns))
-	for _, c := range s.conns {
-		all = append(all, c)
-	}
-	return all
-}
-
-// sweep closes connections that have been idle for too long, and those of
-// viewers who do not read.
-func (s *Server) sweep() {
-	tick := time.NewTicker(max(min(s.IdleTimeout, s.HeaderTimeout, s.Edge.cfg.WriteTimeout)/4, 10*time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			now := time.Now()
-			for _, c := range s.all() {
-				s.drop(c.closeIdle(now.Add(-s.IdleTimeout), now.Add(-s.HeaderTimeout)))
-				s.drop(c.closeSlow(now.Add(-s.Edge.cfg.WriteTimeout)))
-			}
-		case <-s.ctx.Done():
-			return
-		}
-	}
 }
 
 // A handedListener gives net/http the connections that are left to it.

@@ -26,7 +26,7 @@ import (
 // A serving is a Server on the loopback, above a parent whose segments of
 // rendition v wait for release.
 type serving struct {
-	*testing.T
+	testing.TB
 	ed      *Edge
 	reg     *prometheus.Registry
 	srv     *Server
@@ -41,8 +41,8 @@ type serving struct {
 	segment http.HandlerFunc
 }
 
-func serveEdge(t *testing.T, tune ...func(*Server)) *serving {
-	s := &serving{T: t, release: make(chan struct{}), asked: map[string]int{}, served: make(chan error, 1)}
+func serveEdge(t testing.TB, tune ...func(*Server)) *serving {
+	s := &serving{TB: t, release: make(chan struct{}), asked: map[string]int{}, served: make(chan error, 1)}
 	e := live.Default()
 	e.Start = time.Now().Add(-300 * time.Second).UTC()
 	e.HoldMS, e.BudgetMS = 100_000, 100_000
@@ -190,17 +190,27 @@ func (s *serving) until(what string, f func() bool) {
 	}
 }
 
-// state counts the connections, and those in a state.
-func (s *serving) state(st connState) (all, in int) {
-	conns := s.srv.all()
-	for _, c := range conns {
-		c.mu.Lock()
-		if c.state == st {
-			in++
-		}
-		c.mu.Unlock()
+// What connections may wait for.
+func held(c *conn) bool    { return c.state == waiting && c.q.step == stepAwaitHead }
+func starved(c *conn) bool { return c.state == waiting && c.q.step == stepAwaitMore }
+func stuckAt(c *conn) bool { return c.state == blocked && c.left > 0 } // not only for its next turn
+func isIdle(c *conn) bool  { return c.state == idle }
+
+// state counts the connections of all kinds, and those of loops of which is holds.
+func (s *serving) state(is func(*conn) bool) (all, in int) {
+	s.srv.init()
+	for _, l := range s.srv.all() {
+		l.call(func() {
+			l.each(func(c *conn) {
+				if is(c) {
+					in++
+				}
+			})
+		})
 	}
-	return len(conns), in
+	s.srv.mu.Lock()
+	defer s.srv.mu.Unlock()
+	return s.srv.total, in
 }
 
 func TestServerHoldsWithoutGoroutines(t *testing.T) {
@@ -235,7 +245,7 @@ func TestServerHoldsWithoutGoroutines(t *testing.T) {
 			t.Fatalf("%d, %d bytes, %v", resp.StatusCode, len(body), resp.Header)
 		}
 	}
-	s.until("all are idle", func() bool { _, in := s.state(idle); return in == n+1 })
+	s.until("all are idle", func() bool { _, in := s.state(isIdle); return in == n+1 })
 }
 
 func TestServerSeesWhoLeaves(t *testing.T) {
@@ -343,8 +353,8 @@ func TestServerLeavesTheRestToNetHTTP(t *testing.T) {
 			}
 		}
 	}
-	all, _ := s.state(running)
-	s.until("those that ended are forgotten", func() bool { n, _ := s.state(running); return n <= all })
+	all, _ := s.state(isIdle)
+	s.until("those that ended are forgotten", func() bool { n, _ := s.state(isIdle); return n <= all })
 }
 
 func TestServerMethodsAndParts(t *testing.T) {
@@ -425,7 +435,7 @@ func TestServerLimits(t *testing.T) {
 	silent.send(get(s.path("s")))
 	silent.read()
 	silent.ended() // idle after an answer
-	s.until("all are gone", func() bool { n, _ := s.state(idle); return n == 0 })
+	s.until("all are gone", func() bool { n, _ := s.state(isIdle); return n == 0 })
 	var open []*client
 	for range 3 {
 		c := s.dial()
@@ -457,7 +467,7 @@ func TestServerShutsDown(t *testing.T) {
 	plain.send(get("/healthz"))
 	plain.read()
 	s.until("one is held", func() bool { _, n := s.state(held); return n == 1 })
-	s.until("one is idle", func() bool { _, n := s.state(idle); return n == 1 })
+	s.until("one is idle", func() bool { _, n := s.state(isIdle); return n == 1 })
 	go func() { done <- s.srv.Shutdown(context.Background()) }()
 	quiet.ended()
 	plain.ended()
@@ -544,5 +554,5 @@ func TestServerSlowReader(t *testing.T) {
 		t.Errorf("%d bytes", len(body))
 	}
 	slow.Close()
-	s.until("it is forgotten", func() bool { all, _ := s.state(idle); return all == 1 })
+	s.until("it is forgotten", func() bool { all, _ := s.state(isIdle); return all == 1 })
 }

@@ -2,9 +2,7 @@ package edge
 
 import (
 	"maps"
-	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -228,11 +226,8 @@ func (st *standpoint) find(lost *sight, order []int, barred func(*sight) bool) (
 
 // barred reports whether a peer is not to be asked because it is asking.
 func (s *site) barred(p *sight, a *asking) bool {
-	return p.id != "" && strings.Contains(a.loop, nodeParam+p.id) || s.waits(a.path, p.parent)
+	return p.id != "" && a.loop.Has(p.id) || s.waits(a.path, p.parent)
 }
-
-// nodeParam names a node's ID in CDN-Loop.
-const nodeParam = ";node="
 
 // lost reports whether a peer was there and is not.
 func (s *site) lost() bool {
@@ -248,14 +243,8 @@ func (s *site) lost() bool {
 }
 
 // asker returns the peer that sent a request, nil where it is a viewer's.
-func (s *site) asker(h http.Header) *parent {
-	list := h[loopKey]
-	if len(list) == 0 {
-		return nil
-	}
-	last := list[len(list)-1]
-	last = strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
-	name, id, ok := strings.Cut(last, nodeParam)
+func (s *site) asker(l live.Loop) *parent {
+	name, id, ok := l.Last()
 	if !ok {
 		return nil
 	}

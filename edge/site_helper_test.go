@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,13 +15,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/internal/memnet"
 	"headwater/live"
 )
 
 // Links are the ways between nodes, by who dialled whom. Each may be cut (what
 // is dialled is refused, what was open breaks) or frozen (nothing comes through).
 type links struct {
-	net *network
+	net *memnet.Network
 
 	mu     sync.Mutex // guards the following
 	cut    map[[2]string]bool
@@ -41,7 +43,7 @@ func (l *links) dialer(from string) func(context.Context, string, string) (net.C
 		if cut {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 		}
-		c, err := l.net.dial(ctx, network, addr)
+		c, err := l.net.Dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
@@ -128,12 +130,14 @@ func (c *linkConn) Close() error {
 type siteNode struct {
 	name string
 	ed   *Edge
-	srv  *http.Server
+	srv  listener
 }
 
 // A siteRig is a site of nodes a, b, ... above one origin, in a bubble.
 type siteRig struct {
 	*testing.T
+	driver driver
+	client *http.Client
 	links  *links
 	origin *testParent
 	names  []string
@@ -178,34 +182,41 @@ func dueAt(n live.Number) time.Duration {
 
 func runSite(t *testing.T, nodes int, f func(*siteRig)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		n := newNetwork()
-		s := &siteRig{
-			T: t, within: time.Second, began: time.Now(), nodes: make(map[string]*siteNode), answered: make(map[string]int), more: make(map[live.Number][2]int), away: make(map[string]bool),
-			links: &links{net: n, cut: make(map[[2]string]bool), frozen: make(map[[2]string]chan struct{}), conns: make(map[[2]string][]*linkConn)},
-		}
-		s.origin = newTestParent(t, n, "origin:80")
-		s.origin.config.Renditions = nil
-		for _, r := range siteRenditions {
-			s.origin.config.Renditions = append(s.origin.config.Renditions, live.Rendition{Name: r, Type: live.Video, Bandwidth: 1_000_000})
-		}
-		s.origin.script(s.serve)
-		for i := range nodes {
-			s.names = append(s.names, string(rune('a'+i)))
-		}
-		for _, name := range s.names {
-			s.start(name)
-		}
-		defer func() {
-			s.viewers.Wait()
-			for _, name := range s.names {
-				if s.nodes[name] != nil {
-					s.kill(name)
-				}
+	each := both
+	if testing.Short() { // the crowd's alone
+		each = func(t *testing.T, f func(*testing.T, driver)) { f(t, parks) }
+	}
+	each(t, func(t *testing.T, d driver) {
+		synctest.Test(t, func(t *testing.T) {
+			n := memnet.New()
+			s := &siteRig{
+				T: t, driver: d, client: viewing(n.Dial), within: time.Second, began: time.Now(), nodes: make(map[string]*siteNode), answered: make(map[string]int), more: make(map[live.Number][2]int), away: make(map[string]bool),
+				links: &links{net: n, cut: make(map[[2]string]bool), frozen: make(map[[2]string]chan struct{}), conns: make(map[[2]string][]*linkConn)},
 			}
-			s.origin.stop()
-		}()
-		f(s)
+			s.origin = newTestParent(t, n, "origin:80")
+			s.origin.config.Renditions = nil
+			for _, r := range siteRenditions {
+				s.origin.config.Renditions = append(s.origin.config.Renditions, live.Rendition{Name: r, Type: live.Video, Bandwidth: 1_000_000})
+			}
+			s.origin.script(s.serve)
+			for i := range nodes {
+				s.names = append(s.names, string(rune('a'+i)))
+			}
+			for _, name := range s.names {
+				s.start(name)
+			}
+			defer func() {
+				s.viewers.Wait()
+				s.client.CloseIdleConnections()
+				for _, name := range s.names {
+					if s.nodes[name] != nil {
+						s.kill(name)
+					}
+				}
+				s.origin.stop()
+			}()
+			f(s)
+		})
 	})
 }
 
@@ -244,8 +255,8 @@ func (s *siteRig) start(name string) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	node.srv = &http.Server{Handler: node.ed}
-	l := s.links.net.listen(name + ":80")
+	node.srv = s.driver.front(node.ed)
+	l := s.links.net.Listen(name + ":80")
 	go node.srv.Serve(l)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -309,19 +320,7 @@ func (s *siteRig) view(name, path string, due time.Duration) {
 		return
 	}
 	due = max(due+s.late, time.Since(s.began))
-	w := httptest.NewRecorder()
-	func() {
-		defer func() {
-			switch x := recover(); x {
-			case nil:
-			case http.ErrAbortHandler:
-				w.Code = -1
-			default:
-				panic(x)
-			}
-		}()
-		node.ed.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
-	}()
+	code, text := s.fetch(node, path)
 	s.mu.Lock()
 	left := s.nodes[name] != node || s.away[name]
 	s.mu.Unlock()
@@ -329,11 +328,40 @@ func (s *siteRig) view(name, path string, due time.Duration) {
 		return
 	}
 	now := time.Since(s.began)
-	if w.Code != 200 || w.Body.String() != siteBody(path) {
-		s.Errorf("%s of %s at %v: %d %s", path, name, now, w.Code, firstLine(w.Body.String()))
+	if code != 200 || text != siteBody(path) {
+		s.Errorf("%s of %s at %v: %d %s", path, name, now, code, firstLine(text))
 	} else if now > due+s.within {
 		s.Errorf("%s of %s at %v, %v late", path, name, now, now-due)
 	}
+}
+
+// fetch gets a path from a node as its viewers do. The status is -1 where the
+// answer breaks off, or none comes.
+func (s *siteRig) fetch(node *siteNode, path string) (code int, text string) {
+	if s.driver == blocks {
+		w := httptest.NewRecorder()
+		defer func() {
+			switch x := recover(); x {
+			case nil:
+			case http.ErrAbortHandler:
+				code = -1
+			default:
+				panic(x)
+			}
+		}()
+		node.ed.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		return w.Code, w.Body.String()
+	}
+	resp, err := s.client.Get("http://" + node.name + ":80" + path)
+	if err != nil {
+		return -1, err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return -1, err.Error()
+	}
+	return resp.StatusCode, string(b)
 }
 
 // leave has the viewers of a node go elsewhere, or come back.

@@ -125,7 +125,7 @@ func (ts *tallies) know(id live.EventID, v *view) *tally {
 		t = ts.make(id.String())
 		ts.events[id] = t
 	}
-	for name := range v.timelines {
+	for name := range v.renditions {
 		ts.origin.WithLabelValues(t.label, name)
 	}
 	for _, p := range v.config.Pipelines {

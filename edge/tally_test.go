@@ -103,7 +103,7 @@ func TestTalliesAreBounded(t *testing.T) {
 		return v
 	}
 	ts := newTallies(vec, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "live_edge"}, []string{"event"}))
-	v := &view{timelines: map[string]live.Timeline{"v": {}}}
+	v := &view{renditions: map[string]*rendition{"v": {}}}
 	v.config.Pipelines = []live.Pipeline{{Name: "a"}}
 	id := func(i int) live.EventID { return live.EventID{Tenant: "t", Name: fmt.Sprint("e", i)} }
 	for i := range talliedEvents {

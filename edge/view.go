@@ -9,20 +9,25 @@ import (
 
 // A view is one state of an event's configuration. It is immutable.
 type view struct {
-	config    live.Config
-	timelines map[string]live.Timeline
-	json      []byte
-	etag      string
-	changed   chan struct{} // closed when there is a newer one, or none any more
+	config     live.Config
+	renditions map[string]*rendition
+	json       []byte
+	etag       string
+	changed    chan struct{} // closed when there is a newer one, or none any more
+}
+
+type rendition struct {
+	name     string
+	timeline live.Timeline
 }
 
 func newView(body []byte, etag string) (*view, error) {
-	v := &view{json: body, etag: etag, timelines: make(map[string]live.Timeline), changed: make(chan struct{})}
+	v := &view{json: body, etag: etag, renditions: make(map[string]*rendition), changed: make(chan struct{})}
 	if err := json.Unmarshal(body, &v.config); err != nil {
 		return nil, fmt.Errorf("edge: event configuration: %w", err)
 	}
 	for _, r := range v.config.Renditions {
-		v.timelines[r.Name] = v.config.Timeline(r.Name)
+		v.renditions[r.Name] = &rendition{r.Name, v.config.Timeline(r.Name)}
 	}
 	if v.etag == "" {
 		// There must be a name for it to ask for what comes after.

@@ -190,19 +190,26 @@ const MaxLifetime = 366 * 24 * time.Hour
 // seconds rounded down for every cache, and milliseconds for those of ours.
 // Rounding is always down: nothing is served past its lifetime.
 func FormatLifetime(d time.Duration) string {
-	ms := min(max(d, 0), MaxLifetime).Milliseconds()
-	return "max-age=" + strconv.FormatInt(ms/1000, 10) + ", max-age-ms=" + strconv.FormatInt(ms, 10)
+	return FormatLifetimes(d, d)
 }
 
 // FormatLifetimes is FormatLifetime of plain, and besides, where that is longer,
 // how long the answer is fresh for a cache that heeds the event's flush version
 // and invalidations.
 func FormatLifetimes(plain, heeded time.Duration) string {
-	s := FormatLifetime(min(plain, heeded))
+	return string(AppendLifetimes(nil, plain, heeded))
+}
+
+// AppendLifetimes appends FormatLifetimes.
+func AppendLifetimes(b []byte, plain, heeded time.Duration) []byte {
+	ms := min(max(min(plain, heeded), 0), MaxLifetime).Milliseconds()
+	b = strconv.AppendInt(append(b, "max-age="...), ms/1000, 10)
+	b = strconv.AppendInt(append(b, ", max-age-ms="...), ms, 10)
 	if heeded > plain {
-		s += ", " + heededDirective + "=" + strconv.FormatInt(min(heeded, MaxLifetime).Milliseconds(), 10)
+		b = append(b, ", "+heededDirective+"="...)
+		b = strconv.AppendInt(b, min(heeded, MaxLifetime).Milliseconds(), 10)
 	}
-	return s
+	return b
 }
 
 const heededDirective = "live-max-age-ms"

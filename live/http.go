@@ -54,7 +54,18 @@ func (t *Timing) Add(step string, d time.Duration) {
 	if t.value != "" {
 		t.value += ", "
 	}
-	t.value += step + ";dur=" + strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 1, 64)
+	t.value = string(AppendTiming([]byte(t.value), step, d))
+}
+
+// AppendTiming appends one step of Server-Timing.
+func AppendTiming(b []byte, step string, d time.Duration) []byte {
+	const tenth = 100 * time.Microsecond
+	tenths, rest := max(d, 0)/tenth, max(d, 0)%tenth
+	if rest > tenth/2 || rest == tenth/2 && tenths%2 == 1 {
+		tenths++
+	}
+	b = strconv.AppendInt(append(append(b, step...), ";dur="...), int64(tenths/10), 10)
+	return append(b, '.', '0'+byte(tenths%10))
 }
 
 // String is the header's value.

@@ -39,7 +39,7 @@ func (w *world) run(line string) error {
 		if len(args) < 3 || args[1] != "above" {
 			return errors.New("edge NAME [on-disk] above NAME...")
 		}
-		n := &edgeNode{name: args[0], cfg: edge.Config{Dial: w.net.dial, Name: args[0]}}
+		n := &edgeNode{name: args[0], cfg: edge.Config{Dial: w.net.Dial, Name: args[0]}}
 		if stored {
 			n.cfg.Disk = w.t.TempDir()
 		}

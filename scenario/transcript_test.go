@@ -54,7 +54,9 @@ func TestTranscript(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := parseScript(string(text))
-			synctest.Test(t, func(t *testing.T) { s.play(t, name) })
+			// Whatever drives the walks of viewers' requests, all is the same.
+			t.Run("park", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { s.play(t, name, true) }) })
+			t.Run("block", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { s.play(t, name, false) }) })
 			switch got := s.String(); {
 			case t.Failed() || got == string(text):
 			case *update:
@@ -123,8 +125,8 @@ func (s script) String() string {
 	return b.String()
 }
 
-func (s script) play(t *testing.T, name string) {
-	w := newWorld(t)
+func (s script) play(t *testing.T, name string, parks bool) {
+	w := newWorld(t, parks)
 	defer w.close()
 	for _, x := range s {
 		var out bytes.Buffer

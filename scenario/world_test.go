@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -22,63 +21,11 @@ import (
 
 	"headwater/cmaf"
 	"headwater/edge"
+	"headwater/internal/memnet"
 	"headwater/live"
 	"headwater/origin"
 	"headwater/store/memory"
 )
-
-// A network connects nodes in memory, by host:port. A write ends when it has
-// been read: so one who does not read is noticed at once.
-type network struct {
-	mu    sync.Mutex // guards the following
-	hosts map[string]*pipeListener
-}
-
-func (n *network) listen(host string) net.Listener {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	l := &pipeListener{host: host, conns: make(chan net.Conn), closed: make(chan struct{})}
-	n.hosts[host] = l
-	return l
-}
-
-func (n *network) dial(ctx context.Context, _, host string) (net.Conn, error) {
-	n.mu.Lock()
-	l := n.hosts[host]
-	n.mu.Unlock()
-	refused := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
-	if l == nil {
-		return nil, refused
-	}
-	a, b := net.Pipe()
-	select {
-	case l.conns <- b:
-		return a, nil
-	case <-l.closed:
-		return nil, refused
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-type pipeListener struct {
-	host   string
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: l.host} }
 
 // A world is what a script plays in: an origin, parents that are ways to it,
 // edges above them, and viewers.
@@ -86,7 +33,8 @@ type world struct {
 	t     *testing.T
 	out   io.Writer
 	began time.Time // of the event
-	net   *network
+	net   *memnet.Network
+	parks bool // viewers of edges wait without goroutines, as those of HTTP/1.1 do
 	store *memory.Store
 	media map[string]medium // by rendition
 	event live.Event
@@ -107,16 +55,16 @@ type edgeNode struct {
 	cfg  edge.Config
 	ed   *edge.Edge
 	reg  *prometheus.Registry
-	srv  *http.Server
+	srv  interface{ Close() error }
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, parks bool) *world {
 	w := &world{
-		t: t, began: time.Now(), net: &network{hosts: map[string]*pipeListener{}},
+		t: t, began: time.Now(), net: memnet.New(), parks: parks,
 		store: memory.New(memory.Options{}), viewers: map[string]group{},
 		media: map[string]medium{"v720": newMedium(t, live.Video), "v360": newMedium(t, live.Video), "a-en": newMedium(t, live.Audio)},
 	}
-	w.client = &http.Client{Transport: &http.Transport{DialContext: w.net.dial, DisableKeepAlives: true, DisableCompression: true}}
+	w.client = &http.Client{Transport: &http.Transport{DialContext: w.net.Dial, DisableKeepAlives: true, DisableCompression: true}}
 	w.startOrigin()
 	return w
 }
@@ -154,7 +102,7 @@ func (w *world) startOrigin() {
 // serve lets a handler listen on a host.
 func (w *world) serve(host string, h http.Handler) *http.Server {
 	srv := &http.Server{Handler: h}
-	l := w.net.listen(host)
+	l := w.net.Listen(host)
 	w.tasks.Go(func() { srv.Serve(l) })
 	return srv
 }
@@ -166,7 +114,14 @@ func (w *world) startEdge(n *edgeNode) error {
 	if n.ed, err = edge.New(n.cfg); err != nil {
 		return err
 	}
-	n.srv = w.serve(n.name+":80", n.ed)
+	if !w.parks {
+		n.srv = w.serve(n.name+":80", n.ed)
+		return nil
+	}
+	srv := &edge.Server{Edge: n.ed}
+	l := w.net.Listen(n.name + ":80")
+	w.tasks.Go(func() { srv.Serve(l) })
+	n.srv = srv
 	return nil
 }
 

@@ -1,0 +1,118 @@
+package edge
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A tirelessSocket asks for the same again and again, and takes all.
+type tirelessSocket struct {
+	request []byte
+	left    int // requests
+	took    int64
+	last    []byte // what was written last, of the head
+}
+
+func (s *tirelessSocket) read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, errWait
+	}
+	s.left--
+	return copy(p, s.request), nil
+}
+
+func (s *tirelessSocket) write(a, b []byte) (int, error) {
+	s.last = append(s.last[:0], a...)
+	s.took += int64(len(a) + len(b))
+	return len(a) + len(b), nil
+}
+
+func (s *tirelessSocket) closeWrite()                 {}
+func (s *tirelessSocket) close()                      {}
+func (s *tirelessSocket) watch(*loop, *conn) error    { return nil }
+func (s *tirelessSocket) handOver() (net.Conn, error) { return nil, io.EOF }
+
+// tireless makes a connection on a loop of its own that asks for a path of s. It
+// returns what answers so many requests.
+func (s *serving) tireless(path string) (*tirelessSocket, func(n int)) {
+	s.Helper()
+	sock := &tirelessSocket{request: []byte("GET " + path + " HTTP/1.1\r\nHost: edge.example:8080\r\nUser-Agent: player/1.2 (a television)\r\nAccept: */*\r\nAccept-Encoding: identity\r\nOrigin: https://player.example\r\nReferer: https://player.example/\r\n\r\n")}
+	s.srv.init()
+	l := newLoop(s.srv, nil)
+	c := &conn{loop: l, sock: sock}
+	l.now = time.Now()
+	l.count.Add(1)
+	l.open(c)
+	return sock, func(n int) {
+		sock.left = n
+		l.now = time.Now()
+		for sock.left > 0 {
+			if c.happened(eventIn); c.state != idle {
+				s.Fatalf("%s: state %d", path, c.state)
+			}
+		}
+	}
+}
+
+// hits are the ways that crowds go, by what is asked for.
+func (s *serving) hits() map[string]string {
+	return map[string]string{
+		"hit": s.path("s"), "early": "/t/e/s/1000000.m4s", "never": "/t/e/s/9007199254740992.m4s",
+		"no rendition": "/t/e/nothing/1.m4s",
+	}
+}
+
+// A hit takes no memory, nor does a refusal by the timeline or of a name.
+func TestHitsDoNotAllocate(t *testing.T) {
+	s := serveEdge(t)
+	s.free()
+	c := s.dial()
+	c.send(get(s.path("s")))
+	c.read()
+	for name, path := range s.hits() {
+		sock, ask := s.tireless(path)
+		ask(10)
+		want := "404"
+		if name == "hit" {
+			want = "200"
+		}
+		if !strings.HasPrefix(string(sock.last), "HTTP/1.1 "+want) {
+			t.Fatalf("%s: %.300s", name, sock.last)
+		}
+		if n := testing.AllocsPerRun(100, func() { ask(1) }); n > 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+// BenchmarkWalk is all that an edge does for a hit but the system calls.
+func BenchmarkWalk(outer *testing.B) {
+	var s *serving
+	for _, name := range []string{"hit", "early", "never", "no rendition"} {
+		outer.Run(name, func(b *testing.B) {
+			if s == nil {
+				s = serveEdge(outer)
+				s.free()
+				resp, err := http.Get("http://" + s.addr + s.path("s"))
+				if err != nil {
+					b.Fatal(err)
+				}
+				resp.Body.Close()
+			}
+			sock, ask := s.tireless(s.hits()[name])
+			ask(1)
+			b.ReportAllocs()
+			b.ResetTimer()
+			ask(b.N)
+			b.ReportMetric(float64(len(sock.last)), "head-bytes")
+			if testing.Verbose() {
+				fmt.Printf("%s", sock.last)
+			}
+		})
+	}
+}
