@@ -38,7 +38,6 @@ var (
 type diskStore interface {
 	Put(ctx context.Context, r store.Record, item store.Item) error
 	Get(ctx context.Context, r store.Record, key string) (store.Item, error)
-	DeleteItem(ctx context.Context, r store.Record, key string, t store.Token) error
 	Has(r store.Record, key string) bool
 	Stats() disk.Stats
 	Close() error
@@ -344,7 +343,7 @@ func (d *diskCache) do(ctx context.Context, j diskJob) {
 			Expires: time.Now().Add(time.Duration(j.view.config.DVRSeconds)*time.Second + 2*eventAgain),
 		})
 	default:
-		err = st.DeleteItem(ctx, eventRecord(j.event), eventKey, d.tokens.Next())
+		err = st.Put(ctx, eventRecord(j.event), store.Gone(eventKey, d.tokens.Next()))
 	}
 	switch {
 	case errors.Is(err, context.Canceled):

@@ -179,7 +179,7 @@ func (g *registry) takeGate(ctx context.Context, e *event, rendition string, ite
 func (g *registry) learnGate(ctx context.Context, e *event, rendition, pipeline string, x gate) (counts bool) {
 	t := e.learnGate(rendition, pipeline, x)
 	for _, c := range t.marked {
-		if err := g.store.DeleteItem(ctx, mediaRecord(e.id, rendition), segmentKey(c.Number, pipeline), tokenAfter(g.tokens, c.Published)); err != nil {
+		if err := g.store.Put(ctx, mediaRecord(e.id, rendition), store.Gone(segmentKey(c.Number, pipeline), tokenAfter(g.tokens, c.Published))); err != nil {
 			g.log.Warn("a segment that was refused is left in the store", "event", e.id.String(), "pipeline", pipeline, "rendition", rendition, "number", int64(c.Number), "err", err)
 		}
 	}

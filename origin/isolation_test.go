@@ -341,7 +341,7 @@ func TestFallback(t *testing.T) {
 	}
 	spoil.Store(false)
 	// Gone from both: each asks the other once, and neither asks on.
-	if err := east.Put(t.Context(), mediaRecord(testID, "v"), store.Item{Key: segmentKey(n, "a"), Token: one.o.tokens.Next(), Expires: time.Now()}); err != nil {
+	if err := east.Put(t.Context(), mediaRecord(testID, "v"), store.Gone(segmentKey(n, "a"), one.o.tokens.Next())); err != nil {
 		t.Fatal(err)
 	}
 	before := asked.Load()

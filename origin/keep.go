@@ -162,10 +162,9 @@ func (o *Origin) keep(p *publication, before time.Time) error {
 	return nil
 }
 
-// takeBack has expire at once what was stored and is not to be published after all.
+// takeBack deletes what was stored and is not to be published after all.
 func (o *Origin) takeBack(ctx context.Context, p *publication, record store.Record, item store.Item) {
-	gone := store.Item{Key: item.Key, Token: tokenAfter(o.tokens, time.Unix(0, item.Token.Time)), Expires: time.Now()}
-	if err := o.store.Put(ctx, record, gone); err != nil {
+	if err := o.store.Put(ctx, record, store.Gone(item.Key, tokenAfter(o.tokens, time.Unix(0, item.Token.Time)))); err != nil {
 		o.log.Warn("a segment that was refused is left in the store", "path", p.path.String(), "err", err)
 	}
 }

@@ -43,12 +43,8 @@ type Signal struct {
 	SecondsSpent       float64 // in all of them, in sum
 }
 
-// strugglingSamples is how many operations it takes to call a store struggling.
-const strugglingSamples = 20
-
-// Struggling reports whether so much is late or fails that whoever can do
-// without this operation should. A store at its goal has 1% late.
-func (s Signal) Struggling() bool { return s.Samples >= strugglingSamples && s.Slow+s.Failed > 0.1 }
+// leastSamples is how many operations it takes to tell a percentile.
+const leastSamples = 20
 
 // Meter measures one kind of operation. It is safe for concurrent use; the zero
 // Meter is ready.
@@ -88,7 +84,7 @@ func (m *Meter) Record(took time.Duration, failed bool) {
 	}
 	if m.refresh--; m.refresh <= 0 {
 		m.refresh = refreshEvery
-		if took := m.sorted(time.Time{}); len(took) >= strugglingSamples {
+		if took := m.sorted(time.Time{}); len(took) >= leastSamples {
 			m.p95 = quantile(took, 95)
 		}
 	}

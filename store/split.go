@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 )
@@ -29,29 +28,8 @@ func (s *split) Scan(ctx context.Context, r Record, opt ScanOptions) (Page, erro
 	return s.of(r).Scan(ctx, r, opt)
 }
 
-func (s *split) DeleteItem(ctx context.Context, r Record, key string, t Token) error {
-	return s.of(r).DeleteItem(ctx, r, key, t)
-}
-
-func (s *split) DeleteRange(ctx context.Context, r Record, from, to string, t Token) error {
-	return s.of(r).DeleteRange(ctx, r, from, to, t)
-}
-
 func (s *split) DeleteRecord(ctx context.Context, r Record, t Token) error {
 	return s.of(r).DeleteRecord(ctx, r, t)
-}
-
-// Open implements Opener, in memory where the store below does not.
-func (s *split) Open(ctx context.Context, r Record, key string) (Reader, error) {
-	st := s.of(r)
-	if o, ok := st.(Opener); ok {
-		return o.Open(ctx, r, key)
-	}
-	item, err := st.Get(ctx, r, key)
-	if err != nil {
-		return nil, err
-	}
-	return ReadItem(item), nil
 }
 
 // Signals implements Signaller: those of media, then those of control, named so.
@@ -68,18 +46,3 @@ func (s *split) Close() error {
 	// A store that was closed before is closed all the same.
 	return errors.Join(s.media.Close(), s.control.Close())
 }
-
-// ReadItem returns a reader of an item that has its value.
-func ReadItem(item Item) Reader {
-	r := &itemReader{Reader: *bytes.NewReader(item.Value), item: item}
-	r.item.Value = nil
-	return r
-}
-
-type itemReader struct {
-	bytes.Reader
-	item Item
-}
-
-func (r *itemReader) Item() Item   { return r.item }
-func (r *itemReader) Close() error { return nil }

@@ -38,14 +38,6 @@ func TestSplitKeepsControlApart(t *testing.T) {
 		if _, err := c.out.Get(t.Context(), r, "k"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: where it does not belong: %v", c.namespace, err)
 		}
-		rd, err := s.(store.Opener).Open(t.Context(), r, "k")
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := make([]byte, 1)
-		if n, err := rd.ReadAt(b, 0); n != 1 || err != nil || b[0] != byte(i) || rd.Item().Value != nil || rd.Item().Size != 1 {
-			t.Errorf("%s: read %v, %v of %+v", c.namespace, b[:n], err, rd.Item())
-		}
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

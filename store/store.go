@@ -4,9 +4,10 @@
 // The contract is made so that a mutation can be repeated, hedged, delayed or
 // overtaken without harm. Each one carries a [Token]; for any key the highest
 // token decides, whichever order the mutations arrive in, and the same token
-// again changes nothing. A delete covers every item with a token up to its own
-// and leaves what is newer. So the state after any replay, reordering or
-// duplication of a set of mutations is the state after the set itself.
+// again changes nothing. So the state after any replay, reordering or duplication
+// of a set of Puts is the state after the set itself. To delete one item is to
+// put it with an expiry that has passed ([Gone]). To delete a record leaves what is newer
+// than the delete, and perhaps what arrives after it.
 //
 // # Outcomes
 //
@@ -35,7 +36,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"strings"
 	"time"
@@ -95,13 +95,17 @@ type Item struct {
 	Expires time.Time
 }
 
+// Gone is the item that takes away what is under a key: one that has expired.
+func Gone(key string, t Token) Item {
+	return Item{Key: key, Token: t, Expires: time.UnixMilli(1)}
+}
+
 // Store is the contract. All methods are safe for concurrent use, and take
 // effect at most up to the end of ctx; see the package's outcomes.
 type Store interface {
 	// Put writes one item. When it returns nil the item is durable; readers
 	// see all of it or nothing. Where the record already has the key with the
-	// same or a newer token, or a delete with such a token covered it, Put
-	// changes nothing and returns nil. The caller must not modify Meta and
+	// same or a newer token, Put changes nothing and returns nil. The caller must not modify Meta and
 	// Value until Put returns; the store keeps no reference afterwards.
 	Put(ctx context.Context, r Record, item Item) error
 
@@ -116,12 +120,9 @@ type Store interface {
 	// still not the last: only an empty Next says so.
 	Scan(ctx context.Context, r Record, opt ScanOptions) (Page, error)
 
-	// DeleteItem, DeleteRange and DeleteRecord delete durably every item they
-	// name whose token is not newer than t, whether it is there already or
-	// arrives later. A range is [from, to); from "" is the start of the record
-	// and to "" its end. What is not there is deleted without error.
-	DeleteItem(ctx context.Context, r Record, key string, t Token) error
-	DeleteRange(ctx context.Context, r Record, from, to string, t Token) error
+	// DeleteRecord deletes durably every item of the record whose token is not
+	// newer than t. What is put at the same time or later may stay, whatever its
+	// token: the caller knows by itself what belongs to a life that has ended.
 	DeleteRecord(ctx context.Context, r Record, t Token) error
 
 	// Close waits for operations under way, and releases what the store holds.
@@ -150,22 +151,6 @@ type Page struct {
 	Items   []Item
 	Next    string   // for ScanOptions.Page; "" when there is no more
 	Corrupt []string // keys of items left out because what was to be read fails its checksum
-}
-
-// Opener is what a store also is when it can read parts of a value without
-// holding all of it.
-type Opener interface {
-	// Open returns the item for reading, with the errors of Get. The value's
-	// checksum has been verified when it returns, though perhaps not by this call.
-	Open(ctx context.Context, r Record, key string) (Reader, error)
-}
-
-// Reader reads one item's value. It stays valid while the item is replaced,
-// deleted or expires, until Close. ReadAt is safe for concurrent use.
-type Reader interface {
-	io.ReaderAt
-	io.Closer
-	Item() Item // without Value
 }
 
 // All scans the whole range page by page. An item that is corrupt comes as its

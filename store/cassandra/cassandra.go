@@ -20,17 +20,17 @@
 // lower timestamp and none with the same; a reader takes the highest token of what is left,
 // nearly always the only one.
 //
-// A delete of an item, and an item that has expired when it comes, is a version
-// like any other, marked dead, which ends by a time to live with jitter. A delete of a range or
-// record is one tombstone in each of its buckets; of a put with the very
-// nanosecond of such a delete the delete wins, whichever nonce is higher.
+// An item that has expired when it comes is a version like any other, marked
+// dead, which ends by a time to live with jitter. The delete of a record is one
+// tombstone in each of its buckets; of a put with the very nanosecond of such a
+// delete the delete wins, whichever nonce is higher. Whoever first writes to a
+// bucket lists it in buckets, and only then writes there.
 //
-// A delete must also cover what comes later with an older token, in a bucket
-// that is not there yet. So whoever first writes to a bucket lists it in
-// buckets and then looks for range deletes in deletes, and whoever deletes a
-// range writes it there and then looks which buckets are listed. Both write
-// before they read, with a quorum: one of the two sees the other, and applies
-// the tombstone.
+// # What is left over
+//
+// Chunks of a put that broke off, and of an item that was replaced or deleted,
+// are named by no row. Where the item expires they have its time to live. The
+// others, in practice large values of control, are swept: see Sweep.
 package cassandra
 
 import (
@@ -55,10 +55,13 @@ type Store struct {
 	policy  *policy
 	spaces  map[string]*space
 
-	putItem, getItem, scanItems, putChunk, getChunk, deleteRange, directory *request
+	putItem, getItem, scanItems, putChunk, getChunk, deleteBucket, directory *request
 
 	// attempts are those under way, which may outlast their operation.
 	attempts sync.WaitGroup
+
+	stop  context.CancelFunc // ends what is done on the side
+	aside sync.WaitGroup
 
 	mu         sync.Mutex // guards the following
 	closed     bool
@@ -86,7 +89,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		opt: o, session: session, policy: policy, spaces: make(map[string]*space),
 		putItem: newRequest("put item", goalRow), getItem: newRequest("get item", goalRow), scanItems: newRequest("scan items", goalRow),
 		putChunk: newRequest("put chunk", goalChunk), getChunk: newRequest("get chunk", goalChunk),
-		deleteRange: newRequest("delete range", goalRow), directory: newRequest("directory", goalRow),
+		deleteBucket: newRequest("delete record", goalRow), directory: newRequest("directory", goalRow),
 	}
 	for _, namespace := range o.Namespaces {
 		if err := checkVersion(ctx, session, o, namespace); err != nil {
@@ -95,6 +98,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		}
 		s.spaces[namespace] = newSpace(o.keyspace(namespace))
 	}
+	aside, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.aside.Go(func() { s.sweep(aside) })
 	return s, nil
 }
 
@@ -192,7 +198,7 @@ func (s *Store) Signals() []store.Signal {
 }
 
 func (s *Store) requests() []*request {
-	return []*request{s.putItem, s.getItem, s.scanItems, s.putChunk, s.getChunk, s.deleteRange, s.directory}
+	return []*request{s.putItem, s.getItem, s.scanItems, s.putChunk, s.getChunk, s.deleteBucket, s.directory}
 }
 
 // Close implements store.Store.
@@ -204,6 +210,8 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	s.mu.Unlock()
+	s.stop()
+	s.aside.Wait()
 	s.operations.Wait()
 	// Attempts that outlasted their operation end with their connections.
 	s.session.Close()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"headwater/store"
@@ -27,15 +28,12 @@ type CheckReport struct {
 	Dead   int   // deleted or expired, and not yet forgotten
 
 	// Orphans are chunks that no item names: of a put that broke off, or of
-	// an item that was replaced or deleted. Where they have a time to live
-	// they end by it.
+	// an item that was replaced or deleted. They end by their time to live, or
+	// by Sweep.
 	Orphans int
 
 	Problems int
 }
-
-// orphanAge is how old a chunk's token must be for it not to be one of a put under way.
-const orphanAge = 10 * time.Minute
 
 // checkParts is how many parts of the ring are read one after the other.
 const checkParts = 64
@@ -77,15 +75,24 @@ func (c *checker) problem(record, key, what string) {
 }
 
 func (c *checker) run(ctx context.Context) error {
-	for _, walk := range []func(context.Context, int64, int64) error{c.items, c.chunks} {
-		const step = math.MaxUint64/checkParts + 1
-		for i := range uint64(checkParts) {
-			from := int64(i*step) ^ math.MinInt64
-			to := int64((i+1)*step-1) ^ math.MinInt64
-			if err := walk(ctx, from, to); err != nil {
-				return err
-			}
-			c.part()
+	if err := ring(func(from, to int64) error {
+		defer c.part()
+		return c.items(ctx, from, to)
+	}); err != nil {
+		return err
+	}
+	return c.s.orphans(ctx, c.namespace, c.part, func(string, string, store.Token, int) error {
+		c.sum.Orphans++
+		return nil
+	})
+}
+
+// ring calls f for one part of the ring after the other.
+func ring(f func(from, to int64) error) error {
+	const step = math.MaxUint64/checkParts + 1
+	for i := range uint64(checkParts) {
+		if err := f(int64(i*step)^math.MinInt64, int64((i+1)*step-1)^math.MinInt64); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -145,31 +152,75 @@ func (c *checker) item(ctx context.Context, record, key string, r row) error {
 	return nil
 }
 
-// chunks counts the orphans of a part of the ring.
-func (c *checker) chunks(ctx context.Context, from, to int64) error {
-	it := c.s.session.Query(c.sp.checkChunks, from, to).IterContext(ctx)
-	for {
+// orphans finds the chunks of a namespace that no item names. It tells part of
+// each part of the ring that it has looked at.
+func (s *Store) orphans(ctx context.Context, namespace string, part func(), found func(record, key string, t store.Token, i int) error) error {
+	sp := s.spaces[namespace]
+	return ring(func(from, to int64) error {
+		defer part()
+		it := s.session.Query(sp.checkChunks, from, to).IterContext(ctx)
+		defer it.Close()
 		var record, key string
 		var token blob
 		var i int
-		if !it.Scan(&record, &key, &token, &i) {
-			break
+		for it.Scan(&record, &key, &token, &i) {
+			t, err := decodeToken(string(token))
+			if err != nil || time.Since(time.Unix(0, t.Time)) < s.opt.OrphanAge {
+				continue
+			}
+			_, newest, _, err := s.row(ctx, sp, store.Record{Namespace: namespace, ID: record}, key)
+			if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt) {
+				return err
+			}
+			if newest != string(token) {
+				if err := found(record, key, t, i); err != nil {
+					return err
+				}
+			}
 		}
-		t, err := decodeToken(string(token))
-		if err != nil || time.Since(time.Unix(0, t.Time)) < orphanAge {
-			continue
+		if err := it.Close(); err != nil {
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
-		_, newest, _, err := c.s.row(ctx, c.sp, store.Record{Namespace: c.namespace, ID: record}, key)
-		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt) {
-			it.Close()
-			return err
+		return nil
+	})
+}
+
+// Sweep removes the chunks of control that no item names. Those of media end by
+// their time to live.
+func (s *Store) Sweep(ctx context.Context) (removed int, err error) {
+	sp := s.spaces[store.Control]
+	if sp == nil {
+		return 0, nil
+	}
+	err = s.orphans(ctx, store.Control, func() {}, func(record, key string, t store.Token, i int) error {
+		removed++
+		return s.do(ctx, s.putChunk, func(ctx context.Context) error {
+			return s.exec(ctx, sp.dropChunk, t.Time, record, key, []byte(encodeToken(t)), i)
+		})
+	})
+	if err != nil {
+		return removed, fmt.Errorf("cassandra store: sweep: %w", err)
+	}
+	return removed, nil
+}
+
+// sweepEvery is how often every process sweeps: several at once do no harm.
+const sweepEvery = 6 * time.Hour
+
+// sweep sweeps now and then, until ctx ends.
+func (s *Store) sweep(ctx context.Context) {
+	for {
+		timer := time.NewTimer(sweepEvery/2 + rand.N(sweepEvery))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
 		}
-		if newest != string(token) {
-			c.sum.Orphans++
+		if removed, err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.opt.Logger.Warn("cassandra: sweeping what is left over", "removed", removed, "err", err)
+		} else if removed > 0 {
+			s.opt.Logger.Info("cassandra: swept what was left over", "chunks", removed)
 		}
 	}
-	if err := it.Close(); err != nil {
-		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-	}
-	return nil
 }

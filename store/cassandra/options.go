@@ -46,6 +46,10 @@ type Options struct {
 	// hedging does.
 	NoHedging bool
 
+	// OrphanAge is how old a chunk must be for it not to be one of a put under
+	// way. Default 10 minutes.
+	OrphanAge time.Duration
+
 	Logger *slog.Logger // for the driver's warnings; none by default
 }
 
@@ -125,6 +129,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.RetryFor == 0 {
 		o.RetryFor = 1500 * time.Millisecond
+	}
+	if o.OrphanAge == 0 {
+		o.OrphanAge = 10 * time.Minute
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -40,7 +40,7 @@ var steps = map[string][][]string{
 		`CREATE TABLE IF NOT EXISTS {ks}.chunks (record text, key text, stamp blob, idx int, data blob,
 			PRIMARY KEY ((record, key, stamp, idx))) WITH ID = {id:chunks} AND gc_grace_seconds = 21600 AND compaction = {windows}
 			AND compression = {'enabled': 'false'} AND speculative_retry = 'MIN(99p,50ms)'`,
-		createBuckets, createDeletes,
+		createBuckets,
 	}},
 	store.Control: {{
 		`CREATE TABLE IF NOT EXISTS {ks}.items (record text, bucket bigint, key text, head map<blob, blob>, value map<blob, blob>,
@@ -49,15 +49,13 @@ var steps = map[string][][]string{
 		`CREATE TABLE IF NOT EXISTS {ks}.chunks (record text, key text, stamp blob, idx int, data blob,
 			PRIMARY KEY ((record, key, stamp, idx))) WITH ID = {id:chunks} AND compression = {'enabled': 'false'}
 			AND speculative_retry = 'MIN(99p,50ms)'`,
-		createBuckets, createDeletes,
+		createBuckets,
 	}},
 }
 
 const (
 	createBuckets = `CREATE TABLE IF NOT EXISTS {ks}.buckets (record text, bucket bigint, PRIMARY KEY (record, bucket)) WITH ID = {id:buckets}
 		AND compaction = {'class': 'LeveledCompactionStrategy'} AND speculative_retry = 'MIN(99p,50ms)'`
-	createDeletes = `CREATE TABLE IF NOT EXISTS {ks}.deletes (record text, stamp blob, from_key text, to_key text, PRIMARY KEY (record, stamp))
-		WITH ID = {id:deletes} AND gc_grace_seconds = 21600 AND compaction = {'class': 'LeveledCompactionStrategy'} AND speculative_retry = 'MIN(99p,50ms)'`
 	createVersion = `CREATE TABLE IF NOT EXISTS {ks}.schema_version (name text, version int, compatible int, owner text, PRIMARY KEY (name)) WITH ID = {id:schema_version}`
 )
 

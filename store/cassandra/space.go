@@ -14,10 +14,10 @@ import (
 type space struct {
 	keyspace string
 
-	putItem, getItem, putChunk, getChunk       string
+	putItem, getItem                           string
+	putChunk, getChunk, dropChunk              string
 	scanHeads, scanHeadsTo, scanAll, scanAllTo string
-	deleteRange, deleteFrom, deleteBucket      string
-	listBucket, buckets, putDelete, deletes    string
+	deleteBucket, listBucket, buckets          string
 	checkItems, checkChunks                    string
 
 	mu     sync.Mutex
@@ -40,17 +40,14 @@ func newSpace(ks string) *space {
 		getItem:      "SELECT head, value FROM " + ks + ".items" + row + " AND key = ?",
 		putChunk:     "INSERT INTO " + ks + ".chunks (record, key, stamp, idx, data) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?",
 		getChunk:     "SELECT data FROM " + ks + ".chunks WHERE record = ? AND key = ? AND stamp = ? AND idx = ?",
+		dropChunk:    "DELETE FROM " + ks + ".chunks USING TIMESTAMP ? WHERE record = ? AND key = ? AND stamp = ? AND idx = ?",
 		scanHeads:    "SELECT key, head FROM " + ks + ".items" + row + " AND key >= ? LIMIT ?",
 		scanHeadsTo:  "SELECT key, head FROM " + ks + ".items" + row + " AND key >= ? AND key < ? LIMIT ?",
 		scanAll:      "SELECT key, head, value FROM " + ks + ".items" + row + " AND key >= ? LIMIT ?",
 		scanAllTo:    "SELECT key, head, value FROM " + ks + ".items" + row + " AND key >= ? AND key < ? LIMIT ?",
-		deleteRange:  "DELETE FROM " + ks + ".items USING TIMESTAMP ?" + row + " AND key >= ? AND key < ?",
-		deleteFrom:   "DELETE FROM " + ks + ".items USING TIMESTAMP ?" + row + " AND key >= ?",
 		deleteBucket: "DELETE FROM " + ks + ".items USING TIMESTAMP ?" + row,
 		listBucket:   "INSERT INTO " + ks + ".buckets (record, bucket) VALUES (?, ?) USING TIMESTAMP ? AND TTL ?",
 		buckets:      "SELECT bucket FROM " + ks + ".buckets WHERE record = ? AND bucket >= ? AND bucket <= ?",
-		putDelete:    "INSERT INTO " + ks + ".deletes (record, stamp, from_key, to_key) VALUES (?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?",
-		deletes:      "SELECT stamp, from_key, to_key FROM " + ks + ".deletes WHERE record = ?",
 		checkItems:   "SELECT record, key, head, value FROM " + ks + ".items WHERE token(record, bucket) >= ? AND token(record, bucket) <= ?",
 		checkChunks:  "SELECT record, key, stamp, idx FROM " + ks + ".chunks WHERE token(record, key, stamp, idx) >= ? AND token(record, key, stamp, idx) <= ?",
 		listed:       make(map[bucketKey]int64),
@@ -61,7 +58,6 @@ func newSpace(ks string) *space {
 // they come; what shadows older ones stays many times that.
 const (
 	deadFor   = 10 * time.Minute // a dead version, and as much again by chance
-	deleteFor = 20 * time.Minute // what a range delete leaves for those who list a bucket later
 	slack     = 2 * store.MaxDrift
 	listAhead = time.Hour // a bucket is listed for so much longer than its first item
 )
@@ -71,14 +67,14 @@ const (
 const forever = 1 << 60
 
 // list lists a bucket until an item in it, which expires then (or never, at 0),
-// is gone, and applies the range deletes that came before it was listed.
+// is gone.
 func (s *Store) list(ctx context.Context, sp *space, record string, bucket, expires int64) error {
 	now := time.Now().UnixMilli()
 	need := expires
 	if need == 0 {
 		need = forever
 	} else {
-		need = max(need+slack.Milliseconds(), now+2*deleteFor.Milliseconds())
+		need += slack.Milliseconds()
 	}
 	k := bucketKey{record, bucket}
 	sp.mu.Lock()
@@ -96,16 +92,6 @@ func (s *Store) list(ctx context.Context, sp *space, record string, bucket, expi
 	}
 	err := s.do(ctx, s.directory, func(ctx context.Context) error {
 		return s.exec(ctx, sp.listBucket, record, bucket, until, ttl)
-	})
-	if err != nil {
-		return err
-	}
-	marks, err := s.deletesOf(ctx, sp, record)
-	if err != nil {
-		return err
-	}
-	err = each(ctx, len(marks), parallel, func(ctx context.Context, i int) error {
-		return s.deleteIn(ctx, sp, record, bucket, marks[i])
 	})
 	if err != nil {
 		return err
@@ -130,31 +116,6 @@ func seconds(ms int64) int {
 	return int(max(ms+999, 1000) / 1000)
 }
 
-// rangeDelete is a delete of [from, to) of a record; "" is open.
-type rangeDelete struct {
-	from, to string
-	token    store.Token
-}
-
-func (s *Store) deletesOf(ctx context.Context, sp *space, record string) ([]rangeDelete, error) {
-	return ask(ctx, s, s.directory, func(ctx context.Context) ([]rangeDelete, error) {
-		it, done := s.rows(ctx, sp.deletes, record)
-		defer done()
-		var all []rangeDelete
-		var token string
-		var d rangeDelete
-		for it.Scan((*blob)(&token), &d.from, &d.to) {
-			var err error
-			if d.token, err = decodeToken(token); err != nil {
-				it.Close()
-				return nil, err
-			}
-			all = append(all, d)
-		}
-		return all, it.Close()
-	})
-}
-
 func (s *Store) bucketsOf(ctx context.Context, sp *space, record string, first, last int64) ([]int64, error) {
 	return ask(ctx, s, s.directory, func(ctx context.Context) ([]int64, error) {
 		it, done := s.rows(ctx, sp.buckets, record, first, last)
@@ -165,23 +126,6 @@ func (s *Store) bucketsOf(ctx context.Context, sp *space, record string, first, 
 			all = append(all, b)
 		}
 		return all, it.Close()
-	})
-}
-
-// deleteIn puts the tombstone of a range delete into one bucket.
-func (s *Store) deleteIn(ctx context.Context, sp *space, record string, bucket int64, d rangeDelete) error {
-	first, last := bucketRange(d.from, d.to)
-	if bucket < first || bucket > last {
-		return nil
-	}
-	return s.do(ctx, s.deleteRange, func(ctx context.Context) error {
-		switch {
-		case d.from == "" && d.to == "":
-			return s.exec(ctx, sp.deleteBucket, d.token.Time, record, bucket)
-		case d.to == "":
-			return s.exec(ctx, sp.deleteFrom, d.token.Time, record, bucket, d.from)
-		}
-		return s.exec(ctx, sp.deleteRange, d.token.Time, record, bucket, d.from, d.to)
 	})
 }
 

@@ -148,16 +148,13 @@ func (c *counted) release() {
 	}
 }
 
-// DeleteItem implements store.Store.
-func (s *Store) DeleteItem(ctx context.Context, r store.Record, key string, t store.Token) (err error) {
+// DeleteRecord implements store.Store.
+func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token) (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("cassandra store: delete %v, key %q: %w", r, key, err)
+			err = fmt.Errorf("cassandra store: delete %v: %w", r, err)
 		}
 	}()
-	if err := store.ValidateKey(key); err != nil {
-		return err
-	}
 	ctx, sp, end, err := s.begin(ctx, r)
 	if err != nil {
 		return err
@@ -166,54 +163,13 @@ func (s *Store) DeleteItem(ctx context.Context, r store.Record, key string, t st
 	if err := t.CheckDrift(time.Now()); err != nil {
 		return err
 	}
-	return s.bury(ctx, sp, r, key, t)
-}
-
-// DeleteRange implements store.Store.
-func (s *Store) DeleteRange(ctx context.Context, r store.Record, from, to string, t store.Token) error {
-	err := store.ValidateRange(from, to)
-	if err == nil {
-		err = s.delete(ctx, r, rangeDelete{from, to, t})
-	}
-	if err != nil {
-		return fmt.Errorf("cassandra store: delete %v, range [%q, %q): %w", r, from, to, err)
-	}
-	return nil
-}
-
-// DeleteRecord implements store.Store.
-func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token) error {
-	if err := s.delete(ctx, r, rangeDelete{token: t}); err != nil {
-		return fmt.Errorf("cassandra store: delete %v: %w", r, err)
-	}
-	return nil
-}
-
-func (s *Store) delete(ctx context.Context, r store.Record, d rangeDelete) (err error) {
-	ctx, sp, end, err := s.begin(ctx, r)
-	if err != nil {
-		return err
-	}
-	defer end(&err)
-	if err := d.token.CheckDrift(time.Now()); err != nil {
-		return err
-	}
-	if d.to != "" && d.from >= d.to {
-		return nil
-	}
-	// First for those who list a bucket after this has looked.
-	err = s.do(ctx, s.directory, func(ctx context.Context) error {
-		return s.exec(ctx, sp.putDelete, r.ID, []byte(encodeToken(d.token)), d.from, d.to, d.token.Time, seconds(deleteFor.Milliseconds()))
-	})
-	if err != nil {
-		return err
-	}
-	first, last := bucketRange(d.from, d.to)
-	buckets, err := s.bucketsOf(ctx, sp, r.ID, first, last)
+	buckets, err := s.bucketsOf(ctx, sp, r.ID, firstBucket, lastBucket)
 	if err != nil {
 		return err
 	}
 	return each(ctx, len(buckets), parallel, func(ctx context.Context, i int) error {
-		return s.deleteIn(ctx, sp, r.ID, buckets[i], d)
+		return s.do(ctx, s.deleteBucket, func(ctx context.Context) error {
+			return s.exec(ctx, sp.deleteBucket, t.Time, r.ID, buckets[i])
+		})
 	})
 }

@@ -149,5 +149,5 @@ func (l *log) serves(f *logFile, r record) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	e := l.index.Get(store.Record{Namespace: l.namespace, ID: r.id}, r.key)
-	return e != nil && !e.Dead && e.Value.file == f && e.Value.offset == r.offset
+	return e != nil && e.Value.file == f && e.Value.offset == r.offset
 }

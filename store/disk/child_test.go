@@ -216,7 +216,7 @@ func publish(dir string) error {
 				if a.op == "put" {
 					err = s.Put(context.Background(), recordOf(a.key), store.Item{Key: a.key, Token: a.token, Value: valueFor(a.key, a.token, a.size)})
 				} else {
-					err = s.DeleteItem(context.Background(), recordOf(a.key), a.key, a.token)
+					err = s.Put(context.Background(), recordOf(a.key), store.Gone(a.key, a.token))
 				}
 				if err != nil {
 					errs <- err

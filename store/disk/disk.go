@@ -30,7 +30,7 @@ import (
 // the directory open.
 var ErrLocked = errors.New("disk store: in use")
 
-// Store implements store.Store and store.Opener in a directory.
+// Store implements store.Store in a directory.
 type Store struct {
 	dir            string
 	media, control *log
@@ -171,38 +171,11 @@ func (s *Store) mutate(ctx context.Context, r store.Record, rec record, value []
 	return l.submit(ctx, newOp(r, rec), value)
 }
 
-func (s *Store) DeleteItem(ctx context.Context, r store.Record, key string, t store.Token) error {
-	err := store.ValidateKey(key)
-	if err == nil {
-		from, to := index.ItemRange(key)
-		err = s.delete(ctx, r, from, to, t)
-	}
-	if err != nil {
-		return fmt.Errorf("disk store: delete %v, key %q: %w", r, key, err)
-	}
-	return nil
-}
-
-func (s *Store) DeleteRange(ctx context.Context, r store.Record, from, to string, t store.Token) error {
-	err := store.ValidateRange(from, to)
-	if err == nil {
-		err = s.delete(ctx, r, from, to, t)
-	}
-	if err != nil {
-		return fmt.Errorf("disk store: delete %v, range [%q, %q): %w", r, from, to, err)
-	}
-	return nil
-}
-
 func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token) error {
-	if err := s.delete(ctx, r, "", "", t); err != nil {
+	if err := s.mutate(ctx, r, record{kind: kindDelete, token: t, expires: index.Forever}, nil); err != nil {
 		return fmt.Errorf("disk store: delete %v: %w", r, err)
 	}
 	return nil
-}
-
-func (s *Store) delete(ctx context.Context, r store.Record, from, to string, t store.Token) error {
-	return s.mutate(ctx, r, record{kind: kindDelete, key: from, to: to, token: t, expires: index.Forever}, nil)
 }
 
 func (s *Store) Get(ctx context.Context, r store.Record, key string) (store.Item, error) {
@@ -247,22 +220,7 @@ func (s *Store) Scan(ctx context.Context, r store.Record, opt store.ScanOptions)
 	return store.Page{}, fmt.Errorf("disk store: scan %v: %w", r, err)
 }
 
-// Open implements store.Opener. It costs little once an item was opened before.
-func (s *Store) Open(ctx context.Context, r store.Record, key string) (store.Reader, error) {
-	err := store.ValidateKey(key)
-	if err == nil {
-		var l *log
-		if l, err = s.log(ctx, r); err == nil {
-			var rd store.Reader
-			if rd, err = l.open(r, key); err == nil {
-				return rd, nil
-			}
-		}
-	}
-	return nil, fmt.Errorf("disk store: open %v, key %q: %w", r, key, err)
-}
-
-// Close implements store.Store. Readers that are open stay good.
+// Close implements store.Store.
 func (s *Store) Close() error {
 	s.closeMu.Lock()
 	closed := s.closed

@@ -142,9 +142,7 @@ func TestReopen(t *testing.T) {
 	config.Expires = time.Now().Add(time.Hour).Truncate(time.Millisecond)
 	mustPut(t, s, media, kept, gone)
 	mustPut(t, s, control, config, empty)
-	if err := s.DeleteItem(t.Context(), media, "gone", nextToken()); err != nil {
-		t.Fatal(err)
-	}
+	mustPut(t, s, media, store.Gone("gone", nextToken()))
 	for range 3 {
 		mustClose(t, s)
 		s = mustOpen(t, osFS{}, dir, Options{})

@@ -27,7 +27,7 @@ type logFile struct {
 
 	// Guarded by the log's mu.
 	sealed  bool  // nothing is appended any more
-	refs    int   // entries and deletes in the index that came from this file
+	refs    int   // entries in the index that came from this file
 	live    int64 // bytes of records that refs counts
 	shadows bool  // a record of it replaced or deleted something, which must not return when it goes
 	damaged bool  // holds unreadable records that were not moved elsewhere
@@ -35,13 +35,12 @@ type logFile struct {
 
 // location is where a record is, as the index holds it.
 type location struct {
-	file     *logFile
-	offset   int64
-	size     int64 // of the value
-	head     int32
-	meta     uint32
-	pad      uint16      // zero bytes behind it
-	verified atomic.Bool // Open has seen the value's checksum hold
+	file   *logFile
+	offset int64
+	size   int64 // of the value
+	head   int32
+	meta   uint32
+	pad    uint16 // zero bytes behind it
 }
 
 func (l *location) len() int64 { return int64(l.head) + l.size }

@@ -109,7 +109,7 @@ func TestReserve(t *testing.T) {
 	setSpace(0)
 	wantItems(t, s, media, there)
 	mustPut(t, s, media, there) // again what is there needs no space
-	if err := s.DeleteItem(t.Context(), media, "there", nextToken()); err != nil {
+	if err := s.Put(t.Context(), media, store.Gone("there", nextToken())); err != nil {
 		t.Errorf("delete: %v", err)
 	}
 	if st := s.Stats(); st.Media.Refusals != 1 || st.Control.Refusals != 1 {

@@ -82,9 +82,9 @@ type op struct {
 	taken bool // guarded by the log's queueMu; the writer has it
 
 	// The writer's.
-	file     *logFile // where it was written; nil for a follower
-	pad      uint16   // zero bytes written behind it
-	follower bool     // changes nothing beside an earlier one in flight, and shares its fate
+	file   *logFile // where it was written; nil for a follower
+	pad    uint16   // zero bytes written behind it
+	leader *op      // an earlier one in flight, beside which this changes nothing, and whose fate it shares
 
 	done chan struct{} // closed when err is set
 	err  error
@@ -119,19 +119,13 @@ func (o *op) bytes() []byte { return o.image[:o.record.len()] }
 // end is where the op's bytes in the file end, padding included.
 func (o *op) end() int64 { return o.record.offset + o.record.len() + int64(o.pad) }
 
-// covers reports whether o, once it has taken effect, leaves p nothing to do.
+// covers reports whether o, once it has taken effect, leaves p nothing to do: a
+// newer item of the same key, and for a compaction's copy the delete of its record.
 func (o *op) covers(p *op) bool {
-	if o.retire || p.retire || o.moveFrom != nil || o.rec.ID != p.rec.ID || o.record.token.Compare(p.record.token) < 0 {
+	if o.retire || p.retire || o.moveFrom != nil || p.record.kind == kindDelete || o.rec.ID != p.rec.ID || o.record.token.Compare(p.record.token) < 0 {
 		return false
 	}
-	if p.record.kind == kindDelete {
-		return o.record.kind == kindDelete && o.record.key <= p.record.key &&
-			(o.record.to == "" || p.record.to != "" && p.record.to <= o.record.to)
-	}
-	if o.record.kind == kindDelete {
-		return index.Contains(o.record.key, o.record.to, p.record.key)
-	}
-	return o.record.key == p.record.key
+	return o.record.kind == kindPut && o.record.key == p.record.key || o.record.kind == kindDelete && p.moveFrom != nil
 }
 
 // stale reports whether the index already leaves o nothing to do. l.mu is held.
@@ -143,7 +137,7 @@ func (l *log) stale(o *op) bool {
 		e := l.index.Get(o.rec, o.record.key)
 		return e == nil || e.Value != o.moveFrom
 	case o.record.kind == kindDelete:
-		return l.index.DeleteStale(o.rec, o.record.key, o.record.to, o.record.token)
+		return false
 	}
 	return l.index.PutStale(o.rec, o.record.key, o.record.token)
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"headwater/store"
-	"headwater/store/internal/index"
 )
 
 // TestPowerFailures runs a store through random mutations, replays, faults of
@@ -115,22 +114,19 @@ func powerFailures(t *testing.T, seed uint64, lives int) {
 // client sends mutations to a record of its own, one after the other, and
 // knows what may have become of them.
 type client struct {
-	rec  store.Record
-	sent []*request
+	rec     store.Record
+	sent    []*request
+	deleted store.Token // of the last delete of the record
 }
 
 type request struct {
-	from, to string // what it deletes, or
-	item     *store.Item
-	token    store.Token
-	acked    bool // otherwise it may have taken effect, or not
+	item  *store.Item // nil: it deletes the record
+	token store.Token
+	acked bool // otherwise it may have taken effect, or not
 }
 
 func (q *request) about(key string) bool {
-	if q.item != nil {
-		return q.item.Key == key
-	}
-	return index.Contains(q.from, q.to, key)
+	return q.item == nil || q.item.Key == key
 }
 
 // leaves returns the item that the request leaves, or nil.
@@ -146,13 +142,16 @@ func (c *client) mutate(s store.Store, r *rand.Rand) {
 	key := string(rune('a' + r.IntN(4)))
 	switch r.IntN(10) {
 	case 0:
-	case 1:
-		q.from, q.to = key, string(rune('b'+r.IntN(4)))
-	case 2:
-		q.from, q.to = index.ItemRange(key)
-	case 3, 4: // again what was sent before, or what was never sent though older
-		if len(c.sent) > 0 {
-			q = c.sent[r.IntN(len(c.sent))]
+		c.deleted = q.token
+	case 1, 2:
+		gone := store.Gone(key, q.token)
+		q.item = &gone
+	case 3, 4: // again what was sent before, and what a delete would not have covered
+		if len(c.sent) == 0 {
+			return
+		}
+		if q = c.sent[r.IntN(len(c.sent))]; q.item != nil && q.token.Compare(c.deleted) < 0 {
+			return
 		}
 	default:
 		i := newItem(key, r.IntN(3*blockSize))
@@ -169,12 +168,8 @@ func (c *client) mutate(s store.Store, r *rand.Rand) {
 	ctx := context.Background()
 	if q.item != nil {
 		err = s.Put(ctx, c.rec, *q.item)
-	} else if q.from == "" && q.to == "" {
-		err = s.DeleteRecord(ctx, c.rec, q.token)
-	} else if key := q.from; q.to == key+"\x00" {
-		err = s.DeleteItem(ctx, c.rec, key, q.token)
 	} else {
-		err = s.DeleteRange(ctx, c.rec, q.from, q.to, q.token)
+		err = s.DeleteRecord(ctx, c.rec, q.token)
 	}
 	if errors.Is(err, store.ErrTokenDrift) {
 		return // an old one again: nothing changed

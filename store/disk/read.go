@@ -138,39 +138,3 @@ func (l *log) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (
 	}
 	return page, nil
 }
-
-// reader reads one value out of a log file. It implements store.Reader.
-type reader struct {
-	*io.SectionReader
-	item  store.Item
-	found found
-}
-
-func (r *reader) Item() store.Item { return r.item }
-
-func (r *reader) Close() error {
-	if r.found.entry == nil {
-		return fmt.Errorf("disk store: close a reader: %w", store.ErrClosed)
-	}
-	r.found.release()
-	r.found = found{}
-	return nil
-}
-
-// open reads the item's head, and its value only if no open of this run did so
-// before: the bytes in a log file do not change.
-func (l *log) open(r store.Record, key string) (store.Reader, error) {
-	f, err := l.find(r, key)
-	if err != nil {
-		return nil, err
-	}
-	loc := f.entry.Value
-	item, err := l.read(r, f, !loc.verified.Load())
-	if err != nil {
-		f.release()
-		return nil, err
-	}
-	loc.verified.Store(true)
-	item.Value = nil
-	return &reader{io.NewSectionReader(loc.file.f, loc.offset+int64(loc.head), loc.size), item, f}, nil
-}

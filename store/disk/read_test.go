@@ -71,39 +71,14 @@ func TestUnreadable(t *testing.T) {
 		return nil
 	})
 	_, getErr := s.Get(t.Context(), media, "k")
-	_, openErr := s.Open(t.Context(), media, "k")
 	_, scanErr := s.Scan(t.Context(), media, store.ScanOptions{})
-	for what, err := range map[string]error{"get": getErr, "open": openErr, "scan": scanErr} {
+	for what, err := range map[string]error{"get": getErr, "scan": scanErr} {
 		if !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, syscall.EIO) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	m.setFault(nil)
 	wantItems(t, s, media, item)
-}
-
-// TestOpenReadsTheValueOnce: the checksum is verified by the first open.
-func TestOpenReadsTheValueOnce(t *testing.T) {
-	m := newMemFS()
-	s := openMem(t, m, Options{})
-	item := newItem("k", 100_000)
-	mustPut(t, s, media, item)
-	for range 3 {
-		rd, err := s.Open(t.Context(), media, "k")
-		if err != nil {
-			t.Fatal(err)
-		}
-		part := make([]byte, 10)
-		if _, err := rd.ReadAt(part, 99_990); err != nil || string(part) != string(item.Value[99_990:]) {
-			t.Errorf("%q, %v", part, err)
-		}
-		if err := rd.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-	if loc := s.media.index.Get(media, "k").Value; !loc.verified.Load() {
-		t.Error("not remembered as verified")
-	}
 }
 
 func TestCheckCountsWhatItReads(t *testing.T) {
@@ -131,9 +106,6 @@ func TestCheckCountsWhatItReads(t *testing.T) {
 	mustClose(t, s)
 	if _, err := s.Check(t.Context(), func(Problem) {}, nil); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("after close: %v", err)
-	}
-	if _, err := s.Open(t.Context(), media, "a"); !errors.Is(err, store.ErrClosed) {
-		t.Errorf("open after close: %v", err)
 	}
 	s.Stats()
 }

@@ -63,7 +63,7 @@ type kind uint8
 
 const (
 	kindPut    kind = 1 // an item
-	kindDelete kind = 2 // a range
+	kindDelete kind = 2 // a record; a range of one where an older version wrote it
 	kindSeal   kind = 3 // the last record of a file that is whole
 )
 

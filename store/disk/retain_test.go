@@ -92,9 +92,7 @@ func TestControlIsCompacted(t *testing.T) {
 		mustPut(t, s, control, kept...)
 		gone := newItem("gone", 1000)
 		mustPut(t, s, control, gone)
-		if err := s.DeleteItem(t.Context(), control, "gone", nextToken()); err != nil {
-			t.Fatal(err)
-		}
+		mustPut(t, s, control, store.Gone("gone", nextToken()))
 		var last store.Item
 		for i := range 2000 {
 			last = newItem("rewritten", 1000+i)
@@ -182,18 +180,21 @@ func TestNothingReturns(t *testing.T) {
 		s := openMem(t, m, opt)
 		replaced, deleted, anchor := newItem("replaced", 5000), newItem("deleted", 5000), newItem("anchor", 50_000)
 		mustPut(t, s, media, replaced, deleted, anchor)
+		other := store.Record{Namespace: store.Media, ID: "other"}
+		mustPut(t, s, other, newItem("k", 5000))
 		time.Sleep(2 * time.Minute) // the next file
 		brief := newItem("replaced", 10)
 		brief.Expires = time.Now().Add(time.Minute)
 		mustPut(t, s, media, brief)
-		if err := s.DeleteItem(t.Context(), media, "deleted", nextToken()); err != nil {
+		mustPut(t, s, media, store.Gone("deleted", nextToken()))
+		if err := s.DeleteRecord(t.Context(), other, nextToken()); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Minute)
 		mustPut(t, s, media, newItem("later", 10))
 		time.Sleep(time.Hour)
 		for range 3 {
-			if got := keysOf(t, s, media); got != "anchor later" {
+			if got := keysOf(t, s, media) + keysOf(t, s, other); got != "anchor later" {
 				t.Errorf("keys %s", got)
 			}
 			mustClose(t, s)
@@ -227,35 +228,6 @@ func TestCompactionOfDamage(t *testing.T) {
 		wantItems(t, s, control, good)
 		if _, err := s.Get(t.Context(), control, "bad"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("get: %v", err)
-		}
-	})
-}
-
-// TestReadersKeepDroppedFiles: a reader that is open outlives its file.
-func TestReadersKeepDroppedFiles(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMemFS()
-		s := openMem(t, m, Options{})
-		item := newItem("k", 10_000)
-		item.Expires = time.Now().Add(time.Minute)
-		mustPut(t, s, media, item)
-		rd, err := s.Open(t.Context(), media, "k")
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Hour)
-		if n := m.logs(store.Media); n != 0 {
-			t.Fatalf("%d files", n)
-		}
-		got := make([]byte, item.Size)
-		if _, err := rd.ReadAt(got, 0); err != nil || string(got) != string(item.Value) {
-			t.Errorf("read: %v", err)
-		}
-		if err := rd.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := rd.Close(); !errors.Is(err, store.ErrClosed) {
-			t.Errorf("second close: %v", err)
 		}
 	})
 }
@@ -296,6 +268,7 @@ func TestStress(t *testing.T) {
 	newest := make([]store.Item, 6)
 	for w := range newest {
 		rec := []store.Record{media, control}[w%2]
+		scraps := store.Record{Namespace: rec.Namespace, ID: fmt.Sprint("scraps", w)}
 		wg.Go(func() {
 			for n := range 150 {
 				key := fmt.Sprintf("w%d", w)
@@ -309,11 +282,16 @@ func TestStress(t *testing.T) {
 				if n%3 == 0 {
 					scrap.Expires = time.Now().Add(-time.Second)
 				}
-				if err := s.Put(t.Context(), rec, scrap); err != nil {
+				for _, r := range []store.Record{rec, scraps} {
+					if err := s.Put(t.Context(), r, scrap); err != nil {
+						t.Error(err)
+					}
+				}
+				if err := s.Put(t.Context(), rec, store.Gone(scrap.Key, nextToken())); err != nil {
 					t.Error(err)
 				}
 				if n%10 == 9 {
-					if err := s.DeleteRange(t.Context(), rec, fmt.Sprintf("w%d-", w), fmt.Sprintf("w%d.", w), nextToken()); err != nil {
+					if err := s.DeleteRecord(t.Context(), scraps, nextToken()); err != nil {
 						t.Error(err)
 					}
 				}
@@ -340,6 +318,11 @@ func TestStress(t *testing.T) {
 	for range 2 {
 		for w, item := range newest {
 			wantItems(t, s, []store.Record{media, control}[w%2], item)
+		}
+		for w := range newest {
+			if got := keysOf(t, s, store.Record{Namespace: []string{store.Media, store.Control}[w%2], ID: fmt.Sprint("scraps", w)}); got != "" {
+				t.Errorf("deleted, and left: %s", got)
+			}
 		}
 		if got := keysOf(t, s, media) + " " + keysOf(t, s, control); got != "w0 w2 w4 w1 w3 w5" {
 			t.Errorf("keys %s", got)

@@ -13,7 +13,7 @@ type Stats struct{ Media, Control NamespaceStats }
 type NamespaceStats struct {
 	Files     int   // log files, the active one included
 	Bytes     int64 // in the log files
-	LiveBytes int64 // of them, what the items and remembered deletes take
+	LiveBytes int64 // of them, what the items take
 	Items     int   // items, some of which may have expired
 	Records   int   // store records that hold anything
 

@@ -36,10 +36,9 @@ func (l *log) syncGroup(ops []*op) {
 			l.syncFile(last, ops[i:])
 		}
 	}
-	answers := make([]error, len(ops))
 	l.mu.Lock()
-	for i, o := range ops {
-		answers[i] = l.apply(o)
+	for _, o := range ops {
+		o.err = l.apply(o)
 	}
 	l.mu.Unlock()
 	for _, o := range ops {
@@ -53,8 +52,8 @@ func (l *log) syncGroup(ops []*op) {
 	clear(l.inflight[n:])
 	l.inflight = l.inflight[:n]
 	l.flightMu.Unlock()
-	for i, o := range ops {
-		o.finish(answers[i])
+	for _, o := range ops {
+		o.finish(o.err)
 	}
 }
 
@@ -96,11 +95,8 @@ func (l *log) apply(o *op) error {
 	switch {
 	case o.retire:
 		return nil
-	case o.follower:
-		if !l.stale(o) {
-			return wrapped{store.ErrUnavailable, errBroken}
-		}
-		return nil
+	case o.leader != nil:
+		return o.leader.err
 	case o.file.broken.Load() && o.record.offset >= o.file.durable.Load():
 		return o.file.failure
 	}
@@ -122,7 +118,9 @@ func (l *log) insert(f *logFile, r *record, pad uint16, moveFrom *location) {
 			kept = l.index.Move(rec, r.key, r.token, loc)
 		}
 	case r.kind == kindDelete:
-		kept = l.index.Delete(rec, r.key, r.to, r.token, loc)
+		// Nothing refers to it, but what it deleted must not return when it goes.
+		l.index.Delete(rec, r.key, r.to, r.token)
+		f.shadows = true
 	default:
 		kept, replaced = l.index.Put(rec, &index.Entry[*location]{Key: r.key, Token: r.token, Expires: r.expires, Value: loc})
 	}

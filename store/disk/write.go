@@ -75,14 +75,13 @@ func (l *log) writeGroup(group []*op) {
 			o.finish(nil)
 			continue
 		}
-		switch l.standing(o, accepted) {
-		case standsStale:
-			o.finish(nil)
-			continue
-		case standsBehind:
+		stale := false
+		if o.leader, stale = l.standing(o, accepted); o.leader != nil {
 			// Written ops of this group come first in flight.
 			accepted = append(accepted, o)
-			o.follower = true
+			continue
+		} else if stale {
+			o.finish(nil)
 			continue
 		}
 		if err := l.room(o, size, free, freeErr); err != nil {
@@ -111,7 +110,7 @@ func (l *log) writeGroup(group []*op) {
 		}
 		var followers []*op // their fate is that of others in flight
 		for _, o := range accepted {
-			if o.follower {
+			if o.leader != nil {
 				followers = append(followers, o)
 				continue
 			}
@@ -138,7 +137,7 @@ func (l *log) append(f *logFile, ops []*op) error {
 	w := stager{f: f.f, start: start, buf: l.stage}
 	var last *op
 	for _, o := range ops {
-		if o.follower {
+		if o.leader != nil {
 			continue
 		}
 		last, o.file, o.record.offset = o, f, w.end()
@@ -199,43 +198,36 @@ func (s *stager) flush() {
 	s.start, s.n = s.start+int64(n), 0
 }
 
-type standing int
-
-const (
-	standsFirst  standing = iota // has something to do
-	standsStale                  // has nothing to do, durably
-	standsBehind                 // will have nothing to do if what is in flight succeeds
-)
-
-func (l *log) standing(o *op, accepted []*op) standing {
+// standing returns whether the op has nothing to do, durably, or the one in flight
+// beside which it will have nothing to do if that succeeds.
+func (l *log) standing(o *op, accepted []*op) (leader *op, stale bool) {
 	for _, a := range accepted {
 		if a.covers(o) {
-			return standsBehind
+			return a, false
 		}
 	}
 	l.flightMu.Lock()
-	behind := false
 	for _, a := range l.inflight {
-		if behind = a.covers(o); behind {
+		if a.covers(o) {
+			leader = a
 			break
 		}
 	}
 	l.flightMu.Unlock()
 	// What leaves inflight is in the index before: this order misses nothing.
 	l.mu.RLock()
-	stale := l.stale(o)
-	l.mu.RUnlock()
-	switch {
-	case stale:
-		return standsStale
-	case behind:
-		return standsBehind
+	defer l.mu.RUnlock()
+	if l.stale(o) {
+		return nil, true
 	}
-	return standsFirst
+	return leader, false
 }
 
-// takesSpace reports whether the op is not one that makes space in the end.
-func (o *op) takesSpace() bool { return o.record.kind == kindPut && o.moveFrom == nil && !o.follower }
+// takesSpace reports whether the op is not one that makes space in the end, as a
+// delete does, and an item that takes another away.
+func (o *op) takesSpace() bool {
+	return o.record.kind == kindPut && o.moveFrom == nil && o.leader == nil && o.record.expires > time.Now().UnixMilli()
+}
 
 // room returns an error unless there is space for o after size bytes of others.
 // Deletes and compaction, which make space, are refused by the disk alone.

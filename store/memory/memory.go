@@ -24,7 +24,7 @@ type Options struct {
 // sweepEvery is how often a mutation stops to forget what has expired.
 const sweepEvery = 10 * time.Second
 
-// Store implements store.Store and store.Opener. Open it with New.
+// Store implements store.Store. Open it with New.
 type Store struct {
 	opt Options
 
@@ -110,41 +110,15 @@ func (s *Store) mutate(ctx context.Context, r store.Record, t store.Token, chang
 	return change()
 }
 
-func (s *Store) DeleteItem(ctx context.Context, r store.Record, key string, t store.Token) error {
-	err := store.ValidateKey(key)
-	if err == nil {
-		from, to := index.ItemRange(key)
-		err = s.delete(ctx, r, from, to, t)
-	}
-	if err != nil {
-		return fmt.Errorf("memory store: delete %v, key %q: %w", r, key, err)
-	}
-	return nil
-}
-
-func (s *Store) DeleteRange(ctx context.Context, r store.Record, from, to string, t store.Token) error {
-	err := store.ValidateRange(from, to)
-	if err == nil {
-		err = s.delete(ctx, r, from, to, t)
-	}
-	if err != nil {
-		return fmt.Errorf("memory store: delete %v, range [%q, %q): %w", r, from, to, err)
-	}
-	return nil
-}
-
 func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token) error {
-	if err := s.delete(ctx, r, "", "", t); err != nil {
+	err := s.mutate(ctx, r, t, func() error {
+		s.index.Delete(r, "", "", t)
+		return nil
+	})
+	if err != nil {
 		return fmt.Errorf("memory store: delete %v: %w", r, err)
 	}
 	return nil
-}
-
-func (s *Store) delete(ctx context.Context, r store.Record, from, to string, t store.Token) error {
-	return s.mutate(ctx, r, t, func() error {
-		s.index.Delete(r, from, to, t, value{})
-		return nil
-	})
 }
 
 // view begins a read: with a nil error the read lock is held.
@@ -220,25 +194,6 @@ func (s *Store) Scan(ctx context.Context, r store.Record, opt store.ScanOptions)
 	})
 	return page, nil
 }
-
-// Open implements store.Opener.
-func (s *Store) Open(ctx context.Context, r store.Record, key string) (store.Reader, error) {
-	item, err := s.Get(ctx, r, key)
-	if err != nil {
-		return nil, err
-	}
-	rd := &reader{Reader: bytes.NewReader(item.Value), item: item}
-	rd.item.Value = nil
-	return rd, nil
-}
-
-type reader struct {
-	*bytes.Reader
-	item store.Item
-}
-
-func (r *reader) Item() store.Item { return r.item }
-func (r *reader) Close() error     { return nil }
 
 func (s *Store) Close() error {
 	s.mu.Lock()

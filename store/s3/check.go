@@ -23,26 +23,24 @@ func (s *Store) Check(ctx context.Context, bad func(object string, err error), p
 		return report, err
 	}
 	defer done()
-	for _, kind := range []string{"items/", "ranges/"} {
-		for info := range s.api.ListObjectsIter(ctx, s.opt.Bucket, minio.ListObjectsOptions{Prefix: s.root + kind, Recursive: true}) {
-			if info.Err != nil {
-				return report, s.kind(ctx, info.Err)
-			}
-			data, err := s.read(ctx, info.Key, 0)
-			if errors.Is(err, store.ErrNotFound) {
-				continue // tidied up meanwhile
-			}
-			if err != nil {
-				return report, err
-			}
-			report.Objects, report.Bytes = report.Objects+1, report.Bytes+int64(len(data))
-			if _, _, err := decodeObject(data); err != nil {
-				report.Problems++
-				bad(info.Key, err)
-			}
-			if progress != nil {
-				progress(report)
-			}
+	for info := range s.api.ListObjectsIter(ctx, s.opt.Bucket, minio.ListObjectsOptions{Prefix: s.root + "items/", Recursive: true}) {
+		if info.Err != nil {
+			return report, s.kind(ctx, info.Err)
+		}
+		data, err := s.read(ctx, info.Key, 0)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // tidied up meanwhile
+		}
+		if err != nil {
+			return report, err
+		}
+		report.Objects, report.Bytes = report.Objects+1, report.Bytes+int64(len(data))
+		if _, _, err := decodeObject(data); err != nil {
+			report.Problems++
+			bad(info.Key, err)
+		}
+		if progress != nil {
+			progress(report)
 		}
 	}
 	return report, ctx.Err()

@@ -19,8 +19,7 @@ import (
 
 // How the store lays its data out in a bucket, below a prefix of the operator's:
 //
-//	items/NAMESPACE/RECORD/KEY.TOKEN.EXPIRES    an item, or with x for EXPIRES the delete of one
-//	ranges/NAMESPACE/RECORD/TOKEN               the delete of a range, or of the record
+//	items/NAMESPACE/RECORD/KEY.TOKEN.EXPIRES
 //
 // An object never changes once it is written: what is newer has another name.
 // TOKEN is inverted, so that of a key the newest comes first in a listing; it
@@ -90,7 +89,6 @@ type version struct {
 	ordered string // of that, what is in key order
 	token   store.Token
 	expires int64 // Unix ms; never: math.MaxInt64
-	dead    bool  // the delete of the key
 	size    int64 // of the object
 }
 
@@ -106,14 +104,11 @@ func expiryOf(t time.Time) int64 {
 }
 
 // versionName is the part of an object's name after its record's.
-func versionName(key string, t store.Token, expires int64, dead bool) string {
+func versionName(key string, t store.Token, expires int64) string {
 	name, _ := keyName(key)
 	name += "." + tokenName(t) + "."
 	if expires != never {
 		name += "e" + strconv.FormatInt(expires, 36)
-	}
-	if dead {
-		name += "x"
 	}
 	return name
 }
@@ -131,8 +126,6 @@ func parseVersion(name string) (version, error) {
 	}
 	switch parts[2] {
 	case "":
-	case "x":
-		v.dead = true // a delete does not expire
 	default:
 		ms, ok := strings.CutPrefix(parts[2], "e")
 		if v.expires, err = strconv.ParseInt(ms, 36, 64); err != nil || !ok {
@@ -152,9 +145,6 @@ type header struct {
 	Meta    []byte `json:"meta,omitempty"`
 	Size    int64  `json:"size"`
 	Sum     uint32 `json:"sum"` // CRC-32C of the value
-	From    string `json:"from,omitempty"`
-	To      string `json:"to,omitempty"`
-	Whole   bool   `json:"whole,omitempty"` // the delete of a record
 }
 
 func (h *header) token() store.Token { return store.Token{Time: h.Time, Nonce: h.Nonce} }

@@ -20,7 +20,7 @@ func TestNamesAreInOrder(t *testing.T) {
 		at := rapid.Int64Range(0, 1<<62)
 		x, y := store.Token{Time: at.Draw(t, "x"), Nonce: rapid.Uint64().Draw(t, "nx")}, store.Token{Time: at.Draw(t, "y"), Nonce: rapid.Uint64().Draw(t, "ny")}
 		expires := rapid.SampledFrom([]int64{never, 0, 33, 1795405280123}).Draw(t, "expires")
-		na, nb := versionName(a, x, expires, false), versionName(b, y, never, true)
+		na, nb := versionName(a, x, expires), versionName(b, y, never)
 		switch c := strings.Compare(a, b); {
 		case c != 0 && strings.Compare(na, nb) != c:
 			t.Fatalf("%q and %q are %q and %q", a, b, na, nb)
@@ -28,10 +28,10 @@ func TestNamesAreInOrder(t *testing.T) {
 			t.Fatalf("%v and %v are %q and %q", x, y, na, nb)
 		}
 		v, err := parseVersion(na)
-		if err != nil || v.token != x || v.expires != expires || v.dead || v.ordered != v.key || keyOf(v) != a {
+		if err != nil || v.token != x || v.expires != expires || v.ordered != v.key || keyOf(v) != a {
 			t.Fatalf("%q: %+v, %v", na, v, err)
 		}
-		if v, err := parseVersion(nb); err != nil || !v.dead || v.token != y {
+		if v, err := parseVersion(nb); err != nil || v.token != y {
 			t.Fatalf("%q: %+v, %v", nb, v, err)
 		}
 	})

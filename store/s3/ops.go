@@ -17,10 +17,6 @@ func (s *Store) itemsOf(r store.Record) string {
 	return s.root + "items/" + r.Namespace + "/" + recordName(r.ID) + "/"
 }
 
-func (s *Store) rangesOf(r store.Record) string {
-	return s.root + "ranges/" + r.Namespace + "/" + recordName(r.ID) + "/"
-}
-
 // measured runs an operation and notes how it went.
 func (s *Store) measured(m *store.Meter, what string, r store.Record, f func() error) error {
 	done, err := s.begin()
@@ -71,38 +67,12 @@ func (s *Store) Put(ctx context.Context, r store.Record, item store.Item) error 
 		if err != nil {
 			return err
 		}
-		name := s.itemsOf(r) + versionName(item.Key, item.Token, expires, false)
+		name := s.itemsOf(r) + versionName(item.Key, item.Token, expires)
 		if err := s.write(ctx, name, data); err != nil {
 			return err
 		}
 		s.supersede(ctx, s.itemsOf(r), item.Key, name, item.Token)
 		return nil
-	})
-}
-
-// DeleteItem implements store.Store.
-func (s *Store) DeleteItem(ctx context.Context, r store.Record, key string, t store.Token) error {
-	return s.measured(&s.deletes, "delete", r, func() error {
-		if err := errors.Join(r.Validate(), store.ValidateKey(key)); err != nil {
-			return err
-		}
-		h := header{Record: r.String(), Key: key, Time: t.Time, Nonce: t.Nonce}
-		name := s.itemsOf(r) + versionName(key, t, never, true)
-		if err := s.remove(ctx, name, h, t); err != nil {
-			return err
-		}
-		s.supersede(ctx, s.itemsOf(r), key, name, t)
-		return nil
-	})
-}
-
-// DeleteRange implements store.Store.
-func (s *Store) DeleteRange(ctx context.Context, r store.Record, from, to string, t store.Token) error {
-	return s.measured(&s.deletes, "delete", r, func() error {
-		if err := errors.Join(r.Validate(), store.ValidateRange(from, to)); err != nil {
-			return err
-		}
-		return s.remove(ctx, s.rangesOf(r)+tokenName(t), header{Record: r.String(), Time: t.Time, Nonce: t.Nonce, From: from, To: to}, t)
 	})
 }
 
@@ -112,24 +82,15 @@ func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token)
 		if err := r.Validate(); err != nil {
 			return err
 		}
-		return s.remove(ctx, s.rangesOf(r)+tokenName(t), header{Record: r.String(), Time: t.Time, Nonce: t.Nonce, Whole: true}, t)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := t.CheckDrift(time.Now()); err != nil {
+			return err
+		}
+		_, err := s.dropAll(ctx, s.itemsOf(r), func(v version, _ bool) bool { return v.token.Compare(t) <= 0 })
+		return err
 	})
-}
-
-// remove writes what hides the deleted. It stays hidden; tidying up frees its
-// space.
-func (s *Store) remove(ctx context.Context, name string, h header, t store.Token) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := t.CheckDrift(time.Now()); err != nil {
-		return err
-	}
-	data, err := encodeObject(h, nil)
-	if err != nil {
-		return err
-	}
-	return s.write(ctx, name, data)
 }
 
 // read gets an object, or its first bytes.
@@ -158,49 +119,6 @@ func (s *Store) read(ctx context.Context, name string, first int64) (data []byte
 		return nil
 	})
 	return data, err
-}
-
-// A cover is a delete of a range that hides what is older.
-type cover struct {
-	object   string
-	token    store.Token
-	from, to string
-	whole    bool
-}
-
-func (c *cover) hides(key string, t store.Token) bool {
-	return c.token.Compare(t) >= 0 && (c.whole || key >= c.from && (c.to == "" || key < c.to))
-}
-
-func hidden(covers []cover, key string, t store.Token) bool {
-	for i := range covers {
-		if covers[i].hides(key, t) {
-			return true
-		}
-	}
-	return false
-}
-
-// covers lists the deletes of ranges of a record.
-func (s *Store) covers(ctx context.Context, prefix string) (all []cover, err error) {
-	err = s.retry(ctx, func() error {
-		all = nil
-		for info := range s.api.ListObjectsIter(ctx, s.opt.Bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
-			if info.Err != nil {
-				return info.Err
-			}
-			h, err := s.header(ctx, info.Key, info.Size)
-			if errors.Is(err, store.ErrNotFound) {
-				continue // tidied up meanwhile: all that it hid is gone
-			}
-			if err != nil {
-				return err
-			}
-			all = append(all, cover{info.Key, h.token(), h.From, h.To, h.Whole})
-		}
-		return ctx.Err()
-	})
-	return all, err
 }
 
 // firstBytes is how much is read of an object for its header: most headers, and
@@ -254,24 +172,11 @@ func (s *Store) Get(ctx context.Context, r store.Record, key string) (item store
 }
 
 func (s *Store) get(ctx context.Context, r store.Record, key string) (item store.Item, again bool, err error) {
-	// Both listings at once: each is a round trip.
-	type listed struct {
-		covers []cover
-		err    error
-	}
-	hiding := make(chan listed, 1)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		c, err := s.covers(ctx, s.rangesOf(r))
-		hiding <- listed{c, err}
-	}()
 	newest, found, err := s.newest(ctx, r, key)
-	over := <-hiding
-	if err = errors.Join(err, over.err); err != nil {
+	if err != nil {
 		return item, false, err
 	}
-	if !found || newest.dead || newest.expired(time.Now()) || hidden(over.covers, key, newest.token) {
+	if !found || newest.expired(time.Now()) {
 		return item, false, store.ErrNotFound
 	}
 	data, err := s.read(ctx, newest.object, 0)

@@ -230,7 +230,8 @@ func passing(err error) bool {
 		return false
 	}
 	var res minio.ErrorResponse
-	return !errors.As(err, &res) || res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout
+	// What fails of many that are deleted at once has no status of its own.
+	return !errors.As(err, &res) || res.StatusCode == 0 || res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout
 }
 
 const (

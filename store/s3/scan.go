@@ -50,7 +50,6 @@ type scan struct {
 	prefix string
 	after  string // the last key of the page before
 	left   int    // bytes that may still be returned
-	covers []cover
 	page   *store.Page
 	full   bool
 	last   string // the last key that was decided about
@@ -82,10 +81,6 @@ func (sc *scan) run(ctx context.Context) error {
 // collect lists the newest versions in key order, in groups of which the
 // objects are read at once.
 func (sc *scan) collect(ctx context.Context) error {
-	var err error
-	if sc.covers, err = sc.s.covers(ctx, sc.s.rangesOf(sc.r)); err != nil {
-		return err
-	}
 	list, stop := context.WithCancel(ctx)
 	defer stop()
 	start := max(sc.opt.From, sc.after)
@@ -120,7 +115,7 @@ func (sc *scan) collect(ctx context.Context) error {
 			continue // an older one
 		}
 		lastKey = v.key
-		if v.dead || v.expired(now) {
+		if v.expired(now) {
 			continue
 		}
 		// A group of long keys stays together: it is put in order as a whole.
@@ -170,7 +165,7 @@ func (sc *scan) take(ctx context.Context, batch []version) error {
 			return f.err
 		}
 		key := f.h.Key
-		if key == "" || key <= sc.after || key < sc.opt.From || sc.opt.To != "" && key >= sc.opt.To || hidden(sc.covers, key, f.token) {
+		if key == "" || key <= sc.after || key < sc.opt.From || sc.opt.To != "" && key >= sc.opt.To {
 			continue
 		}
 		if f.err != nil {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,18 +40,16 @@ func (s *Store) tidy() {
 // Tidy removes the objects that have no meaning any more, of all records.
 func (s *Store) Tidy(ctx context.Context) (removed int, err error) {
 	for _, namespace := range []string{store.Media, store.Control} {
-		records := make(map[string]bool)
-		for _, kind := range []string{"items/", "ranges/"} {
-			prefix := s.root + kind + namespace + "/"
-			for info := range s.api.ListObjectsIter(ctx, s.opt.Bucket, minio.ListObjectsOptions{Prefix: prefix}) {
-				if info.Err != nil {
-					return removed, s.kind(ctx, info.Err)
-				}
-				records[strings.TrimSuffix(info.Key[len(prefix):], "/")] = true
+		prefix := s.root + "items/" + namespace + "/"
+		for info := range s.api.ListObjectsIter(ctx, s.opt.Bucket, minio.ListObjectsOptions{Prefix: prefix}) {
+			if info.Err != nil {
+				return removed, s.kind(ctx, info.Err)
 			}
-		}
-		for name := range records {
-			n, err := s.tidyRecord(ctx, namespace+"/"+name+"/")
+			now := time.Now()
+			// What has expired still hides what is older and arrives late.
+			n, err := s.dropAll(ctx, info.Key, func(v version, superseded bool) bool {
+				return superseded || v.expired(now) && now.Sub(time.Unix(0, v.token.Time)) > remember
+			})
 			if removed += n; err != nil {
 				return removed, err
 			}
@@ -60,16 +58,11 @@ func (s *Store) Tidy(ctx context.Context) (removed int, err error) {
 	return removed, ctx.Err()
 }
 
-func (s *Store) tidyRecord(ctx context.Context, record string) (removed int, err error) {
-	covers, err := s.covers(ctx, s.root+"ranges/"+record)
-	if err != nil {
-		return 0, err
-	}
-	now := time.Now()
-	old := func(t store.Token) bool { return now.Sub(time.Unix(0, t.Time)) > remember }
-	var gone []string
+// dropAll drops the versions of a record that which reports: it is told whether
+// there is a newer one of the key.
+func (s *Store) dropAll(ctx context.Context, prefix string, which func(v version, superseded bool) bool) (removed int, err error) {
+	var older, newest []minio.ObjectInfo
 	var lastKey string
-	prefix := s.root + "items/" + record
 	for info := range s.api.ListObjectsIter(ctx, s.opt.Bucket, minio.ListObjectsOptions{Prefix: prefix, Recursive: true}) {
 		if info.Err != nil {
 			return 0, s.kind(ctx, info.Err)
@@ -82,42 +75,43 @@ func (s *Store) tidyRecord(ctx context.Context, record string) (removed int, err
 		superseded := v.key == lastKey
 		lastKey = v.key
 		switch {
+		case !which(v, superseded):
 		case superseded:
-		case v.dead, v.expired(now):
-			// It still hides what is older and arrives late.
-			if !old(v.token) {
-				continue
-			}
+			older = append(older, info)
 		default:
-			if len(covers) == 0 {
-				continue
-			}
-			h, err := s.header(ctx, v.object, v.size)
-			if err != nil || !hidden(covers, h.Key, v.token) {
-				continue // of what is corrupt nothing is known
-			}
+			newest = append(newest, info)
 		}
-		gone = append(gone, v.object)
 	}
 	if err := ctx.Err(); err != nil {
 		return 0, context.Cause(ctx)
 	}
-	// The oldest of a key first: where this ends half-way nothing comes back.
-	for i := len(gone) - 1; i >= 0; i-- {
-		if err := s.drop(ctx, gone[i]); err != nil {
+	// What is superseded first: where this ends half-way nothing comes back.
+	for _, some := range [][]minio.ObjectInfo{older, newest} {
+		if err := s.dropMany(ctx, some); err != nil {
 			return removed, err
 		}
-		removed++
-	}
-	for _, c := range covers {
-		if old(c.token) {
-			if err := s.drop(ctx, c.object); err != nil {
-				return removed, err
-			}
-			removed++
-		}
+		removed += len(some)
 	}
 	return removed, nil
+}
+
+// dropMany drops objects, a thousand with each request.
+func (s *Store) dropMany(ctx context.Context, objects []minio.ObjectInfo) error {
+	if len(objects) == 0 {
+		return nil
+	}
+	return s.retry(ctx, func() error {
+		results, err := s.api.RemoveObjectsWithIter(ctx, s.opt.Bucket, slices.Values(objects), minio.RemoveObjectsOptions{})
+		if err != nil {
+			return err
+		}
+		for r := range results {
+			if r.Err != nil && minio.ToErrorResponse(r.Err).Code != minio.NoSuchKey {
+				return r.Err
+			}
+		}
+		return ctx.Err()
+	})
 }
 
 // written remembers what this process wrote last of each key, so that what is

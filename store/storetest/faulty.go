@@ -8,20 +8,6 @@ import (
 	"headwater/store"
 )
 
-// Op is a kind of operation on a store.
-type Op string
-
-// The kinds. Any is for a Fault that takes every kind.
-const (
-	Any          Op = ""
-	Put          Op = "put"
-	Get          Op = "get"
-	Scan         Op = "scan"
-	DeleteItem   Op = "delete item"
-	DeleteRange  Op = "delete range"
-	DeleteRecord Op = "delete record"
-)
-
 // Fault says which operations fail, and how.
 type Fault struct {
 	Op        Op
@@ -35,7 +21,7 @@ type Fault struct {
 // Faulty is a store that fails as it is told and otherwise does what the store
 // below it does. It is safe for concurrent use.
 type Faulty struct {
-	store.Store
+	around
 
 	mu       sync.Mutex
 	faults   []*fault   // guarded by mu
@@ -50,7 +36,8 @@ type fault struct {
 
 // NewFaulty returns s with the given faults.
 func NewFaulty(s store.Store, faults ...Fault) *Faulty {
-	f := &Faulty{Store: s, counts: make(map[Op]int)}
+	f := &Faulty{counts: make(map[Op]int)}
+	f.around = around{s, f.op}
 	f.Add(faults...)
 	return f
 }
@@ -92,13 +79,13 @@ func (f *Faulty) Injected() int {
 	return f.injected
 }
 
-// do runs one operation under the faults.
-func (f *Faulty) do(op Op, namespace string, run func() error) error {
+// op runs one operation under the faults.
+func (f *Faulty) op(_ context.Context, op Op, r store.Record, run func() error) error {
 	f.mu.Lock()
 	f.counts[op]++
 	var hit *fault
 	for _, x := range f.faults {
-		if x.Op != Any && x.Op != op || x.Namespace != "" && x.Namespace != namespace {
+		if x.Op != Any && x.Op != op || x.Namespace != "" && x.Namespace != r.Namespace {
 			continue
 		}
 		x.seen++
@@ -119,36 +106,4 @@ func (f *Faulty) do(op Op, namespace string, run func() error) error {
 		}
 	}
 	return fmt.Errorf("injected fault: %s: %w", op, hit.Err)
-}
-
-func (f *Faulty) Put(ctx context.Context, r store.Record, item store.Item) error {
-	return f.do(Put, r.Namespace, func() error { return f.Store.Put(ctx, r, item) })
-}
-
-func (f *Faulty) Get(ctx context.Context, r store.Record, key string) (item store.Item, err error) {
-	err = f.do(Get, r.Namespace, func() error { item, err = f.Store.Get(ctx, r, key); return err })
-	if err != nil {
-		return store.Item{}, err
-	}
-	return item, nil
-}
-
-func (f *Faulty) Scan(ctx context.Context, r store.Record, opt store.ScanOptions) (page store.Page, err error) {
-	err = f.do(Scan, r.Namespace, func() error { page, err = f.Store.Scan(ctx, r, opt); return err })
-	if err != nil {
-		return store.Page{}, err
-	}
-	return page, nil
-}
-
-func (f *Faulty) DeleteItem(ctx context.Context, r store.Record, key string, t store.Token) error {
-	return f.do(DeleteItem, r.Namespace, func() error { return f.Store.DeleteItem(ctx, r, key, t) })
-}
-
-func (f *Faulty) DeleteRange(ctx context.Context, r store.Record, from, to string, t store.Token) error {
-	return f.do(DeleteRange, r.Namespace, func() error { return f.Store.DeleteRange(ctx, r, from, to, t) })
-}
-
-func (f *Faulty) DeleteRecord(ctx context.Context, r store.Record, t store.Token) error {
-	return f.do(DeleteRecord, r.Namespace, func() error { return f.Store.DeleteRecord(ctx, r, t) })
 }

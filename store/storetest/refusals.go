@@ -22,8 +22,6 @@ func (s *suite) tokenDrift() {
 		bad := s.item("k2", 10)
 		bad.Token = tok
 		s.wantErr("put", s.s.Put(s.ctx, r, bad), store.ErrTokenDrift)
-		s.wantErr("delete item", s.s.DeleteItem(s.ctx, r, "k", tok), store.ErrTokenDrift)
-		s.wantErr("delete range", s.s.DeleteRange(s.ctx, r, "", "", tok), store.ErrTokenDrift)
 		s.wantErr("delete record", s.s.DeleteRecord(s.ctx, r, tok), store.ErrTokenDrift)
 	}
 	s.wantKeys(r, store.ScanOptions{}, "k")
@@ -47,8 +45,6 @@ func (s *suite) refusals() {
 		_, scanErr := s.s.Scan(s.ctx, r, store.ScanOptions{})
 		s.wantErr(what+"scan", scanErr, store.ErrInvalid)
 		s.wantErr(what+"put", s.s.Put(s.ctx, r, s.item("k", 1)), store.ErrInvalid)
-		s.wantErr(what+"delete item", s.s.DeleteItem(s.ctx, r, "k", tok), store.ErrInvalid)
-		s.wantErr(what+"delete range", s.s.DeleteRange(s.ctx, r, "", "", tok), store.ErrInvalid)
 		s.wantErr(what+"delete record", s.s.DeleteRecord(s.ctx, r, tok), store.ErrInvalid)
 	}
 	for _, key := range []string{"", "a\x00", "\xff", strings.Repeat("x", store.MaxKeyBytes+1)} {
@@ -56,11 +52,9 @@ func (s *suite) refusals() {
 		_, getErr := s.s.Get(s.ctx, good, key)
 		s.wantErr(what+"get", getErr, store.ErrInvalid)
 		s.wantErr(what+"put", s.s.Put(s.ctx, good, s.item(key, 1)), store.ErrInvalid)
-		s.wantErr(what+"delete item", s.s.DeleteItem(s.ctx, good, key, tok), store.ErrInvalid)
 		if key != "" {
 			_, scanErr := s.s.Scan(s.ctx, good, store.ScanOptions{From: key})
 			s.wantErr(what+"scan from", scanErr, store.ErrInvalid)
-			s.wantErr(what+"delete range", s.s.DeleteRange(s.ctx, good, "", key, tok), store.ErrInvalid)
 		}
 	}
 	_, err := s.s.Scan(s.ctx, good, store.ScanOptions{MaxBytes: -1})
@@ -87,8 +81,6 @@ func (s *suite) endedContext() {
 		want error
 	}{{canceled, context.Canceled}, {late, context.DeadlineExceeded}} {
 		s.wantErr("put", s.s.Put(c.ctx, r, s.item("not", 10)), c.want)
-		s.wantErr("delete item", s.s.DeleteItem(c.ctx, r, "kept", s.tokens.Next()), c.want)
-		s.wantErr("delete range", s.s.DeleteRange(c.ctx, r, "", "", s.tokens.Next()), c.want)
 		s.wantErr("delete record", s.s.DeleteRecord(c.ctx, r, s.tokens.Next()), c.want)
 		_, err := s.s.Get(c.ctx, r, "kept")
 		s.wantErr("get", err, c.want)
@@ -111,7 +103,5 @@ func (s *suite) closed() {
 	s.wantErr("get", err, store.ErrClosed)
 	_, err = s.s.Scan(s.ctx, r, store.ScanOptions{})
 	s.wantErr("scan", err, store.ErrClosed)
-	s.wantErr("delete item", s.s.DeleteItem(s.ctx, r, "k", s.tokens.Next()), store.ErrClosed)
-	s.wantErr("delete range", s.s.DeleteRange(s.ctx, r, "", "", s.tokens.Next()), store.ErrClosed)
 	s.wantErr("delete record", s.s.DeleteRecord(s.ctx, r, s.tokens.Next()), store.ErrClosed)
 }

@@ -117,7 +117,7 @@ func (s *suite) scanWhileChanging() {
 				s.Errorf("put: %v", err)
 				return
 			}
-			if err := s.s.DeleteItem(s.ctx, r, key, s.tokens.Next()); err != nil {
+			if err := s.s.Put(s.ctx, r, store.Gone(key, s.tokens.Next())); err != nil {
 				s.Errorf("delete: %v", err)
 				return
 			}
@@ -144,81 +144,32 @@ func (s *suite) scanWhileChanging() {
 }
 
 func (s *suite) deletes() {
-	fill := func(name string) store.Record {
-		r := s.media(name)
-		for _, k := range []string{"a", "b", "bb", "c", "d"} {
-			s.put(r, s.item(k, 100))
-		}
-		return r
-	}
-	check := func(err error) {
+	del := func(r store.Record, t store.Token) {
 		s.Helper()
-		if err != nil {
+		if err := s.s.DeleteRecord(s.ctx, r, t); err != nil {
 			s.Error(err)
 		}
 	}
-	r := fill("item")
-	check(s.s.DeleteItem(s.ctx, r, "b", s.tokens.Next()))
-	check(s.s.DeleteItem(s.ctx, r, "none", s.tokens.Next()))
-	s.wantKeys(r, store.ScanOptions{}, "a", "bb", "c", "d")
+	r := s.media("r")
+	for _, k := range []string{"a", "b", numbered(5), numbered(2500)} {
+		s.put(r, s.item(k, 100))
+	}
+	del(s.media("no such record"), s.tokens.Next())
+	t := s.tokens.Next()
+	newer := s.item("newer", 20)
+	s.put(r, newer)
+	del(r, t)
+	s.wantKeys(r, store.ScanOptions{}, "newer")
+	s.wantItem(r, newer)
 	_, err := s.s.Get(s.ctx, r, "b")
 	s.wantErr("get what was deleted", err, store.ErrNotFound)
 	again := s.item("b", 10)
 	s.put(r, again)
+	del(r, t) // the same again
 	s.wantItem(r, again)
-
-	for _, c := range []struct {
-		from, to string
-		left     []string
-	}{
-		{"b", "c", []string{"a", "c", "d"}},
-		{"", "c", []string{"c", "d"}},
-		{"bb", "", []string{"a", "b"}},
-		{"", "", nil},
-		{"c", "b", []string{"a", "b", "bb", "c", "d"}},
-		{"c", "c", []string{"a", "b", "bb", "c", "d"}},
-		{"x", "", []string{"a", "b", "bb", "c", "d"}},
-	} {
-		r := fill(fmt.Sprintf("range %q %q", c.from, c.to))
-		check(s.s.DeleteRange(s.ctx, r, c.from, c.to, s.tokens.Next()))
-		s.wantKeys(r, store.ScanOptions{}, c.left...)
-		s.wantKeys(r, store.ScanOptions{From: "b"}, slices.DeleteFunc(slices.Clone(c.left), func(k string) bool { return k < "b" })...)
-	}
-
-	r = fill("record")
-	check(s.s.DeleteRecord(s.ctx, r, s.tokens.Next()))
-	check(s.s.DeleteRecord(s.ctx, s.media("no such record"), s.tokens.Next()))
+	del(r, s.tokens.Next())
 	s.wantKeys(r, store.ScanOptions{})
-	again = s.item("b", 10)
-	s.put(r, again)
-	s.wantKeys(r, store.ScanOptions{}, "b")
 }
 
-// deleteComesFirst: a delete covers older items that arrive after it, and
-// leaves newer ones that arrived before it.
-func (s *suite) deleteComesFirst() {
-	for name, del := range map[string]func(store.Record, store.Token) error{
-		"item":   func(r store.Record, t store.Token) error { return s.s.DeleteItem(s.ctx, r, "k", t) },
-		"range":  func(r store.Record, t store.Token) error { return s.s.DeleteRange(s.ctx, r, "a", "z", t) },
-		"record": func(r store.Record, t store.Token) error { return s.s.DeleteRecord(s.ctx, r, t) },
-	} {
-		older, t, newer := s.item("k", 10), s.tokens.Next(), s.item("k", 20)
-		r := s.media(name + " older last")
-		if err := del(r, t); err != nil {
-			s.Fatal(err)
-		}
-		s.put(r, older)
-		s.wantKeys(r, store.ScanOptions{})
-		s.put(r, newer)
-		s.wantItem(r, newer)
-
-		r = s.media(name + " newer first")
-		s.put(r, newer)
-		if err := del(r, t); err != nil {
-			s.Fatal(err)
-		}
-		s.wantItem(r, newer)
-		s.put(r, older)
-		s.wantItem(r, newer)
-	}
-}
+// numbered is a key as segments have them.
+func numbered(n int) string { return fmt.Sprintf("%016d/a", n) }

@@ -17,12 +17,16 @@ type Delay func(op Op, r store.Record) (before, after time.Duration)
 // a synctest bubble decides when they end, and stops waiting when the context
 // ends: before the operation it then has no effect, afterwards it has had it.
 type Slow struct {
-	store.Store
+	around
 	delay Delay
 }
 
 // NewSlow returns s, slowed.
-func NewSlow(s store.Store, delay Delay) *Slow { return &Slow{s, delay} }
+func NewSlow(s store.Store, delay Delay) *Slow {
+	slow := &Slow{delay: delay}
+	slow.around = around{s, slow.op}
+	return slow
+}
 
 // Always is a Delay of the same time before every operation.
 func Always(before time.Duration) Delay {
@@ -39,7 +43,7 @@ func jitter() Delay {
 	}
 }
 
-func (s *Slow) do(ctx context.Context, op Op, r store.Record, run func() error) error {
+func (s *Slow) op(ctx context.Context, op Op, r store.Record, run func() error) error {
 	before, after := s.delay(op, r)
 	if err := wait(ctx, before); err != nil {
 		return fmt.Errorf("slow store: %s %v: %w", op, r, err)
@@ -65,36 +69,4 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func (s *Slow) Put(ctx context.Context, r store.Record, item store.Item) error {
-	return s.do(ctx, Put, r, func() error { return s.Store.Put(ctx, r, item) })
-}
-
-func (s *Slow) Get(ctx context.Context, r store.Record, key string) (item store.Item, err error) {
-	err = s.do(ctx, Get, r, func() error { item, err = s.Store.Get(ctx, r, key); return err })
-	if err != nil {
-		return store.Item{}, err
-	}
-	return item, nil
-}
-
-func (s *Slow) Scan(ctx context.Context, r store.Record, opt store.ScanOptions) (page store.Page, err error) {
-	err = s.do(ctx, Scan, r, func() error { page, err = s.Store.Scan(ctx, r, opt); return err })
-	if err != nil {
-		return store.Page{}, err
-	}
-	return page, nil
-}
-
-func (s *Slow) DeleteItem(ctx context.Context, r store.Record, key string, t store.Token) error {
-	return s.do(ctx, DeleteItem, r, func() error { return s.Store.DeleteItem(ctx, r, key, t) })
-}
-
-func (s *Slow) DeleteRange(ctx context.Context, r store.Record, from, to string, t store.Token) error {
-	return s.do(ctx, DeleteRange, r, func() error { return s.Store.DeleteRange(ctx, r, from, to, t) })
-}
-
-func (s *Slow) DeleteRecord(ctx context.Context, r store.Record, t store.Token) error {
-	return s.do(ctx, DeleteRecord, r, func() error { return s.Store.DeleteRecord(ctx, r, t) })
 }

@@ -33,7 +33,7 @@ func TestListIsASortedMap(t *testing.T) {
 			from, to := key(rapid.IntRange(0, 4000).Draw(t, "from")), key(rapid.IntRange(0, 4000).Draw(t, "to"))
 			mod := rapid.IntRange(1, 4).Draw(t, "mod")
 			l.removeFunc(from, to, func(e *Entry[int]) bool { return e.Value%mod == 0 })
-			maps.DeleteFunc(model, func(k string, v int) bool { return Contains(from, to, k) && v%mod == 0 })
+			maps.DeleteFunc(model, func(k string, v int) bool { return contains(from, to, k) && v%mod == 0 })
 
 			want := slices.Sorted(maps.Keys(model))
 			var got []string
@@ -41,7 +41,7 @@ func TestListIsASortedMap(t *testing.T) {
 			if !slices.Equal(got, want) || l.n != len(want) {
 				t.Fatalf("%d keys (n %d), want %d", len(got), l.n, len(want))
 			}
-			got, want = nil, slices.DeleteFunc(want, func(k string) bool { return !Contains(from, to, k) })
+			got, want = nil, slices.DeleteFunc(want, func(k string) bool { return !contains(from, to, k) })
 			l.ascend(from, to, func(e *Entry[int]) bool { got = append(got, e.Key); return true })
 			if !slices.Equal(got, want) {
 				t.Fatalf("[%s, %s) has %d keys, want %d", from, to, len(got), len(want))
@@ -86,21 +86,22 @@ func TestRemovedIsToldOnceOfEachValue(t *testing.T) {
 				} else if !done {
 					delete(held, i)
 				}
-			case 1, 2:
-				from, to := ItemRange(key.Draw(t, "key"))
-				if rapid.Bool().Draw(t, "range") {
-					from, to = bound.Draw(t, "from"), bound.Draw(t, "to")
-				}
-				stale := x.DeleteStale(r, from, to, tok)
-				held[i] = true
-				if done := x.Delete(r, from, to, tok, i); done == stale {
-					t.Fatalf("delete done %v, stale %v", done, stale)
-				} else if !done {
-					delete(held, i)
+			case 1:
+				from, to := bound.Draw(t, "from"), bound.Draw(t, "to")
+				x.Delete(r, from, to, tok)
+				x.Ascend(r, from, to, func(e *Entry[int]) bool {
+					if e.Token.Compare(tok) <= 0 && (to == "" || from < to) {
+						t.Fatalf("%s is there after the delete of [%s, %s)", e.Key, from, to)
+					}
+					return true
+				})
+			case 2:
+				if e := x.Get(r, key.Draw(t, "forgotten")); e != nil {
+					x.Forget(r, e)
 				}
 			case 3:
 				k := key.Draw(t, "key")
-				if e := x.Get(r, k); e != nil && !e.Dead {
+				if e := x.Get(r, k); e != nil {
 					held[i] = true
 					x.Move(r, k, e.Token, i)
 				}
@@ -127,21 +128,4 @@ func TestRemovedIsToldOnceOfEachValue(t *testing.T) {
 	})
 }
 
-// TestItemRange: an item delete is told from a range delete by its bounds alone.
-func TestItemRange(t *testing.T) {
-	for _, key := range []string{"a", "7", "zz/9"} {
-		from, to := ItemRange(key)
-		if got, ok := itemOf(from, to); !ok || got != key {
-			t.Errorf("itemOf(%q, %q) = %q, %v", from, to, got, ok)
-		}
-		if !Contains(from, to, key) || Contains(from, to, key+"\x01") {
-			t.Errorf("the range of %q is wrong", key)
-		}
-	}
-	if _, ok := itemOf("a", "ab"); ok {
-		t.Error("[a, ab) holds more than a")
-	}
-	if _, ok := itemOf("a", ""); ok {
-		t.Error("[a, end) holds more than a")
-	}
-}
+func contains(from, to, key string) bool { return key >= from && (to == "" || key < to) }
