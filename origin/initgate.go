@@ -107,7 +107,6 @@ func (e *event) gateOf(rendition, pipeline string) gate {
 
 // A turning is what became of a gate that was learnt.
 type turning struct {
-	counts bool // it is the newest known
 	turned bool // it shut or opened
 	marked []live.Candidate
 }
@@ -138,7 +137,7 @@ func (e *event) learnGate(rendition, pipeline string, g gate) (out turning) {
 			s.wake()
 		}
 	}
-	out.counts, out.turned = true, g.shut() != old.shut()
+	out.turned = g.shut() != old.shut()
 	return out
 }
 
@@ -176,7 +175,7 @@ func (g *registry) takeGate(ctx context.Context, e *event, rendition string, ite
 // learnGate enters a gate, and logs it where it turned. What it marks is taken
 // out of the store: that says of a segment when its storing began, not when it
 // was durable, and so not always that it came too late.
-func (g *registry) learnGate(ctx context.Context, e *event, rendition, pipeline string, x gate) (counts bool) {
+func (g *registry) learnGate(ctx context.Context, e *event, rendition, pipeline string, x gate) {
 	t := e.learnGate(rendition, pipeline, x)
 	for _, c := range t.marked {
 		if err := g.store.Put(ctx, mediaRecord(e.id, rendition), store.Gone(segmentKey(c.Number, pipeline), tokenAfter(g.tokens, c.Published))); err != nil {
@@ -190,7 +189,6 @@ func (g *registry) learnGate(ctx context.Context, e *event, rendition, pipeline 
 		g.log.Info("pipeline taken again: its init segment fits", "event", e.id.String(), "pipeline", pipeline, "rendition", rendition,
 			"after", x.until.Sub(x.since).Truncate(time.Millisecond).String())
 	}
-	return t.counts
 }
 
 // gateLook bounds a look at a gate in the store. What it does not bring in time
@@ -248,9 +246,7 @@ func (o *Origin) refuseInit(p *publication, why *live.Problem) error {
 	if old.shut() {
 		g.since = old.since
 	}
-	if !o.events.learnGate(p.r.Context(), p.event, p.path.Rendition, p.path.Pipeline, g) {
-		return why // one that arrived later fits
-	}
+	o.events.learnGate(p.r.Context(), p.event, p.path.Rendition, p.path.Pipeline, g)
 	if err := o.keepGate(p, g); err != nil {
 		return err
 	}
@@ -260,18 +256,15 @@ func (o *Origin) refuseInit(p *publication, why *live.Problem) error {
 // openGate lets the pipeline publish whose init segment fits.
 func (o *Origin) openGate(p *publication) error {
 	old := p.event.gateOf(p.path.Rendition, p.path.Pipeline)
-	if old.token.Compare(p.arrived) < 0 {
-		g := gate{token: p.arrived, since: old.since, until: old.until}
-		if old.shut() {
-			g.until = time.Unix(0, p.arrived.Time).UTC()
-		}
-		if err := o.keepGate(p, g); err != nil {
-			return err
-		}
-		old = p.event.gateOf(p.path.Rendition, p.path.Pipeline)
-	}
+	g := gate{token: p.arrived, since: old.since, until: old.until}
 	if old.shut() {
-		return live.ErrInitDiffers.With(fmt.Sprintf("this init segment fits, but another of pipeline %q came after it and was refused (%s): PUT it again", p.path.Pipeline, old.why))
+		g.until = time.Unix(0, p.arrived.Time).UTC()
+	}
+	if err := o.keepGate(p, g); err != nil {
+		return err
+	}
+	if now := p.event.gateOf(p.path.Rendition, p.path.Pipeline); now.shut() {
+		return live.ErrInitDiffers.With(fmt.Sprintf("this init segment fits, but another of pipeline %q came after it and was refused (%s): PUT it again", p.path.Pipeline, now.why))
 	}
 	return nil
 }

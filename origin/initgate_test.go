@@ -405,3 +405,83 @@ func TestGateEndsWithItsEvent(t *testing.T) {
 		r.putSegment("a", "v", r.next(), take{}, 201)
 	})
 }
+
+// TestGatesAreOrdered: of two gates the one with the higher token counts,
+// whichever is learnt first.
+func TestGatesAreOrdered(t *testing.T) {
+	e, err := newEvent(testID, eventRecord{Config: live.Config{Event: testEvent()}}, store.Token{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(s int64) time.Time { return time.Unix(s, 0) }
+	shut := gate{token: store.Token{Time: 2}, since: at(2)}
+	open := gate{token: store.Token{Time: 3}, since: at(2), until: at(3)}
+	for i, c := range []struct {
+		learn  gate
+		turned bool
+		shut   bool
+	}{
+		{gate{token: store.Token{Time: 1}}, false, false},
+		{shut, true, true},
+		{gate{token: store.Token{Time: 1}}, false, true},
+		{gate{token: store.Token{Time: 2}, since: at(2), stored: true}, false, true}, // the same, stored
+		{shut, false, true},
+		{open, true, false},
+		{shut, false, false},
+	} {
+		got := e.learnGate("v", "a", c.learn)
+		g := e.gateOf("v", "a")
+		if got.turned != c.turned || g.shut() != c.shut || g.stored != (i == 3 || i == 4) {
+			t.Errorf("%d: turned %v, %+v", i, got.turned, g)
+		}
+	}
+}
+
+// TestAnotherClockIsAhead: an init segment that fits lifts a refusal that
+// another node's clock puts into the future: it came later.
+func TestAnotherClockIsAhead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st, bus := memory.New(memory.Options{}), deaf{announce.NewLocal()}
+		r := newRig(t, Config{Store: st, Bus: bus})
+		r.putInits("a")
+		two := openRig(t, Config{Store: st, Bus: bus})
+		p := &publication{r: request("PUT", "/", nil), path: live.PublishPath{Event: testID, Pipeline: "a", Rendition: "v"}, event: r.o.events.get(testID)}
+		ahead := time.Now().Add(500 * time.Millisecond).UTC()
+		if err := r.o.keepGate(p, gate{token: store.Token{Time: ahead.UnixNano()}, since: ahead, why: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		two.want(two.putInit("v"), 200, "")
+		two.wantRefused("")
+		two.putSegment("a", "v", two.next(), take{}, 201)
+		openRig(t, Config{Store: st}).wantRefused("")
+	})
+}
+
+// TestFittingAgain: an init segment that fits, while the pipeline is not
+// refused, takes nothing from what came since it was.
+func TestFittingAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+		r := newRig(t, Config{Store: faulty})
+		r.putInits("a")
+		time.Sleep(time.Millisecond)
+		r.refuseInit()
+		puts := faulty.Count(storetest.Put)
+		r.putSegment("a", "v", r.next(), take{}, 412)
+		if got := faulty.Count(storetest.Put); got != puts {
+			t.Errorf("a refused segment made %d writes", got-puts)
+		}
+		time.Sleep(time.Millisecond)
+		r.want(r.putInit("v"), 200, "")
+		n := r.next()
+		time.Sleep(time.Millisecond)
+		r.putSegment("a", "v", n, take{}, 201)
+		time.Sleep(time.Millisecond)
+		r.want(r.putInit("v"), 200, "")
+		for _, x := range []*rig{r, openRig(t, Config{Store: faulty.Store})} {
+			if c, ok := x.o.events.get(testID).candidate("v", n, "a"); !ok || !c.Clean() {
+				t.Errorf("%v %v", ok, c.Findings)
+			}
+		}
+	})
+}
