@@ -485,3 +485,44 @@ func TestFittingAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestLearntWhileShut: what was published while a pipeline was refused is never
+// served, whenever it is heard of, and what came before and after is.
+func TestLearntWhileShut(t *testing.T) {
+	e, err := newEvent(testID, eventRecord{Config: live.Config{Event: testEvent()}}, store.Token{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(s int64) time.Time { return time.Unix(s, 0) }
+	e.learnGate("v", "a", gate{token: store.Token{Time: at(20).UnixNano()}, since: at(10), until: at(20)})
+	for i, c := range []struct {
+		pipeline  string
+		published time.Time
+		marked    bool
+	}{{"a", at(9), false}, {"a", at(10), false}, {"a", at(11), true}, {"b", at(11), false}, {"a", at(20), false}, {"a", at(21), false}} {
+		n := live.Number(i + 1)
+		e.learn("v", live.Candidate{Pipeline: c.pipeline, Number: n, Published: c.published})
+		if got, ok := e.candidate("v", n, c.pipeline); !ok || got.Findings.Has(live.InitMismatch) != c.marked {
+			t.Errorf("%s at %v: %v", c.pipeline, c.published.Unix(), got.Findings)
+		}
+	}
+	if !e.hasInit("v", at(20)) || e.hasInit("v", at(21)) {
+		t.Error("an announcement of a refusal is not known to have been followed")
+	}
+}
+
+// TestGateOfADeletedEventIsLeft: where the store fails while an event is
+// deleted, what it has of the event's refusals says nothing of the next.
+func TestGateOfADeletedEventIsLeft(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+		r := newRig(t, Config{Store: faulty})
+		r.putInits("a")
+		r.refuseInit()
+		faulty.Add(storetest.Fault{Op: storetest.DeleteRecord, Err: store.ErrUnavailable})
+		r.want(r.control("DELETE", "", ""), 503, "")
+		faulty.Clear()
+		r.create(testEvent())
+		openRig(t, Config{Store: faulty}).wantRefused("")
+	})
+}
