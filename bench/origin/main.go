@@ -146,11 +146,6 @@ func (r *rigs) reads(ctx context.Context, size int) error {
 		}
 		err = func() error {
 			defer o.close()
-			// A memcached takes what is written five seconds after it was first met.
-			if _, _, err := o.put(size); err != nil {
-				return err
-			}
-			time.Sleep(6 * time.Second)
 			var numbers []live.Number
 			for range 100 {
 				n, _, err := o.put(size)

@@ -13,15 +13,13 @@ import (
 // TestContract has every operation done by either of two stores, as two origins do.
 func TestContract(t *testing.T) {
 	storetest.Checks(t, 8)
-	o := optionsFor(t, "contract")
-	initialise(t, o)
+	o := inCommon(t)
 	storetest.Run(t, func(t *testing.T) store.Store { return pair{open(t, o), open(t, o)} })
 }
 
 func TestContractInTrouble(t *testing.T) {
 	storetest.Checks(t, 3)
-	o := optionsFor(t, "trouble")
-	initialise(t, o)
+	o := inCommon(t)
 	storetest.Run(t, func(t *testing.T) store.Store { return storetest.Troubled(open(t, o)) })
 }
 

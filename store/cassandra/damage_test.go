@@ -84,8 +84,7 @@ func TestDamage(t *testing.T) {
 // TestScanIsOnTime: a scan without time for all returns what it has, and where
 // to go on.
 func TestScanIsOnTime(t *testing.T) {
-	o := optionsFor(t, "ontime")
-	initialise(t, o)
+	o := inCommon(t)
 	st := open(t, o)
 	defer st.Close()
 	r := store.Record{Namespace: store.Media, ID: "r"}

@@ -169,8 +169,7 @@ func hedges(st *cassandra.Store) string {
 // for reading, the test is that nothing fails.
 func TestNodePaused(t *testing.T) {
 	c := nodes(t)
-	o := optionsFor(t, "paused")
-	initialise(t, o)
+	o := inCommon(t)
 	for _, hedging := range []bool{true, false} {
 		o.NoHedging = !hedging
 		st := open(t, o)
@@ -207,8 +206,7 @@ func TestNodePaused(t *testing.T) {
 // acknowledged is lost.
 func TestNodeKilled(t *testing.T) {
 	c := nodes(t)
-	o := optionsFor(t, "killed")
-	initialise(t, o)
+	o := inCommon(t)
 	st := open(t, o)
 	defer st.Close()
 	l := startLoad(t, st, "killed", 4)
@@ -237,8 +235,7 @@ func TestNodeKilled(t *testing.T) {
 // with one they go on by themselves.
 func TestTwoNodesKilled(t *testing.T) {
 	c := nodes(t)
-	o := optionsFor(t, "killed2")
-	initialise(t, o)
+	o := inCommon(t)
 	st := open(t, o)
 	defer st.Close()
 	l := startLoad(t, st, "killed2", 2)

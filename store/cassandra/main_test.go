@@ -24,6 +24,8 @@ var shared struct {
 	once    sync.Once
 	cluster *cassandratest.Cluster
 	err     error
+
+	schema sync.Once // of inCommon
 }
 
 func TestMain(m *testing.M) {
@@ -71,6 +73,15 @@ func optionsFor(t testing.TB, keyspace string) cassandra.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return o
+}
+
+// inCommon is the keyspace of tests that look at their own records alone: to make
+// one takes a busy cluster many seconds.
+func inCommon(t testing.TB) cassandra.Options {
+	t.Helper()
+	o := optionsFor(t, "common")
+	shared.schema.Do(func() { initialise(t, o) })
 	return o
 }
 
