@@ -133,6 +133,7 @@ func (t *clipTrack) bandwidth() int64 {
 type clipSource struct {
 	ctx      context.Context
 	timeline func() live.Timeline
+	stays    bool // beyond the event's end
 	tracks   []clipTrack
 	cutters  []*cutter
 	number   live.Number
@@ -143,8 +144,8 @@ type clipSource struct {
 
 // newClip checks that the clip can play the event. Tracks match renditions by
 // name where the event has one of the clip's names, and as any input's otherwise.
-// dropped hears of segments that the clip has no whole one of.
-func newClip(ctx context.Context, version string, event *live.Event, timeline func() live.Timeline, explicit map[uint32]string, dropped func(reason, rendition string, n live.Number)) (*clipSource, error) {
+// It ends with the event unless it stays, and dropped hears of what is then outside.
+func newClip(ctx context.Context, version string, event *live.Event, timeline func() live.Timeline, stays bool, explicit map[uint32]string, dropped func(reason, rendition string, n live.Number)) (*clipSource, error) {
 	if d := event.Segment; d.Ticks%(clipGOP*d.Timescale) != 0 {
 		return nil, fmt.Errorf("%w: it has a key frame each %d s, so segments must last a multiple of that, not %d/%d s", ErrClip, clipGOP, d.Ticks, d.Timescale)
 	}
@@ -168,7 +169,7 @@ func newClip(ctx context.Context, version string, event *live.Event, timeline fu
 	if err != nil {
 		return nil, err
 	}
-	c := &clipSource{ctx: ctx, timeline: timeline}
+	c := &clipSource{ctx: ctx, timeline: timeline, stays: stays}
 	for i := range tracks {
 		r, ok := match[uint32(i+1)]
 		if !ok {
@@ -225,7 +226,7 @@ func (c *clipSource) wait() error {
 	if !c.begun || capturing-c.number > mostBehind {
 		c.number, c.begun = capturing, true
 	}
-	if last, ok := tl.Last(); ok && c.number > last {
+	if last, ok := tl.Last(); ok && c.number > last && !c.stays {
 		return io.EOF
 	}
 	t := time.NewTimer(time.Until(tl.End(c.number)))

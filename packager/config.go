@@ -42,6 +42,11 @@ type Config struct {
 	// may start later than its packagers. Default 30 s, negative: not at all.
 	EventWait time.Duration
 
+	// AfterEnd is how long a packager that follows its event stays after the end
+	// of it, once nothing more is waited for: an end that is taken back finds it
+	// there. Default 5 min, negative: not at all.
+	AfterEnd time.Duration
+
 	// Input is fragmented MP4 (CMAF tracks, one or many), as an encoder writes
 	// it to a pipe. If it is an io.Closer it is closed when Run ends. A Read
 	// that does not return even then outlives Run.
@@ -82,6 +87,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.EventWait == 0 {
 		c.EventWait = 30 * time.Second
+	}
+	if c.AfterEnd == 0 {
+		c.AfterEnd = 5 * time.Minute
 	}
 	if c.Clock == "" {
 		c.Clock = ClockAuto

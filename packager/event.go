@@ -131,7 +131,47 @@ func (p *Packager) change(was, now *live.Event) {
 	}
 	tl := now.Timeline()
 	old := p.timeline.Swap(&tl)
-	if last, ok := tl.Last(); ok && *old != tl {
-		p.cfg.Log.Info("the event has an end", "end", now.End, "last_number", last)
+	select {
+	case p.moved <- struct{}{}:
+	default: // awaitEnd has not yet looked at the one before
+	}
+	if *old == tl {
+		return
+	}
+	_, had := old.Last()
+	switch last, has := tl.Last(); {
+	case has:
+		p.cfg.Log.Info("the event has an end", "end", now.End, "last_number", last, "stays_until", leaveAt(&tl, p.cfg.AfterEnd))
+	case had:
+		p.cfg.Log.Info("the event's end was taken back")
+	}
+}
+
+// leaveAt is when a packager leaves an event that has an end.
+func leaveAt(tl *live.Timeline, after time.Duration) time.Time {
+	last, _ := tl.Last()
+	return tl.Deadline(last).Add(max(after, 0))
+}
+
+// errEnded is why a packager leaves after the event's end.
+var errEnded = errors.New("packager: the event has ended")
+
+// awaitEnd calls leave when it is time to. An end that is taken back, or
+// moved, before that counts as if it had never been.
+func (p *Packager) awaitEnd(ctx context.Context, leave context.CancelCauseFunc) {
+	for {
+		var over <-chan time.Time
+		tl := p.timeline.Load()
+		if _, ends := tl.Last(); ends {
+			over = time.After(time.Until(leaveAt(tl, p.cfg.AfterEnd)))
+		}
+		select {
+		case <-over:
+			leave(errEnded)
+			return
+		case <-p.moved:
+		case <-ctx.Done():
+			return
+		}
 	}
 }

@@ -47,6 +47,7 @@ type Packager struct {
 	dests    []*destination
 	sender   atomic.Pointer[sender]
 	timeline atomic.Pointer[live.Timeline]
+	moved    chan struct{}       // has one when timeline has changed
 	ahead    bool                // has been said
 	last     map[string]lastSent // by rendition; the goroutine of Run alone uses it
 }
@@ -62,7 +63,7 @@ func New(cfg Config) (*Packager, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Packager{cfg: cfg.withDefaults(), count: newCounters(), last: map[string]lastSent{}}
+	p := &Packager{cfg: cfg.withDefaults(), count: newCounters(), moved: make(chan struct{}, 1), last: map[string]lastSent{}}
 	p.id, _ = live.ParseEventID(cfg.Event)
 	p.cfg.Log = p.cfg.Log.With("event", cfg.Event, "pipeline", cfg.Pipeline)
 	for _, to := range cfg.To {
@@ -133,17 +134,21 @@ func (p *Packager) Run(ctx context.Context) error {
 	tl := event.Timeline()
 	p.timeline.Store(&tl)
 	timeline := func() live.Timeline { return *p.timeline.Load() }
+	// Then an end of the event is no end of the source.
+	stays := p.cfg.Spec == nil && p.cfg.AfterEnd > 0
+	pctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
 
 	var src source
 	if p.cfg.Clip {
-		if src, err = newClip(ctx, p.cfg.ClipVersion, event, timeline, p.cfg.Tracks, func(reason, rendition string, n live.Number) {
+		if src, err = newClip(pctx, p.cfg.ClipVersion, event, timeline, stays, p.cfg.Tracks, func(reason, rendition string, n live.Number) {
 			p.count.dropped(p.cfg.Log, reason, rendition, n)
 		}); err != nil {
 			return err
 		}
 	} else {
 		src = newSplitter(splitterConfig{
-			input: p.cfg.Input, event: event, timeline: timeline, explicit: p.cfg.Tracks,
+			input: p.cfg.Input, event: event, timeline: timeline, stays: stays, explicit: p.cfg.Tracks,
 			mode: p.cfg.Clock, count: p.count, log: p.cfg.Log,
 		})
 	}
@@ -158,7 +163,13 @@ func (p *Packager) Run(ctx context.Context) error {
 	if p.cfg.Spec == nil {
 		snd.wg.Go(func() { p.follow(sctx, event, etag) })
 	}
-	err = p.pump(ctx, src, snd)
+	if stays {
+		snd.wg.Go(func() { p.awaitEnd(sctx, leave) })
+	}
+	if err = p.pump(pctx, src, snd); errors.Is(err, errEnded) {
+		p.cfg.Log.Info("the event has ended")
+		err = nil
+	}
 	if ctx.Err() == nil && p.cfg.DrainFor > 0 {
 		dctx, done := context.WithTimeout(ctx, p.cfg.DrainFor)
 		snd.drain(dctx)

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -35,6 +37,7 @@ type run struct {
 	origin *fakeOrigin
 	cancel context.CancelFunc
 	ended  chan error
+	left   time.Time // when it ended
 }
 
 // start runs a packager. delivery, where given, answers at origin:7002.
@@ -59,7 +62,11 @@ func start(t *testing.T, cfg Config, delivery ...*memoryListener) *run {
 	}
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(t.Context())
-	go func() { r.ended <- r.Run(ctx) }()
+	go func() {
+		err := r.Run(ctx)
+		r.left = time.Now()
+		r.ended <- err
+	}()
 	return r
 }
 
@@ -215,20 +222,20 @@ func TestClipLoops(t *testing.T) {
 func TestClipRefusesWhatItCannotPlay(t *testing.T) {
 	e := clipEvent(t, fixtureStart)
 	e.Segment = live.Duration{Ticks: 2002, Timescale: 1000}
-	if _, err := newClip(t.Context(), "a", e, e.Timeline, nil, nil); !errors.Is(err, ErrClip) || !strings.Contains(err.Error(), "2002/1000 s") {
+	if _, err := newClip(t.Context(), "a", e, e.Timeline, false, nil, nil); !errors.Is(err, ErrClip) || !strings.Contains(err.Error(), "2002/1000 s") {
 		t.Errorf("segments of 2.002 s: %v", err)
 	}
 	e = testEvent(fixtureStart, "hd", "sd", "audio-en")
-	if _, err := newClip(t.Context(), "a", e, e.Timeline, nil, nil); !errors.Is(err, ErrTracks) {
+	if _, err := newClip(t.Context(), "a", e, e.Timeline, false, nil, nil); !errors.Is(err, ErrTracks) {
 		t.Errorf("other renditions: %v", err)
 	}
 	// A part of the ladder is fine, and so are other names for all of it.
 	e = testEvent(fixtureStart, "v360", "a-en")
-	if c, err := newClip(t.Context(), "a", e, e.Timeline, nil, nil); err != nil || len(c.tracks) != 2 || c.tracks[0].track.Width != 640 {
+	if c, err := newClip(t.Context(), "a", e, e.Timeline, false, nil, nil); err != nil || len(c.tracks) != 2 || c.tracks[0].track.Width != 640 {
 		t.Errorf("a part of the ladder: %v", err)
 	}
 	e = testEvent(fixtureStart, "high", "mid", "low", "audio")
-	if c, err := newClip(t.Context(), "a", e, e.Timeline, nil, nil); err != nil || c.cutters[0].rendition.Name != "high" {
+	if c, err := newClip(t.Context(), "a", e, e.Timeline, false, nil, nil); err != nil || c.cutters[0].rendition.Name != "high" {
 		t.Errorf("other names: %v", err)
 	}
 }
@@ -498,6 +505,88 @@ func TestEventIsFetchedAndFollowed(t *testing.T) {
 		r.cancel()
 		srv.Close()
 	})
+}
+
+// An end that is taken back finds the packager there, and a packager leaves
+// when it was not.
+func TestEndIsTakenBack(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		afterEnd time.Duration
+		back     time.Duration // when the end, at 10 s, is taken back; 0 is never
+		input    bool          // an encoder that has fallen silent, not the clip
+		leaves   time.Duration // 0: not within 5 min
+		want     []live.Number // published in the first 40 s
+		outside  int64         // segments dropped by then
+	}{
+		{"it stays, and leaves", 20 * time.Second, 0, false, 32500 * time.Millisecond, []live.Number{1, 2, 3, 4, 5}, 44},
+		{"though nothing comes", 20 * time.Second, 0, true, 32500 * time.Millisecond, nil, 0},
+		{"by default for five minutes", 0, 0, false, 312500 * time.Millisecond, []live.Number{1, 2, 3, 4, 5}, 60},
+		{"it goes on", 20 * time.Second, 17 * time.Second, false, 0, []live.Number{1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}, 12},
+		{"it does not stay", -1, 17 * time.Second, false, 10 * time.Second, []live.Number{1, 2, 3, 4, 5}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := clipEvent(t, time.Now())
+				began := time.Now()
+				version := func() int {
+					if c.back > 0 && time.Since(began) >= c.back {
+						return 3
+					}
+					if time.Since(began) >= 3*time.Second {
+						return 2
+					}
+					return 1
+				}
+				delivery := newMemoryListener()
+				srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					tag := func() string { return `"` + strconv.Itoa(version()) + `"` }
+					for held := 0; r.URL.Query().Get("after") == tag() && held < 25; held++ {
+						time.Sleep(time.Second)
+					}
+					cfg := live.Config{Event: *e, Version: int64(version())}
+					if version() == 2 {
+						cfg.End = began.Add(10 * time.Second)
+					}
+					b, err := json.Marshal(cfg)
+					if err != nil {
+						t.Error(err)
+					}
+					w.Header().Set("ETag", tag())
+					w.Write(b)
+				})}
+				go srv.Serve(delivery)
+				cfg := Config{AfterEnd: c.afterEnd, Clip: !c.input}
+				if c.input {
+					cfg.Input = blocked{make(chan struct{})}
+				}
+				r := start(t, cfg, delivery)
+				time.Sleep(40*time.Second + time.Millisecond)
+				if got := slices.Sorted(maps.Keys(r.published("v720"))); !slices.Equal(got, c.want) {
+					t.Errorf("published %v, want %v", got, c.want)
+				}
+				if s := r.Stats(); s.Dropped[DropOutside] != c.outside {
+					t.Errorf("%d dropped as outside, want %d", s.Dropped[DropOutside], c.outside)
+				}
+				if c.leaves == 0 {
+					time.Sleep(5 * time.Minute)
+					if err := r.stop(); !errors.Is(err, context.Canceled) {
+						t.Error(err)
+					}
+				} else if err := <-r.ended; err != nil {
+					t.Error(err)
+				} else {
+					r.origin.close()
+					r.cancel()
+				}
+				if c.leaves > 0 && !r.left.Equal(began.Add(c.leaves)) {
+					t.Errorf("left after %v, want %v", r.left.Sub(began), c.leaves)
+				}
+				srv.Close()
+				time.Sleep(time.Minute) // for what is still held
+			})
+		})
+	}
 }
 
 func TestEventThatNeverComes(t *testing.T) {

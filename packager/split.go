@@ -28,6 +28,7 @@ type splitter struct {
 	input    *streams
 	event    *live.Event
 	timeline func() live.Timeline
+	stays    bool
 	explicit map[uint32]string
 	clock    clock
 	count    *counters
@@ -49,6 +50,7 @@ type splitterConfig struct {
 	input    io.Reader
 	event    *live.Event
 	timeline func() live.Timeline
+	stays    bool              // beyond the event's end
 	explicit map[uint32]string // rendition by track ID; empty: match by type
 	mode     ClockMode
 	count    *counters
@@ -58,7 +60,7 @@ type splitterConfig struct {
 func newSplitter(cfg splitterConfig) *splitter {
 	input := &streams{r: cfg.input}
 	return &splitter{
-		r: cmaf.NewReader(input), input: input, event: cfg.event, timeline: cfg.timeline, explicit: cfg.explicit,
+		r: cmaf.NewReader(input), input: input, event: cfg.event, timeline: cfg.timeline, stays: cfg.stays, explicit: cfg.explicit,
 		clock: clock{mode: cfg.mode, event: cfg.event}, count: cfg.count, log: cfg.log,
 		lanes: map[uint32]*lane{}, cutters: map[uint32]*cutter{}, inits: map[string]initVersion{},
 	}
@@ -66,7 +68,7 @@ func newSplitter(cfg splitterConfig) *splitter {
 
 // Next returns the next init or media segment: an init segment before the
 // media that needs it. It blocks in Read of the input. After the input's end,
-// or the event's, it returns what was left, inspected or not, and then io.EOF;
+// or the event's unless it stays, it returns what was left, inspected or not, and then io.EOF;
 // after an error likewise that error.
 func (s *splitter) Next() (*segment, error) {
 	for len(s.ready) == 0 {
@@ -280,8 +282,11 @@ func (s *splitter) flush() {
 	}
 }
 
-// finished reports whether every track is past the event's end.
+// finished reports whether every track is past the event's end, and that is all.
 func (s *splitter) finished() bool {
+	if s.stays {
+		return false
+	}
 	for _, c := range s.cutters {
 		if !c.past() {
 			return false

@@ -25,6 +25,9 @@ A rendition whose init segment the origin refuses, since it does not fit the one
 that viewers have, is not sent until the encoder fits again; each line of
 statistics names it as unfit.
 
+After the end of the event it stays for a while (--after-end) and goes on if the
+end is taken back.
+
 Exit status: 0 at the end of the input or the event, or when told to stop; 1 after
 an error, and where at the end a rendition is unfit; 2 for wrong flags.`,
 }
@@ -36,6 +39,7 @@ type packagerFlags struct {
 	to              []string
 	token, eventURL string
 	eventWait       time.Duration
+	afterEnd        time.Duration
 	clip, print     bool
 	clipVersion     string
 	listen          string
@@ -54,6 +58,7 @@ func (f *packagerFlags) register(o *options) {
 	o.String(&f.token, "token", "", "`SECRET` of the tenant, sent as a Bearer token")
 	o.String(&f.eventURL, "event-url", "", "base `URL` of a delivery listener or edge that has the event; default: the host of --to, its port plus one")
 	o.Duration(&f.eventWait, "event-wait", 30*time.Second, "`TIME` that the event may be unknown at the start")
+	o.Duration(&f.afterEnd, "after-end", 5*time.Minute, "`TIME` to stay after the end of the event, in case it is taken back; 0 is not at all")
 	o.Bool(&f.clip, "clip", "play the built-in clip for ever instead of reading standard input")
 	o.String(&f.clipVersion, "clip-version", "", "`VERSION` of the clip, a or b: the badge in the picture; default by the pipeline's name")
 	o.Bool(&f.print, "print-renditions", "with --clip: print its renditions as JSON and end")
@@ -97,8 +102,11 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 		return err
 	}
 	log.Info("starting", "command", "packager", "version", version(), "event", f.event, "pipeline", f.pipeline, "to", shown(f.to...), "listen", f.listen, "clip", f.clip)
+	if f.afterEnd == 0 {
+		f.afterEnd = -1
+	}
 	cfg := packager.Config{
-		Event: f.event, Pipeline: f.pipeline, To: f.to, Token: f.token, EventURL: f.eventURL, EventWait: f.eventWait,
+		Event: f.event, Pipeline: f.pipeline, To: f.to, Token: f.token, EventURL: f.eventURL, EventWait: f.eventWait, AfterEnd: f.afterEnd,
 		Clip: f.clip, ClipVersion: f.clipVersion, Listen: f.listen, Clock: packager.ClockMode(f.clock),
 		BackfillBytes: f.backfill, DrainFor: f.drain, Faults: f.faults, Log: log,
 	}
