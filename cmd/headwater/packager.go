@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -138,13 +139,7 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 			for {
 				select {
 				case <-tick.C:
-					s := p.Stats()
-					say := log.Info
-					if len(s.Unfit) > 0 {
-						say = log.Error
-					}
-					say("packager", "published", s.Published, "missed", s.Missed, "backfilled", s.Backfilled, "refused", s.RefusedTotal(),
-						"dropped", s.DroppedTotal(), "unfit", unfit(&s), "queued", s.Queued, "ack_p50", s.AckP50, "ack_p99", s.AckP99)
+					logStats(log, p.Stats())
 				case <-ended:
 					return
 				}
@@ -153,12 +148,22 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 	}
 	err = p.Run(ctx)
 	s := p.Stats()
-	fmt.Fprintf(env.stderr, "published %d segments (%d backfilled), missed %d, refused %d, dropped %d%s; acknowledged in %v p50, %v p99\n",
-		s.Published, s.Backfilled, s.Missed, s.RefusedTotal(), s.DroppedTotal(), reasons(&s), s.AckP50, s.AckP99)
+	fmt.Fprintf(env.stderr, "published %d segments (%d backfilled), missed %d, refused %d, dropped %d%s, unfit %s; acknowledged in %v p50, %v p99\n",
+		s.Published, s.Backfilled, s.Missed, s.RefusedTotal(), s.DroppedTotal(), reasons(&s), unfit(&s), s.AckP50, s.AckP99)
 	if ctx.Err() != nil && !errors.Is(err, packager.ErrUnfit) {
 		return nil // told to stop
 	}
 	return err
+}
+
+// logStats writes the line of statistics: an error while a rendition is unfit.
+func logStats(log *slog.Logger, s packager.Stats) {
+	say := log.Info
+	if len(s.Unfit) > 0 {
+		say = log.Error
+	}
+	say("packager", "published", s.Published, "missed", s.Missed, "backfilled", s.Backfilled, "refused", s.RefusedTotal(),
+		"dropped", s.DroppedTotal(), "unfit", unfit(&s), "queued", s.Queued, "ack_p50", s.AckP50, "ack_p99", s.AckP99)
 }
 
 // unfit lists the renditions that the origin does not take, or says none.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"headwater/live"
+	"headwater/packager"
 )
 
 // TestPackagerSaysThatItIsUnfit: a rendition that the origin does not take is in
@@ -31,8 +33,8 @@ func TestPackagerSaysThatItIsUnfit(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{"all fits", "", exitDone, "unfit=none"},
-		{"one does not", "/acme/final/a/v360/init.mp4", exitFailed, "unfit=v360"},
+		{"all fits", "", exitDone, "unfit none"},
+		{"one does not", "/acme/final/a/v360/init.mp4", exitFailed, "unfit v360"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -53,7 +55,7 @@ func TestPackagerSaysThatItIsUnfit(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			code, _, errs := invoke(t, ctx, nil, string(input), "packager", "--event", "acme/final", "--pipeline", "a",
-				"--to", srv.URL, "--event-url", srv.URL, "--stats", "1ms")
+				"--to", srv.URL, "--event-url", srv.URL)
 			if code != c.code || !strings.Contains(errs, c.want) {
 				t.Errorf("exit %d, want %d and %q in: %s", code, c.code, c.want, errs)
 			}
@@ -61,5 +63,23 @@ func TestPackagerSaysThatItIsUnfit(t *testing.T) {
 				t.Errorf("it does not say why: %s", errs)
 			}
 		})
+	}
+}
+
+func TestLineOfStatistics(t *testing.T) {
+	for _, c := range []struct {
+		unfit map[string]string
+		want  []string
+	}{
+		{nil, []string{"level=INFO", "dropped=5", "unfit=none"}},
+		{map[string]string{"v720": "width", "a-en": "codec"}, []string{"level=ERROR", "dropped=5", "unfit=a-en,v720"}},
+	} {
+		var b strings.Builder
+		logStats(slog.New(slog.NewTextHandler(&b, nil)), packager.Stats{Unfit: c.unfit, Dropped: map[string]int64{packager.DropPartial: 2, packager.DropInit: 3}})
+		for _, want := range c.want {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("no %s in %s", want, b.String())
+			}
+		}
 	}
 }
