@@ -64,7 +64,7 @@ func (s *sender) backfill() {
 			s.change(func() { s.busy = false })
 			continue
 		}
-		a := s.deliver(s.ctx, seg, time.Now().Add(max(tl.Budget(), leastBudget)), s.dests)
+		a := s.deliver(s.ctx, seg, s.budget(), s.dests)
 		switch a.verdict {
 		case acked:
 			fails = 0

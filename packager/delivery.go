@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +32,20 @@ type attempt struct {
 	number int // from 1
 	begun  time.Time
 	cancel context.CancelFunc
+	moved  atomic.Int64 // when the connection last took some of the body, in nanoseconds of Unix time; 0: not yet
+}
+
+// quiet is for how long nothing of an attempt has moved.
+func (a *attempt) quiet(now time.Time) time.Duration {
+	if at := a.moved.Load(); at > 0 {
+		return now.Sub(time.Unix(0, at))
+	}
+	return now.Sub(a.begun)
+}
+
+// moving reports whether an attempt that is under way moves.
+func (d *delivery) moving(now time.Time) bool {
+	return slices.ContainsFunc(d.open, func(a *attempt) bool { return a.quiet(now) < d.share })
 }
 
 type result struct {
@@ -50,6 +65,10 @@ func (d *delivery) attempt(ctx context.Context) {
 	}
 	if n := len(d.open); n > 0 {
 		stalled := d.open[n-1]
+		if quiet := stalled.quiet(now); quiet < d.share {
+			d.next.Reset(d.share - quiet) // it is slow, and a second would make it slower
+			return
+		}
 		stalled.to.stalled()
 		d.sender.count.with(func(c *Stats) { c.Hedged++ })
 		d.log("attempt stalled, another begins", stalled, "after", now.Sub(stalled.begun))
@@ -71,7 +90,7 @@ func (d *delivery) attempt(ctx context.Context) {
 	path := d.seg.path(s.id, s.pipeline).String()
 	s.wg.Go(func() {
 		defer cancel()
-		r := result{to.put(actx, d.seg, path, s.token), a}
+		r := result{to.put(actx, d.seg, path, s.token, &a.moved), a}
 		select {
 		case d.results <- r:
 		case <-ctx.Done(): // deliver has returned
@@ -109,7 +128,7 @@ func (d *delivery) answered(ctx context.Context, r result) (over bool) {
 			a.cancel()
 		}
 		d.open = d.open[:0]
-		d.sender.initAgain(ctx, d.seg, r.from)
+		d.sender.initAgain(ctx, d.seg, r.from, d.deadline)
 		if d.sender.isUnfit(d.seg) {
 			d.final = answer{verdict: unfit, code: r.code, detail: r.detail, from: r.from}
 			return true

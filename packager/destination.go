@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headwater/live"
@@ -61,7 +62,7 @@ func newDestination(base string, dial func(ctx context.Context, network, addr st
 		return nil, fmt.Errorf("%q is not a base URL like http://origin:7001", base)
 	}
 	if dial == nil {
-		dial = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 5 * time.Second}).DialContext
+		dial = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 5 * time.Second, Control: showProgress}).DialContext
 	}
 	t := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: dial,
@@ -77,12 +78,30 @@ func newDestination(base string, dial func(ctx context.Context, network, addr st
 	return &destination{base: strings.TrimSuffix(u.String(), "/"), transport: t}, nil
 }
 
-// put makes one attempt. It ends when ctx does.
-func (d *destination) put(ctx context.Context, seg *segment, path, token string) answer {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, d.base+path, bytes.NewReader(seg.data))
+// A watched body notes when it was last read from.
+type watched struct {
+	io.Reader // and no WriterTo: the transport would take all of it at once
+	moved     *atomic.Int64
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	w.moved.Store(time.Now().UnixNano())
+	return w.Reader.Read(p)
+}
+
+// put makes one attempt, and notes in moved when the connection took some of the
+// body. It ends when ctx does.
+func (d *destination) put(ctx context.Context, seg *segment, path, token string, moved *atomic.Int64) answer {
+	// A request that finds its connection closed is sent again by the transport.
+	body := func() (io.ReadCloser, error) {
+		return io.NopCloser(watched{bytes.NewReader(seg.data), moved}), nil
+	}
+	first, _ := body()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, d.base+path, first)
 	if err != nil {
 		return answer{verdict: refused, code: "bad-request", detail: err.Error(), from: d}
 	}
+	req.ContentLength, req.GetBody = int64(len(seg.data)), body
 	req.Header.Set("Content-Type", seg.contentType())
 	req.Header.Set(live.HeaderContentDigest, seg.digest.String())
 	if !seg.defects.Clean() {
@@ -100,7 +119,7 @@ func (d *destination) put(ctx context.Context, seg *segment, path, token string)
 		d.failed(time.Time{})
 		return answer{verdict: again, detail: err.Error(), from: d}
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	said, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	resp.Body.Close()
 	a := answer{from: d}
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
@@ -111,9 +130,9 @@ func (d *destination) put(ctx context.Context, seg *segment, path, token string)
 		return a
 	}
 	if err != nil {
-		body = nil
+		said = nil
 	}
-	a.code, a.detail = describe(resp, body)
+	a.code, a.detail = describe(resp, said)
 	switch code := resp.StatusCode; {
 	case code == http.StatusPreconditionFailed && !seg.init:
 		a.verdict = needInit

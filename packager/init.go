@@ -97,7 +97,7 @@ func (s *sender) sendInit(seg *segment) {
 	}
 	s.wg.Go(func() {
 		defer s.change(func() { s.total-- })
-		for st.ctx.Err() == nil && !s.tryInit(st.ctx, st, s.dests) {
+		for st.ctx.Err() == nil && !s.tryInit(st.ctx, st, s.dests, s.budget()) {
 		}
 	})
 }
@@ -108,13 +108,14 @@ func (s *sender) holdInit(seg *segment) { s.newest(seg, fitTaken) }
 
 // tryInit sends an init segment once, with all its attempts, and reports
 // whether it was answered for good.
-func (s *sender) tryInit(ctx context.Context, st *initState, dests []*destination) bool {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		tl := s.timeline()
-		deadline = time.Now().Add(max(tl.Budget(), leastBudget))
-	}
+func (s *sender) tryInit(ctx context.Context, st *initState, dests []*destination, deadline time.Time) bool {
 	return s.settleInit(st, s.deliver(ctx, st.seg, deadline, dests))
+}
+
+// budget is until when something that has no deadline of its own may take.
+func (s *sender) budget() time.Time {
+	tl := s.timeline()
+	return time.Now().Add(max(tl.Budget(), leastBudget))
 }
 
 // settleInit notes the answer to an init segment.
@@ -165,7 +166,7 @@ func (s *sender) refit(st *initState) {
 		case <-st.ctx.Done():
 			return
 		}
-		if s.tryInit(st.ctx, st, s.dests); !s.isUnfit(st.seg) {
+		if s.tryInit(st.ctx, st, s.dests, s.budget()); !s.isUnfit(st.seg) {
 			return
 		}
 	}
@@ -174,7 +175,7 @@ func (s *sender) refit(st *initState) {
 // initAgain sends the init segment that a segment was made for once more, to
 // the destination that misses it. Segments that miss it together send it once
 // each, one after the other: it is small, and the same bytes again do no harm.
-func (s *sender) initAgain(ctx context.Context, seg *segment, to *destination) {
+func (s *sender) initAgain(ctx context.Context, seg *segment, to *destination, deadline time.Time) {
 	st := seg.of
 	if st == nil {
 		return
@@ -186,7 +187,7 @@ func (s *sender) initAgain(ctx context.Context, seg *segment, to *destination) {
 	}
 	defer func() { st.turn <- struct{}{} }()
 	if !s.isUnfit(seg) {
-		s.tryInit(ctx, st, []*destination{to})
+		s.tryInit(ctx, st, []*destination{to}, deadline)
 	}
 }
 

@@ -21,9 +21,12 @@ var ErrNoIngest = &live.Problem{
 
 const (
 	// A body is read to its end before the answer, since encoders that stream
-	// theirs read no answer before; but no further, and no longer, than this.
+	// theirs read no answer before; but no further than this. It may come in real
+	// time: what it may not is bring nothing for so long, or last longer than the
+	// longest segment and that.
 	maxIngestBody  = 256 << 20
-	mostIngestTime = 30 * time.Second
+	mostQuiet      = 30 * time.Second
+	mostIngestTime = time.Minute + mostQuiet
 )
 
 // listen answers encoders on cfg.Listen until ctx ends, and returns its error.
@@ -38,8 +41,7 @@ func (p *Packager) listen(ctx context.Context) error {
 func (p *Packager) serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler: http.HandlerFunc(p.ingest), ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout: mostIngestTime, WriteTimeout: mostIngestTime + 10*time.Second, IdleTimeout: 60 * time.Second,
-		MaxHeaderBytes: 16 << 10,
+		IdleTimeout: 60 * time.Second, MaxHeaderBytes: 16 << 10,
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(l) }()
@@ -58,10 +60,31 @@ func (p *Packager) serve(ctx context.Context, l net.Listener) error {
 	return context.Cause(ctx)
 }
 
+// An arriving body fails when nothing of it comes for mostQuiet, and at its end.
+type arriving struct {
+	io.Reader
+	conn *http.ResponseController
+	end  time.Time
+}
+
+func (a arriving) Read(p []byte) (int, error) {
+	until := time.Now().Add(mostQuiet)
+	if a.end.Before(until) {
+		until = a.end
+	}
+	if err := a.conn.SetReadDeadline(until); err != nil {
+		return 0, err
+	}
+	return a.Reader.Read(p)
+}
+
 // ingest answers one request: manifests are accepted and dropped, DELETE is
 // ignored, as on the publish listener; media is refused with what to do.
 func (p *Packager) ingest(w http.ResponseWriter, r *http.Request) {
-	n, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxIngestBody))
+	body := arriving{http.MaxBytesReader(w, r.Body, maxIngestBody), http.NewResponseController(w), time.Now().Add(mostIngestTime)}
+	n, err := io.Copy(io.Discard, body)
+	_ = body.conn.SetReadDeadline(time.Time{})
+	_ = body.conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
 	if err != nil {
 		prob := live.ErrIncomplete.With(fmt.Sprintf("the body ended after %d bytes: %v", n, err))
 		if big := new(http.MaxBytesError); errors.As(err, &big) {

@@ -1,6 +1,7 @@
 package packager
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"headwater/live"
@@ -81,6 +83,60 @@ func TestListenAnswersEncoders(t *testing.T) {
 			resp.Header.Get("Content-Type") != live.ProblemType {
 			t.Errorf("%s %s: %s", c.method, c.path, body)
 		}
+	}
+}
+
+// A body may come in real time: it is given up when it pauses, or never ends.
+func TestListenToABodyInRealTime(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		pieces int
+		pause  time.Duration
+		status string
+		took   time.Duration
+	}{
+		{"a minute long", 7, 10 * time.Second, "501", 60 * time.Second},
+		{"with a pause", 3, 31 * time.Second, "400", 30 * time.Second},
+		{"without an end", 100, time.Second, "400", 90 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, err := New(Config{Event: "acme/final", Pipeline: "a", To: []string{"http://origin:7001"}, Listen: "x:1", Log: quiet()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				l := newMemoryListener()
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- p.serve(ctx, l) }()
+				conn, err := l.dial(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				var encoder sync.WaitGroup
+				encoder.Go(func() {
+					io.WriteString(conn, "PUT /acme/final/a/v720/7.m4s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+					for i := range c.pieces {
+						if i > 0 {
+							time.Sleep(c.pause)
+						}
+						if _, err := io.WriteString(conn, "5\r\nhello\r\n"); err != nil {
+							return
+						}
+					}
+					io.WriteString(conn, "0\r\n\r\n")
+				})
+				line, _, err := bufio.NewReader(conn).ReadLine()
+				if took := time.Since(began); err != nil || !strings.Contains(string(line), c.status) || took != c.took {
+					t.Errorf("%s after %v, %v", line, took, err)
+				}
+				conn.Close()
+				encoder.Wait()
+				cancel()
+				<-ended
+			})
+		})
 	}
 }
 

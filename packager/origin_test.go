@@ -79,8 +79,9 @@ type fakeOrigin struct {
 	script map[string][]http.HandlerFunc
 	puts   []put
 	conns  int
-	fits   []string // where set: init segments that can stand in for that of viewers
-	unfit  bool     // and whether the last of v720 could not
+	read   func(r io.Reader) []byte // how bodies of media are read, by default at once
+	fits   []string                 // where set: init segments that can stand in for that of viewers
+	unfit  bool                     // and whether the last of v720 could not
 }
 
 type connKey struct{}
@@ -103,6 +104,17 @@ func (o *fakeOrigin) on(path string, answers ...http.HandlerFunc) {
 	o.script[path] = answers
 }
 
+func (o *fakeOrigin) readBody(r *http.Request) []byte {
+	o.mu.Lock()
+	read := o.read
+	o.mu.Unlock()
+	if read != nil && strings.HasSuffix(r.URL.Path, ".m4s") {
+		return read(r.Body)
+	}
+	body, _ := io.ReadAll(r.Body)
+	return body
+}
+
 // off takes the answers of a path away, so that it gets those of its kind.
 func (o *fakeOrigin) off(path string) {
 	o.mu.Lock()
@@ -111,7 +123,7 @@ func (o *fakeOrigin) off(path string) {
 }
 
 func (o *fakeOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
+	body := o.readBody(r)
 	o.mu.Lock()
 	conn, _ := r.Context().Value(connKey{}).(int)
 	o.puts = append(o.puts, put{r.URL.Path, time.Since(o.began), conn, r.Header.Clone(), body})

@@ -27,6 +27,9 @@ const (
 	shares     = 4
 	leastShare = 150 * time.Millisecond
 	mostShare  = 5 * time.Second
+	// leastRate is what a body must move in the long run to be waited for beyond its
+	// deadline, in bytes per second. The origin has the same.
+	leastRate = 64 << 10
 	// leastBudget is for what has no deadline of its own: init segments, backfill.
 	leastBudget = 2 * time.Second
 )
@@ -173,6 +176,12 @@ func (s *sender) sendLive(seg *segment, deadline time.Time) {
 	switch a.verdict {
 	case acked:
 		after := time.Since(seg.complete)
+		if time.Now().After(deadline) {
+			s.count.with(func(c *Stats) { c.Missed++ })
+			s.count.ack(seg, -1)
+			s.log.Warn("segment missed its deadline, but moved and is there", "rendition", seg.rendition, "number", seg.number, "after", after)
+			return
+		}
 		s.count.ack(seg, after)
 		s.log.Debug("segment published", "rendition", seg.rendition, "number", seg.number, "to", a.from.base, "after", after)
 	case refused:
@@ -197,6 +206,14 @@ func (s *sender) refuse(seg *segment, a answer) {
 	s.log.Error("segment refused", "rendition", seg.rendition, "number", seg.number, "to", a.from.base, "code", a.code, "detail", a.detail)
 }
 
+// hinders reports whether newer segments of a rendition wait for the way that
+// this one takes.
+func (s *sender) hinders(seg *segment) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live[seg.rendition] > 1
+}
+
 // missed queues a segment whose deadline has passed.
 func (s *sender) missed(seg *segment, a answer) {
 	s.count.with(func(c *Stats) { c.Missed++ })
@@ -209,11 +226,14 @@ func (s *sender) missed(seg *segment, a answer) {
 }
 
 // deliver makes attempts until one is acknowledged or refused, or the deadline
-// passes; then the verdict is again. It tries the destinations in order of
-// preference and health.
+// passes; then the verdict is again. One whose body still moves when the
+// deadline passes is not given up for that, unless newer segments need the way.
+// It tries the destinations in order of preference and health.
 func (s *sender) deliver(ctx context.Context, seg *segment, deadline time.Time, dests []*destination) answer {
-	ctx, cancel := context.WithDeadline(ctx, deadline)
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(time.Duration(len(seg.data))*time.Second/leastRate))
 	defer cancel()
+	late := time.NewTimer(time.Until(deadline))
+	defer late.Stop()
 	d := delivery{
 		sender: s, seg: seg, dests: dests, deadline: deadline,
 		share:   min(max(time.Until(deadline)/shares, leastShare), mostShare),
@@ -231,6 +251,11 @@ func (s *sender) deliver(ctx context.Context, seg *segment, deadline time.Time, 
 		select {
 		case <-ctx.Done():
 			return d.final
+		case <-late.C:
+			if !d.moving(time.Now()) || s.hinders(seg) {
+				return d.final
+			}
+			late.Reset(d.share)
 		case <-d.next.C:
 			d.attempt(ctx)
 		case r := <-d.results:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -453,6 +454,79 @@ func TestDeadDestination(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+}
+
+// slowly reads pieces of a body, with pauses between them.
+func slowly(piece int, pause time.Duration) func(r io.Reader) []byte {
+	return func(r io.Reader) []byte {
+		var out []byte
+		for b := make([]byte, piece); ; time.Sleep(pause) {
+			n, err := io.ReadFull(r, b)
+			out = append(out, b[:n]...)
+			if err != nil {
+				return out
+			}
+		}
+	}
+}
+
+// A body that moves is neither hedged nor given up at its deadline: only one
+// that does not, and one that newer segments have to wait for.
+func TestSlowUplink(t *testing.T) {
+	const size = 1 << 20
+	for _, c := range []struct {
+		name   string
+		read   func(r io.Reader) []byte
+		newer  bool // another segment is under way at the deadline
+		for_   time.Duration
+		tries  int
+		hedged int64
+		check  func(s Stats) bool
+	}{
+		{"within the budget", slowly(256<<10, 400*time.Millisecond), false, 10 * time.Second, 1, 0,
+			func(s Stats) bool { return s.Published == 1 && s.Missed == 0 && s.AckMax > time.Second }},
+		{"beyond it", slowly(128<<10, 600*time.Millisecond), false, 10 * time.Second, 1, 0,
+			func(s Stats) bool { return s.Published == 1 && s.Missed == 1 && s.Backfilled == 1 && s.Queued == 0 }},
+		{"it stops", slowly(128<<10, 1400*time.Millisecond), false, 2400 * time.Millisecond, 4, 3,
+			func(s Stats) bool { return s.Published == 0 && s.Missed == 0 }},
+		{"newer ones wait", slowly(128<<10, 600*time.Millisecond), true, 2600 * time.Millisecond, 1, 0,
+			func(s Stats) bool { return s.Published == 0 && s.Missed == 1 }},
+		{"too slow for ever", slowly(32<<10, 600*time.Millisecond), false, 18 * time.Second, 1, 0,
+			func(s Stats) bool { return s.Published == 0 && s.Missed == 0 }},
+		{"and given up", slowly(32<<10, 600*time.Millisecond), false, 18900 * time.Millisecond, 2, 0,
+			func(s Stats) bool { return s.Published == 0 && s.Missed == 1 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			withRig(t, 1, func(r *rig) {
+				o := r.origins[0]
+				r.init("v720")
+				r.settle(time.Second)
+				o.mu.Lock()
+				o.read = c.read
+				o.mu.Unlock()
+				seg := r.media("v720", 1)
+				seg.data = make([]byte, size)
+				r.send(seg)
+				if c.newer {
+					time.Sleep(2 * time.Second)
+					two := r.media("v720", 2)
+					two.data = seg.data
+					r.send(two)
+				}
+				r.settle(c.for_ - time.Since(seg.complete))
+				if s := r.stats(); !c.check(s) || s.Hedged != c.hedged {
+					t.Errorf("%+v", s)
+				}
+				r.cancel()
+				r.close()
+				o.close()
+				time.Sleep(2 * time.Minute) // until the readers have found out
+				if n := len(o.saw(onePath)); n != c.tries {
+					t.Errorf("%d attempts, want %d", n, c.tries)
+				}
+			})
+		})
+	}
 }
 
 func TestMissedSegmentsAreBackfilledBehindLiveOnes(t *testing.T) {
