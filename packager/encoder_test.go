@@ -177,3 +177,21 @@ func TestLiveEncoder(t *testing.T) {
 	}
 	cmd.Wait()
 }
+
+// A fragment per frame, of which ffmpeg writes the last of sound without a
+// duration, at the time where it ends: nothing is missing.
+func TestEncoderFrameByFrame(t *testing.T) {
+	e := testEvent(fixtureStart, "v720", "v360", "a-en")
+	segs := mustSplit(t, e, encode(t, fixtureStart, "4", "30", "-force_key_frames", "expr:gte(t,n_forced*2)", "-movflags", byFrame))
+	for _, r := range e.Renditions {
+		m := media(segs, r.Name)
+		if got := numbers(m); !slices.Equal(got, []live.Number{1, 2}) {
+			t.Errorf("%s: %v", r.Name, got)
+		}
+		for _, s := range m {
+			if !s.findings.Clean() {
+				t.Errorf("%s/%d: %v", r.Name, s.number, s.findings)
+			}
+		}
+	}
+}

@@ -41,6 +41,7 @@ type lane struct {
 	begun   bool
 	wrapped bool   // decode times have 32 bits
 	next    int64  // decode time that follows on the last sample; of what is held, its first
+	end     int64  // where the last sample with a duration ends
 	last    uint32 // duration of the last sample that has one
 	held    *piece
 }
@@ -75,6 +76,7 @@ func (l *lane) take(p piece) []piece {
 	}
 	last := s[len(s)-1]
 	l.last, l.next = last.Duration, last.Decode+int64(last.Duration)
+	l.end = l.next
 	return append(out, p)
 }
 
@@ -86,8 +88,15 @@ func (l *lane) release(next int64, timescale uint32) []piece {
 	}
 	l.held = nil
 	s := h.track.Samples
+	if gap := next - l.end; next == s[0].Decode && gap > 0 && gap <= int64(l.last) {
+		// ffmpeg's last frames but one: their time is where they end.
+		s[0].Decode, l.end = l.end, next
+		spread(s, uint32(gap/int64(len(s))))
+		return []piece{*h}
+	}
 	l.last = lasts((next-s[0].Decode)/int64(len(s)), l.last, timescale)
 	spread(s, l.last)
+	l.end = s[0].Decode + int64(l.last)*int64(len(s))
 	return []piece{*h}
 }
 
