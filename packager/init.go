@@ -134,10 +134,7 @@ func (s *sender) settleInit(st *initState, a answer) bool {
 	}
 	var was fit
 	s.change(func() {
-		if was = st.fit; was == fitUnknown {
-			return // replaced: its segments are gone
-		}
-		st.fit, st.detail = to, a.detail
+		was, st.fit, st.detail = st.fit, to, a.detail
 		if was == fitPending {
 			close(st.settled)
 		}

@@ -284,10 +284,12 @@ func TestSegmentFindsItsInitSegmentRefused(t *testing.T) {
 		r.settle(time.Second)
 		o.fitting("A")
 		o.on(onePath, problem(live.ErrInitMissing))
+		o.on("/acme/final/a/v720/2.m4s", problem(live.ErrInitMissing))
 		r.send(r.media("v720", 1))
+		r.send(r.media("v720", 2)) // it is asked for once for both
 		r.settle(time.Second)
 		s := r.stats()
-		if s.Dropped[DropInit] != 1 || s.Missed != 0 || s.Refused["init-missing"] != 0 || s.Refused["init-differs"] != 1 || len(o.saw(onePath)) != 1 || len(r.refusedInits()) != 1 {
+		if s.Dropped[DropInit] != 2 || s.Missed != 0 || s.Refused["init-missing"] != 0 || s.Refused["init-differs"] != 1 || len(o.saw(onePath)) != 1 || len(r.refusedInits()) != 1 {
 			t.Errorf("%+v", s)
 		}
 		o.fitting("B")
