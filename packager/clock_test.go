@@ -103,21 +103,30 @@ func TestDecodeTimesThatBeginAnew(t *testing.T) {
 		name         string
 		decode, wall time.Duration // added from the third fragment on
 		step         time.Duration // added to all stamps from the second on
-		without      int           // fragment that has no stamp
+		without      int           // fragment that has no stamp, and the first that is moved; 0: the third is
 		moves        int64
 		want         []live.Number
 	}{
-		{"back to 0", -4 * time.Second, 0, 0, -1, 1, []live.Number{1, 2, 3}},
-		{"back to 0, ten seconds later", -4 * time.Second, 10 * time.Second, 0, -1, 1, []live.Number{1, 2, 8}},
-		{"ahead by a day", 24 * time.Hour, 0, 0, -1, 1, []live.Number{1, 2, 3}},
-		{"ten seconds were lost", 10 * time.Second, 10 * time.Second, 0, -1, 0, []live.Number{1, 2, 8}},
-		{"and the clock had stepped", 10 * time.Second, 10 * time.Second, 1300 * time.Millisecond, -1, 0, []live.Number{1, 2, 8}},
+		{"back to 0", -4 * time.Second, 0, 0, 0, 1, []live.Number{1, 2, 3}},
+		{"back to 0, ten seconds later", -4 * time.Second, 10 * time.Second, 0, 0, 1, []live.Number{1, 2, 8}},
+		{"ahead by a day", 24 * time.Hour, 0, 0, 0, 1, []live.Number{1, 2, 3}},
+		// What comes before the stamp cannot be placed.
+		{"back to 0, and the stamp comes later", -2 * time.Second, 0, 0, 1, 1, []live.Number{1, 1, 3}},
+		{"ten seconds were lost", 10 * time.Second, 10 * time.Second, 0, 0, 0, []live.Number{1, 2, 8}},
+		{"and the clock had stepped", 10 * time.Second, 10 * time.Second, 1300 * time.Millisecond, 0, 0, []live.Number{1, 2, 8}},
 	} {
 		e := eventOf("prft.mp4")
 		s := testSplitter(e, nil)
 		got := media(feed(t, s, e, "prft.mp4", func(n int, p *cmaf.Part) {
 			tr := &p.Fragment.Tracks[0]
-			if n >= 2 {
+			from := 2
+			if c.without > 0 {
+				from = c.without
+				if n == from {
+					p.Producer = nil
+				}
+			}
+			if n >= from {
 				for i := range tr.Samples {
 					tr.Samples[i].Decode += int64(c.decode) * int64(tr.Track.Timescale) / int64(time.Second)
 				}
@@ -126,7 +135,7 @@ func TestDecodeTimesThatBeginAnew(t *testing.T) {
 				if n >= 1 {
 					p.Producer[i].Time = p.Producer[i].Time.Add(c.step)
 				}
-				if n >= 2 {
+				if n >= from {
 					p.Producer[i].Time = p.Producer[i].Time.Add(c.wall)
 				}
 			}

@@ -58,6 +58,9 @@ type result struct {
 // of maxOpen the oldest is abandoned.
 func (d *delivery) attempt(ctx context.Context) {
 	now := time.Now()
+	if !now.Before(d.deadline) {
+		return // what still moves is waited for, and no more is begun
+	}
 	to, at := pick(d.dests, d.last, now)
 	if at.After(now) {
 		d.next.Reset(at.Sub(now))

@@ -321,9 +321,9 @@ func TestBackfillAcrossInitSegments(t *testing.T) {
 		r.initOf("v720", "B")
 		r.send(r.media("v720", 2))
 		r.until(3)
-		r.sendAfter(r.media("v720", 3), 3*time.Second)
+		r.sendAfter(r.media("v720", 3), 8*time.Second)
 		r.until(6)
-		if s := r.stats(); s.Missed != 3 || s.Dropped[DropInit] != 0 {
+		if s := r.stats(); s.Missed != 2 || s.Dropped[DropInit] != 0 {
 			t.Fatalf("%+v", s)
 		}
 		r.send(r.media("v720", 6))
@@ -491,6 +491,8 @@ func TestSlowUplink(t *testing.T) {
 			func(s Stats) bool { return s.Published == 1 && s.Missed == 1 && s.Backfilled == 1 && s.Queued == 0 }},
 		{"it stops", slowly(128<<10, 1400*time.Millisecond), false, 2400 * time.Millisecond, 4, 3,
 			func(s Stats) bool { return s.Published == 0 && s.Missed == 0 }},
+		{"it stops for good", slowly(128<<10, time.Minute), false, 2600 * time.Millisecond, 5, 3,
+			func(s Stats) bool { return s.Published == 0 && s.Missed == 1 }},
 		{"newer ones wait", slowly(128<<10, 600*time.Millisecond), true, 2600 * time.Millisecond, 1, 0,
 			func(s Stats) bool { return s.Published == 0 && s.Missed == 1 }},
 		{"too slow for ever", slowly(32<<10, 600*time.Millisecond), false, 18 * time.Second, 1, 0,
