@@ -154,6 +154,31 @@ func TestDecodeTimesThatBeginAnew(t *testing.T) {
 	}
 }
 
+// A hole that the stamps explained does not make a later step of the clock count.
+func TestHoleAndThenAStep(t *testing.T) {
+	e := eventOf("prft.mp4")
+	s := testSplitter(e, nil)
+	got := media(feed(t, s, e, "prft.mp4", func(n int, p *cmaf.Part) {
+		tr := &p.Fragment.Tracks[0]
+		hole, step := 10*time.Second, time.Duration(0)
+		if n < 1 {
+			hole = 0
+		}
+		if n > 1 {
+			step = 1300 * time.Millisecond
+		}
+		for i := range tr.Samples {
+			tr.Samples[i].Decode += int64(hole/time.Second) * int64(tr.Track.Timescale)
+		}
+		for i := range p.Producer {
+			p.Producer[i].Time = p.Producer[i].Time.Add(hole + step)
+		}
+	}), "v720")
+	if c := s.count.snapshot(); !slices.Equal(numbers(got), []live.Number{1, 7, 8}) || c.ClockMoves != 0 || c.ClockSteps != 1 {
+		t.Errorf("segments %v, %d moves, %d steps", numbers(got), c.ClockMoves, c.ClockSteps)
+	}
+}
+
 // wrapping makes decode times as a muxer with 32 bits writes them, by apart from
 // what they were.
 func wrapping(by int64) func(n int, p *cmaf.Part) {
