@@ -67,7 +67,7 @@ const (
 	silentTrack    = 3
 	// What repeats is summed up this often, and is over when it has not come again
 	// for as long.
-	sumUp      = 10 * time.Second
+	sumUp      = 5 * time.Second
 	maxRepeats = 512 // kinds of repeated lines at once
 )
 

@@ -103,10 +103,12 @@ func TestWatch(t *testing.T) {
 24.50 WARN a pipeline is silent event=acme/final pipeline=a last=10 for=4.3s
 24.50 WARN a pipeline is silent event=acme/final pipeline=b last=10 for=4.3s
 24.75 ERROR nothing was published by the deadline event=acme/final renditions=v,w,s from=11 to=11 count=3
-34.75 ERROR nothing was published by the deadline event=acme/final renditions=v,w,s from=12 to=16 count=15 in=10s
+29.75 ERROR nothing was published by the deadline event=acme/final renditions=v,w,s from=12 to=13 count=6 in=4s
+34.75 ERROR nothing was published by the deadline event=acme/final renditions=v,w,s from=14 to=16 count=9 in=5s
+39.75 ERROR nothing was published by the deadline event=acme/final renditions=v,w,s from=17 to=18 count=6 in=4s
 42.25 INFO a pipeline is back event=acme/final pipeline=a silent=22s missed=10
 42.25 INFO a pipeline is back event=acme/final pipeline=b silent=22s missed=10
-44.75 ERROR nothing was published by the deadline event=acme/final renditions=v,w,s from=17 to=20 count=12 in=8s
+44.75 ERROR nothing was published by the deadline event=acme/final renditions=v,w,s from=19 to=20 count=6 in=3s
 `},
 		{name: "one never comes", from: -time.Second, to: time.Minute, set: func(w *world) {
 			w.hole = func(p, _ string, n live.Number) bool { return p == "b" }
@@ -154,8 +156,9 @@ func TestWatch(t *testing.T) {
 			}
 		}, want: `
 5.00 INFO refused at the live edge event=acme/final how=lost renditions=v from=2 to=2 count=1000
-15.00 INFO refused at the live edge event=acme/final how=lost renditions=v from=2 to=7 count=40000 in=10s
-25.00 INFO refused at the live edge event=acme/final how=lost renditions=v from=7 to=9 count=19000 in=4.8s
+10.00 INFO refused at the live edge event=acme/final how=lost renditions=v from=2 to=5 count=20000 in=5s
+15.00 INFO refused at the live edge event=acme/final how=lost renditions=v from=5 to=7 count=20000 in=5s
+20.00 INFO refused at the live edge event=acme/final how=lost renditions=v from=7 to=9 count=19000 in=4.8s
 `},
 	} {
 		t.Run(c.name, func(t *testing.T) {
