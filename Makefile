@@ -2,6 +2,7 @@
 # make test    everything, with real ffmpeg and a real browser; sets up what it needs
 # make bench   the side-by-side benchmarks (docs/benchmarks.md)
 # make fuzz    each fuzz target for FUZZTIME
+# make encodes inspects long real encodes, and mutations of them (long form of two tests)
 # make mutate  one changed line at a time, to see whether a test fails for it
 
 GO       ?= go
@@ -53,3 +54,6 @@ fuzz:
 
 mutate:
 	$(GO) run ./scripts/mutate -seed $(SEED) -sample $(MUTANTS) $(MUTATED)
+
+encodes:
+	HEADWATER_ENCODES=1 $(GO) test -timeout 60m -v -run 'TestEncodesAreClean|TestMutationsAreFound' ./cmaf

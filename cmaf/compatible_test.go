@@ -42,16 +42,19 @@ func TestCompatible(t *testing.T) {
 		{"another compressor", video(90000, avcC(31)), named, ""},
 		{"another bit rate in esds", audio(esds(96000, 0x11, 0x90)), audio(esds(64000, 0x11, 0x90)), ""},
 		{"another type", video(90000, avcC(31)), audio(esds(1, 0x11, 0x90)), "media type"},
-		{"another timescale", video(90000, avcC(31)), video(15360, avcC(31)), "timescale is 90000 in one init segment and 15360"},
+		{"another timescale", video(90000, avcC(31)), video(15360, avcC(31)), "timescale is 90000 in the old init segment and 15360 in the new one"},
 		{"another level", video(90000, avcC(31)), video(90000, avcC(40)), "codecs is avc1.64001f"},
-		{"other parameter sets", video(90000, avcC(31)), video(90000, append(avcC(31)[:14:14], 1)), "avcC differs"},
-		{"one box more", video(90000, avcC(31), box("pasp", uint64(1))), video(90000, avcC(31)), "pasp differs"},
-		{"one box less", video(90000, avcC(31)), video(90000, avcC(31), box("pasp", uint64(1))), "pasp differs"},
+		{"other parameter sets", video(90000, avcC(31)), video(90000, append(avcC(31)[:14:14], 1)), "avcC from byte 6 on of sample entry 1 (avc1) is 00 (1 bytes) in the old init segment and 01 (1 bytes) in the new one"},
+		{"one box more", video(90000, avcC(31), box("pasp", uint64(1))), video(90000, avcC(31)), "pasp of sample entry 1 (avc1) is 0000000000000001 (8 bytes) in the old init segment and not there"},
+		{"one box less", video(90000, avcC(31)), video(90000, avcC(31), box("pasp", uint64(1))), "is not there in the old init segment"},
 		{"another channel count", audio(esds(96000, 0x11, 0x90)), audio(esds(96000, 0x11, 0x88)), "channel count is 2"},
-		{"another frame length", audio(esds(96000, 0x11, 0x90)), audio(esds(96000, 0x11, 0x94)), "esds differs"},
+		{"another frame length", audio(esds(96000, 0x11, 0x90)), audio(esds(96000, 0x11, 0x94)), "esds from byte"},
 		{"encrypted", video(90000, avcC(31)), encrypted(1), "encryption"},
-		{"another key", encrypted(1), encrypted(2), "sinf differs"},
+		{"another key", encrypted(1), encrypted(2), "sinf from byte"},
 		{"another default duration", video(90000, avcC(31)), moved, "trex default duration"},
+		{"another encode", fixture(t, "cases/init-a.mp4"), fixture(t, "cases/init-b.mp4"), "width is 160 in the old init segment and 320 in the new one"},
+		{"another encode by its parameter sets alone", fixture(t, "cases/init-a.mp4"), sameSize(fixture(t, "cases/init-b.mp4"), fixture(t, "cases/init-a.mp4")),
+			"picture (parameter sets in avcC) of sample entry 1 (avc1) is 160x90, profile 77 in the old init segment and 320x180, profile 77 in the new one"},
 		{"another text format", wvttInit(), stppInit(), "codecs"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -72,6 +75,13 @@ func TestCompatible(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sameSize gives the sample entry of b the fixed fields of another's.
+func sameSize(b, of []byte) []byte {
+	entry := func(b []byte) []byte { return b[bytes.LastIndex(b, []byte("avc1"))+4:][:visualFields] }
+	copy(entry(b), entry(of))
+	return b
 }
 
 func TestSingle(t *testing.T) {

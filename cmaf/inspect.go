@@ -131,6 +131,8 @@ type inspection struct {
 	latest           int64 // most that a sample is shown after it decodes
 	shifted          bool  // not all samples have one composition offset
 	order            order
+	moved            int64 // when the first sample is shown, rightly
+	arranged         bool  // it is in order
 
 	keyframe  bool   // the very first sample is sync,
 	access    access // by its bytes it is this

@@ -270,7 +270,7 @@ func (in *inspection) report() Report {
 	} else if in.falseSync > 0 && in.flagged < in.samples {
 		b.add(live.NoKeyframe, 0, 0)
 	}
-	if r.Keyframe && in.access == accessOpen && in.first < in.key {
+	if r.Keyframe && in.access == accessOpen && in.first < in.moved {
 		remarks = append(remarks, live.Finding{Kind: live.OpenGOP})
 	}
 	r.Findings = append(b.findings, remarks...)

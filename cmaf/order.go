@@ -20,6 +20,7 @@ type order struct {
 	last  int64 // begin of the last sample that left
 
 	holes, holeTicks int64
+	holeAt           int64 // where the newest begins
 	doubled          bool
 }
 
@@ -65,6 +66,7 @@ func (o *order) leave(x shown) {
 		if hole := min(x.first, o.to) - max(o.last+o.frame, o.from); hole > 0 {
 			o.holeTicks = min(o.holeTicks+hole, maxTime)
 			o.holes += max(1, rounded(hole, o.frame))
+			o.holeAt = o.last + o.frame
 		}
 	}
 	o.last = max(o.last, x.last)

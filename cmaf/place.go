@@ -12,6 +12,7 @@ const maxLeading = 16
 // presented walks the samples once more, in the order in which they are shown,
 // where that is not the order in which they decode.
 func (in *inspection) presented(seg []byte) error {
+	in.moved = in.key
 	if in.text || in.samples == 0 || in.wrongTrack || in.mismatch || in.foreign != "" || !in.shifted && !in.backwards {
 		return nil
 	}
@@ -23,6 +24,30 @@ func (in *inspection) presented(seg []byte) error {
 	// is late as a whole, leaves holes that nobody waits for.
 	w := in.window
 	in.order.from, in.order.to = in.first, max(w.End, in.first+w.End-w.Start)
+	fresh := in.order
+	if err := in.arrange(seg); err != nil {
+		return err
+	}
+	if o := &in.order; !o.doubled || o.holes != 1 || in.access == accessClosed {
+		return nil
+	}
+	// ffmpeg's dash and hls muxers (5.1) say of a key frame behind which leading
+	// pictures come that it is shown when the first of those is. It plays, and
+	// where it belongs is free.
+	before := in.order
+	in.moved, in.order = before.holeAt, fresh
+	if err := in.arrange(seg); err != nil {
+		return err
+	}
+	if in.order.doubled || in.order.holes > 0 {
+		in.moved, in.order = in.key, before
+	}
+	return nil
+}
+
+// arrange fills order, the first sample being shown at moved.
+func (in *inspection) arrange(seg []byte) error {
+	in.arranged = false
 	for s := (scanner{rest: seg}); s.more(); {
 		x, err := s.next()
 		if err != nil {
@@ -75,6 +100,7 @@ func (in *inspection) presentedMoof(x Box) error {
 
 func (in *inspection) presentedRun(f *trackFragment, r *sampleRun, decode int64) (next int64) {
 	if r.stride == 0 && r.count > 0 {
+		in.arranged = true
 		duration := int64(r.duration)
 		if duration == 0 {
 			duration = in.duration(f)
@@ -91,6 +117,9 @@ func (in *inspection) presentedRun(f *trackFragment, r *sampleRun, decode int64)
 			duration = in.duration(f)
 		}
 		at := decode + in.shift(composition)
+		if !in.arranged {
+			at, in.arranged = in.moved, true
+		}
 		in.order.add(shown{at, at})
 		decode += duration
 	}
@@ -135,7 +164,7 @@ type placing struct {
 //     outside its window costs all of it, as gap or overlap.
 func (in *inspection) place(b *bill, frame int64) live.Findings {
 	w := in.window
-	p := placing{start: w.Start, end: w.End, first: in.first, last: in.last, key: in.key, frame: frame, rounding: in.tick()}
+	p := placing{start: w.Start, end: w.End, first: in.first, last: in.last, key: in.moved, frame: frame, rounding: in.tick()}
 	if in.track.EditOffset > 0 && p.first < 0 {
 		p.first = min(0, p.last) // what an edit list cuts off is not shown
 	}

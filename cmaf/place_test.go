@@ -13,12 +13,17 @@ type train struct {
 	track    *Track
 	nominal  int64 // ticks
 	previous live.Span
+	exact    func(n int64) int64 // the start of a segment, where nominal is not whole
 }
 
 func (r *train) inspect(t testing.TB, n int64, seg []byte) Report {
 	t.Helper()
-	ms := r.nominal * 1000 / int64(r.track.Timescale)
-	rep, err := Inspect(seg, r.track, Window{Start: n * r.nominal, End: (n + 1) * r.nominal, SegmentMS: ms, Previous: r.previous})
+	start, end := n*r.nominal, (n+1)*r.nominal
+	if r.exact != nil {
+		start, end = r.exact(n), r.exact(n+1)
+	}
+	w := Window{Start: start, End: end, SegmentMS: (end - start) * 1000 / int64(r.track.Timescale), Previous: r.previous}
+	rep, err := Inspect(seg, r.track, w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,6 +289,32 @@ func TestLeadingPictures(t *testing.T) {
 		}
 		if rep := r.inspect(t, int64(i)+1, b); rep.Findings.String() != "" {
 			t.Errorf("number %d: %q (%+v)", i+1, rep.Findings, rep)
+		}
+	}
+}
+
+// ffmpeg's dash muxer says of such a key frame that it is shown with the first of
+// the pictures before it. Nothing is missing all the same.
+func TestKeyFrameWithTheWrongTime(t *testing.T) {
+	track := &Track{ID: 1, Type: live.Video, Timescale: 1000, Descriptions: 1, EditOffset: 40}
+	w := Window{Start: 2000, End: 4000, SegmentMS: 2000, Previous: live.Span{Start: 0, End: 1920, Timescale: 1000}}
+	for _, c := range []struct {
+		at   int32 // the key frame, in frames before its place
+		lose int   // a sample
+		want string
+	}{{2, 0, ""}, {1, 0, ""}, {2, 20, "overlap, missing-samples;ms=80;n=2"}, {0, 20, "missing-samples;ms=40;n=1"}} {
+		shown := append([]int{2, 0, 1}, gop(48)[1:]...)
+		for i := range shown[3:] {
+			shown[3+i] += 2
+		}
+		samples := pictures(48, 1, shown...)
+		samples[0].Composition -= 40 * c.at
+		if c.lose > 0 {
+			samples = append(samples[:c.lose:c.lose], samples[c.lose+1:]...)
+		}
+		b := AppendSegment(nil, 1, track, samples, func(int) []byte { return []byte("data") })
+		if r, err := Inspect(b, track, w); err != nil || r.Findings.String() != c.want {
+			t.Errorf("%d frames before its place, without sample %d: %q, %v; want %q", c.at, c.lose, r.Findings, err, c.want)
 		}
 	}
 }
