@@ -154,12 +154,11 @@ func (c *clock) fromPRFT(p piece) (offset int64, ok bool) {
 	if p.stamp == nil {
 		return 0, false
 	}
-	// The stamped sample is the one at Media, of which there may be 32 bits.
-	// ffmpeg writes there what the time was before it made decode times begin at
-	// 0: then it means the first sample.
+	// The stamped sample is the one at Media. ffmpeg writes there what the time was
+	// before it made decode times begin at 0: then it means the first sample.
 	s := p.track.Samples[0]
 	for _, x := range p.track.Samples {
-		if x.Decode == p.stamp.Media || p.stamp.Media>>32 == 0 && uint32(x.Decode) == uint32(p.stamp.Media) {
+		if x.Decode == p.stamp.Media {
 			s = x
 		}
 	}
