@@ -256,6 +256,28 @@ func TestCutEarly(t *testing.T) {
 	}
 }
 
+// A fragment whose samples must stay together goes where its first one goes.
+func TestCutWholeFragments(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		in   [][]sample
+		want string
+	}{
+		{"on the grid", [][]sample{frames(0, 2000, 0), frames(2000, 4000, 2000)}, "1: 0-2000 50; 2: 2000-4000 50"},
+		{"a frame before it", [][]sample{frames(0, 1960, 0), frames(1960, 3960, 1960), frames(3960, 4400, 3960)}, "1: 0-1960 49; 2: 1960-3960 50; 3: 3960-4400 11"},
+		{"over it", [][]sample{frames(0, 1000, 0), frames(1000, 3000, 1000), frames(3000, 5000, 3000)}, "1: 0-3000 75; 2: 3000-5000 50"},
+	} {
+		r := newCutRun(live.Video)
+		for _, in := range c.in {
+			r.c.addWhole(in)
+		}
+		r.c.flush()
+		if got := r.got(); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
 // An input whose decode times stand still is an error before it fills memory.
 func TestGatheredMemoryIsBounded(t *testing.T) {
 	e := eventOf("ladder.mp4")
