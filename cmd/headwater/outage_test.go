@@ -38,7 +38,7 @@ func TestBothPipelinesDie(t *testing.T) {
 	if testing.Short() {
 		// The same with a small budget, so that all is over soon.
 		t.Parallel()
-		viewers, outage, watch = "8", 3*time.Second, "14s"
+		viewers, outage, watch = "8", 3*time.Second, "22s"
 		edit = func(e map[string]any) { e["budget_ms"] = 500 }
 	}
 	d := deploy(t, edit)
@@ -75,7 +75,7 @@ func TestBothPipelinesDie(t *testing.T) {
 		return strings.Contains(line, "publish to viewer") && !strings.Contains(line, "NOW")
 	}
 
-	await("a line", fine)
+	await("a segment", func(line string) bool { return fine(line) && !strings.Contains(line, "  0 segments") })
 	d.processes["a"].kill()
 	d.processes["b"].kill()
 	killed := time.Now()
