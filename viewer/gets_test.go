@@ -90,7 +90,11 @@ func TestOriginGetsAtTheEnds(t *testing.T) {
 				s := &script{warm: warm}
 				before := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // when viewers come, in a bubble
 				cfg := Config{Viewers: 3, Renditions: []string{"v720"}, Duration: d}
+				readings := 0
 				cfg.OriginGets = func(context.Context) (map[string]int64, error) {
+					if readings++; readings%3 == 0 {
+						time.Sleep(2 * readAhead) // too slow to be of use
+					}
 					s.mu.Lock()
 					defer s.mu.Unlock()
 					tl := s.event.Timeline()
