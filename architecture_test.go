@@ -32,7 +32,8 @@ var may = map[string][]string{
 	"store/disk":          {"store", "store/internal", "golang.org/x/sys"},
 	"store/storetest":     {"store", "store/internal", "pgregory.net/rapid"},
 	"blobs":               {"live", "store", "github.com/prometheus/client_golang"},
-	"blobs/memcachedtest": {},
+	"blobs/memcachedtest": {"internal/proc"},
+	"internal/proc":       {}, // for tests and benchmarks
 	"origin":              {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "blobs", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"edge":                {"live", "manifest", "admit", "store", "store/disk", "github.com/prometheus/client_golang", "github.com/quic-go/quic-go", "golang.org/x/sys", "golang.org/x/net"},
 	"listen":              {"golang.org/x/sys", "golang.org/x/net"},
@@ -48,11 +49,11 @@ var may = map[string][]string{
 	"scripts/mutate":      {},
 
 	"store/cassandra":                       {"store", "github.com/apache/cassandra-gocql-driver/v2"},
-	"store/cassandra/cassandratest":         {"github.com/apache/cassandra-gocql-driver"},
+	"store/cassandra/cassandratest":         {"internal/proc", "github.com/apache/cassandra-gocql-driver"},
 	"store/cassandra/cassandratest/cluster": {"store/cassandra/cassandratest"},
 
 	"store/s3":               {"store", "github.com/minio/minio-go/v7"},
-	"store/s3/s3test":        {},
+	"store/s3/s3test":        {"internal/proc"},
 	"announce/nats":          {"live", "announce", "github.com/nats-io/nats.go", "github.com/prometheus/client_golang"},
 	"announce/nats/natstest": {"github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2"},
 	"announce/announcetest":  {"live", "announce"},

@@ -60,25 +60,25 @@ var faults = []fault{
 	{
 		name: "memcached-killed", what: "both memcacheds of us-east-1 killed, started again",
 		do: func(_ context.Context, s *system) error {
-			s.regions[0].memcached[0].kill()
-			return s.regions[0].memcached[1].kill()
+			s.regions[0].memcached[0].Kill()
+			return s.regions[0].memcached[1].Kill()
 		},
 		undo: func(ctx context.Context, s *system) error {
-			if err := s.regions[0].memcached[0].start(ctx); err != nil {
+			if err := s.regions[0].memcached[0].Start(ctx); err != nil {
 				return err
 			}
-			return s.regions[0].memcached[1].start(ctx)
+			return s.regions[0].memcached[1].Start(ctx)
 		},
 	},
 	{
 		name: "memcached-hung", what: "both memcacheds of us-east-1 stopped (SIGSTOP)",
 		do: func(_ context.Context, s *system) error {
-			s.regions[0].memcached[0].pause()
-			return s.regions[0].memcached[1].pause()
+			s.regions[0].memcached[0].Pause()
+			return s.regions[0].memcached[1].Pause()
 		},
 		undo: func(_ context.Context, s *system) error {
-			s.regions[0].memcached[0].resume()
-			return s.regions[0].memcached[1].resume()
+			s.regions[0].memcached[0].Resume()
+			return s.regions[0].memcached[1].Resume()
 		},
 	},
 	{
@@ -106,20 +106,20 @@ var faults = []fault{
 	{
 		name: "nats", what: "both NATS servers killed, started again",
 		do: func(_ context.Context, s *system) error {
-			s.regions[0].nats.kill()
-			return s.regions[1].nats.kill()
+			s.regions[0].nats.Kill()
+			return s.regions[1].nats.Kill()
 		},
 		undo: func(ctx context.Context, s *system) error {
-			if err := s.regions[0].nats.start(ctx); err != nil {
+			if err := s.regions[0].nats.Start(ctx); err != nil {
 				return err
 			}
-			return s.regions[1].nats.start(ctx)
+			return s.regions[1].nats.Start(ctx)
 		},
 	},
 	{
 		name: "origin", what: "an origin of us-east-1 killed, started again",
-		do:   func(_ context.Context, s *system) error { return s.regions[0].origins[0].kill() },
-		undo: func(ctx context.Context, s *system) error { return s.regions[0].origins[0].start(ctx) },
+		do:   func(_ context.Context, s *system) error { return s.regions[0].origins[0].Kill() },
+		undo: func(ctx context.Context, s *system) error { return s.regions[0].origins[0].Start(ctx) },
 	},
 	{
 		name: "region", what: "the regions cut off from each other",

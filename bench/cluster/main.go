@@ -61,7 +61,7 @@ func run(ctx context.Context, only string, nodes, viewers int, length, keep time
 		return err
 	}
 	for _, p := range s.regions {
-		if err := p.packager.start(ctx); err != nil {
+		if err := p.packager.Start(ctx); err != nil {
 			return err
 		}
 	}
@@ -236,7 +236,7 @@ var ackLine = regexp.MustCompile(`time=(\S+) .*msg="segment (?:published|backfil
 func (s *system) acks(from, to time.Time) ([]ack, error) {
 	var all []ack
 	for _, p := range s.regions {
-		f, err := os.Open(p.packager.log())
+		f, err := os.Open(p.packager.Log)
 		if err != nil {
 			return nil, err
 		}
@@ -331,12 +331,12 @@ func (s *system) published(ctx context.Context, control string, from, to int64) 
 // memory, and looks in the store for all that was ever acknowledged.
 func (s *system) final(ctx context.Context) error {
 	for _, p := range s.regions {
-		p.packager.stop()
+		p.packager.Stop()
 	}
 	for _, p := range s.regions {
 		for _, o := range p.origins {
-			o.kill()
-			if err := o.start(ctx); err != nil {
+			o.Kill()
+			if err := o.Start(ctx); err != nil {
 				return err
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"headwater/internal/proc"
 	"headwater/store/cassandra/cassandratest"
 )
 
@@ -35,11 +36,11 @@ type system struct {
 type place struct {
 	region
 	nodes     []*cassandratest.Node
-	memcached [2]*process
-	nats      *process
-	origins   [2]*process
-	edge      *process
-	packager  *process
+	memcached [2]*proc.Process
+	nats      *proc.Process
+	origins   [2]*proc.Process
+	edge      *proc.Process
+	packager  *proc.Process
 	pipeline  string
 }
 
@@ -93,24 +94,25 @@ func newSystem(ctx context.Context, dir string, nodes int) (_ *system, err error
 	}
 	fmt.Fprintln(os.Stderr, "cassandra is up")
 	east, west := s.regions[0], s.regions[1]
+	log := func(name string) string { return filepath.Join(dir, name+".log") }
 	for i, p := range s.regions {
 		other := s.regions[1-i]
 		for z := range p.memcached {
 			addr := p.addr(hostMemcached + z)
-			p.memcached[z] = &process{name: fmt.Sprintf("memcached-%s-%d", p.name, z), dir: dir, ready: addr + ":11211", make: func() *exec.Cmd {
+			p.memcached[z] = &proc.Process{Name: fmt.Sprintf("memcached-%s-%d", p.name, z), Log: log(fmt.Sprintf("memcached-%s-%d", p.name, z)), Ready: proc.Accepts(addr + ":11211"), Make: func() *exec.Cmd {
 				return p.in("memcached", "-l", addr, "-p", "11211", "-m", "256", "-u", "nobody", "-U", "0")
 			}}
 		}
-		p.nats = &process{name: "nats-" + p.name, dir: dir, ready: p.addr(hostNATS) + ":4222", make: func() *exec.Cmd {
+		p.nats = &proc.Process{Name: "nats-" + p.name, Log: log("nats-" + p.name), Ready: proc.Accepts(p.addr(hostNATS) + ":4222"), Make: func() *exec.Cmd {
 			return p.in(natsServer, "-a", p.addr(hostNATS), "-p", "4222", "--cluster_name", "headwater",
 				"--cluster", "nats://"+p.addr(hostNATS)+":6222", "--routes", "nats://"+other.addr(hostNATS)+":6222")
 		}}
 		for o := range p.origins {
-			p.origins[o] = &process{name: fmt.Sprintf("origin-%s-%d", p.name, o), dir: dir, ready: p.origin(o, 7003) + "/readyz", make: func() *exec.Cmd {
+			p.origins[o] = &proc.Process{Name: fmt.Sprintf("origin-%s-%d", p.name, o), Log: log(fmt.Sprintf("origin-%s-%d", p.name, o)), Ready: proc.Answers(p.origin(o, 7003) + "/readyz"), Make: func() *exec.Cmd {
 				return p.in(s.bin, s.originArgs(p, other, o)...)
 			}}
 		}
-		p.edge = &process{name: "edge-" + p.name, dir: dir, ready: "http://" + p.addr(hostEdge) + ":8080/readyz", make: func() *exec.Cmd {
+		p.edge = &proc.Process{Name: "edge-" + p.name, Log: log("edge-" + p.name), Ready: proc.Answers("http://" + p.addr(hostEdge) + ":8080/readyz"), Make: func() *exec.Cmd {
 			args := []string{"edge", "--listen", p.addr(hostEdge) + ":8080", "--region", p.name}
 			for _, q := range []*place{p, other} {
 				for o := range q.origins {
@@ -119,7 +121,7 @@ func newSystem(ctx context.Context, dir string, nodes int) (_ *system, err error
 			}
 			return p.in(s.bin, args...)
 		}}
-		p.packager = &process{name: "packager-" + p.pipeline, dir: dir, make: func() *exec.Cmd {
+		p.packager = &proc.Process{Name: "packager-" + p.pipeline, Log: log("packager-" + p.pipeline), Make: func() *exec.Cmd {
 			args := []string{"packager", "--clip", "--event", eventID, "--pipeline", p.pipeline, "--log-level", "debug", "--event-url", p.origin(0, 7002)}
 			for o := range p.origins {
 				args = append(args, "--to", p.origin(o, 7001))
@@ -136,8 +138,8 @@ func newSystem(ctx context.Context, dir string, nodes int) (_ *system, err error
 	var errs []error
 	for _, p := range []*place{east, west} {
 		wg.Go(func() {
-			for _, x := range []*process{p.nats, p.memcached[0], p.memcached[1], p.origins[0], p.origins[1], p.edge} {
-				if e := x.start(ctx); e != nil {
+			for _, x := range []*proc.Process{p.nats, p.memcached[0], p.memcached[1], p.origins[0], p.origins[1], p.edge} {
+				if e := x.Start(ctx); e != nil {
 					mu.Lock()
 					errs = append(errs, e)
 					mu.Unlock()
@@ -254,9 +256,9 @@ func call(ctx context.Context, method, url string, body []byte, into any) error 
 
 func (s *system) close() {
 	for _, p := range s.regions {
-		for _, x := range []*process{p.packager, p.edge, p.origins[0], p.origins[1], p.memcached[0], p.memcached[1], p.nats} {
+		for _, x := range []*proc.Process{p.packager, p.edge, p.origins[0], p.origins[1], p.memcached[0], p.memcached[1], p.nats} {
 			if x != nil {
-				x.kill()
+				x.Kill()
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"headwater/internal/proc"
 	"headwater/store/cassandra/cassandratest"
 	"headwater/store/s3/s3test"
 )
@@ -24,12 +25,12 @@ type rigs struct {
 	dir, bin string
 	cluster  *cassandratest.Cluster
 	bucket   *s3test.Server
-	servers  []*process
+	servers  []*proc.Process
 }
 
 func (r *rigs) close() {
 	for _, p := range r.servers {
-		p.stop()
+		p.Stop()
 	}
 	if r.bucket != nil {
 		r.bucket.Close()
@@ -59,7 +60,7 @@ func (r *rigs) memcached() (string, error) {
 	for _, zone := range []string{"zone-a", "zone-b"} {
 		addr := freeAddr()
 		host, port, _ := strings.Cut(addr, ":")
-		p, err := start(r.dir, "memcached-"+zone, accepts(addr), nil, "memcached", "-l", host, "-p", port, "-m", "1024", "-u", "nobody", "-U", "0")
+		p, err := start(r.dir, "memcached-"+zone, proc.Accepts(addr), nil, "memcached", "-l", host, "-p", port, "-m", "1024", "-u", "nobody", "-U", "0")
 		if err != nil {
 			return "", err
 		}

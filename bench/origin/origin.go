@@ -13,13 +13,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"headwater/internal/proc"
 	"headwater/live"
 )
 
 // An origin is one headwater origin, or two of its roles as processes.
 type origin struct {
 	publish, deliver, control string // base URLs
-	processes                 []*process
+	processes                 []*proc.Process
 	m                         *media
 	event                     string
 	edge                      live.Number
@@ -52,7 +53,7 @@ func newOrigin(dir, bin string, env, flags []string, apart bool, event string) (
 			cmd = []string{"nice", "-n", "19", bin} // see storm
 		}
 		args := append(cmd[1:], append([]string{"origin", "--roles", roles, "--log-level", "warn"}, append(slices.Clone(addresses), flags...)...)...)
-		x, err := start(dir, "origin-"+event+"-"+roles, answers(ready), env, cmd[0], args...)
+		x, err := start(dir, "origin-"+event+"-"+roles, proc.Answers(ready), env, cmd[0], args...)
 		if err != nil {
 			o.close()
 			return nil, err
@@ -78,7 +79,7 @@ func newOrigin(dir, bin string, env, flags []string, apart bool, event string) (
 
 func (o *origin) close() {
 	for _, p := range o.processes {
-		p.stop()
+		p.Stop()
 	}
 }
 

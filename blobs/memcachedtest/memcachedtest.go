@@ -2,19 +2,23 @@
 package memcachedtest
 
 import (
+	"context"
+	"errors"
 	"net"
 	"os/exec"
-	"syscall"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"headwater/internal/proc"
 )
 
 // A Server is a real memcached, stopped when the test ends.
 type Server struct {
 	Addr string // HOST:PORT
 
-	t   testing.TB
-	cmd *exec.Cmd
+	t testing.TB
+	p proc.Process
 }
 
 // New starts a server on a free port.
@@ -26,12 +30,24 @@ func New(t testing.TB) *Server {
 	if _, err := exec.LookPath("memcached"); err != nil {
 		t.Fatal("this test needs memcached (Debian: apt-get install memcached)")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := proc.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &Server{t: t, Addr: l.Addr().String()}
-	l.Close()
+	m := &Server{t: t, Addr: addr}
+	host, port, _ := net.SplitHostPort(addr)
+	m.p = proc.Process{
+		Name: "memcached", Log: filepath.Join(t.TempDir(), "log"),
+		Make: func() *exec.Cmd {
+			return exec.Command("memcached", "-l", host, "-p", port, "-U", "0", "-m", "512", "-t", "2", "-u", "nobody")
+		},
+		Ready: func(context.Context) error {
+			if m.Say("mn\r\n") != "MN\r\n" {
+				return errors.New("no answer")
+			}
+			return nil
+		},
+	}
 	m.Start()
 	t.Cleanup(m.Kill)
 	return m
@@ -39,21 +55,12 @@ func New(t testing.TB) *Server {
 
 // Start begins the server, on the same address again after a kill, and waits
 // until it answers.
-func (m *Server) Start() {
+func (m *Server) Start() { m.must(m.p.Start(context.Background())) }
+
+func (m *Server) must(err error) {
 	m.t.Helper()
-	host, port, _ := net.SplitHostPort(m.Addr)
-	m.cmd = exec.Command("memcached", "-l", host, "-p", port, "-U", "0", "-m", "512", "-t", "2", "-u", "nobody")
-	if err := m.cmd.Start(); err != nil {
+	if err != nil {
 		m.t.Fatal(err)
-	}
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		if m.Say("mn\r\n") == "MN\r\n" {
-			return
-		}
-		if time.Now().After(deadline) {
-			m.t.Fatalf("memcached at %s does not answer", m.Addr)
-		}
-		time.Sleep(5 * time.Millisecond) // until the program has its socket
 	}
 }
 
@@ -74,20 +81,13 @@ func (m *Server) Say(command string) string {
 }
 
 // Kill ends it at once, with all that it had.
-func (m *Server) Kill() {
-	if m.cmd != nil {
-		m.cmd.Process.Signal(syscall.SIGCONT)
-		m.cmd.Process.Kill()
-		m.cmd.Wait()
-		m.cmd = nil
-	}
-}
+func (m *Server) Kill() { m.must(m.p.Kill()) }
 
 // Hang stops it where it stands; its connections stay open.
-func (m *Server) Hang() { m.cmd.Process.Signal(syscall.SIGSTOP) }
+func (m *Server) Hang() { m.must(m.p.Pause()) }
 
 // Resume lets it go on.
-func (m *Server) Resume() { m.cmd.Process.Signal(syscall.SIGCONT) }
+func (m *Server) Resume() { m.must(m.p.Resume()) }
 
 // Empty takes all out.
 func (m *Server) Empty() {

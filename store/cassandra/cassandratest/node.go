@@ -1,11 +1,9 @@
 package cassandratest
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/big"
 	"os"
@@ -13,7 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
+
+	"headwater/internal/proc"
 )
 
 const (
@@ -32,9 +31,9 @@ type Node struct {
 	dir, lib   string
 	heap       int
 	within     []string
+	args       []string // of java
 
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended and its output is read
+	p proc.Process
 }
 
 const cassandraYAML = `
@@ -124,75 +123,29 @@ func (n *Node) arguments() ([]string, error) {
 
 // Start runs a node that is not running, and returns when it serves.
 func (n *Node) Start(ctx context.Context) error {
-	args, err := n.arguments()
-	if err != nil {
-		return err
-	}
-	log, err := os.OpenFile(filepath.Join(n.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		return err
-	}
-	args = append(append(slices.Clone(n.within), "java"), args...)
-	n.cmd = exec.Command(args[0], args[1:]...)
-	n.cmd.Stderr = log
-	n.cmd.SysProcAttr = child()
-	out, err := n.cmd.StdoutPipe()
-	if err == nil {
-		err = n.cmd.Start()
-	}
-	if err != nil {
-		log.Close()
-		n.cmd = nil
-		return fmt.Errorf("cassandratest: %w", err)
-	}
-	n.done = make(chan struct{})
-	up := make(chan struct{})
-	go func() {
-		defer close(n.done)
-		defer log.Close()
-		serving := false
-		lines := bufio.NewScanner(io.TeeReader(out, log))
-		for lines.Scan() {
-			if !serving && strings.Contains(lines.Text(), "Startup complete") {
-				serving = true
-				close(up)
-			}
+	if n.args == nil {
+		args, err := n.arguments()
+		if err != nil {
+			return err
 		}
-		io.Copy(log, out) // after a line too long to be one
-		n.cmd.Wait()
-	}()
-	select {
-	case <-up:
-		return nil
-	case <-n.done:
-		n.cmd = nil
-		b, _ := os.ReadFile(log.Name())
-		return fmt.Errorf("cassandratest: node %s ended at its start: %s", n.Host, tail(string(b)))
-	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("cassandratest: node %s does not start: %w", n.Host, ctx.Err()), n.Kill())
+		n.args = append(append(slices.Clone(n.within), "java"), args...)
+		n.p = proc.Process{
+			Name: "cassandra " + n.Host, Log: n.Log(), Make: func() *exec.Cmd { return exec.Command(n.args[0], n.args[1:]...) },
+			Ready: proc.Accepts(fmt.Sprintf("%s:%d", n.Host, portCQL)),
+		}
 	}
+	return n.p.Start(ctx)
 }
 
 // Kill ends the node at once, as kill -9 does, and waits for its end. What it
 // had acknowledged is in its commit log.
-func (n *Node) Kill() error {
-	if n.cmd == nil {
-		return nil
-	}
-	err := n.cmd.Process.Kill()
-	<-n.done
-	n.cmd = nil
-	if errors.Is(err, os.ErrProcessDone) {
-		err = nil
-	}
-	return err
-}
+func (n *Node) Kill() error { return n.p.Kill() }
 
 // Pause stops the node where it stands; its connections stay open.
-func (n *Node) Pause() error { return n.cmd.Process.Signal(syscall.SIGSTOP) }
+func (n *Node) Pause() error { return n.p.Pause() }
 
 // Resume lets a paused node go on.
-func (n *Node) Resume() error { return n.cmd.Process.Signal(syscall.SIGCONT) }
+func (n *Node) Resume() error { return n.p.Resume() }
 
 // Log returns the path of the node's log.
 func (n *Node) Log() string { return filepath.Join(n.dir, "log") }

@@ -8,13 +8,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
+
+	"headwater/internal/proc"
 )
 
 // The server's only user.
@@ -29,11 +29,7 @@ type Server struct {
 	Endpoint string // http://127.0.0.1:PORT
 	Dir      string // where it keeps everything
 
-	binary string
-	port   string
-	cmd    *exec.Cmd
-	exited chan error // takes the process's end
-	out    *bytes.Buffer
+	p proc.Process
 }
 
 // Start builds the server and runs it with a directory that it makes.
@@ -42,7 +38,8 @@ func Start(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Dir: dir, binary: filepath.Join(dir, "versitygw")}
+	s := &Server{Dir: dir}
+	binary := filepath.Join(dir, "versitygw")
 	_, here, _, _ := runtime.Caller(0)
 	gateway := filepath.Join(filepath.Dir(here), "..", "gateway")
 	if _, err := os.Stat(gateway); err != nil {
@@ -51,7 +48,7 @@ func Start(ctx context.Context) (*Server, error) {
 			gateway = "gateway"
 		}
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", s.binary, "github.com/versity/versitygw/cmd/versitygw")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/versity/versitygw/cmd/versitygw")
 	build.Dir = gateway
 	if out, err := build.CombinedOutput(); err != nil {
 		os.RemoveAll(dir)
@@ -62,63 +59,35 @@ func Start(ctx context.Context) (*Server, error) {
 			return nil, err
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := proc.FreeAddr()
 	if err != nil {
 		return nil, err
 	}
-	s.port = l.Addr().String()
-	l.Close()
-	s.Endpoint = "http://" + s.port
+	s.Endpoint = "http://" + addr
+	s.p = proc.Process{
+		Name: "versitygw", Log: filepath.Join(dir, "log"), Ready: proc.Accepts(addr),
+		Make: func() *exec.Cmd {
+			return exec.Command(binary, "--port", addr, "--access", AccessKey, "--secret", SecretKey, "--region", Region, "--quiet",
+				"posix", "--sidecar", filepath.Join(dir, "sidecar"), filepath.Join(dir, "objects"))
+		},
+	}
 	return s, s.Run(ctx)
 }
 
 // Run runs the process, again after Kill, and waits until it answers.
-func (s *Server) Run(ctx context.Context) error {
-	s.out = new(bytes.Buffer)
-	s.cmd = exec.Command(s.binary, "--port", s.port, "--access", AccessKey, "--secret", SecretKey, "--region", Region, "--quiet",
-		"posix", "--sidecar", filepath.Join(s.Dir, "sidecar"), filepath.Join(s.Dir, "objects"))
-	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
-	if err := s.cmd.Start(); err != nil {
-		return fmt.Errorf("s3test: %w", err)
-	}
-	s.exited = make(chan error, 1)
-	go func(cmd *exec.Cmd, exited chan error) { exited <- cmd.Wait() }(s.cmd, s.exited)
-	for {
-		c, err := net.DialTimeout("tcp", s.port, time.Second)
-		if err == nil {
-			c.Close()
-			return nil
-		}
-		select {
-		case err := <-s.exited:
-			s.exited <- err
-			return fmt.Errorf("s3test: versitygw ended: %w\n%s", err, s.out)
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), s.Kill())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
+func (s *Server) Run(ctx context.Context) error { return s.p.Start(ctx) }
 
 // Kill ends the process at once.
-func (s *Server) Kill() error {
-	if s.cmd == nil {
-		return nil
-	}
-	err := s.cmd.Process.Kill()
-	<-s.exited
-	s.cmd = nil
-	return err
-}
+func (s *Server) Kill() error { return s.p.Kill() }
 
 // Pause stops the process, and Continue lets it go on. When Pause returns every
 // thread of it has stopped.
 func (s *Server) Pause() error {
-	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := s.p.Pause(); err != nil {
 		return err
 	}
 	for {
-		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.p.PID()))
 		if err != nil {
 			return err
 		}
@@ -138,7 +107,7 @@ func (s *Server) Pause() error {
 }
 
 // Continue is the end of Pause.
-func (s *Server) Continue() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
+func (s *Server) Continue() error { return s.p.Resume() }
 
 // Close ends the process and removes what it kept.
 func (s *Server) Close() error { return errors.Join(s.Kill(), os.RemoveAll(s.Dir)) }

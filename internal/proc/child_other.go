@@ -1,6 +1,6 @@
 //go:build !linux
 
-package cassandratest
+package proc
 
 import "syscall"
 

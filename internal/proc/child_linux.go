@@ -1,7 +1,7 @@
-package cassandratest
+package proc
 
 import "syscall"
 
-// child has a node end with the process that started it, also when that is
+// child has a program end with the process that started it, also when that is
 // killed.
 func child() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
