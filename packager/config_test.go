@@ -77,8 +77,12 @@ func TestConfig(t *testing.T) {
 	good := func() Config {
 		return Config{Event: "acme/final", Pipeline: "a", To: []string{"http://origin:7001"}, Clip: true}
 	}
-	if err := good().Validate(); err != nil {
-		t.Error(err)
+	full := good()
+	full.EventURL, full.ClipVersion, full.Clock, full.Tracks = "https://edge/base", "b", ClockPRFT, map[uint32]string{7: "v720"}
+	for _, c := range []Config{good(), full} {
+		if err := c.Validate(); err != nil {
+			t.Error(err)
+		}
 	}
 	for want, change := range map[string]func(c *Config){
 		"Event: ":                       func(c *Config) { c.Event = "acme" },
@@ -94,6 +98,7 @@ func TestConfig(t *testing.T) {
 		"ClipVersion: ":                 func(c *Config) { c.ClipVersion = "c" },
 		"Clock: ":                       func(c *Config) { c.Clock = "sundial" },
 		"Tracks: 0=":                    func(c *Config) { c.Tracks = map[uint32]string{0: "v720"} },
+		"Tracks: 1=":                    func(c *Config) { c.Tracks = map[uint32]string{1: "V"} },
 		"BackfillBytes: -1":             func(c *Config) { c.BackfillBytes = -1 },
 		`Faults: packager: fault "bad"`: func(c *Config) { c.Faults = []string{"bad"} },
 	} {

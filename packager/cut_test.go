@@ -51,6 +51,14 @@ func frames(from, to int64, keys ...int64) []sample {
 	return out
 }
 
+// shown delays the presentation of frames.
+func shown(by int32, s []sample) []sample {
+	for i := range s {
+		s[i].Composition = by
+	}
+	return s
+}
+
 func (r *cutRun) add(s []sample) { r.c.add(s) }
 func (r *cutRun) got() string    { return strings.Join(r.out, "; ") }
 func every(from, to int64) (k []int64) {
@@ -245,6 +253,8 @@ func TestCutEarly(t *testing.T) {
 		{"video that ends a little before", live.Video, frames(-16, 1984, -16), "1: -16-1984 50"},
 		{"video that ends more than half a frame before", live.Video, frames(-24, 1976, -24), ""},
 		{"video in the middle of a GOP", live.Video, frames(0, 1960, 0), ""},
+		{"reordered video that is shown up to the boundary", live.Video, shown(80, frames(-80, 1920, -80)), "1: -80-1920 50"},
+		{"reordered video that ends before it", live.Video, shown(38, frames(-80, 1920, -80)), ""},
 		{"sound that ends on or after the boundary", live.Audio, frames(0, 2000), "1: 0-2000 50"},
 		{"sound that ends before the boundary", live.Audio, frames(0, 1960), ""},
 	} {
