@@ -2,9 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,4 +178,24 @@ func TestVerbsSayHowToTakeThemBack(t *testing.T) {
 	op.want(exitDone, "", "flush", "t/e", "--yes")
 	op.want(exitDone, "gone", "delete", "t/e", "--yes")
 	op.want(exitFailed, "t/e", "get", "t/e")
+}
+
+// TestWhatWasSaidIsDone: a mask from now begins with the segment that was shown,
+// however long the answer to the question took.
+func TestWhatWasSaidIsDone(t *testing.T) {
+	var bodies []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		bodies = append(bodies, r.URL.RawQuery+" "+string(b))
+		io.WriteString(w, `{"dry_run": true, "scope": {"pipeline": "a", "from": 100, "to": 104}, "renditions": []}`)
+	}))
+	defer srv.Close()
+	code, _, errs := invoke(t, t.Context(), nil, "", "event", "mask", "t/e", "--control", srv.URL, "--pipeline", "a", "--from", "-10s", "--to", "now")
+	want := []string{`dry_run=true {"from":"-10s","pipeline":"a","to":"now"}`, ` {"from":100,"pipeline":"a","to":104}`}
+	if code != exitDone || !slices.Equal(bodies, want) || !strings.Contains(errs, "segments 100 to 104") {
+		t.Errorf("exit %d, %q, want %q: %s", code, bodies, want, errs)
+	}
 }
