@@ -134,7 +134,7 @@ type placing struct {
 	frame        int64 // what a sample lasts
 	key          int64 // when the first sample is shown
 	lead         int64 // how long pictures may be shown before the next key frame
-	slack        int64 // what may lack at the end of a segment without a known neighbour
+	slack        int64 // what may lack at the end of audio that is not cut on the grid
 	rounding     int64
 	before       int64 // where the segment before ends,
 	known, whole bool  // that is known, and it is about as long as it should be
@@ -158,7 +158,8 @@ type placing struct {
 //   - What lacks in duration besides is short. Not, however, where that may be
 //     pictures that are shown before the next key frame and come behind it
 //     (leading pictures), nor up to a tenth of a segment of audio where the
-//     segment before is not known: encoders cut their first so.
+//     segment before is not known, or does not end on the grid either: encoders
+//     cut their first so, and muxers all that lies beside video that they cut.
 //   - A segment that begins half a segment off the grid or more is judged by the
 //     grid alone: gap and short cost the difference. One that lies wholly
 //     outside its window costs all of it, as gap or overlap.
@@ -194,7 +195,7 @@ func (in *inspection) place(b *bill, frame int64) live.Findings {
 	if in.track.Type == live.Video && in.order.holes == 0 && in.holes == 0 && !closed {
 		p.lead = max(0, min(in.latest-(in.first-in.start), maxLeading*frame, (w.End-w.Start)/2))
 	}
-	if in.track.Type == live.Audio && !p.known {
+	if in.track.Type == live.Audio && (!p.known || abs(p.before-p.start) > p.tolerance()) {
 		p.slack = (w.End - w.Start) / 10
 	}
 	gap, short, overlap, off := p.judge()

@@ -112,6 +112,8 @@ func TestPlaces(t *testing.T) {
 
 		{"ffmpeg's first cut of audio", live.Audio, []seg{{2000, 3920, ""}, {3920, 5920, ""}}},
 		{"a first cut of audio that is too short", live.Audio, []seg{{2000, 3780, "short;ms=220"}}},
+		{"audio cut here and there", live.Audio, []seg{{2000, 3920, ""}, {3920, 5840, ""}, {5840, 7940, ""}, {7940, 9840, ""}}},
+		{"audio cut here and there, and lost", live.Audio, []seg{{2000, 3920, ""}, {3920, 5640, "short;ms=280"}}},
 		{"audio cut so later", live.Audio, []seg{{2000, 4000, ""}, {4000, 5880, "short;ms=120"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
