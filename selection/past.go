@@ -64,8 +64,8 @@ func firstClean(cs []live.Candidate, order []string) (first time.Time) {
 const (
 	lagsKnown   = 4 // fewer say nothing: then it is as long as it may be
 	lagTimes    = 3
-	lagPlus     = 50 * time.Millisecond
-	lagQuantile = 90 // percent: what is rarer is no habit
+	lagPlus     = 100 * time.Millisecond // a busy machine alone makes up as much
+	lagQuantile = 90                     // percent: what is rarer is no habit
 )
 
 // patience is how long it is worth waiting for the pipeline that is to serve

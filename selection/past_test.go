@@ -78,6 +78,7 @@ func TestSticky(t *testing.T) {
 		{name: "up to the patience, from the other's publication", before: pasts(1, "b", only("b")), have: []live.Candidate{at("a", 100)}, now: 250, want: Serve, from: "a", reason: IncumbentNotYet},
 		{name: "no longer than anything is waited for", before: pasts(1, "b", only("b")), have: []live.Candidate{at("a", 1990)}, now: 1990, want: Wait, reason: AwaitIncumbent, until: deadline},
 		{name: "from the first of several", order: order, before: pasts(1, "c", only("c")), have: []live.Candidate{at("a", 100), at("b", 0)}, now: 150, want: Serve, from: "a", reason: IncumbentNotYet},
+		{name: "from the first that may serve", order: order, before: pasts(1, "c", only("c")), masked: "b", have: []live.Candidate{at("a", 100), at("b", 0)}, now: 249, want: Wait, reason: AwaitIncumbent, until: ms(250)},
 		{name: "defective: the other at once", before: pasts(1, "b", only("b")), have: []live.Candidate{at("a", 0), at("b", 0, short(500))}, want: Serve, from: "a", reason: IncumbentDefective},
 		{name: "the preferred defective: the other at once", before: pasts(1, "a", both), have: []live.Candidate{at("a", 0, short(500)), at("b", 0)}, want: Serve, from: "b", reason: Defective},
 		{name: "what is no defect is none", before: pasts(1, "a", both), have: []live.Candidate{at("a", 0, live.Finding{Kind: live.OffGrid, OffMS: 300}), at("b", 0)}, want: Serve, from: "a", reason: Preferred},
@@ -87,7 +88,7 @@ func TestSticky(t *testing.T) {
 
 		{name: "not back after four", before: pasts(4, "b", both), have: both(0), want: Serve, from: "b", reason: Incumbent},
 		{name: "back after five", before: pasts(5, "b", both), have: both(0), want: Serve, from: "a", reason: Preferred},
-		{name: "it is waited for when it comes back", before: pasts(5, "b", both), have: []live.Candidate{at("b", 0)}, want: Wait, reason: AwaitIncumbent, until: ms(80)},
+		{name: "it is waited for when it comes back", before: pasts(5, "b", both), have: []live.Candidate{at("b", 0)}, want: Wait, reason: AwaitIncumbent, until: ms(130)},
 		{name: "not back: it missed the first of five", before: pasts(6, "b", without(4)), have: both(0), want: Serve, from: "b", reason: Incumbent},
 		{name: "back: it missed the one before", before: pasts(6, "b", without(5)), have: both(0), want: Serve, from: "a", reason: Preferred},
 		{name: "not back: it was not clean", before: pasts(6, "b", func(i int) []live.Candidate {
@@ -102,18 +103,27 @@ func TestSticky(t *testing.T) {
 		{name: "of two that settled the first", order: order, before: pasts(6, "c", func(i int) []live.Candidate { return append(both(i), at("c", 0)) }), have: append(both(0), at("c", 0)), want: Serve, from: "a", reason: Preferred},
 		{name: "the second settled", order: order, before: pasts(6, "c", func(i int) []live.Candidate { return []live.Candidate{at("b", 0), at("c", 0)} }), have: append(both(0), at("c", 0)), want: Serve, from: "b", reason: Incumbent},
 
-		{name: "the patience follows the lag", before: pasts(6, "a", late(20)), have: []live.Candidate{at("b", 0)}, now: 109, want: Wait, reason: AwaitIncumbent, until: ms(110)},
-		{name: "no lag", before: pasts(6, "a", late(0)), have: []live.Candidate{at("b", 0)}, now: 49, want: Wait, reason: AwaitIncumbent, until: ms(50)},
-		{name: "a lag is known after four", before: pasts(3, "a", late(20)), have: []live.Candidate{at("b", 0)}, now: 149, want: Wait, reason: AwaitIncumbent, until: ms(150)},
+		{name: "the patience follows the lag", before: pasts(6, "a", late(10)), have: []live.Candidate{at("b", 0)}, now: 129, want: Wait, reason: AwaitIncumbent, until: ms(130)},
+		{name: "no lag", before: pasts(6, "a", late(0)), have: []live.Candidate{at("b", 0)}, now: 99, want: Wait, reason: AwaitIncumbent, until: ms(100)},
+		{name: "and no further than allowed", before: pasts(6, "a", late(30)), have: []live.Candidate{at("b", 0)}, now: 149, want: Wait, reason: AwaitIncumbent, until: ms(150)},
+		{name: "where one alone came there is no lag", before: pasts(6, "a", only("a")), have: []live.Candidate{at("b", 0)}, now: 149, want: Wait, reason: AwaitIncumbent, until: ms(150)},
+		{name: "a lag is known after four", before: pasts(4, "a", late(10)), have: []live.Candidate{at("b", 0)}, now: 129, want: Wait, reason: AwaitIncumbent, until: ms(130)},
+		{name: "and not before", before: pasts(3, "a", late(10)), have: []live.Candidate{at("b", 0)}, now: 149, want: Wait, reason: AwaitIncumbent, until: ms(150)},
 		{name: "one spell in ten does not count", before: pasts(10, "a", func(i int) []live.Candidate {
-			if i == 3 {
+			if i == 8 {
 				return late(1000)(i)
 			}
-			return late(20)(i)
-		}), have: []live.Candidate{at("b", 0)}, want: Wait, reason: AwaitIncumbent, until: ms(110)},
+			return late(10)(i)
+		}), have: []live.Candidate{at("b", 0)}, want: Wait, reason: AwaitIncumbent, until: ms(130)},
+		{name: "one in six does", before: pasts(6, "a", func(i int) []live.Candidate {
+			if i == 3 {
+				return late(15)(i)
+			}
+			return late(10)(i)
+		}), have: []live.Candidate{at("b", 0)}, want: Wait, reason: AwaitIncumbent, until: ms(145)},
 		{name: "a backfill is no lag", before: pasts(6, "a", func(int) []live.Candidate {
 			return []live.Candidate{at("a", 0), at("b", 10), at("c", 60_000, live.Finding{Kind: live.Late})}
-		}), have: []live.Candidate{at("b", 0)}, want: Wait, reason: AwaitIncumbent, until: ms(80)},
+		}), have: []live.Candidate{at("b", 0)}, want: Wait, reason: AwaitIncumbent, until: ms(130)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := Input{Order: two, Candidates: c.have, End: t0.Add(-time.Second), Decide: decide, Deadline: deadline, Before: c.before, Patience: patience, Settle: 5,
@@ -172,14 +182,15 @@ func TestLateStandby(t *testing.T) {
 		{"unless it need not have come yet", append([]Past{{End: t0.Add(-1449 * time.Millisecond)}}, pasts(6, "a", b(2350))...), 1000, 1450},
 		{"but not if it need", append([]Past{{End: t0.Add(-1450 * time.Millisecond)}}, pasts(6, "a", b(2350))...), 1000, 0},
 		{"one spell in ten does not count", pasts(10, "a", func(i int) []live.Candidate {
-			if i == 3 {
+			if i == 8 {
 				return b(2600)(i)
 			}
 			return b(2350)(i)
 		}), 1000, 1450},
+		{"the latest of those that are owed", pasts(6, "a", func(i int) []live.Candidate { return append(b(2350)(i), at("c", 0)) }), 1000, 1450},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in := Input{Order: order[:2], Candidates: []live.Candidate{at("a", 0, short(500))}, End: t0.Add(-time.Second), Decide: decide, Deadline: deadline, Before: c.before, Patience: patience, Settle: 5}
+			in := Input{Order: order, Candidates: []live.Candidate{at("a", 0, short(500))}, End: t0.Add(-time.Second), Decide: decide, Deadline: deadline, Before: c.before, Patience: patience, Settle: 5}
 			got := Choose(in, t0.Add(time.Duration(c.now)*time.Millisecond))
 			switch {
 			case c.until == 0:
@@ -216,7 +227,7 @@ func TestDeadPipelineCostsOnce(t *testing.T) {
 		}
 		before = append([]Past{{End: end, Candidates: cs, Served: d.Candidate.Pipeline}}, before...)
 	}
-	if waited != " 10:80ms" { // thrice the lag of 10 ms, and 50
+	if waited != " 10:130ms" { // thrice the lag of 10 ms, and 100
 		t.Errorf("waited for%s", waited)
 	}
 }

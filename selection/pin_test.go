@@ -79,6 +79,7 @@ func TestRevoked(t *testing.T) {
 		"its pipeline":         {in(6, live.Scope{Pipeline: "a"}), true},
 		"another pipeline":     {in(6, live.Scope{Pipeline: "b"}), false},
 		"another region":       {in(6, live.Scope{Region: "west"}), false},
+		"its region":           {in(6, live.Scope{Region: "east"}), true},
 		"another rendition":    {in(6, live.Scope{Rendition: "w"}), false},
 		"other numbers":        {in(6, live.Scope{From: 8}), false},
 		"by the second of two": {live.Config{Invalidations: append(in(6, live.Scope{From: 8}).Invalidations, in(7, live.Scope{}).Invalidations...)}, true},

@@ -44,6 +44,7 @@ func TestSeam(t *testing.T) {
 		{name: "doubled, and this one says so", prev: span(0, 2000), next: span(1700, 4000), own: live.Findings{overlap}, want: "overlap"},
 		{name: "no more than a segment is missing", prev: span(0, 2000), next: span(9_000_000, 9_002_000), want: "gap;ms=2000"},
 		{name: "nor is it doubled more than once", prev: span(9_000_000, 9_002_000), next: span(2000, 4000), want: "overlap"},
+		{name: "nor for ever", prev: live.Span{End: 1, Timescale: 1}, next: live.Span{Start: 1 << 62, Timescale: 1}, want: "gap;ms=2000"},
 		{name: "before time", prev: span(-4000, -2000), next: span(-1700, 0), want: "gap;ms=300"},
 		{name: "across it", prev: span(-2000, -100), next: span(200, 2000), want: "gap;ms=300"},
 		{name: "other timescales", prev: live.Span{End: 96_000, Timescale: 48_000}, next: live.Span{Start: 90_000 * 23 / 10, Timescale: 90_000}, want: "gap;ms=300"},
@@ -52,11 +53,12 @@ func TestSeam(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			prev, next := live.Candidate{Span: c.prev, Findings: c.said}, live.Candidate{Span: c.next, Findings: c.own}
+			own := c.own.String()
 			seam := Seam(&prev, &next, c.frame, 2*time.Second)
 			if got := WithSeam(c.own, seam).String(); got != c.want {
 				t.Errorf("%q, want %q", got, c.want)
 			}
-			if next.Findings.String() != c.own.String() {
+			if next.Findings.String() != own {
 				t.Error("the candidate's own findings were changed")
 			}
 			if seam.Has(live.Overlap) && seam.MissingMS() != 0 {
