@@ -1,8 +1,10 @@
 package origin
 
 import (
+	"context"
 	"fmt"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"headwater/announce"
 	"headwater/live"
 	"headwater/selection"
+	"headwater/store"
 	"headwater/store/memory"
 )
 
@@ -362,6 +365,96 @@ func TestReasonsHaveCounters(t *testing.T) {
 			if c := r.o.metrics.events.of(r.o.events.get(testID)).decisions[reason]; c == nil || counted(t, c) != 0 {
 				t.Errorf("%s", reason)
 			}
+		}
+	})
+}
+
+// TestOneChoiceOfTwo: of two requests at a node that chose at once, the second is
+// to choose again.
+//
+//	request 1         request 2
+//	chooses a         chooses b
+//	settles a
+//	                  cannot settle b: it did not know of a
+func TestOneChoiceOfTwo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		e := r.o.events.get(testID)
+		a, b, c := &pin{}, &pin{}, &pin{}
+		if !e.settle("v", 7, a, nil) || e.settle("v", 7, b, nil) {
+			t.Error("both stand")
+		}
+		if !e.settle("v", 7, c, a) || e.settle("v", 7, b, a) {
+			t.Error("what replaced it was replaced by one who did not know it")
+		}
+		if _, p := e.known("v", 7); p != c {
+			t.Error("another stands")
+		}
+	})
+}
+
+// TestMaskedSegmentsSettleNothing: a pipeline does not come back for segments
+// that were masked.
+func TestMaskedSegmentsSettleNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.putInits("a", "b")
+		n := r.next()
+		r.want(r.control("POST", "/masks", fmt.Sprintf(`{"pipeline": "a", "from": %d, "to": %d}`, n, n+4)), 200, "")
+		for m := n; m <= n+10; m++ {
+			until(r.tl.Expected(m))
+			r.putSegment("a", "v", m, take{}, 201)
+			r.putSegment("b", "v", m, take{}, 201)
+			want := "b;region=west"
+			if m == n+10 {
+				want = "a;region=east"
+			}
+			if w := r.getSegment("v", m); served(w) != want {
+				t.Errorf("segment n+%d: %s is served", m-n, served(w))
+			}
+		}
+	})
+}
+
+// lacking is a store that does not have what a pipeline published yet.
+type lacking struct {
+	store.Store
+	pipeline string
+}
+
+func (l lacking) Get(ctx context.Context, r store.Record, key string) (store.Item, error) {
+	if r.Namespace == store.Media && strings.HasSuffix(key, "/"+l.pipeline) {
+		return store.Item{}, store.ErrNotFound
+	}
+	return l.Store.Get(ctx, r, key)
+}
+
+// TestAbsentChoiceStands: a node that does not have the bytes yet serves others,
+// and leaves the choice as it is.
+func TestAbsentChoiceStands(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := memory.New(memory.Options{})
+		one, two := &slowBus{Local: announce.NewLocal()}, &slowBus{Local: announce.NewLocal()}
+		one.other, two.other = two, one
+		here := newRig(t, Config{Store: st, Bus: one})
+		there := openRig(t, Config{Store: lacking{st, "a"}, Bus: two})
+		synctest.Wait()
+		here.putInits("a", "b")
+		n := here.next()
+		here.putSegment("a", "v", n, take{}, 201)
+		here.putSegment("b", "v", n, take{}, 201)
+		for range 2 {
+			if w := here.getSegment("v", n); served(w) != "a;region=east" {
+				t.Errorf("%s is served where it is", served(w))
+			}
+			if w := there.getSegment("v", n); served(w) != "b;region=west" {
+				t.Errorf("%s is served where it is not", served(w))
+			}
+		}
+		// What it served in its place is told, too.
+		time.Sleep(time.Second)
+		if got := here.history("v", n); got != "a preferred; b preferred-missing | serve a pinned" {
+			t.Error(got)
 		}
 	})
 }

@@ -20,11 +20,12 @@ type slotKey struct {
 type history map[slotKey][]*entry
 
 // add takes an entry. What nodes say of one choice, or of refusals for one
-// reason, becomes one.
+// reason, becomes one; so does what a node served again and again in place of a
+// choice that it could not have yet.
 func (h history) add(x *entry) {
 	k := slotKey{x.Rendition, x.Number}
 	for _, old := range h[k] {
-		if old.Problem != x.Problem || old.Digest != x.Digest || old.Turn != x.Turn || old.By != x.By || old.Chosen != x.Chosen {
+		if old.Problem != x.Problem || old.Digest != x.Digest || old.Turn != x.Turn || old.By != x.By {
 			continue
 		}
 		if old.Reason == "" {
@@ -33,6 +34,7 @@ func (h history) add(x *entry) {
 		if x.First < old.First {
 			old.First, old.Defects = x.First, x.Defects
 		}
+		old.Chosen = min(old.Chosen, x.Chosen)
 		old.Count, old.Last = old.Count+x.Count, max(old.Last, x.Last)
 		return
 	}

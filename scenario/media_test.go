@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	"headwater/cmaf"
@@ -61,5 +62,18 @@ func (m medium) segment(ev *live.Event, n live.Number, fill byte, drop ...int) [
 		}
 		samples = append(samples, s)
 	}
-	return cmaf.AppendSegment(nil, uint32(n), m.track, samples, func(int) []byte { return []byte{0, 0, 0, 2, 9, fill} })
+	return cmaf.AppendSegment(nil, uint32(n), m.track, samples, func(i int) []byte { return m.sample(samples[i].Sync, fill, 0) })
+}
+
+// sample makes a sample of about so many bytes, of fill but for its beginning:
+// of video it is one slice, of an IDR picture or of another.
+func (m medium) sample(key bool, fill byte, size int) []byte {
+	b := bytes.Repeat([]byte{fill}, max(size, 8))
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	if key {
+		copy(b[4:], "\x65\x88\x84")
+	} else {
+		copy(b[4:], "\x41\x9a\x24")
+	}
+	return b
 }

@@ -16,6 +16,7 @@ import (
 
 	"headwater/announce"
 	"headwater/edge"
+	"headwater/internal/memnet"
 	"headwater/live"
 	"headwater/origin"
 	"headwater/store/memory"
@@ -76,7 +77,7 @@ func TestOneDigestEverywhere(t *testing.T) {
 func oneDigest(t *testing.T, count int, lag time.Duration) {
 	random := rand.New(rand.NewPCG(7, uint64(lag)))
 	upTo := func(d time.Duration) time.Duration { return time.Duration(random.Int64N(int64(d) + 1)) }
-	w := &world{t: t, net: &network{hosts: map[string]*pipeListener{}}}
+	w := &world{t: t, net: memnet.New()}
 	m := newMedium(t, live.Video)
 	st := memory.New(memory.Options{})
 	defer st.Close()
@@ -126,7 +127,7 @@ func oneDigest(t *testing.T, count int, lag time.Duration) {
 
 	var edges []*edge.Edge
 	for i, parents := range [][]string{{"p1", "p2"}, {"p2", "p1"}, {"p2", "p1"}} {
-		ed, err := edge.New(edge.Config{Dial: w.net.dial, Name: fmt.Sprintf("e%d", i+1), MemoryBytes: 64 << 20,
+		ed, err := edge.New(edge.Config{Dial: w.net.Dial, Name: fmt.Sprintf("e%d", i+1), MemoryBytes: 64 << 20,
 			Parents: []string{"http://" + parents[0] + ":80", "http://" + parents[1] + ":80"}})
 		if err != nil {
 			t.Fatal(err)

@@ -241,6 +241,9 @@ func (w *world) publish(args []string) error {
 func (m medium) sized(ev *live.Event, n live.Number, mark byte, size int, short bool) []byte {
 	tl := ev.Timeline()
 	start, end := tl.Media(n, int64(m.track.Timescale))
+	if m.track.Type == live.Audio {
+		return m.sound(n, start, end, mark, size)
+	}
 	const frames = 60
 	step := (end - start) / frames
 	var samples []cmaf.Sample
@@ -254,9 +257,34 @@ func (m medium) sized(ev *live.Event, n live.Number, mark byte, size int, short 
 		}
 		samples = append(samples, s)
 	}
-	payload := max(size/frames, 5)
-	sample := append([]byte{0, 0, byte((payload - 4) >> 8), byte(payload - 4)}, bytes.Repeat([]byte{mark}, payload-4)...)
-	return cmaf.AppendSegment(nil, uint32(n), m.track, samples, func(int) []byte { return sample })
+	key, other := m.sample(true, mark, size/frames), m.sample(false, mark, size/frames)
+	return cmaf.AppendSegment(nil, uint32(n), m.track, samples, func(i int) []byte {
+		if samples[i].Sync {
+			return key
+		}
+		return other
+	})
+}
+
+// sound is sized for audio, of frames of 1024 samples, so that segments have one
+// more or less: it has as many bytes as video.
+func (m medium) sound(n live.Number, start, end int64, mark byte, size int) []byte {
+	const step = 1024
+	var samples []cmaf.Sample
+	for at := (start + step - 1) / step * step; at < end; at += step {
+		samples = append(samples, cmaf.Sample{Decode: at, Duration: step, Sync: true, Flags: 0x02000000, Description: 1})
+	}
+	last := 8
+	build := func() []byte {
+		return cmaf.AppendSegment(nil, uint32(n), m.track, samples, func(i int) []byte {
+			if i == len(samples)-1 {
+				return bytes.Repeat([]byte{mark}, last)
+			}
+			return bytes.Repeat([]byte{mark}, 8)
+		})
+	}
+	last += max(size+840-len(build()), 0)
+	return build()
 }
 
 // problemOf is the code of a problem document, or nothing.
