@@ -8,6 +8,8 @@ echo "== stores side by side"
 (cd bench && go run ./store)
 echo "== memcached zones beside a store"
 (cd bench && go run ./blobs -dir "${TMPDIR:-/tmp}")
+echo "== hits, side by side"
+(cd bench && go run ./hits -docs "$PWD/../docs")
 echo "== edges at the live edge, side by side"
 (cd bench && go run ./live-edge)
 echo "== Cassandra: the store beside the bare driver"
