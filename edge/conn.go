@@ -32,7 +32,7 @@ const turnBytes = 1 << 20
 //
 //	who                     does                      and meanwhile             the post is read, and
 //	an object               wakes a request           the viewer has left       the state is ended: nothing
-//	an object               wakes a request           another object has it     on is not waitsFor: nothing
+//	an object               wakes a request           it waits for another      it looks, and parks again
 //	an object               gets its head             the request is parking    park says so: the walk goes on
 //	the viewer              leaves                    his object wakes him      whichever is read first counts
 //	Close                   ends the loop             an object wakes it        the loop has ended: nothing
@@ -97,8 +97,8 @@ func (c *conn) happened(is events) {
 }
 
 // awoken goes on with a request that waited.
-func (c *conn) awoken(on awaited) {
-	if c.state != waiting || c.waitsFor != on {
+func (c *conn) awoken() {
+	if c.state != waiting {
 		return
 	}
 	c.waitsFor = nil
@@ -108,7 +108,7 @@ func (c *conn) awoken(on awaited) {
 }
 
 // wake is called by what a request waits for.
-func (c *conn) wake(on awaited) { c.loop.post(post{what: awoken, conn: c, on: on}) }
+func (c *conn) wake() { c.loop.post(post{what: awoken, conn: c}) }
 
 // resume goes on with the answer, and with what came after its request.
 func (c *conn) resume() {

@@ -148,7 +148,7 @@ func (e *event) learnt() {
 	e.parked = nil
 	close(e.known)
 	e.mu.Unlock()
-	wakeAll(waiting, e)
+	wakeAll(waiting)
 }
 
 // park, unpark and changed are for those who wait for the first word of it.

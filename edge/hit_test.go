@@ -41,13 +41,8 @@ func (s *tirelessSocket) handOver() (net.Conn, error) { return nil, io.EOF }
 // returns what answers so many requests.
 func (s *serving) tireless(path string) (*tirelessSocket, func(n int)) {
 	s.Helper()
-	sock := &tirelessSocket{request: []byte("GET " + path + " HTTP/1.1\r\nHost: edge.example:8080\r\nUser-Agent: player/1.2 (a television)\r\nAccept: */*\r\nAccept-Encoding: identity\r\nOrigin: https://player.example\r\nReferer: https://player.example/\r\n\r\n")}
-	s.srv.init()
-	l := newLoop(s.srv, nil)
-	c := &conn{loop: l, sock: sock}
-	l.now = time.Now()
-	l.count.Add(1)
-	l.open(c)
+	sock, c := s.lone(path)
+	l := c.loop
 	return sock, func(n int) {
 		sock.left = n
 		l.now = time.Now()
@@ -56,6 +51,56 @@ func (s *serving) tireless(path string) (*tirelessSocket, func(n int)) {
 				s.Fatalf("%s: state %d", path, c.state)
 			}
 		}
+	}
+}
+
+// lone makes a connection on a loop of its own that asks for a path of s.
+func (s *serving) lone(path string) (*tirelessSocket, *conn) {
+	sock := &tirelessSocket{request: []byte("GET " + path + " HTTP/1.1\r\nHost: edge.example:8080\r\nUser-Agent: player/1.2 (a television)\r\nAccept: */*\r\nAccept-Encoding: identity\r\nOrigin: https://player.example\r\nReferer: https://player.example/\r\n\r\n")}
+	s.srv.init()
+	l := newLoop(s.srv, nil)
+	c := &conn{loop: l, sock: sock}
+	l.now = time.Now()
+	l.count.Add(1)
+	l.open(c)
+	return sock, c
+}
+
+// Who asked and left before the loop looked does not wait for a segment.
+func TestWhoHasLeftDoesNotWait(t *testing.T) {
+	s := serveEdge(t)
+	d := s.dial()
+	d.send(get(s.path("s")))
+	d.read() // the event is known
+	sock, c := s.lone(s.path("v"))
+	sock.left = 1
+	c.happened(eventIn | eventGone)
+	if c.state != ended || s.holding() != 0 {
+		t.Errorf("state %d, %d held", c.state, s.holding())
+	}
+}
+
+// What wakes a request that has gone on, or a connection that has ended, wakes nobody.
+func TestLateWakesAreNothing(t *testing.T) {
+	s := serveEdge(t)
+	d := s.dial()
+	d.send(get(s.path("s")))
+	d.read()
+	sock, c := s.lone(s.path("v"))
+	sock.left = 1
+	c.happened(eventIn)
+	on := c.waitsFor
+	if c.state != waiting || on == nil {
+		t.Fatalf("state %d", c.state)
+	}
+	if c.awoken(); c.state != waiting || c.waitsFor != on {
+		t.Errorf("awoken for nothing: state %d", c.state)
+	}
+	if c.happened(eventGone); c.state != ended {
+		t.Fatalf("it left: state %d", c.state)
+	}
+	if c.awoken(); c.state != ended || sock.took != 0 {
+		t.Errorf("awoken when it had left: state %d, %d bytes", c.state, sock.took)
 	}
 }
 

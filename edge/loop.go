@@ -41,7 +41,6 @@ type loop struct {
 type post struct {
 	what  news
 	conn  *conn
-	on    awaited // with awoken
 	event events  // with happened
 	do    func()  // with call
 }
@@ -178,7 +177,7 @@ func (l *loop) read() (end bool) {
 		case opened:
 			l.open(p.conn)
 		case awoken:
-			p.conn.awoken(p.on)
+			p.conn.awoken()
 		case happened:
 			p.conn.happened(p.event)
 		case call:

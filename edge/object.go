@@ -93,12 +93,12 @@ func (o *object) open() {
 	o.parked = nil
 	close(o.ready)
 	o.mu.Unlock()
-	wakeAll(waiting, o)
+	wakeAll(waiting)
 }
 
-func wakeAll(waiting map[parked]struct{}, on awaited) {
+func wakeAll(waiting map[parked]struct{}) {
 	for p := range waiting {
-		p.wake(on)
+		p.wake()
 	}
 }
 
@@ -217,7 +217,7 @@ func (o *object) grow(buf []byte, n int) {
 	o.more = make(chan struct{})
 	waiting := o.takeParked()
 	o.mu.Unlock()
-	wakeAll(waiting, o)
+	wakeAll(waiting)
 }
 
 // finish ends the body.
@@ -233,7 +233,7 @@ func (o *object) finish(buf []byte, err error) {
 	close(o.more)
 	waiting := o.takeParked()
 	o.mu.Unlock()
-	wakeAll(waiting, o)
+	wakeAll(waiting)
 }
 
 // takeParked needs mu. Those who wait for the head are open's to wake.

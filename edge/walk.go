@@ -54,7 +54,7 @@ type awaited interface {
 }
 
 // A parked request waits without a goroutine of its own.
-type parked interface{ wake(on awaited) }
+type parked interface{ wake() }
 
 // A line is the way of an answer to its viewer.
 type line interface {
