@@ -99,7 +99,7 @@ func TestLateWakesAreNothing(t *testing.T) {
 	if c.happened(eventGone); c.state != ended {
 		t.Fatalf("it left: state %d", c.state)
 	}
-	if c.awoken(); c.state != ended || sock.took != 0 {
+	if c.awoken(); c.state != ended || sock.took != 0 || len(c.loop.free) != 1 {
 		t.Errorf("awoken when it had left: state %d, %d bytes", c.state, sock.took)
 	}
 }

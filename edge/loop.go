@@ -41,8 +41,8 @@ type loop struct {
 type post struct {
 	what  news
 	conn  *conn
-	event events  // with happened
-	do    func()  // with call
+	event events // with happened
+	do    func() // with call
 }
 
 type news uint8
