@@ -115,7 +115,7 @@ func TestRefusalsAreOneLine(t *testing.T) {
 		for range 100 {
 			r.want(r.getSegment("v", n), 410, "lost")
 		}
-		time.Sleep(lookEvery)
+		time.Sleep(2 * lookEvery)
 		want := fmt.Sprintf("level=ERROR msg=\"refused at the live edge\" event=acme/final how=lost renditions=v from=%[1]d to=%[1]d count=100\n", n)
 		if got := book.take("refused at"); got != want {
 			t.Errorf("%swant\n%s", got, want)
@@ -142,7 +142,7 @@ func TestSwitchIsALine(t *testing.T) {
 		until(r.tl.End(n + 1))
 		r.putSegment("b", "v", n+1, take{}, 201)
 		r.want(<-r.ask(t.Context(), "v/"+live.SegmentName(n+1)), 200, "")
-		time.Sleep(lookEvery)
+		time.Sleep(2 * lookEvery)
 		if got := book.take("another pipeline"); !strings.Contains(got, "a to b") || strings.Count(got, "\n") != 1 {
 			t.Errorf("%q", got)
 		}
