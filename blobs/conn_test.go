@@ -44,6 +44,7 @@ func TestWire(t *testing.T) {
 	}{
 		{value: []byte("abc"), sends: "ms " + nothing + "0 3 T90\r\n", answers: "HD\r\n", ok: true},
 		{value: large, sends: "ms " + nothing + "0 262144 T90\r\n\r\nms " + nothing + "1 5 T90\r\n", answers: "HD\r\nHD\r\n", ok: true},
+		{value: large[:chunkBytes], sends: "ms " + nothing + "0 262144 T90\r\n", answers: "HD\r\n", ok: true},
 		{value: large, answers: "HD\r\nSERVER_ERROR out of memory storing object\r\n"},
 		{value: []byte("abc"), answers: "NS\r\n", bad: true},
 		{value: []byte("abc"), answers: "CLIENT_ERROR bad data chunk\r\n", bad: true},
@@ -59,6 +60,7 @@ func TestWire(t *testing.T) {
 		{size: 3, answers: "VA 3 t1\r\nabcd\r\n", bad: true},
 		{size: 3, answers: "VA 3 t1\r\nab", bad: true},
 		{size: 3, answers: "VA -1 t1\r\n", bad: true},
+		{size: 3, answers: "VA x t1\r\n\r\n", bad: true},
 		{size: 3, answers: "VA 1048577 t1\r\n", bad: true},
 		{size: 3, answers: "HD\r\n", bad: true},
 		{size: 3, answers: "\r\n", bad: true},
@@ -138,7 +140,7 @@ func TestParseZones(t *testing.T) {
 func TestValidate(t *testing.T) {
 	zones := []Zone{{"a", []string{"h:1"}}}
 	for name, cfg := range map[string]Config{
-		"zones": {}, "local": {Zones: zones, Local: "b"}, "Timeout": {Zones: zones, Timeout: 1}, "MaxConns": {Zones: zones, MaxConns: -1},
+		"no zones": {}, "local": {Zones: zones, Local: "b"}, "Timeout": {Zones: zones, Timeout: 1}, "MaxConns": {Zones: zones, MaxConns: -1},
 	} {
 		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
