@@ -33,8 +33,6 @@ type coding struct {
 	pictures []picture
 	sets     setIDs // picture parameter sets of the entry, if it has any
 	blocks   int    // macroblocks of the largest picture (AVC), 0 where not known
-	rate     int    // of audio, Hz: what the next counts in
-	frames   []int  // how many samples of sound a sample may hold; nil for any
 }
 
 // A picture is what two encodes of one rendition must have in common. 0 is not
@@ -82,7 +80,7 @@ func (t *Track) coding(e *entry) coding {
 		frame := picture{width: int(be16(p[24:])), height: int(be16(p[26:]))}
 		c.video(e, frame)
 	case t.Type == live.Audio:
-		c.audio(t, e)
+		c.audio(e)
 	}
 	return c
 }
@@ -212,58 +210,19 @@ func lengthPrefixed(p []byte) (nal, rest []byte) {
 	return p[2:n:n], p[n:]
 }
 
-// audio takes what a sample of sound may be by the codec's own configuration.
-func (c *coding) audio(t *Track, e *entry) {
-	c.rate = t.SampleRate
+// audio takes those codecs of sound whose samples begin with a mark, or with what
+// would be another's.
+func (c *coding) audio(e *entry) {
 	switch e.format.String() {
 	case "mp4a":
-		x := e.child("esds")
-		if len(x.Data) < x.Header+4 {
-			return
-		}
-		d, ok := parseES(x.Payload()[4:])
-		if !ok || d.objectType != 0x40 {
-			return
-		}
-		v := bitReader{b: d.specific}
-		object, rate := v.objectType(), v.rate()
-		config := v.read(4)
-		if (object == 2 || object == 5 || object == 29) && !v.over && config > 0 {
-			c.scheme, c.rate = schemeAAC, rate
-			if object != 2 {
-				v.rate()
-				v.objectType()
+		if x := e.child("esds"); len(x.Data) >= x.Header+4 && x.Data != nil {
+			if d, ok := parseES(x.Payload()[4:]); ok && d.objectType == 0x40 {
+				c.scheme = schemeAAC
 			}
-			n := 1024
-			if v.read(1) == 1 {
-				n = 960
-			}
-			// With spectral band replication, said or not, half or twice that.
-			c.frames = []int{n / 2, n, 2 * n}
 		}
-	case "ac-3":
-		c.scheme, c.frames = schemeAC3, []int{1536}
-	case "ec-3":
-		c.scheme, c.frames = schemeAC3, []int{256, 512, 768, 1536}
-	case "Opus":
-		c.rate, c.frames = 48000, []int{120, 240, 480, 960, 1440, 1920, 2400, 2880, 3360, 3840, 4320, 4800, 5280, 5760}
+	case "ac-3", "ec-3":
+		c.scheme = schemeAC3
 	case "fLaC":
 		c.scheme = schemeFLAC
 	}
-}
-
-// plays reports whether samples of that duration can be of this coding: to
-// within 1.2 ms, as muxers round and a stream that is stamped by a clock jitters.
-func (c *coding) plays(duration, timescale int64) bool {
-	if c.rate == 0 || len(c.frames) == 0 || duration == 0 {
-		return true
-	}
-	for _, n := range c.frames {
-		// n/rate against duration/timescale
-		off := abs(int64(n)*timescale - duration*int64(c.rate))
-		if off*1000*5 <= 6*timescale*int64(c.rate) || off <= int64(c.rate) {
-			return true
-		}
-	}
-	return false
 }

@@ -71,7 +71,8 @@ type Report struct {
 //     not have, parameter sets that contradict those of the entry (size, profile,
 //     depth) whether it allows any inside of samples or not, slices that name a
 //     picture parameter set that is nowhere or lie outside of the picture, sound
-//     without the codec's sync word or of durations that it does not know.
+//     without the codec's sync word (AC-3, E-AC-3, FLAC) or, of AAC, with that of
+//     ADTS.
 //
 // Of the samples' bytes only the headers of NAL units are read, of at most 5,120,
 // and the first of the first sample and of sync samples. Of encrypted samples

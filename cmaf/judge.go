@@ -1,7 +1,6 @@
 package cmaf
 
 import (
-	"fmt"
 	"math"
 	"math/bits"
 
@@ -241,9 +240,6 @@ func (in *inspection) report() Report {
 		r.Span = live.Span{Start: in.first, End: in.last, Timescale: int64(in.track.Timescale)}
 	}
 	b := bill{timescale: in.track.Timescale, left: max(in.window.SegmentMS, 0)}
-	if !in.text && constant && in.samples >= 4 && len(in.track.codings) == 1 && !in.track.codings[0].plays(int64(frame), int64(in.track.Timescale)) {
-		in.refuse(fmt.Sprintf("samples of %d ticks at %d a second are none of %s", frame, in.track.Timescale, in.track.Codecs))
-	}
 	if in.wrongTrack || in.mismatch || in.foreign != "" {
 		r.Foreign = in.foreign
 		kind := live.WrongTrack

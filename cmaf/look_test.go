@@ -54,6 +54,9 @@ func TestForeignCodecs(t *testing.T) {
 				if same || a.track.Codecs == "fLaC" && b.track.Codecs == "fLaC" {
 					continue
 				}
+				if name := a.track.Codecs[:4]; name == "mp4a" || name == "Opus" {
+					continue // whose bytes may be anything
+				}
 				samples := b.samples[0]
 				if a.track.Type == live.Video {
 					samples = pace(samples, a.samples[0])
@@ -286,6 +289,17 @@ func TestClosedGroupsEndOnTheGrid(t *testing.T) {
 	}
 }
 
+// AAC has no mark of its own, but what brings one of ADTS along is not what the
+// init segment says.
+func TestADTSUnderAAC(t *testing.T) {
+	m := single(t, "avc-aac.mp4", 3)
+	data := slices.Clone(m.data[0])
+	data[0] = append([]byte{0xff, 0xf1, 0x4c, 0x40}, data[0]...)
+	if r, err := Inspect(segment(m.track, m.samples[0], data), m.track, window(m.track, 0, 2, 1)); err != nil || r.Findings.String() != "init-mismatch;ms=2000" {
+		t.Errorf("%q, %v", r.Findings, err)
+	}
+}
+
 // Of encrypted samples the headers are clear where the subsamples say so.
 func TestLooksIntoEncryptedSamples(t *testing.T) {
 	m := encrypted(t, single(t, "avc-aac.mp4", 1))
@@ -361,36 +375,6 @@ func TestUnitsAreBounded(t *testing.T) {
 		r, err := Inspect(segment(track, samples, data), track, Window{Start: 1000, End: 1000 + 40*int64(c.syncs), SegmentMS: 400})
 		if err != nil || c.broken == 0 && r.Findings.String() != c.want || c.broken > 0 && r.Findings.Fatal() {
 			t.Errorf("%d samples of 2,000 units, number %d broken: %q (%s), %v", c.syncs, c.broken, r.Findings, r.Foreign, err)
-		}
-	}
-}
-
-func TestSoundDurations(t *testing.T) {
-	for _, c := range []struct {
-		frames    []int
-		rate      int
-		duration  int64
-		timescale int64
-		want      bool
-	}{
-		{[]int{512, 1024, 2048}, 48000, 1024, 48000, true},
-		{[]int{512, 1024, 2048}, 48000, 2048, 48000, true},
-		{[]int{512, 1024, 2048}, 48000, 1536, 48000, false},
-		{[]int{512, 1024, 2048}, 44100, 1024, 44100, true},
-		{[]int{512, 1024, 2048}, 48000, 21, 1000, true},
-		{[]int{512, 1024, 2048}, 48000, 22, 1000, true},
-		{[]int{512, 1024, 2048}, 48000, 32, 1000, false},
-		{[]int{512, 1024, 2048}, 48000, 1920, 90000, true},
-		{[]int{1536}, 48000, 1024, 48000, false},
-		{[]int{120, 960}, 48000, 960, 48000, true},
-		{[]int{120, 960}, 48000, 1024, 48000, false},
-		{nil, 48000, 7, 48000, true},
-		{[]int{1024}, 0, 7, 48000, true},
-		{[]int{1024}, 48000, 0, 48000, true},
-	} {
-		x := coding{frames: c.frames, rate: c.rate}
-		if got := x.plays(c.duration, c.timescale); got != c.want {
-			t.Errorf("%v at %d Hz, %d ticks at %d a second: %v", c.frames, c.rate, c.duration, c.timescale, got)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -175,7 +176,15 @@ func (p *publisher) make(tl *live.Timeline, n live.Number, size int) []byte {
 	}
 	rng := rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)})
 	data := make([]byte, size/frames)
-	return cmaf.AppendSegment(nil, uint32(n), p.track, samples, func(int) []byte { rng.Read(data); return bytes.Clone(data) })
+	return cmaf.AppendSegment(nil, uint32(n), p.track, samples, func(i int) []byte {
+		rng.Read(data) // behind the head of one slice, of an IDR picture or another
+		binary.BigEndian.PutUint32(data, uint32(len(data)-4))
+		copy(data[4:], "\x41\x9a\x24")
+		if i == 0 {
+			copy(data[4:], "\x65\x88\x84")
+		}
+		return bytes.Clone(data)
+	})
 }
 
 func path(id live.EventID, n live.Number) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -79,8 +80,13 @@ func (m *media) segment(n live.Number, size int) []byte {
 	}
 	per := max(size/len(samples), 16)
 	return cmaf.AppendSegment(nil, uint32(n), m.track, samples, func(i int) []byte {
-		b := make([]byte, per)
-		copy(b, fmt.Sprintf("%d/%d", n, i))
+		b := make([]byte, per) // one slice, of an IDR picture or another
+		binary.BigEndian.PutUint32(b, uint32(per-4))
+		slice := "\x41\x9a\x24"
+		if i == 0 {
+			slice = "\x65\x88\x84"
+		}
+		copy(b[copy(b[4:], slice)+4:], fmt.Sprintf("%d/%d", n, i))
 		return b
 	})
 }
