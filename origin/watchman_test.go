@@ -67,8 +67,8 @@ func TestBothPipelinesDie(t *testing.T) {
 		for i := range live.Number(5) {
 			publish(n + i)
 		}
-		n += 4                 // the last
-		until(r.tl.End(n + 1)) // they die just before they publish again
+		n += 4                                       // the last
+		until(r.tl.End(n + 1).Add(time.Millisecond)) // they die just before they publish again, between two looks
 		if got := book.take("WARN", "ERROR"); got != "" {
 			t.Errorf("while all was well: %s", got)
 		}
@@ -111,7 +111,7 @@ func TestRefusalsAreOneLine(t *testing.T) {
 		r := newRig(t, Config{Log: book.log()})
 		r.putInits("a")
 		n := r.next() + 1
-		until(r.tl.Deadline(n))
+		until(r.tl.Deadline(n).Add(time.Millisecond)) // between two looks
 		for range 100 {
 			r.want(r.getSegment("v", n), 410, "lost")
 		}
