@@ -141,16 +141,7 @@ func (l *log) forget(f *logFile) {
 	l.mu.RUnlock()
 	for _, r := range records {
 		l.mu.Lock() // for one record at a time: readers wait little
-		var in []*index.Entry[*location]
-		l.index.Ascend(r, "", "", func(e *index.Entry[*location]) bool {
-			if e.Value.file == f {
-				in = append(in, e)
-			}
-			return true
-		})
-		for _, e := range in {
-			l.index.Forget(r, e)
-		}
+		l.index.ForgetFunc(r, func(e *index.Entry[*location]) bool { return e.Value.file == f })
 		l.mu.Unlock()
 	}
 }

@@ -126,6 +126,9 @@ func (x *Index[V]) Move(r store.Record, key string, t store.Token, v V) bool {
 	return true
 }
 
+// ForgetFunc removes the entries that which reports, without a trace.
+func (x *Index[V]) ForgetFunc(r store.Record, which func(*Entry[V]) bool) { x.remove(r, "", "", which) }
+
 // Forget removes e if it still is the entry of its key, without a trace.
 func (x *Index[V]) Forget(r store.Record, e *Entry[V]) {
 	// No key is between one and the same with a NUL, which none holds.
@@ -161,7 +164,7 @@ func (x *Index[V]) remove(r store.Record, from, to string, which func(*Entry[V])
 		}
 		return gone
 	})
-	if rec.n == 0 {
+	if len(*rec) == 0 {
 		delete(x.records, r)
 	}
 }
