@@ -264,6 +264,7 @@ func TestPublishedBetweenChoosingAndWatching(t *testing.T) {
 		r := newRig(t, Config{})
 		r.putInits("a")
 		n := r.next() + 1
+		r.putSegment("a", "v", n-1, take{}, 201) // what the first one teaches changes the event, which ends every wait
 		until(r.tl.Due(n))
 		r.o.metrics.holding = &interposer{r.o.metrics.holding, func() { r.putSegment("a", "v", n, take{}, 201) }}
 		if w := answered(r.ask(t.Context(), "v/"+live.SegmentName(n))); w == nil || w.Code != 200 {

@@ -114,6 +114,28 @@ func TestOnlyWhatViewersGotIsHistory(t *testing.T) {
 	})
 }
 
+// TestRefusalsOfTheStoreAreHistory: a 503 is told like a 410; a 404 is no refusal
+// of anything that should be there.
+func TestRefusalsOfTheStoreAreHistory(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+		r := newRig(t, Config{Store: faulty, MemoryBytes: 1})
+		r.putInits("a")
+		n := r.next()
+		r.putSegment("a", "v", n, take{}, 201)
+		faulty.Add(storetest.Fault{Op: storetest.Get, Namespace: store.Media, Err: store.ErrUnavailable})
+		r.want(r.getSegment("v", n), 503, "store-unavailable")
+		faulty.Clear()
+		r.want(r.getSegment("v", n+9), 404, "early")
+		if got := r.history("v", n); got != "503 store-unavailable 1 times in 0s | serve a pinned" {
+			t.Error(got)
+		}
+		if got := r.history("v", n+9); got != " | wait  await-any" {
+			t.Error(got)
+		}
+	})
+}
+
 // TestChoiceSurvivesRestart: b was served, a came, the node starts anew, and b it
 // is. It was durable within a second.
 func TestChoiceSurvivesRestart(t *testing.T) {
