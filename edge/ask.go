@@ -152,79 +152,119 @@ func (u *upstream) ask(ctx context.Context, a asking) (*reply, error) {
 // next begins an attempt where one is due, and says when to look again, or
 // that there is nothing left to do.
 func (r *race) next(ctx context.Context, now time.Time) (wake time.Time, done bool) {
-	end := r.a.until.Add(grace)
 	way := r.u.route(now, &r.a)
+	s := stage{until: r.a.until, late: r.late, notBefore: r.notBefore, first: r.err == nil && r.refusal == nil, refused: r.refusal != nil}
 	if len(r.running) > 0 {
 		r.uncross(way)
-		r.beside(&way, now)
+		for at := range r.running {
+			s.running++
+			if at.parent.peer != nil {
+				s.peers++
+			}
+		}
+		way = way.beside(s.peers, now)
+	}
+	s.sure, s.again, s.untried = way.sure, way.again, untried(way.parents, r.tried)
+	m := s.decide(now)
+	if m.what == tryNext {
+		p, wait := choose(now, way.parents, r.tried)
+		if p != nil && wait == 0 {
+			r.begin(ctx, p, now)
+			return now, false
+		}
+		m = s.without(now, p != nil, wait)
+	}
+	return m.at, m.what == giveUp
+}
+
+// A stage is what is known of a race when it is decided what comes next.
+type stage struct {
+	running, peers int       // attempts under way, and those of them at peers
+	first          bool      // no attempt has failed or was refused
+	refused        bool      // one was refused: that may have to do
+	until          time.Time // when no further request is made
+	late           time.Time // when what runs is late; zero: never
+	notBefore      time.Time // when the next may begin while none runs
+	sure           bool      // of the way: parents of our own are on it, or need not be
+	again          time.Time // of the way: it may be another then; zero: after news alone
+	untried        bool      // somebody on the way is up and was not asked
+}
+
+// A move is what a race does next.
+type move struct {
+	what what
+	at   time.Time
+}
+
+type what uint8
+
+const (
+	look    what = iota // again at some time, or after news
+	tryNext             // parent on the way
+	giveUp
+)
+
+// decide says what a race does at now. It decides and nothing else.
+func (s *stage) decide(now time.Time) move {
+	end := s.until.Add(grace)
+	if s.running > 0 {
 		switch {
 		case !now.Before(end):
-			return now, true
-		case r.late.IsZero() || !now.Before(r.a.until):
-			return way.look(end), false
-		case !untried(way.parents, r.tried):
-			return way.look(end), false
-		case now.Before(r.late):
-			return way.look(minTime(r.late, end)), false
+			return move{giveUp, now}
+		case s.late.IsZero(), !now.Before(s.until), !s.untried:
+			return s.look(end)
+		case now.Before(s.late):
+			return s.look(minTime(s.late, end))
 		}
-	} else {
-		first := r.err == nil && r.refusal == nil
-		switch {
-		case r.refusal != nil && way.sure && !untried(way.parents, r.tried):
-			return now, true
-		case !first && !now.Before(r.a.until):
-			return now, true
-		case now.Before(r.notBefore):
-			return minTime(r.notBefore, r.a.until), false
-		}
+		return move{tryNext, now}
 	}
-	p, wait := choose(now, way.parents, r.tried)
 	switch {
-	case p == nil && !now.Before(r.a.until):
-		return now, true
-	case p == nil:
-		return way.look(r.a.until), false
-	case wait > 0:
-		if !now.Before(r.a.until) {
-			return now, true
-		}
-		return minTime(now.Add(wait), r.a.until), false
+	case s.refused && s.sure && !s.untried, !s.first && !now.Before(s.until):
+		return move{giveUp, now}
+	case now.Before(s.notBefore):
+		return move{look, minTime(s.notBefore, s.until)}
 	}
-	r.begin(ctx, p, now)
-	return now, false
+	return move{tryNext, now}
 }
 
-// look is when to look again, at the latest at t.
-func (w *route) look(t time.Time) time.Time {
-	if w.again.IsZero() {
-		return t
+// without says what a race does that found nobody to ask, or nobody who may be
+// asked before wait is over.
+func (s *stage) without(now time.Time, found bool, wait time.Duration) move {
+	switch {
+	case !now.Before(s.until):
+		return move{giveUp, now}
+	case !found:
+		return s.look(s.until)
 	}
-	return minTime(w.again, t)
+	return move{look, minTime(now.Add(wait), s.until)}
 }
 
-// beside takes out of the way what is not asked beside a peer that is running:
-// a third one, and parents of our own while the peer may well be waiting for
-// what is late for everybody.
-func (r *race) beside(way *route, now time.Time) {
-	peers := 0
-	for at := range r.running {
-		if at.parent.peer != nil {
-			peers++
-		}
+// look is to look again when the way may be another, at the latest at t.
+func (s *stage) look(t time.Time) move {
+	if s.again.IsZero() {
+		return move{look, t}
 	}
+	return move{look, minTime(s.again, t)}
+}
+
+// beside is the way without those who are not asked beside a peer that is
+// running: a third one, and parents of our own while the peer may well be waiting
+// for what is late for everybody. It decides and nothing else.
+func (w route) beside(peers int, now time.Time) route {
 	if peers == 0 {
-		return
+		return w
 	}
-	early := now.Before(way.own)
-	way.parents = slices.DeleteFunc(slices.Clone(way.parents), func(p *parent) bool {
+	early := now.Before(w.own)
+	w.parents = slices.DeleteFunc(slices.Clone(w.parents), func(p *parent) bool {
 		if p.peer != nil {
 			return peers > 1
 		}
 		return early
 	})
-	if early && (way.again.IsZero() || way.own.Before(way.again)) {
-		way.again = way.own
+	if early && (w.again.IsZero() || w.own.Before(w.again)) {
+		w.again = w.own
 	}
+	return w
 }
 
 // uncross stops asking peers that wait for us: see site.wait.
