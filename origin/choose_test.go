@@ -283,7 +283,7 @@ func TestInvalidationTakesChoiceBack(t *testing.T) {
 		"invalidation of its pipeline":  {"/invalidations", `{"pipeline": "b", "from": %d}`, "a;region=east"},
 		"invalidation of the other's":   {"/invalidations", `{"pipeline": "a", "from": %d}`, "b;region=west"},
 		"invalidation of another track": {"/invalidations", `{"rendition": "w", "from": %d}`, "b;region=west"},
-		"flush":                         {"/flush", ``, "a;region=east"},
+		"flush":                         {"/flush?yes=true", ``, "a;region=east"},
 		"mask":                          {"/masks", `{"pipeline": "b", "from": %d}`, "a;region=east"},
 		"mask of the other":             {"/masks", `{"pipeline": "a", "from": %d}`, "b;region=west"},
 		"another change":                {"/notifications", `{"type": "x", "id": "1", "from": %d}`, "b;region=west"},

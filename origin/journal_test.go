@@ -268,7 +268,7 @@ func TestJournalIsOfOneLife(t *testing.T) {
 		r.getSegment("v", n)
 		time.Sleep(time.Second)
 		r.getSegment("w", n-3) // lost, and not written yet
-		r.want(r.control("DELETE", "", ""), 204, "")
+		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
 		if page, err := r.o.store.Scan(t.Context(), journalRecord(testID), store.ScanOptions{}); err != nil || len(page.Items) > 0 {
 			t.Errorf("%v, %d items are left", err, len(page.Items))
 		}
