@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"headwater/live"
@@ -46,6 +45,7 @@ func seeds(t testing.TB) map[string]map[string][]byte {
 			"encrypted":         AppendChunk(nil, 1, secret.track, secret.samples[0][:4], func(i int) []byte { return secret.data[0][i] }),
 			"absolute-offset":   handSegment(tfhd(tfhdBaseOffset, uint64(100)), tfdt(1000), full("trun", 0, 0, uint32(10))),
 			"4-billion-samples": handSegment(tfhd(base|tfhdSize, uint32(0)), tfdt(1000), full("trun", 0, 0, uint32(0xffffffff))),
+			"data-before-it":    handSegment(tfhd(base|tfhdSize, uint32(2)), tfdt(1000), full("trun", 0, trunDataOffset, uint32(10), int32(-20))),
 			"64-bit-mdat":       join(moof(tfhd(base), tfdt(1000), run), []byte("\x00\x00\x00\x01mdat\x00\x00\x00\x00\x00\x00\x01\xa0"), make([]byte, 400)),
 			"size-of-0":         join(plain[:92], []byte("\x00\x00\x00\x00mdat")), "transport-stream": fixture(t, "stream.ts")[:376],
 			"styp-prft-emsg-sidx": join(AppendStyp(nil), full("prft", 1, 0, uint32(1), uint64(5), uint64(7)),
@@ -166,50 +166,6 @@ func FuzzInspect(f *testing.F) {
 				if r.Findings.Fatal() && (len(r.Findings) != 1 || r.Findings.MissingMS() != w.SegmentMS) {
 					t.Fatalf("%q is fatal but not alone, or not for all of %d ms", r.Findings, w.SegmentMS)
 				}
-			}
-		}
-	})
-}
-
-// The bytes of a sample may be anything. They are the first and the third, both
-// sync samples, of each codec that is looked into.
-func FuzzSample(f *testing.F) {
-	var tracks []*Track
-	for _, name := range []string{"cases/init-a.mp4", "hevc.mp4", "av1.mp4", "vp9.mp4", "audio.mp4"} {
-		for i, track := range parts(f, fixture(f, name))[0].Init.Tracks {
-			track.ID = uint32(i + 1)
-			tracks = append(tracks, &track)
-		}
-		if name != "audio.mp4" && !strings.HasPrefix(name, "cases/") {
-			m := single(f, name, 1)
-			f.Add(m.data[0][0])
-			f.Add(m.data[0][1])
-		}
-	}
-	vvc := handTrack(f, handInit("vide", 1000, entryOf(live.Video, "vvi1", box("vvcC", []byte{0, 0, 0, 0, 0xff, 0}))))
-	secret := encrypted(f, single(f, "avc-aac.mp4", 1))
-	tracks = append(tracks, vvc, secret.track)
-	spsB, ppsB := avcSetsOf(f, "cases/init-b.mp4")
-	f.Add(nals(4, spsB, ppsB, "\x65\x88\x84"))
-	f.Add(nals(4, "\x00\x79\x00\x8d\x02\x43\x00\x00", "\x00\x41\xaf\x80"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, track := range tracks {
-			samples := make([]Sample, 4)
-			data := [][]byte{b, {0}, b, {0}}
-			for i := range samples {
-				samples[i] = Sample{Decode: 1000 + 40*int64(i), Duration: 40, Description: 1, Aux: secret.samples[0][0].Aux[:min(8, len(b))]}
-			}
-			if !track.Encrypted {
-				for i := range samples {
-					samples[i].Aux = nil
-				}
-			}
-			r, err := Inspect(segment(track, samples, data), track, Window{Start: 1000, End: 1160, SegmentMS: 160})
-			if err != nil {
-				t.Fatalf("%s: %v", track.Codecs, err)
-			}
-			if (r.Foreign != "") != r.Findings.Has(live.InitMismatch) || r.Findings.MissingMS() > 160 {
-				t.Fatalf("%s: %q, %q", track.Codecs, r.Findings, r.Foreign)
 			}
 		}
 	})

@@ -69,8 +69,10 @@ func (in *inspection) uniform(f *trackFragment, r *sampleRun, decode int64, ours
 	if size == 0 && !in.text {
 		lost = n
 	} else if size > 0 {
-		holder := in.holder(r.data)
-		there = min(n, max(holder.end-r.data, 0)/size)
+		// No mdat holds what lies before the first byte: an offset is a claim, too.
+		if holder := in.holder(r.data); r.data >= holder.begin {
+			there = min(n, max(holder.end-r.data, 0)/size)
+		}
 		lost = n - there
 	}
 	// The first two are enough: their number is a claim.
