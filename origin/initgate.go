@@ -117,12 +117,16 @@ func (e *event) learnGate(rendition, pipeline string, g gate) (out turning) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t := e.track(rendition)
-	old := t.gates[pipeline]
+	old, known := t.gates[pipeline]
 	switch c := g.token.Compare(old.token); {
 	case c < 0:
 		return out
-	case c == 0: // the same one, stored meanwhile
-		g.stored = g.stored || old.stored
+	case c == 0 && known:
+		// The same one, perhaps stored meanwhile. Each PUT comes by here: it must
+		// not go through the DVR window.
+		old.stored = old.stored || g.stored
+		t.gates[pipeline] = old
+		return out
 	}
 	if t.gates == nil {
 		t.gates = make(map[string]gate)

@@ -397,7 +397,7 @@ func TestGateEndsWithItsEvent(t *testing.T) {
 		r := newRig(t, Config{Store: st})
 		r.putInits("a")
 		r.refuseInit()
-		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
+		r.want(r.control("DELETE", "", ""), 204, "")
 		r.create(testEvent())
 		r.wantRefused("")
 		openRig(t, Config{Store: st}).wantRefused("")
@@ -434,6 +434,26 @@ func TestGatesAreOrdered(t *testing.T) {
 		if got.turned != c.turned || g.shut() != c.shut || g.stored != (i == 3 || i == 4) {
 			t.Errorf("%d: turned %v, %+v", i, got.turned, g)
 		}
+	}
+}
+
+// TestTheSameGateAgain: what each PUT finds in the store, and is known, does not
+// go through what was published.
+func TestTheSameGateAgain(t *testing.T) {
+	e, err := newEvent(testID, eventRecord{Config: live.Config{Event: testEvent()}}, store.Token{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut := gate{token: store.Token{Time: 2}, since: time.Unix(2, 0)}
+	e.learnGate("v", "a", shut)
+	// As no candidate can be that was learnt: it would be marked.
+	e.slot("v", 5).candidates = []live.Candidate{{Pipeline: "a", Number: 5, Published: time.Unix(3, 0)}}
+	if again := e.learnGate("v", "a", shut); again.turned || len(again.marked) > 0 {
+		t.Errorf("%+v", again)
+	}
+	newer := gate{token: store.Token{Time: 3}, since: time.Unix(2, 0)}
+	if got := e.learnGate("v", "a", newer); len(got.marked) != 1 {
+		t.Errorf("a newer one: %+v", got)
 	}
 }
 
@@ -520,7 +540,7 @@ func TestGateOfADeletedEventIsLeft(t *testing.T) {
 		r.putInits("a")
 		r.refuseInit()
 		faulty.Add(storetest.Fault{Op: storetest.DeleteRecord, Err: store.ErrUnavailable})
-		r.want(r.control("DELETE", "?yes=true", ""), 503, "")
+		r.want(r.control("DELETE", "", ""), 503, "")
 		faulty.Clear()
 		r.create(testEvent())
 		openRig(t, Config{Store: faulty}).wantRefused("")
