@@ -3,7 +3,9 @@
 // of what was published and nothing else: no pool, no limit, no queue.
 //
 // Locks: an event's turn (registry.turns) may be held while the store is asked;
-// all other locks are held for memory only, and none while another is taken.
+// all other locks are held for memory only. None is held while another is taken
+// but two, which come before the registry's and an event's: the watchman's, and
+// the one under which an event gets its counters.
 package origin
 
 import (

@@ -65,6 +65,10 @@ const (
 	// expected and not there, one rendition of it when so many are.
 	silentSegments = 2
 	silentTrack    = 3
+	// How many segments back one look sees, from the newest, and judges, from the
+	// deadline that passed last: those are seen for sure.
+	seenBehind   = 64
+	judgedBehind = 24
 	// What repeats is summed up this often, and is over when it has not come again
 	// for as long.
 	sumUp      = 5 * time.Second
@@ -171,7 +175,8 @@ func (w *watch) lookAt(e *watched, s *seenEvent, now time.Time) (out []line) {
 			}
 			k.served, k.at = x.served, x.number
 		}
-		for n := max(k.judged+1, tl.First()); n <= over; n++ {
+		// A clock that steps, or an event that is moved, is no loss of what lies between.
+		for n := max(k.judged+1, tl.First(), over-judgedBehind+1); n <= over; n++ {
 			x, _ := t.slot(n)
 			for _, p := range s.pipelines {
 				if i == 0 && !slices.Contains(x.by, p) {

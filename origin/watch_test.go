@@ -172,3 +172,19 @@ func TestWatch(t *testing.T) {
 		})
 	}
 }
+
+// TestClockStepsForward: what lies between two looks far apart was not lost, and
+// is not gone through.
+func TestClockStepsForward(t *testing.T) {
+	w, watch := newWorld(), newWatch()
+	var said []string
+	for _, d := range []time.Duration{time.Minute, 20 * 365 * 24 * time.Hour} {
+		now := w.ev.Start.Add(d)
+		for _, l := range watch.look([]seenEvent{w.seen(now)}, now) {
+			said = append(said, l.text)
+		}
+	}
+	if len(said) > 0 || watch.events[testID].lost != 0 {
+		t.Errorf("%q, %d are lost", said, watch.events[testID].lost)
+	}
+}

@@ -75,8 +75,7 @@ func (e *event) seen(from func(rendition string) live.Number) seenEvent {
 	for _, r := range v.config().Renditions {
 		s := seenTrack{rendition: r.Name, timeline: v.timelines[r.Name]}
 		if t := e.tracks[r.Name]; t != nil {
-			const most = 64 // what is further behind was seen before
-			for n := max(from(r.Name), t.newest-most, 0); n <= t.newest; n++ {
+			for n := max(from(r.Name), t.newest-seenBehind, 0); n <= t.newest; n++ {
 				x := t.slots[n]
 				if x == nil {
 					continue
