@@ -59,7 +59,7 @@ type entry struct {
 	Digest   string `json:"digest,omitempty"`  // as Content-Digest
 	Defects  string `json:"defects,omitempty"` // as Live-Defects, with those of the seam
 	Reason   string `json:"reason,omitempty"`  // "" where another node chose
-	Turn     int64  `json:"turn,omitempty"`
+	Turn     int64  `json:"turn,omitempty"`    // inPlace for what was served and not chosen
 	Version  int64  `json:"version,omitempty"`
 	Chosen   int64  `json:"chosen,omitempty"` // Unix ns
 	By       string `json:"by,omitempty"`     // the node that chose
@@ -72,6 +72,9 @@ type entry struct {
 
 	First int64 `json:"first"` // Unix ns: when this node first served, or refused
 }
+
+// inPlace is the turn of what a node served because it could not have the choice.
+const inPlace = -1
 
 // An entryKey is what makes one entry of several.
 type entryKey struct {
@@ -115,16 +118,18 @@ func (j *journal) served(d *delivery, findings live.Findings, now time.Time) {
 		return
 	}
 	c, p := d.decision.Candidate, d.decision.pin
+	chosen := p != nil && p.Pipeline == c.Pipeline && p.Digest == c.Digest
+	if chosen && (p.served.Load() != 0 || !p.served.CompareAndSwap(0, now.UnixNano())) {
+		return // nearly always: a hit makes no entry
+	}
 	e := entry{Rendition: d.path.Rendition, Number: c.Number, Pipeline: c.Pipeline, Region: c.Region, Digest: c.Digest.String(),
 		Defects: findings.String(), First: now.UnixNano()}
-	if p != nil && p.Pipeline == c.Pipeline && p.Digest == c.Digest {
-		if p.served.Load() != 0 || !p.served.CompareAndSwap(0, now.UnixNano()) {
-			return
-		}
+	if chosen {
 		e.Reason, e.Turn, e.Version, e.Chosen, e.By = string(p.reason), p.Turn, p.Version, p.At.UnixNano(), p.Node
 	} else {
-		// In place of a choice that cannot be had here yet.
-		e.Reason, e.Version, e.Chosen, e.By = string(d.decision.Reason), d.view.config().Version, e.First, j.o.node
+		// In place of a choice that cannot be had here yet. It is none: after a
+		// restart it must not stand.
+		e.Reason, e.Turn, e.Version, e.Chosen, e.By = string(d.decision.Reason), inPlace, d.view.config().Version, e.First, j.o.node
 	}
 	j.enter(entryKey{event: d.event, rendition: e.Rendition, number: e.Number, digest: c.Digest, turn: e.Turn}, e)
 }
@@ -196,14 +201,20 @@ func (j *journal) flush(ctx context.Context) {
 	for _, b := range batches {
 		writers.Go(func() error {
 			err := j.write(ctx, b)
-			if err != nil {
-				j.o.log.Warn("journal", "event", b.event.id.String(), "entries", len(b.Entries), "err", err)
-			}
 			j.wrote(b, err)
-			return nil
+			if errors.Is(err, errNoEvent) {
+				return nil // nobody asks for its history any more
+			}
+			return err
 		})
 	}
-	_ = writers.Wait() // none fails
+	// One line: while the store is down there are thousands of batches.
+	if err := writers.Wait(); err != nil {
+		j.mu.Lock()
+		left, held := len(j.batches), j.held
+		j.mu.Unlock()
+		j.o.log.Warn("journal", "batches", left, "entries", held, "err", err)
+	}
 }
 
 // gather makes batches of what is pending. It needs mu.
@@ -318,7 +329,7 @@ func readJournal(ctx context.Context, s store.Store, e *event, from, to live.Num
 func readPins(ctx context.Context, s store.Store, e *event, from, to live.Number) error {
 	return readJournal(ctx, s, e, from, to, func(_ string, x *entry) {
 		digest, err := live.ParseDigest([]string{x.Digest})
-		if x.Digest == "" || err != nil {
+		if x.Digest == "" || x.Turn == inPlace || err != nil {
 			return
 		}
 		e.adopt(x.Rendition, x.Number, &pin{reason: selection.Reason(x.Reason), Pin: selection.Pin{Pipeline: x.Pipeline, Region: x.Region, Digest: digest,

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"headwater/announce"
 	"headwater/live"
+	"headwater/selection"
 	"headwater/store"
 	"headwater/store/disk"
 	"headwater/store/memory"
@@ -114,28 +116,6 @@ func TestOnlyWhatViewersGotIsHistory(t *testing.T) {
 	})
 }
 
-// TestRefusalsOfTheStoreAreHistory: a 503 is told like a 410; a 404 is no refusal
-// of anything that should be there.
-func TestRefusalsOfTheStoreAreHistory(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
-		r := newRig(t, Config{Store: faulty, MemoryBytes: 1})
-		r.putInits("a")
-		n := r.next()
-		r.putSegment("a", "v", n, take{}, 201)
-		faulty.Add(storetest.Fault{Op: storetest.Get, Namespace: store.Media, Err: store.ErrUnavailable})
-		r.want(r.getSegment("v", n), 503, "store-unavailable")
-		faulty.Clear()
-		r.want(r.getSegment("v", n+9), 404, "early")
-		if got := r.history("v", n); got != "503 store-unavailable 1 times in 0s | serve a pinned" {
-			t.Error(got)
-		}
-		if got := r.history("v", n+9); got != " | wait  await-any" {
-			t.Error(got)
-		}
-	})
-}
-
 // TestChoiceSurvivesRestart: b was served, a came, the node starts anew, and b it
 // is. It was durable within a second.
 func TestChoiceSurvivesRestart(t *testing.T) {
@@ -222,7 +202,8 @@ func TestHistoriesMerge(t *testing.T) {
 func TestJournalNeverHoldsUp(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
-		r := newRig(t, Config{Store: faulty})
+		var log strings.Builder
+		r := newRig(t, Config{Store: faulty, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		r.putInits("a")
 		n := r.next()
 		r.putSegment("a", "v", n, take{}, 201)
@@ -243,6 +224,12 @@ func TestJournalNeverHoldsUp(t *testing.T) {
 		if got := counted(t, r.o.journal.dropped); got != 8 {
 			t.Errorf("%v entries are dropped", got)
 		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		// Each time it tries it says so once, however much waits.
+		if got, times := strings.Count(log.String(), "msg=journal "), int(4*time.Second/gatherFor); got == 0 || got > times {
+			t.Errorf("%d lines", got)
+		}
 		faulty.Clear()
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -258,6 +245,70 @@ func TestJournalNeverHoldsUp(t *testing.T) {
 	})
 }
 
+// TestServedInPlaceOfTheChoice: what a node served because it could not have the
+// choice is history, and does not stand after a restart, whatever the clocks say.
+func TestServedInPlaceOfTheChoice(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := memory.New(memory.Options{})
+		r := newRig(t, Config{Store: st})
+		r.putInits("a", "b")
+		n := r.next()
+		r.putSegment("b", "v", n, take{}, 201)
+		e := r.o.events.get(testID)
+		b, _ := e.candidate("v", n, "b")
+		view := e.view.Load()
+		r.o.journal.served(&delivery{r: request("GET", "/", nil), event: e, view: view, path: live.Path{Event: testID, Rendition: "v"},
+			decision: choice{selection.Decision{Candidate: &b, Reason: selection.Preferred}, nil}}, nil, time.Now())
+		time.Sleep(time.Second)
+		r.putSegment("a", "v", n, take{}, 201)
+		if got := served(r.getSegment("v", n)); !strings.HasPrefix(got, "a") {
+			t.Fatalf("%s was chosen", got)
+		}
+		time.Sleep(time.Second)
+		if got, want := r.history("v", n), "b preferred; a preferred | serve a pinned"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		again := newEventOf(t, e)
+		if err := readPins(t.Context(), st, again, n, n); err != nil {
+			t.Fatal(err)
+		}
+		if _, p := again.known("v", n); p == nil || p.Pipeline != "a" {
+			t.Errorf("after a restart %+v stands", p)
+		}
+	})
+}
+
+// newEventOf is an event as a node knows it that starts.
+func newEventOf(t *testing.T, e *event) *event {
+	t.Helper()
+	v := e.view.Load()
+	again, err := newEvent(e.id, v.record, v.token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return again
+}
+
+// TestHitMakesNoEntry: what was served before costs the journal nothing.
+func TestHitMakesNoEntry(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.putInits("a")
+		n := r.next()
+		r.putSegment("a", "v", n, take{}, 201)
+		r.getSegment("v", n)
+		e := r.o.events.get(testID)
+		d := &delivery{r: request("GET", "/", nil), event: e, view: e.view.Load(), path: live.Path{Event: testID, Rendition: "v", Number: n}}
+		d.decision = e.choose(d.view, "v", n, nil, time.Now())
+		if d.decision.Reason != selection.Pinned {
+			t.Fatal(d.decision.Reason)
+		}
+		if got := testing.AllocsPerRun(100, func() { r.o.journal.served(d, nil, time.Now()) }); got != 0 {
+			t.Errorf("%v allocations", got)
+		}
+	})
+}
+
 // TestJournalIsOfOneLife: an event that is created anew has no history.
 func TestJournalIsOfOneLife(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -268,7 +319,7 @@ func TestJournalIsOfOneLife(t *testing.T) {
 		r.getSegment("v", n)
 		time.Sleep(time.Second)
 		r.getSegment("w", n-3) // lost, and not written yet
-		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
+		r.want(r.control("DELETE", "", ""), 204, "")
 		if page, err := r.o.store.Scan(t.Context(), journalRecord(testID), store.ScanOptions{}); err != nil || len(page.Items) > 0 {
 			t.Errorf("%v, %d items are left", err, len(page.Items))
 		}

@@ -174,10 +174,8 @@ func createEvent(ctx context.Context, s *eventSession) error {
 		return fmt.Errorf("-f %s: %w", s.file, err)
 	}
 	q := url.Values{}
-	for name, said := range map[string]bool{"replace": s.replace, "yes": s.yes} {
-		if said {
-			q.Set(name, "true")
-		}
+	if s.replace {
+		q.Set("replace", "true")
 	}
 	return s.change(ctx, eventChange{verb: "create", method: http.MethodPut, query: q, body: json.RawMessage(b),
 		what: "the configuration of " + s.file})
@@ -205,7 +203,7 @@ func endEvent(ctx context.Context, s *eventSession) error {
 	if !cfg.End.IsZero() {
 		undo = s.again("end", "--at", cfg.End.Format(time.RFC3339Nano))
 	}
-	c := eventChange{verb: "end", method: http.MethodPut, undo: undo, yes: true}
+	c := eventChange{verb: "end", method: http.MethodPut, undo: undo}
 	if s.never {
 		cfg.End, c.what = time.Time{}, "it goes on without an end"
 	} else {
@@ -220,7 +218,7 @@ func endEvent(ctx context.Context, s *eventSession) error {
 }
 
 func deleteEvent(ctx context.Context, s *eventSession) error {
-	return s.change(ctx, eventChange{verb: "delete", method: http.MethodDelete, asks: true, yes: true,
+	return s.change(ctx, eventChange{verb: "delete", method: http.MethodDelete, asks: true,
 		what: "the event and all that is published of it go for good: this cannot be taken back", after: "It is gone."})
 }
 
@@ -338,6 +336,6 @@ func invalidateSegments(ctx context.Context, s *eventSession) error {
 }
 
 func flushEvent(ctx context.Context, s *eventSession) error {
-	return s.change(ctx, eventChange{verb: "flush", method: http.MethodPost, sub: "/flush", asks: true, yes: true,
+	return s.change(ctx, eventChange{verb: "flush", method: http.MethodPost, sub: "/flush", asks: true,
 		what: "caches drop everything of the event, and ask the origin for all of it again"})
 }
