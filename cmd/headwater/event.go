@@ -27,7 +27,8 @@ Verbs:
   list                          list all events
   end TENANT/EVENT              end it now, or --at TIME; DVR stays. --never takes it back
   delete TENANT/EVENT           delete it with everything published of it, for good
-  segments TENANT/EVENT         what viewers got, what was published, and what serves now: --from, --to, --json
+  segments TENANT/EVENT         what viewers got, what was published, and what serves now: --from, --to, --json;
+                                by default of the last ten; nothing before the first is published
   notify TENANT/EVENT           tell viewers: --type, --id, --from, --to, --data; --withdraw takes --id back
   mask TENANT/EVENT             take segments out, of --pipeline, --region or --all, from --from: --to, --rendition
   masks TENANT/EVENT            list the masks
@@ -41,7 +42,10 @@ times like 2026-11-23T20:00:00Z; --at is one of these, but no number.
 What can hurt viewers says first what it touches; --dry-run says it and changes
 nothing. end, delete, flush, mask --all, and whatever leaves viewers with nothing,
 ask on a terminal and want --yes elsewhere. Standard output has the answer of the
-control API, standard error what was touched and how to take it back.`,
+control API, standard error what was touched and how to take it back.
+
+Exit status: 0 when it is done; 1 when it was refused or failed, or the answer was
+not yes; 2 for wrong flags, and where --yes is wanted.`,
 }
 
 func init() { eventCommand.run = runEvent }

@@ -21,7 +21,11 @@ var loadCommand = &command{
 Viewers that follow the event's timeline as players do, verify digests, and
 report what they saw. Exits 1 where a viewer met an error, a gap, a refusal of
 what could rightly be asked for, or a segment with a defect, where nobody got a
-segment, and, within 3 s, where the edge or the event is not there.`,
+segment, and, within 3 s, where the edge or the event is not there.
+
+A gap is a segment that is lost: the picture stands for as long as it lasts. A
+stall is a picture that stands since its segment is not there in time. When the
+event ends load does too.`,
 }
 
 func init() { loadCommand.run = runLoad }

@@ -73,16 +73,17 @@ var storeCommand = &command{
 	usage: "init|check --store STORE",
 	about: `
 init creates what a Cassandra store needs in its cluster, or migrates it from an
-older version. It may be repeated, and run by several at once. The address says how many copies
-each data centre keeps, and how long media is usually kept:
+older version. It may be repeated, and run by several at once. The address says
+how many copies each data centre keeps, and how long media is usually kept:
   cassandra://h1,h2,h3/live?dc=dc1&replication=dc1:3,dc2:3&retention=24h
 
 It creates the bucket of an S3 store where there is none. Credentials are those
 of the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
   s3://bucket/prefix?endpoint=http://127.0.0.1:7070&region=us-east-1
 
-check reads everything in a store and verifies every checksum. The origin that
-owns a disk store must not be running; those on a Cassandra store may be.`,
+check reads everything in a store and verifies every checksum; it names what is
+bad, changes nothing, and exits 1 where anything is. The origin that owns a disk
+store must not be running; those on a Cassandra store may be.`,
 }
 
 func init() { storeCommand.run = runStore }
