@@ -84,6 +84,7 @@ func TestHistoryIsWhatHappened(t *testing.T) {
 		check("a better one that nobody was given", "a least-bad-time-up short;ms=1000, late; "+first+" | serve b least-bad")
 		r.getSegment("v", n)
 		check("a better one", "a least-bad-time-up short;ms=1000, late; b least-bad late; "+first+" | serve b pinned")
+		r.getSegment("v", n) // what was served before is no news
 		r.want(r.control("POST", "/masks", fmt.Sprintf(`{"all": true, "from": %d, "to": %[1]d}`, n)), 200, "")
 		check("a mask", "a least-bad-time-up short;ms=1000, late; b least-bad late; "+first+" | refuse  none-usable")
 		if got := counted(t, r.o.journal.written); got != 4 {
