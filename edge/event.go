@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -144,7 +145,7 @@ func (e *event) isKnown() bool {
 // learnt says that it is.
 func (e *event) learnt() {
 	e.mu.Lock()
-	waiting := e.parked
+	waiting := slices.Collect(maps.Keys(e.parked))
 	e.parked = nil
 	close(e.known)
 	e.mu.Unlock()

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -125,6 +126,7 @@ func (l *loop) run() {
 		if l.read() {
 			return
 		}
+		runtime.Gosched()
 		if every := l.srv.every(); l.now.Sub(l.swept) >= every {
 			l.swept = l.now
 			l.sweep()
@@ -173,6 +175,9 @@ func (l *loop) read() (end bool) {
 	l.mu.Unlock()
 	for i := range posts {
 		p := &posts[i]
+		if i%64 == 63 {
+			runtime.Gosched() // who fills what is sent here
+		}
 		switch p.what {
 		case opened:
 			l.open(p.conn)

@@ -44,14 +44,14 @@ type object struct {
 	plain    time.Duration // the same for those who do not heed invalidations
 	err      error         // there is no answer
 
-	mu      sync.Mutex          // guards the following
-	buf     []byte              // what came
-	visible int                 // what readers may see of it
-	done    bool                // nothing more comes
-	bodyErr error               // with done: the body is not complete or not right
-	failed  time.Time           // with bodyErr: when
-	more    chan struct{}       // closed when visible grows or done is set
-	parked  map[parked]struct{} // told when ready closes, and of growth from then on
+	mu      sync.Mutex     // guards the following
+	buf     []byte         // what came
+	visible int            // what readers may see of it
+	done    bool           // nothing more comes
+	bodyErr error          // with done: the body is not complete or not right
+	failed  time.Time      // with bodyErr: when
+	more    chan struct{}  // closed when visible grows or done is set
+	parked  map[parked]int // and what each has seen: told when there is more
 
 	// Guarded by the cache's mu.
 	listed     bool      // in the cache
@@ -89,15 +89,25 @@ func (o *object) open() {
 		o.prepare()
 	}
 	o.mu.Lock()
-	waiting := o.parked
-	o.parked = nil
 	close(o.ready)
+	var waiting []parked
+	if o.done || o.visible > 0 {
+		waiting = o.takeParked()
+	} else {
+		// A crowd is woken once, when there is something to send.
+		for p, seen := range o.parked {
+			if seen == headOnly {
+				waiting = append(waiting, p)
+				delete(o.parked, p)
+			}
+		}
+	}
 	o.mu.Unlock()
 	wakeAll(waiting)
 }
 
-func wakeAll(waiting map[parked]struct{}) {
-	for p := range waiting {
+func wakeAll(waiting []parked) {
+	for _, p := range waiting {
 		p.wake()
 	}
 }
@@ -125,8 +135,8 @@ func (o *object) fail(err error) {
 // headOnly is what who waits for the head has seen of the body.
 const headOnly = -1
 
-// park has p told, once, when there is more than the seen bytes of the body, or
-// for headOnly when there is a head. It reports false where there is already.
+// park has p told, once, when there is a head and more than the seen bytes of the
+// body, or for headOnly when there is a head. It reports false where there is.
 func (o *object) park(p parked, seen int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -134,9 +144,9 @@ func (o *object) park(p parked, seen int) bool {
 		return false
 	}
 	if o.parked == nil {
-		o.parked = make(map[parked]struct{})
+		o.parked = make(map[parked]int)
 	}
-	o.parked[p] = struct{}{}
+	o.parked[p] = seen
 	return true
 }
 
@@ -148,10 +158,13 @@ func (o *object) changed(seen int) <-chan struct{} {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.done || o.visible > seen {
-		return nil
+	switch {
+	case !o.done && o.visible <= seen:
+		return o.more
+	case !o.isReady():
+		return o.ready
 	}
-	return o.more
+	return nil
 }
 
 // unpark takes back park.
@@ -237,11 +250,14 @@ func (o *object) finish(buf []byte, err error) {
 }
 
 // takeParked needs mu. Those who wait for the head are open's to wake.
-func (o *object) takeParked() map[parked]struct{} {
+func (o *object) takeParked() []parked {
 	if !o.isReady() {
 		return nil
 	}
-	waiting := o.parked
+	waiting := make([]parked, 0, len(o.parked))
+	for p := range o.parked {
+		waiting = append(waiting, p)
+	}
 	o.parked = nil
 	return waiting
 }

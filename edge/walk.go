@@ -248,6 +248,9 @@ func (ed *Edge) awaitHead(q *request) (step, pause) {
 			q.holding = true
 			ed.metrics.holding.Inc()
 		}
+		if q.more == nil && q.method == http.MethodGet {
+			return stepAwaitHead, pause{waits, o, 0} // nothing is sent before the first byte
+		}
 		return stepAwaitHead, pause{waits, o, headOnly}
 	}
 	ed.heldNoMore(q)
