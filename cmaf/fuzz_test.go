@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"headwater/live"
@@ -166,6 +167,50 @@ func FuzzInspect(f *testing.F) {
 				if r.Findings.Fatal() && (len(r.Findings) != 1 || r.Findings.MissingMS() != w.SegmentMS) {
 					t.Fatalf("%q is fatal but not alone, or not for all of %d ms", r.Findings, w.SegmentMS)
 				}
+			}
+		}
+	})
+}
+
+// The bytes of a sample may be anything. They are the first and the third, both
+// sync samples, of each codec that is looked into.
+func FuzzSample(f *testing.F) {
+	var tracks []*Track
+	for _, name := range []string{"cases/init-a.mp4", "hevc.mp4", "av1.mp4", "vp9.mp4", "audio.mp4"} {
+		for i, track := range parts(f, fixture(f, name))[0].Init.Tracks {
+			track.ID = uint32(i + 1)
+			tracks = append(tracks, &track)
+		}
+		if name != "audio.mp4" && !strings.HasPrefix(name, "cases/") {
+			m := single(f, name, 1)
+			f.Add(m.data[0][0])
+			f.Add(m.data[0][1])
+		}
+	}
+	vvc := handTrack(f, handInit("vide", 1000, entryOf(live.Video, "vvi1", box("vvcC", []byte{0, 0, 0, 0, 0xff, 0}))))
+	secret := encrypted(f, single(f, "avc-aac.mp4", 1))
+	tracks = append(tracks, vvc, secret.track)
+	spsB, ppsB := avcSetsOf(f, "cases/init-b.mp4")
+	f.Add(nals(4, spsB, ppsB, "\x65\x88\x84"))
+	f.Add(nals(4, "\x00\x79\x00\x8d\x02\x43\x00\x00", "\x00\x41\xaf\x80"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, track := range tracks {
+			samples := make([]Sample, 4)
+			data := [][]byte{b, {0}, b, {0}}
+			for i := range samples {
+				samples[i] = Sample{Decode: 1000 + 40*int64(i), Duration: 40, Description: 1, Aux: secret.samples[0][0].Aux[:min(8, len(b))]}
+			}
+			if !track.Encrypted {
+				for i := range samples {
+					samples[i].Aux = nil
+				}
+			}
+			r, err := Inspect(segment(track, samples, data), track, Window{Start: 1000, End: 1160, SegmentMS: 160})
+			if err != nil {
+				t.Fatalf("%s: %v", track.Codecs, err)
+			}
+			if (r.Foreign != "") != r.Findings.Has(live.InitMismatch) || r.Findings.MissingMS() > 160 {
+				t.Fatalf("%s: %q, %q", track.Codecs, r.Findings, r.Foreign)
 			}
 		}
 	})

@@ -388,6 +388,98 @@ func ExampleReport_foreign() {
 	// Output: sample 1: 3 bytes are left where the length of a NAL unit should be
 }
 
+// bitsOf writes fields: a width in bits and a value, or -1 and what is to be an
+// Exp-Golomb code.
+func bitsOf(fields ...[2]int) string {
+	var bits []byte
+	put := func(n, v int) {
+		for i := n - 1; i >= 0; i-- {
+			bits = append(bits, byte(v>>i&1))
+		}
+	}
+	for _, f := range fields {
+		n, v := f[0], f[1]
+		switch {
+		case n == -1:
+			size := 0
+			for v+1 >= 2<<size {
+				size++
+			}
+			put(2*size+1, v+1)
+		case n == 0:
+			for len(bits)%8 > 0 {
+				bits = append(bits, 0)
+			}
+		default:
+			put(n, v)
+		}
+	}
+	bits = append(bits, 1)
+	var out []byte
+	for len(bits)%8 > 0 {
+		bits = append(bits, 0)
+	}
+	for i := 0; i < len(bits); i += 8 {
+		v := byte(0)
+		for _, b := range bits[i : i+8] {
+			v = v<<1 | b
+		}
+		out = append(out, v)
+	}
+	return string(out)
+}
+
+// Sequence parameter sets that no encoder here writes.
+func TestSequenceParameterSets(t *testing.T) {
+	ue := func(v int) [2]int { return [2]int{-1, v} }
+	high := func(profile, chroma, frames int, crop ...[2]int) string {
+		fields := [][2]int{{8, profile}, {8, 0}, {8, 30}, ue(0), ue(chroma)}
+		if chroma == 3 {
+			fields = append(fields, [2]int{1, 0})
+		}
+		// 10 bits, no lists but the first, which ends at once; order of pictures 2.
+		fields = append(fields, ue(2), ue(2), [2]int{1, 0}, [2]int{1, 1}, [2]int{1, 1}, ue(16), [2]int{7, 0})
+		if chroma == 3 {
+			fields = append(fields, [2]int{4, 0})
+		}
+		fields = append(fields, ue(0), ue(2), ue(4), [2]int{1, 0}, ue(9), ue(2), [2]int{1, frames})
+		if frames == 0 {
+			fields = append(fields, [2]int{1, 1})
+		}
+		return "\x67" + bitsOf(append(append(fields, [2]int{1, 1}, [2]int{1, 1}), crop...)...)
+	}
+	vvc := func(layers int, rest ...[2]int) string {
+		fields := [][2]int{{8, 0}, {3, layers}, {2, 1}, {2, 2}, {1, 1}, {7, 1}, {1, 0}, {8, 51}, {1, 1}, {1, 0}, {1, 0}, {0, 0}}
+		for range layers {
+			fields = append(fields, [2]int{1, 1})
+		}
+		fields = append(fields, [2]int{0, 0}, [2]int{8 * layers, 0}, [2]int{8, 1}, [2]int{32, 7}, [2]int{1, 0})
+		return "\x00\x79" + bitsOf(append(fields, rest...)...)
+	}
+	cropped := [][2]int{{1, 1}, ue(1), ue(2), ue(3), ue(4)}
+	for _, c := range []struct {
+		name  string
+		parse func([]byte) (picture, bool)
+		nal   string
+		want  string
+	}{
+		{"AVC, frames, cropped", parseAVCSequence, high(110, 1, 1, cropped[1:]...), "154x34, profile 110, 10 bits"},
+		{"AVC, fields, cropped", parseAVCSequence, high(110, 1, 0, cropped[1:]...), "154x68, profile 110, 10 bits"},
+		{"AVC, 4:2:2, cropped", parseAVCSequence, high(122, 2, 1, cropped[1:]...), "154x41, profile 122, 10 bits"},
+		{"AVC, 4:4:4, cropped", parseAVCSequence, high(244, 3, 1, cropped[1:]...), "157x41, profile 244, 10 bits"},
+		{"AVC, cropped to nothing", parseAVCSequence, high(110, 1, 1, ue(80), ue(0), ue(0), ue(0)), "none"},
+		{"VVC", parseVVCSequence, vvc(0, [2]int{1, 0}, ue(160), ue(90), [2]int{1, 0}), "160x90"},
+		{"VVC, sublayers, cropped, references resampled", parseVVCSequence, vvc(2, append([][2]int{{1, 1}, {1, 0}, ue(160), ue(96)}, cropped...)...), "154x82"},
+		{"VVC, cropped to nothing", parseVVCSequence, vvc(0, [2]int{1, 0}, ue(160), ue(90), [2]int{1, 1}, ue(80), ue(0), ue(0), ue(0)), "none"},
+		{"VVC, cut off", parseVVCSequence, vvc(0)[:8], "none"},
+	} {
+		p, ok := c.parse([]byte(c.nal))
+		if got := p.String(); ok != (c.want != "none") || ok && !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s: %v (%v), want %s", c.name, p, ok, c.want)
+		}
+	}
+}
+
 // TestDataBeforeTheSegment: samples that claim to lie before the first byte are
 // malformed, whether they have entries of their own or not.
 func TestDataBeforeTheSegment(t *testing.T) {

@@ -152,79 +152,29 @@ func (u *upstream) ask(ctx context.Context, a asking) (*reply, error) {
 // next begins an attempt where one is due, and says when to look again, or
 // that there is nothing left to do.
 func (r *race) next(ctx context.Context, now time.Time) (wake time.Time, done bool) {
-	end := r.a.until.Add(grace)
 	way := r.u.route(now, &r.a)
+	s := stage{until: r.a.until, late: r.late, notBefore: r.notBefore, first: r.err == nil && r.refusal == nil, refused: r.refusal != nil}
 	if len(r.running) > 0 {
 		r.uncross(way)
-		r.beside(&way, now)
-		switch {
-		case !now.Before(end):
-			return now, true
-		case r.late.IsZero() || !now.Before(r.a.until):
-			return way.look(end), false
-		case !untried(way.parents, r.tried):
-			return way.look(end), false
-		case now.Before(r.late):
-			return way.look(minTime(r.late, end)), false
+		for at := range r.running {
+			s.running++
+			if at.parent.peer != nil {
+				s.peers++
+			}
 		}
-	} else {
-		first := r.err == nil && r.refusal == nil
-		switch {
-		case r.refusal != nil && way.sure && !untried(way.parents, r.tried):
-			return now, true
-		case !first && !now.Before(r.a.until):
-			return now, true
-		case now.Before(r.notBefore):
-			return minTime(r.notBefore, r.a.until), false
+		way = way.beside(s.peers, now)
+	}
+	s.sure, s.again, s.untried = way.sure, way.again, untried(way.parents, r.tried)
+	m := s.decide(now)
+	if m.what == tryNext {
+		p, wait := choose(now, way.parents, r.tried)
+		if p != nil && wait == 0 {
+			r.begin(ctx, p, now)
+			return now, false
 		}
+		m = s.without(now, p != nil, wait)
 	}
-	p, wait := choose(now, way.parents, r.tried)
-	switch {
-	case p == nil && !now.Before(r.a.until):
-		return now, true
-	case p == nil:
-		return way.look(r.a.until), false
-	case wait > 0:
-		if !now.Before(r.a.until) {
-			return now, true
-		}
-		return minTime(now.Add(wait), r.a.until), false
-	}
-	r.begin(ctx, p, now)
-	return now, false
-}
-
-// look is when to look again, at the latest at t.
-func (w *route) look(t time.Time) time.Time {
-	if w.again.IsZero() {
-		return t
-	}
-	return minTime(w.again, t)
-}
-
-// beside takes out of the way what is not asked beside a peer that is running:
-// a third one, and parents of our own while the peer may well be waiting for
-// what is late for everybody.
-func (r *race) beside(way *route, now time.Time) {
-	peers := 0
-	for at := range r.running {
-		if at.parent.peer != nil {
-			peers++
-		}
-	}
-	if peers == 0 {
-		return
-	}
-	early := now.Before(way.own)
-	way.parents = slices.DeleteFunc(slices.Clone(way.parents), func(p *parent) bool {
-		if p.peer != nil {
-			return peers > 1
-		}
-		return early
-	})
-	if early && (way.again.IsZero() || way.own.Before(way.again)) {
-		way.again = way.own
-	}
+	return m.at, m.what == giveUp
 }
 
 // uncross stops asking peers that wait for us: see site.wait.

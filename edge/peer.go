@@ -25,13 +25,17 @@ var errNotPeer = errors.New("edge: it is not that node of this site")
 type peer struct {
 	kick chan struct{} // probe it now
 
-	// Guarded by the parent's mu.
+	known // guarded by the parent's mu
+}
+
+// A known is what is known of a peer. It is a value: sees is replaced, not changed.
+type known struct {
 	member
 	orphan   bool
 	misses   int                  // probes in a row
 	contact  time.Time            // when the last probe that was answered was sent
 	answered time.Time            // when that was
-	sees     map[string]time.Time // when it last had contact to others, by our clock; replaced, not changed
+	sees     map[string]time.Time // when it last had contact to others, by our clock
 }
 
 // watch probes a peer: for its life, for when it takes on what, and for which
@@ -105,44 +109,64 @@ func (s *site) learn(p *parent, told live.SiteNode, err error, asked, answered t
 		}
 		return
 	}
-	sees := make(map[string]time.Time, len(told.Sees))
-	for _, x := range told.Sees {
-		sees[x.Name] = asked.Add(-x.Ago)
-	}
 	p.mu.Lock()
-	if p.health.down && !asked.After(p.health.since) {
-		// It answered, and then it was lost: the answer is too old to bring it back.
+	q, news := p.peer.known.hear(told, p.health, asked, answered)
+	if news.stale {
 		p.mu.Unlock()
 		return
 	}
-	q := p.peer
-	back, anew, orphan := p.health.down, q.id != told.ID, told.Orphan && !q.orphan
-	changed := back || anew || orphan || q.orphan != told.Orphan || !q.from.Equal(told.From) || len(sees) != len(q.sees)
-	for name := range sees {
-		_, before := q.sees[name]
-		changed = changed || !before
-	}
-	if anew {
-		q.id, q.start = told.ID, answered.Add(-told.Up)
-	}
-	q.from, q.orphan, q.sees, q.misses, q.contact, q.answered = told.From, told.Orphan, sees, 0, asked, answered
-	if back {
+	p.peer.known = q
+	if news.back {
 		p.health.recover(time.Time{})
-	} else if anew || orphan {
+	} else if news.renewed {
 		// What waits there was meant for the one that was there before.
 		p.die(errDown)
 	}
-	if back || anew || orphan {
+	if news.back || news.renewed {
 		p.alive, p.die = context.WithCancelCause(context.Background())
 	}
 	p.mu.Unlock()
 	s.look(time.Now()) // we may be in the site from now on
-	if back {
+	if news.back {
 		s.u.log.Info("peer is up", "peer", p.name)
 	}
-	if changed || s.lost() {
+	if news.changed || s.lost() {
 		s.u.change()
 	}
+}
+
+// A hearing is what the answer to a probe means.
+type hearing struct {
+	stale   bool // it is too old to count
+	back    bool // the peer was lost, and is there
+	renewed bool // what waits at it waits for nothing: it started anew, or has no parents any more
+	changed bool // others may be asked, or in another order, from now on
+}
+
+// hear is what is known of a peer after it answered a probe, and what that means.
+// It decides and nothing else.
+func (k known) hear(told live.SiteNode, h health, asked, answered time.Time) (known, hearing) {
+	if h.down && !asked.After(h.since) {
+		// It answered, and then it was lost: the answer is too old to bring it back.
+		return k, hearing{stale: true}
+	}
+	next := k
+	next.from, next.orphan, next.misses, next.contact, next.answered = told.From, told.Orphan, 0, asked, answered
+	next.sees = make(map[string]time.Time, len(told.Sees))
+	for _, x := range told.Sees {
+		next.sees[x.Name] = asked.Add(-x.Ago)
+	}
+	anew := k.id != told.ID
+	if anew {
+		next.id, next.start = told.ID, answered.Add(-told.Up)
+	}
+	n := hearing{back: h.down, renewed: anew || told.Orphan && !k.orphan}
+	n.changed = n.back || n.renewed || k.orphan != told.Orphan || !k.from.Equal(told.From) || len(next.sees) != len(k.sees)
+	for name := range next.sees {
+		_, before := k.sees[name]
+		n.changed = n.changed || !before
+	}
+	return next, n
 }
 
 // announce is what this node says of itself.
@@ -167,13 +191,13 @@ func (s *site) greet(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set(live.HeaderSite, s.announce(time.Now()).Header())
 	if who, err := live.ParseSiteNode(values); err == nil {
-		s.known(who.Name, who.ID)
+		s.named(who.Name, who.ID)
 	}
 }
 
-// known returns the peer that runs under an ID, and probes one that seems to
+// named returns the peer that runs under an ID, and probes one that seems to
 // have started anew.
-func (s *site) known(name, id string) *parent {
+func (s *site) named(name, id string) *parent {
 	for _, p := range s.peers {
 		if p.name != name {
 			continue

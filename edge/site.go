@@ -69,7 +69,7 @@ func newSite(cfg *Config, u *upstream, id string) *site {
 			continue
 		}
 		p := newParent(cfg.Site[name])
-		p.name, p.peer = name, &peer{member: member{name: name}, kick: make(chan struct{}, 1)}
+		p.name, p.peer = name, &peer{known: known{member: member{name: name}}, kick: make(chan struct{}, 1)}
 		p.health.down = true // until it has answered
 		s.peers = append(s.peers, p)
 	}
@@ -92,17 +92,16 @@ type sight struct {
 	member
 	parent            *parent
 	down, orphan      bool
+	barred            bool      // it is not to be asked: it is asking
 	since             time.Time // with down
 	contact, answered time.Time
 	sees              map[string]time.Time
 }
 
-// look takes stock. It is where this node finds out that the others may have
-// given it up: they have not said otherwise for too long.
-func (s *site) look(now time.Time) standpoint {
+// stand takes stock.
+func (s *site) stand() standpoint {
 	st := standpoint{self: member{name: s.name, id: s.id, start: s.started}, peers: make([]sight, len(s.peers))}
 	st.orphan = s.u.orphaned()
-	seen := false
 	for i, p := range s.peers {
 		p.mu.Lock()
 		q := p.peer
@@ -111,22 +110,39 @@ func (s *site) look(now time.Time) standpoint {
 			contact: q.contact, answered: q.answered, sees: q.sees,
 		}
 		p.mu.Unlock()
+	}
+	return st
+}
+
+// look takes stock, and notes where this node finds out that the others may have
+// given it up: it must know before it does anything.
+func (s *site) look(now time.Time) standpoint {
+	st := s.stand()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.from = st.takesOn(s.from, now, s.u.theirs(now))
+	st.self.from = s.from
+	return st
+}
+
+// takesOn is from when on this node takes on what is due, where it was was until
+// now: not while the others have not said for too long that they see it, and not
+// without parents. It decides and nothing else.
+func (st *standpoint) takesOn(was, now, theirs time.Time) time.Time {
+	seen := false
+	for i := range st.peers {
 		if x := &st.peers[i]; !x.down && now.Sub(x.answered) <= peerFresh {
-			_, sees := x.sees[s.name]
+			_, sees := x.sees[st.self.name]
 			seen = seen || sees
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	switch {
 	case !seen || st.orphan:
-		s.from = time.Time{}
-	case s.from.IsZero():
-		// As exact as it is told.
-		s.from = s.u.theirs(now).Add(margin).Truncate(time.Millisecond)
+		return time.Time{}
+	case was.IsZero():
+		return theirs.Add(margin).Truncate(time.Millisecond) // as exact as it is told
 	}
-	st.self.from = s.from
-	return st
+	return was
 }
 
 // A route is where to ask, in order, as things are now.
@@ -138,24 +154,41 @@ type route struct {
 	own     time.Time // own parents are asked beside a peer from then on
 }
 
+// A quest is what a route is for.
+type quest struct {
+	key  string
+	due  time.Time // by the parents' clock
+	own  time.Time // as in asking
+	step time.Duration
+}
+
 // route says where to get what a wants.
 func (s *site) route(now time.Time, a *asking) route {
 	st := s.look(now)
+	for i := range st.peers {
+		st.peers[i].barred = s.barred(&st.peers[i], a)
+	}
+	q := quest{a.key, a.due, a.own, a.step}
+	if q.due.IsZero() {
+		q.due = s.u.theirs(now)
+	}
+	return st.route(now, q, s.u.parents)
+}
+
+// route says where to ask: those who rank before this node, then its own
+// parents. It decides and nothing else.
+func (st *standpoint) route(now time.Time, q quest, own []*parent) route {
 	members := make([]member, 0, len(st.peers)+1)
 	for i := range st.peers {
 		members = append(members, st.peers[i].member)
 	}
 	self := len(members)
 	members = append(members, st.self)
-	due := a.due
-	if due.IsZero() {
-		due = s.u.theirs(now)
-	}
-	order := rank(a.key, due, members)
+	order := rank(q.key, q.due, members)
 	at := slices.Index(order, self)
 	before, after := order[:at], order[at+1:]
 
-	r := route{own: a.own.Add(time.Duration(max(at-1, 0)) * a.step)}
+	r := route{own: q.own.Add(time.Duration(max(at-1, 0)) * q.step)}
 	add := func(p *parent) {
 		if !slices.Contains(r.parents, p) {
 			r.parents = append(r.parents, p)
@@ -165,11 +198,11 @@ func (s *site) route(now time.Time, a *asking) route {
 		p := &st.peers[i]
 		r.ahead = append(r.ahead, p.parent)
 		switch {
-		case s.barred(p, a):
+		case p.barred:
 		case !p.down:
 			add(p.parent)
 		case p.id != "":
-			relay, sure := st.find(p, order, func(x *sight) bool { return s.barred(x, a) })
+			relay, sure := st.find(p, order)
 			if relay != nil {
 				add(relay)
 			} else if until := p.since.Add(doubtFor); !sure && now.Before(until) && r.again.Before(until) {
@@ -178,20 +211,20 @@ func (s *site) route(now time.Time, a *asking) route {
 		}
 	}
 	if r.sure = r.again.IsZero(); r.sure {
-		r.parents = append(r.parents, s.u.parents...)
+		r.parents = append(r.parents, own...)
 	}
 	// Whoever cannot fill goes to the next; and once, where the parents are so
 	// late that others may have gone round us.
-	spare := a.own.Add(hedgeAfter)
-	if late := !a.own.IsZero() && !now.Before(spare); st.orphan || late {
+	spare := q.own.Add(hedgeAfter)
+	if late := !q.own.IsZero() && !now.Before(spare); st.orphan || late {
 		for _, i := range after {
-			if p := &st.peers[i]; !p.down && !p.orphan && !s.barred(p, a) {
+			if p := &st.peers[i]; !p.down && !p.orphan && !p.barred {
 				if add(p.parent); !st.orphan {
 					break
 				}
 			}
 		}
-	} else if !a.own.IsZero() && r.again.IsZero() {
+	} else if !q.own.IsZero() && r.again.IsZero() {
 		r.again = spare
 	}
 	return r
@@ -203,7 +236,7 @@ func (s *site) route(now time.Time, a *asking) route {
 // Both count only where the other's word is from after we lost it: when a node
 // dies, one finds out before the other, and the other's word from before says
 // that it is there.
-func (st *standpoint) find(lost *sight, order []int, barred func(*sight) bool) (relay *parent, sure bool) {
+func (st *standpoint) find(lost *sight, order []int) (relay *parent, sure bool) {
 	sure = true
 	for _, i := range order {
 		if i == len(st.peers) || st.peers[i].name == lost.name || st.peers[i].down {
@@ -213,7 +246,7 @@ func (st *standpoint) find(lost *sight, order []int, barred func(*sight) bool) (
 		seen, sees := p.sees[lost.name]
 		switch {
 		case sees && seen.After(lost.since):
-			if !barred(p) {
+			if !p.barred {
 				return p.parent, false
 			}
 			// It waits for us, and would ask the lost one itself.
@@ -248,7 +281,7 @@ func (s *site) asker(l live.Loop) *parent {
 	if !ok {
 		return nil
 	}
-	return s.known(name, id)
+	return s.named(name, id)
 }
 
 // Requests of peers may cross: we ask a peer for what it asks us for, and since

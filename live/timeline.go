@@ -239,6 +239,11 @@ func (tl *Timeline) Finished(t time.Time) bool {
 	return tl.last != math.MaxInt64 && nanos(t) > add(tl.expectedNS(tl.last), tl.budget)
 }
 
+// Over reports whether the event's last segment has been filmed.
+func (tl *Timeline) Over(t time.Time) bool {
+	return tl.last != math.MaxInt64 && nanos(t) >= tl.endNS(tl.last)
+}
+
 // Segment is the average segment duration, rounded down to nanoseconds.
 func (tl *Timeline) Segment() time.Duration { return time.Duration(tl.offset(1)) }
 

@@ -21,7 +21,7 @@ type change struct {
 	verb string
 
 	dryRun  bool // change nothing, say what would be touched
-	yes     bool // also where viewers are left with nothing
+	yes     bool // also where viewers are left with nothing, or what is on air is hurt
 	replace bool // also where it drops what is published
 
 	blackout bool // found: viewers are left with nothing
@@ -74,6 +74,23 @@ func (o *Origin) apply(c *change, touched *live.Scope, f func(rec *eventRecord, 
 	}
 	o.logChange(c, before, after)
 	return answered(v)
+}
+
+// mayHurt refuses a verb that would hurt what is on air and does not say so.
+func (c *change) mayHurt(e *event, what string) error {
+	if e == nil || c.yes || c.dryRun || !e.onAir(time.Now()) {
+		return nil
+	}
+	return live.ErrBlackout.With(fmt.Sprintf("event %v is on air, and %s: add ?yes=true if that is meant", c.id, what))
+}
+
+// onAir reports whether viewers may be watching live: the event is not over, and
+// what was published last is of the live window.
+func (e *event) onAir(now time.Time) bool {
+	v := e.view.Load()
+	tl := v.config().Event.Timeline()
+	edge, ok := e.liveEdge(v, now)
+	return ok && !tl.Finished(now) && tl.Live(edge, now)
 }
 
 // existing is for changes of events that there are.

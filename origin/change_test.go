@@ -256,3 +256,52 @@ func TestDryRun(t *testing.T) {
 		}
 	})
 }
+
+// TestOnAir: what is on air is not hurt without saying so; before it begins,
+// once it is over, and where nothing came for long, nobody is watching.
+func TestOnAir(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		ending := func(at time.Time) string {
+			ev := r.o.events.get(testID).view.Load().config().Event
+			ev.End = at.UTC()
+			b, err := json.Marshal(ev)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(b)
+		}
+		r.want(r.control("POST", "/flush", ""), 200, "") // nothing is published yet
+		r.putInits("a")
+		r.putSegment("a", "v", r.next(), take{}, 201)
+		for _, c := range []struct{ method, path, body string }{
+			{"DELETE", "", ""}, {"POST", "/flush", ""}, {"PUT", "", ending(time.Now())}, {"DELETE", "?yes=false", ""},
+		} {
+			p := problemOf(r.want(r.control(c.method, c.path, c.body), 409, "blackout"))
+			if !strings.Contains(p.Detail, "on air") || !strings.Contains(p.Detail, "?yes=true") {
+				t.Errorf("%s %s: %s", c.method, c.path, p.Detail)
+			}
+			query := "?dry_run=true"
+			if strings.Contains(c.path, "?") {
+				query = "&dry_run=true"
+			}
+			r.want(r.control(c.method, c.path+query, c.body), 200, "")
+		}
+		r.want(r.control("POST", "/flush?yes=true", ""), 200, "")
+		r.want(r.control("PUT", "", ending(time.Now().Add(10*time.Minute))), 200, "") // there is time to take it back
+		r.want(r.control("PUT", "?yes=true", ending(time.Now())), 200, "")
+		r.want(r.control("PUT", "", ending(time.Now().Add(-time.Second))), 409, "blackout") // its last segments are still on their way
+		time.Sleep(time.Minute)
+		r.want(r.control("POST", "/flush", ""), 200, "")
+		r.want(r.control("DELETE", "", ""), 204, "")
+	})
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.putInits("a")
+		r.putSegment("a", "v", r.next(), take{}, 201)
+		time.Sleep(20 * time.Second)
+		r.want(r.control("DELETE", "", ""), 409, "blackout") // still of the live window
+		time.Sleep(20 * time.Second)
+		r.want(r.control("DELETE", "", ""), 204, "")
+	})
+}

@@ -144,8 +144,73 @@ func TestPinTravelsWithItsCandidate(t *testing.T) {
 		d.one.getSegment("v", n)
 		d.buses[0].queue = d.buses[0].queue[1:] // what was published is lost
 		d.buses[0].release()
-		if w := d.two.getSegment("v", n); served(w) != "a;region=east" {
-			t.Errorf("%d %s", w.Code, served(w))
+		// At once: it need not be looked for in the store.
+		if w := answered(d.two.ask(t.Context(), "v/"+live.SegmentName(n))); w == nil || served(w) != "a;region=east" {
+			t.Errorf("%v", w)
+		}
+	})
+}
+
+// TestChoiceEndsWait: who waits for the pipeline that served before is answered
+// when another node has chosen.
+func TestChoiceEndsWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.putInits("a", "b")
+		n := r.next()
+		r.putSegment("b", "v", n, take{}, 201)
+		ch := r.ask(t.Context(), "v/"+live.SegmentName(n))
+		if w := answered(ch); w != nil {
+			t.Fatalf("%s is served while a may come", served(w))
+		}
+		c, _ := r.o.events.get(testID).candidate("v", n, "b")
+		r.o.hear(announce.Message{Node: "other", Kind: announce.Pinned, Event: testID, Life: r.o.events.get(testID).life, Rendition: "v", Candidate: c, Stamp: time.Now().UnixNano(), Version: 1})
+		if w := answered(ch); w == nil || served(w) != "b;region=west" {
+			t.Errorf("%v", w)
+		}
+	})
+}
+
+// TestAdopt: which of two choices stands at a node, whether it counts as
+// overruled, and which pipeline served nearest before a segment.
+func TestAdopt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{}, longWait)
+		e, v := r.o.events.get(testID), r.o.events.get(testID).view.Load()
+		made := func(pipeline string, turn int64, at int64, servedHere bool) *pin {
+			p := &pin{Pin: selection.Pin{Pipeline: pipeline, Digest: live.DigestOf([]byte(pipeline)), Turn: turn, At: time.Unix(at, 0)}}
+			if servedHere {
+				p.served.Store(1)
+			}
+			return p
+		}
+		for i, c := range []struct {
+			old, heard *pin
+			overruled  bool
+		}{
+			{made("a", 0, 9, true), made("b", 0, 8, false), true},
+			{made("a", 0, 9, false), made("b", 0, 8, false), false}, // nobody was given a here
+			{made("a", 0, 9, true), made("a", 0, 8, false), false},  // the same bytes
+			{made("a", 0, 9, true), made("b", 1, 10, false), false}, // made in the knowledge of a
+			{made("b", 0, 8, true), made("a", 0, 9, false), false},  // b stays
+		} {
+			n := live.Number(100 + i)
+			e.adopt("v", n, c.old)
+			if got := e.adopt("v", n, c.heard); got != c.overruled {
+				t.Errorf("%d: overruled is %v", i, got)
+			}
+		}
+		if _, p := e.known("v", 104); p.Pipeline != "b" {
+			t.Errorf("%s stands", p.Pipeline)
+		}
+		// What is chosen for an older segment is not the nearest.
+		e.adopt("v", 50, made("a", 0, 20, false))
+		past := e.before(v, "v", 200)
+		if served := past[len(past)-1].Served; len(past) != selection.Lookback+1 || served != "b" {
+			t.Errorf("%d before, the last served by %q", len(past), served)
+		}
+		if past := e.before(v, "v", 120); len(past) != selection.Lookback || past[15].Served != "b" {
+			t.Errorf("%d before, %q", len(past), past[15].Served)
 		}
 	})
 }
@@ -199,6 +264,7 @@ func TestPublishedBetweenChoosingAndWatching(t *testing.T) {
 		r := newRig(t, Config{})
 		r.putInits("a")
 		n := r.next() + 1
+		r.putSegment("a", "v", n-1, take{}, 201) // what the first one teaches changes the event, which ends every wait
 		until(r.tl.Due(n))
 		r.o.metrics.holding = &interposer{r.o.metrics.holding, func() { r.putSegment("a", "v", n, take{}, 201) }}
 		if w := answered(r.ask(t.Context(), "v/"+live.SegmentName(n))); w == nil || w.Code != 200 {
@@ -217,7 +283,7 @@ func TestInvalidationTakesChoiceBack(t *testing.T) {
 		"invalidation of its pipeline":  {"/invalidations", `{"pipeline": "b", "from": %d}`, "a;region=east"},
 		"invalidation of the other's":   {"/invalidations", `{"pipeline": "a", "from": %d}`, "b;region=west"},
 		"invalidation of another track": {"/invalidations", `{"rendition": "w", "from": %d}`, "b;region=west"},
-		"flush":                         {"/flush", ``, "a;region=east"},
+		"flush":                         {"/flush?yes=true", ``, "a;region=east"},
 		"mask":                          {"/masks", `{"pipeline": "b", "from": %d}`, "a;region=east"},
 		"mask of the other":             {"/masks", `{"pipeline": "a", "from": %d}`, "b;region=west"},
 		"another change":                {"/notifications", `{"type": "x", "id": "1", "from": %d}`, "b;region=west"},
@@ -238,6 +304,9 @@ func TestInvalidationTakesChoiceBack(t *testing.T) {
 				for _, r := range []*rig{d.two, d.one, d.two} {
 					if w := r.getSegment("v", n); served(w) != c.want {
 						t.Fatalf("%s is served, want %s", served(w), c.want)
+					}
+					if got := counted(t, r.o.journal.overruled); got != 0 {
+						t.Fatalf("%v choices count as overruled", got)
 					}
 				}
 			})

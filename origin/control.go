@@ -31,14 +31,14 @@ func (o *Origin) ControlHandler() http.Handler {
 	const event = "/v1/events/{tenant}/{event}"
 	for path, methods := range map[string]map[string]controlFunc{
 		"/v1/events":                  {"GET": o.listEvents},
-		event:                         {"PUT": o.changing("configure", o.putEvent, "replace"), "GET": o.getEvent, "DELETE": o.changing("delete", o.deleteEvent)},
+		event:                         {"PUT": o.changing("configure", o.putEvent, "replace", "yes"), "GET": o.getEvent, "DELETE": o.changing("delete", o.deleteEvent, "yes")},
 		event + "/segments":           {"GET": o.listSegments},
 		event + "/notifications":      {"GET": o.getNotifications, "POST": o.changing("notify", o.postNotification)},
 		event + "/notifications/{id}": {"DELETE": o.changing("withdraw", o.withdrawNotification)},
 		event + "/masks":              {"GET": o.getMasks, "POST": o.changing("mask", o.postMask, "yes")},
 		event + "/masks/{id}":         {"DELETE": o.changing("unmask", o.removeMask)},
 		event + "/invalidations":      {"POST": o.changing("invalidate", o.postInvalidation)},
-		event + "/flush":              {"POST": o.changing("flush", o.flush)},
+		event + "/flush":              {"POST": o.changing("flush", o.flush, "yes")},
 	} {
 		allow := slices.Sorted(maps.Keys(methods))
 		for method, f := range methods {
@@ -222,6 +222,11 @@ func (o *Origin) mayBecome(c *change, ev, old live.Event) error {
 			return live.ErrStarted.With(fmt.Sprintf("the type of rendition %q cannot change once its init segment is published: name another", r.Name))
 		}
 	}
+	if now, tl := time.Now(), ev.Timeline(); !ev.End.Equal(old.End) && tl.Over(now) {
+		if err := c.mayHurt(e, "this end leaves viewers nothing more to come"); err != nil {
+			return err
+		}
+	}
 	if lost := e.dropped(ev); len(lost) > 0 && !c.replace {
 		return live.ErrInUse.With(strings.Join(lost, "; ") + ": keep it, or add ?replace=true to drop it")
 	}
@@ -297,6 +302,9 @@ func (o *Origin) deleteEvent(c *change) error {
 			return noEvent(c.id)
 		}
 		return answer(c.w, http.StatusOK, e.effect(c.verb, nil, nil, time.Now()))
+	}
+	if err := c.mayHurt(e, "all that is published of it goes for good"); err != nil {
+		return err
 	}
 	var before *eventRecord
 	if e != nil {

@@ -28,7 +28,7 @@ func TestEventLifecycle(t *testing.T) {
 			return c
 		}
 		r.want(r.control("GET", "", ""), 404, "no-such-event")
-		r.want(r.control("DELETE", "", ""), 404, "no-such-event")
+		r.want(r.control("DELETE", "?yes=true", ""), 404, "no-such-event")
 		ev := testEvent()
 		put := func(ev live.Event, status int, code string) {
 			t.Helper()
@@ -75,9 +75,9 @@ func TestEventLifecycle(t *testing.T) {
 			t.Errorf("list: %s", w.Body)
 		}
 		before := config().Version
-		r.want(r.control("DELETE", "", ""), 204, "")
-		r.want(r.control("DELETE", "", ""), 204, "") // goes on, where there is anything left
-		r.want(r.control("POST", "/flush", ""), 404, "no-such-event")
+		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
+		r.want(r.control("DELETE", "?yes=true", ""), 204, "") // goes on, where there is anything left
+		r.want(r.control("POST", "/flush?yes=true", ""), 404, "no-such-event")
 		put(ev, 201, "")
 		if c := config(); c.Version <= before || c.Renditions[0].Codecs != "" {
 			t.Errorf("created again: %+v", c)
@@ -191,7 +191,7 @@ func TestControlStoreHangs(t *testing.T) {
 		hang.Store(true)
 		began := time.Now()
 		done := make(chan int, 1)
-		go func() { done <- r.control("POST", "/flush", "").Code }()
+		go func() { done <- r.control("POST", "/flush?yes=true", "").Code }()
 		synctest.Wait()
 		// The frame rate cannot be learnt, the segment is acknowledged all the same.
 		flushed := make(flushes, 1)
@@ -204,7 +204,7 @@ func TestControlStoreHangs(t *testing.T) {
 			t.Errorf("%d after %v", status, time.Since(began))
 		}
 		hang.Store(false)
-		r.want(r.control("POST", "/flush", ""), 200, "")
+		r.want(r.control("POST", "/flush?yes=true", ""), 200, "")
 	})
 }
 

@@ -129,18 +129,8 @@ func (o *Origin) deliverSegment(d *delivery) error {
 // place refuses by the timeline alone and finds the request's class.
 func (d *delivery) place(now time.Time) error {
 	n, tl := d.path.Number, d.view.timelines[d.path.Rendition]
-	switch tl.Place(n, now) {
-	case live.Never:
-		if n > tl.First() {
-			// An event's end may still be moved.
-			return live.ErrNever.For(time.Minute).With(fmt.Sprintf("segment %d is after the end of the event", n))
-		}
-		return live.ErrNever.With(fmt.Sprintf("the event begins with segment %d", tl.First()))
-	case live.Early:
-		due := tl.Due(n)
-		return live.ErrEarly.For(due.Sub(now)).With(fmt.Sprintf("segment %d may be asked for from %s on", n, due.Format(live.TimeLayout)))
-	case live.Gone:
-		return live.ErrGone.With(fmt.Sprintf("segment %d left the DVR window at %s", n, tl.GoneAt(n).Format(live.TimeLayout)))
+	if r, life, refused := tl.Refuse(n, now); refused {
+		return r.Err(life)
 	}
 	d.class = admit.DVR
 	if tl.Live(n, now) {

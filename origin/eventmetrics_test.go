@@ -82,7 +82,7 @@ func TestMetricsByEvent(t *testing.T) {
 		// A request on its way ends after its event, and brings nothing back.
 		ch := r.ask(t.Context(), "w/"+live.SegmentName(n+1))
 		synctest.Wait()
-		r.want(r.control("DELETE", "", ""), 204, "")
+		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
 		r.want(<-ch, 404, "no-such-event")
 		r.want(r.getSegment("v", n), 404, "no-such-event")
 		if text := r.metricsText(); strings.Contains(text, "acme/final") {

@@ -200,7 +200,7 @@ func TestEventDeletedWhileHeld(t *testing.T) {
 		seg := r.ask(t.Context(), "v/"+live.SegmentName(n))
 		cfg := r.ask(t.Context(), "event.json?after="+r.o.events.get(testID).view.Load().etag)
 		synctest.Wait()
-		r.want(r.control("DELETE", "", ""), 204, "")
+		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
 		for _, ch := range []<-chan *httptest.ResponseRecorder{seg, cfg} {
 			w := answered(ch)
 			if w == nil || w.Code != 404 || problemOf(w).Code != "no-such-event" || lifetime(w) != 2*time.Second {
@@ -292,7 +292,7 @@ func TestConfigIsHeld(t *testing.T) {
 		if w := answered(ch); w != nil {
 			t.Fatalf("answered although nothing changed: %s", w.Body)
 		}
-		r.want(r.control("POST", "/flush", ""), 200, "")
+		r.want(r.control("POST", "/flush?yes=true", ""), 200, "")
 		w = answered(ch)
 		if w == nil || w.Header().Get("ETag") == etag {
 			t.Fatalf("not answered when it changed: %v", w)

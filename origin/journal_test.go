@@ -117,6 +117,28 @@ func TestOnlyWhatViewersGotIsHistory(t *testing.T) {
 	})
 }
 
+// TestRefusalsOfTheStoreAreHistory: a 503 is told like a 410; a 404 is no refusal
+// of anything that should be there.
+func TestRefusalsOfTheStoreAreHistory(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+		r := newRig(t, Config{Store: faulty, MemoryBytes: 1})
+		r.putInits("a")
+		n := r.next()
+		r.putSegment("a", "v", n, take{}, 201)
+		faulty.Add(storetest.Fault{Op: storetest.Get, Namespace: store.Media, Err: store.ErrUnavailable})
+		r.want(r.getSegment("v", n), 503, "store-unavailable")
+		faulty.Clear()
+		r.want(r.getSegment("v", n+9), 404, "early")
+		if got := r.history("v", n); got != "503 store-unavailable 1 times in 0s | serve a pinned" {
+			t.Error(got)
+		}
+		if got := r.history("v", n+9); got != " | wait  await-any" {
+			t.Error(got)
+		}
+	})
+}
+
 // TestChoiceSurvivesRestart: b was served, a came, the node starts anew, and b it
 // is. It was durable within a second.
 func TestChoiceSurvivesRestart(t *testing.T) {
@@ -320,7 +342,7 @@ func TestJournalIsOfOneLife(t *testing.T) {
 		r.getSegment("v", n)
 		time.Sleep(time.Second)
 		r.getSegment("w", n-3) // lost, and not written yet
-		r.want(r.control("DELETE", "", ""), 204, "")
+		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
 		if page, err := r.o.store.Scan(t.Context(), journalRecord(testID), store.ScanOptions{}); err != nil || len(page.Items) > 0 {
 			t.Errorf("%v, %d items are left", err, len(page.Items))
 		}

@@ -57,7 +57,7 @@ func TestEditsOfTwoNodesAtOnce(t *testing.T) {
 			return slices.ContainsFunc(v.record.Config.Invalidations, func(i live.Invalidation) bool { return i.Pipeline == "b" }) ||
 				v.record.Config.FlushVersion > 1
 		}},
-		{"flush", "POST", "/flush", "", func(v *view) bool { return v.record.Config.FlushVersion > 1 }},
+		{"flush", "POST", "/flush?yes=true", "", func(v *view) bool { return v.record.Config.FlushVersion > 1 }},
 	}
 	for i, first := range edits {
 		for j, second := range edits {

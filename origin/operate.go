@@ -203,6 +203,9 @@ func (rec *eventRecord) invalidate(s live.Scope) live.Invalidation {
 
 // flush tells caches to drop everything of the event.
 func (o *Origin) flush(c *change) error {
+	if err := c.mayHurt(o.events.get(c.id), "every cache asks for all of it again"); err != nil {
+		return err
+	}
 	return o.apply(c, &live.Scope{}, existing(c.id, func(rec *eventRecord) error {
 		rec.Config.Version++
 		rec.Config.FlushVersion = rec.Config.Version

@@ -226,7 +226,7 @@ func TestDeletedLifeStaysDead(t *testing.T) {
 			t.Fatal(err)
 		}
 		faulty.Add(storetest.Fault{Op: storetest.DeleteRecord, Err: store.ErrUnavailable})
-		r.want(r.control("DELETE", "", ""), 503, "not-stored")
+		r.want(r.control("DELETE", "?yes=true", ""), 503, "not-stored")
 		r.want(r.getSegment("v", n), 404, "no-such-event")
 		r.want(r.control("GET", "", ""), 404, "no-such-event")
 
@@ -245,9 +245,9 @@ func TestDeletedLifeStaysDead(t *testing.T) {
 			}
 		}
 		// Deleting again goes on where it stopped.
-		r.want(r.control("DELETE", "", ""), 503, "")
+		r.want(r.control("DELETE", "?yes=true", ""), 503, "")
 		faulty.Clear()
-		r.want(r.control("DELETE", "", ""), 204, "")
+		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
 		page, err := faulty.Scan(t.Context(), mediaRecord(testID, "v"), store.ScanOptions{})
 		if err != nil || len(page.Items) > 0 {
 			t.Errorf("%d items are left, %v", len(page.Items), err)
@@ -272,7 +272,7 @@ func TestDeletedWhileStoring(t *testing.T) {
 		done := make(chan *httptest.ResponseRecorder, 1)
 		go func() { done <- r.put("a/v/"+live.SegmentName(n), r.m.segment(r.tl, "v", n, take{})) }()
 		synctest.Wait()
-		r.want(r.control("DELETE", "", ""), 204, "")
+		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
 		r.create(testEvent())
 		r.want(<-done, 404, "no-such-event")
 		page, err := st.Scan(t.Context(), mediaRecord(testID, "v"), store.ScanOptions{})
@@ -352,7 +352,7 @@ func TestTwoNodes(t *testing.T) {
 				if a, b := one.get("event.json"), two.get("event.json"); a.Body.String() != b.Body.String() {
 					t.Errorf("one has %s, two %s", a.Body, b.Body)
 				}
-				two.want(two.control("DELETE", "", ""), 204, "")
+				two.want(two.control("DELETE", "?yes=true", ""), 204, "")
 				settle()
 				one.want(one.get("event.json"), 404, "no-such-event")
 				two.create(testEvent())

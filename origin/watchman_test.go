@@ -192,12 +192,12 @@ func TestControlIsLogged(t *testing.T) {
 		do("POST", "/flush?dry_run=true", "", 200)
 		do("GET", "/segments", "", 200)
 		wants("")
-		do("POST", "/flush", "", 200)
+		do("POST", "/flush?yes=true", "", 200)
 		if got := book.take("msg=control"); !strings.Contains(got, `did=flush`) || !strings.Contains(got, `flush_version=`) {
 			t.Error(got)
 		}
 		for range 50 {
-			r.want(r.control("DELETE", "", ""), 401, "unauthorized")
+			r.want(r.control("DELETE", "?yes=true", ""), 401, "unauthorized")
 			r.want(r.control("GET", "", ""), 401, "unauthorized")
 		}
 		do("POST", "/masks", `{"from": 7}`, 400)
@@ -206,7 +206,7 @@ func TestControlIsLogged(t *testing.T) {
 			!strings.Contains(got, "bad-request: POST /v1/events/acme/final/masks from 192.0.2.1 by control") || strings.Contains(got, "s3") {
 			t.Error(got)
 		}
-		do("DELETE", "", "", 204)
+		do("DELETE", "?yes=true", "", 204)
 		if got := book.take("msg=control"); !strings.Contains(got, "did=delete") || !strings.Contains(got, `after=""`) {
 			t.Error(got)
 		}

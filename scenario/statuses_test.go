@@ -406,7 +406,7 @@ func controlStatuses(t *testing.T) *bench {
 	}
 	b.want(200, "", "POST", url+"/notifications", []byte(`{"id":"b1","withdraw":true}`))
 	b.want(404, "not-found", "DELETE", url+"/masks/none", nil)
-	b.want(200, "", "POST", url+"/flush", nil)
+	b.want(200, "", "POST", url+"/flush?yes=true", nil)
 	b.want(413, "too-large", "PUT", url, bytes.Repeat([]byte(" "), 2<<20))
 
 	m := newMedium(t, live.Video)
@@ -430,7 +430,7 @@ func controlStatuses(t *testing.T) *bench {
 	b.want(200, "", "POST", url+"/masks", []byte(`{"pipeline":"a","from":"-1m"}`))
 	b.want(409, "blackout", "POST", url+"/masks", []byte(`{"pipeline":"b","from":"now"}`))
 	b.want(200, "", "GET", url+"/masks", nil)
-	b.want(204, "", "DELETE", url, nil)
+	b.want(204, "", "DELETE", url+"?yes=true", nil)
 	b.want(404, "no-such-event", "GET", b.deliver+"/t/e/v/1.m4s", nil)
 	return b
 }

@@ -178,8 +178,10 @@ func createEvent(ctx context.Context, s *eventSession) error {
 		return fmt.Errorf("-f %s: %w", s.file, err)
 	}
 	q := url.Values{}
-	if s.replace {
-		q.Set("replace", "true")
+	for name, said := range map[string]bool{"replace": s.replace, "yes": s.yes} {
+		if said {
+			q.Set(name, "true")
+		}
 	}
 	return s.change(ctx, eventChange{verb: "create", method: http.MethodPut, query: q, body: json.RawMessage(b),
 		what: "the configuration of " + s.file})
@@ -207,7 +209,7 @@ func endEvent(ctx context.Context, s *eventSession) error {
 	if !cfg.End.IsZero() {
 		undo = s.again("end", "--at", cfg.End.Format(time.RFC3339Nano))
 	}
-	c := eventChange{verb: "end", method: http.MethodPut, undo: undo}
+	c := eventChange{verb: "end", method: http.MethodPut, undo: undo, yes: true}
 	if s.never {
 		cfg.End, c.what = time.Time{}, "it goes on without an end"
 	} else {
@@ -222,7 +224,7 @@ func endEvent(ctx context.Context, s *eventSession) error {
 }
 
 func deleteEvent(ctx context.Context, s *eventSession) error {
-	return s.change(ctx, eventChange{verb: "delete", method: http.MethodDelete, asks: true,
+	return s.change(ctx, eventChange{verb: "delete", method: http.MethodDelete, asks: true, yes: true,
 		what: "the event and all that is published of it go for good: this cannot be taken back", after: "It is gone."})
 }
 
@@ -340,6 +342,6 @@ func invalidateSegments(ctx context.Context, s *eventSession) error {
 }
 
 func flushEvent(ctx context.Context, s *eventSession) error {
-	return s.change(ctx, eventChange{verb: "flush", method: http.MethodPost, sub: "/flush", asks: true,
+	return s.change(ctx, eventChange{verb: "flush", method: http.MethodPost, sub: "/flush", asks: true, yes: true,
 		what: "caches drop everything of the event, and ask the origin for all of it again"})
 }
