@@ -33,6 +33,7 @@ type coding struct {
 	pictures []picture
 	sets     setIDs // picture parameter sets of the entry, if it has any
 	blocks   int    // macroblocks of the largest picture (AVC), 0 where not known
+	dolby    dolby  // of AC-3 and E-AC-3
 }
 
 // A picture is what two encodes of one rendition must have in common. 0 is not
@@ -111,8 +112,11 @@ func (c *coding) video(e *entry, frame picture) {
 		}
 	} else if p := config("vpcC", 12); p != nil {
 		c.scheme, frame.profile = schemeVP9, int(p[4])
+		// Profiles 1 and 3 are those of other chroma than 4:2:0, 2 and 3 those of
+		// more than 8 bits.
+		frame.depth, frame.chroma = int(p[6]>>4), int(p[4]&1)
 		if e.format.Is("vp08") {
-			c.scheme, frame.profile = schemeVP8, 0
+			c.scheme, frame.profile, frame.depth = schemeVP8, 0, 0
 		}
 	}
 	if len(c.pictures) == 0 {
@@ -210,6 +214,16 @@ func lengthPrefixed(p []byte) (nal, rest []byte) {
 	return p[2:n:n], p[n:]
 }
 
+// A dolby is what all frames of AC-3 or E-AC-3 have in common (ETSI TS 102 366).
+type dolby struct {
+	known    bool
+	rate     byte // fscod
+	enhanced bool // of a bsid that only E-AC-3 has
+}
+
+// dolbyOf reads fscod and bsid, which follow each other in dac3 and dec3.
+func dolbyOf(b byte) dolby { return dolby{true, b >> 6, b>>1&31 > 10} }
+
 // audio takes those codecs of sound whose samples begin with a mark, or with what
 // would be another's.
 func (c *coding) audio(e *entry) {
@@ -222,6 +236,11 @@ func (c *coding) audio(e *entry) {
 		}
 	case "ac-3", "ec-3":
 		c.scheme = schemeAC3
+		if x := e.child("dac3"); x.Data != nil && len(x.Payload()) >= 3 {
+			c.dolby = dolbyOf(x.Payload()[0])
+		} else if x := e.child("dec3"); x.Data != nil && len(x.Payload()) >= 5 {
+			c.dolby = dolbyOf(x.Payload()[2])
+		}
 	case "fLaC":
 		c.scheme = schemeFLAC
 	}

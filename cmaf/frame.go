@@ -55,7 +55,8 @@ func parseSequence(b []byte) (picture, bool) {
 	v := bitReader{b: b}
 	p := picture{profile: v.read(3)}
 	v.skip(1)
-	if v.read(1) == 1 { // reduced_still_picture_header
+	reduced := v.read(1) == 1 // reduced_still_picture_header
+	if reduced {
 		v.skip(5)
 	} else {
 		model, delay := 0, 0
@@ -85,7 +86,53 @@ func parseSequence(b []byte) (picture, bool) {
 	}
 	w, h := v.read(4)+1, v.read(4)+1
 	p.width, p.height = v.read(w)+1, v.read(h)+1
+	if !reduced && v.read(1) == 1 { // frame_id_numbers_present_flag
+		v.skip(4 + 3)
+	}
+	v.skip(3)
+	if !reduced {
+		v.skip(4)
+		order := v.read(1) // enable_order_hint
+		v.skip(2 * order)
+		// seq_choose_screen_content_tools, or seq_force_screen_content_tools, and
+		// the same of integer motion vectors
+		if (v.read(1) == 1 || v.read(1) == 1) && v.read(1) == 0 {
+			v.skip(1)
+		}
+		v.skip(3 * order)
+	}
+	v.skip(3)
+	p.depth, p.chroma = av1Samples(&v, p.profile)
 	return p, !v.over
+}
+
+// av1Samples reads how deep the samples are and which chroma there is, from the
+// beginning of color_config (5.5.2), as chroma_format_idc says it.
+func av1Samples(v *bitReader, profile int) (depth, chroma int) {
+	high := v.read(1)
+	depth = 8 + 2*high
+	if profile == 2 && high == 1 {
+		depth += 2 * v.read(1)
+	}
+	if profile != 1 && v.read(1) == 1 { // mono_chrome
+		return depth, 0
+	}
+	if v.read(1) == 1 && v.read(24) == 1<<16|13<<8 { // sRGB
+		return depth, 3
+	}
+	v.skip(1)
+	switch {
+	case profile == 0:
+		return depth, 1
+	case profile == 1:
+		return depth, 3
+	case depth < 12:
+		return depth, 2
+	}
+	if v.read(1) == 0 { // subsampling_x
+		return depth, 3
+	}
+	return depth, 2 - v.read(1)
 }
 
 // av1 looks into a temporal unit. foreign says what no AV1 of this entry has.
@@ -133,8 +180,9 @@ func (c *coding) vp9(d []byte) (a access, found picture, foreign string) {
 	if v.read(24) != 0x498342 {
 		return a, found, "no VP9 sync code"
 	}
+	depth := 8
 	if profile >= 2 {
-		v.skip(1)
+		depth = 10 + 2*v.read(1)
 	}
 	if v.read(3) != 7 {
 		v.skip(1)
@@ -144,7 +192,7 @@ func (c *coding) vp9(d []byte) (a access, found picture, foreign string) {
 	} else if profile&1 == 1 {
 		v.skip(1)
 	}
-	found = picture{profile: profile, width: v.read(16) + 1, height: v.read(16) + 1}
+	found = picture{profile: profile, depth: depth, chroma: profile & 1, width: v.read(16) + 1, height: v.read(16) + 1}
 	if v.over {
 		return a, picture{}, "a VP9 frame of too few bytes"
 	}

@@ -221,6 +221,14 @@ func (in *inspection) lookAtSound(c *coding, d []byte) string {
 		if mark != 0x0b77 {
 			return "no AC-3 sync word"
 		}
+		if len(d) > 5 && c.dolby.known {
+			switch frame := (dolby{true, d[4] >> 6, d[5]>>3 > 10}); {
+			case frame.enhanced != c.dolby.enhanced:
+				return "of AC-3 and E-AC-3 it is the one that the init segment does not say"
+			case frame.rate != c.dolby.rate:
+				return "a frame of another sampling rate than the init segment says"
+			}
+		}
 	case schemeFLAC:
 		if mark&^1 != 0xfff8 {
 			return "no FLAC sync code"
@@ -228,6 +236,9 @@ func (in *inspection) lookAtSound(c *coding, d []byte) string {
 	case schemeAAC:
 		if mark&0xfff6 == 0xfff0 {
 			return "an ADTS header, where the init segment says all"
+		}
+		if mark == 0x0b77 {
+			return "an AC-3 sync word"
 		}
 	}
 	return ""

@@ -50,9 +50,7 @@ func TestForeignCodecs(t *testing.T) {
 		for _, under := range kind {
 			for _, of := range kind {
 				a, b := single(t, under.name, under.id), single(t, of.name, of.id)
-				// AC-3 and E-AC-3 have one sync word, and frames of one length.
-				same := a.track.Codecs == b.track.Codecs || strings.HasSuffix(a.track.Codecs, "c-3") && strings.HasSuffix(b.track.Codecs, "c-3")
-				if same || a.track.Codecs == "fLaC" && b.track.Codecs == "fLaC" {
+				if a.track.Codecs == b.track.Codecs {
 					continue
 				}
 				if name := a.track.Codecs[:4]; name == "mp4a" || name == "Opus" {
@@ -292,12 +290,54 @@ func TestClosedGroupsEndOnTheGrid(t *testing.T) {
 
 // AAC has no mark of its own, but what brings one of ADTS along is not what the
 // init segment says.
-func TestADTSUnderAAC(t *testing.T) {
+func TestForeignSoundUnderAAC(t *testing.T) {
 	m := single(t, "avc-aac.mp4", 3)
-	data := slices.Clone(m.data[0])
-	data[0] = append([]byte{0xff, 0xf1, 0x4c, 0x40}, data[0]...)
-	if r, err := Inspect(segment(m.track, m.samples[0], data), m.track, window(m.track, 0, 2, 1)); err != nil || r.Findings.String() != "init-mismatch;ms=2000" {
-		t.Errorf("%q, %v", r.Findings, err)
+	for name, mark := range map[string][]byte{"ADTS": {0xff, 0xf1, 0x4c, 0x40}, "AC-3": {0x0b, 0x77, 0x12, 0x34}} {
+		data := slices.Clone(m.data[0])
+		data[0] = append(mark, data[0]...)
+		if r, err := Inspect(segment(m.track, m.samples[0], data), m.track, window(m.track, 0, 2, 1)); err != nil || r.Findings.String() != "init-mismatch;ms=2000" {
+			t.Errorf("%s: %q, %v", name, r.Findings, err)
+		}
+	}
+}
+
+// An init segment that says another depth, chroma or sampling rate than the
+// frames themselves.
+func TestContradictedInits(t *testing.T) {
+	depth := func(c *coding) { c.pictures[0].depth = 10 }
+	chroma := func(c *coding) { c.pictures[0].chroma = 3 }
+	rate := func(c *coding) { c.dolby.rate ^= 1 }
+	for _, x := range []struct {
+		name   string
+		id     uint32
+		change func(*coding)
+	}{{"av1.mp4", 1, depth}, {"av1.mp4", 1, chroma}, {"vp9.mp4", 1, depth}, {"vp9.mp4", 1, chroma}, {"audio.mp4", 3, rate}, {"audio.mp4", 4, rate}} {
+		m := single(t, x.name, x.id)
+		inspect := func() Report {
+			r, err := Inspect(segment(m.track, m.samples[0], m.data[0]), m.track, window(m.track, 0, 1, 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		if r := inspect(); r.Foreign != "" {
+			t.Errorf("%s, %s as it is: %s", x.name, m.track.Codecs, r.Foreign)
+		}
+		if x.change(&m.track.codings[0]); inspect().Foreign == "" {
+			t.Errorf("%s, %s: nothing contradicts %+v", x.name, m.track.Codecs, m.track.codings[0])
+		}
+	}
+}
+
+// Sequence headers of SVT-AV1, which has more in front of the depth than most.
+func TestSequenceHeaders(t *testing.T) {
+	for text, want := range map[string]picture{
+		"\x00\x00\x00\x03\xb4\xfd\xf0\x0b\xe0\x01": {depth: 8, chroma: 1, width: 160, height: 96},
+		"\x00\x00\x00\x03\xb4\xfd\xf0\x0b\xe1\x01": {depth: 10, chroma: 1, width: 160, height: 96},
+	} {
+		if p, ok := parseSequence([]byte(text)); !ok || p != want {
+			t.Errorf("%x: %+v, %v; want %+v", text, p, ok, want)
+		}
 	}
 }
 
