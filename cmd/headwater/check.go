@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"headwater/store"
@@ -34,7 +35,8 @@ func checkDisk(ctx context.Context, env *environment, a store.Address) error {
 	if err := disk.Exists(a.Path); err != nil {
 		return err
 	}
-	st, err := disk.Open(a.Path, disk.Options{})
+	// What opening it mends, as after a crash, is said too.
+	st, err := disk.Open(a.Path, disk.Options{Logger: slog.New(slog.NewTextHandler(env.stderr, nil))})
 	if err != nil {
 		return err
 	}
@@ -43,6 +45,11 @@ func checkDisk(ctx context.Context, env *environment, a store.Address) error {
 	report, err := st.Check(ctx, func(p disk.Problem) { fmt.Fprintf(env.stdout, "bad: %v\n", p) }, func(r disk.CheckReport, total int64) {
 		far.say("%d%%: %d of %d bytes, %d problems", 100*r.Bytes/max(total, 1), r.Bytes, total, r.Problems)
 	})
+	stats := st.Stats()
+	if aside := int(stats.Media.SetAside + stats.Control.SetAside); aside > 0 {
+		fmt.Fprintf(env.stdout, "bad: %d files without a readable record are set aside\n", aside)
+		report.Problems += aside
+	}
 	fmt.Fprintf(env.stdout, "%d records in %d files, %d bytes, %d problems\n", report.Records, report.Files, report.Bytes, report.Problems)
 	return checked(report.Problems, err)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -93,6 +94,15 @@ func TestStoreCheck(t *testing.T) {
 	}
 	if code, out, _ := invoke(t, t.Context(), nil, "", "store", "check", "--store", "disk:"+dir); code != exitFailed || !strings.Contains(out, "bad: ") || !strings.Contains(out, "1 problems") {
 		t.Errorf("of a damaged store: exit %d: %s", code, out)
+	}
+	for _, l := range logs {
+		if err := os.WriteFile(l, bytes.Repeat([]byte("noise"), 4000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, out, errs := invoke(t, t.Context(), nil, "", "store", "check", "--store", "disk:"+dir); code != exitFailed ||
+		!strings.Contains(out, "bad: 1 files without a readable record are set aside") || !strings.Contains(errs, logs[0]) {
+		t.Errorf("of a store without a readable record: exit %d: %s%s", code, out, errs)
 	}
 }
 
