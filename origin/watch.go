@@ -236,7 +236,8 @@ func (e *watched) pipeline(s *seenEvent, name string, heard bool, now time.Time)
 		t := &s.tracks[i]
 		k, edge := e.tracks[t.rendition], t.timeline.Edge(now)
 		lacks := edge - k.newest[name]
-		all = all && lacks >= silentSegments
+		// What always comes late lacks as many now and then, and is heard all the time.
+		all = all && lacks >= silentSegments && now.Sub(p.heard) >= silentSegments*t.timeline.Segment()
 		switch {
 		case lacks >= silentTrack && !k.silent[name]:
 			fell = append(fell, t.rendition)

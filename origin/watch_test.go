@@ -118,7 +118,7 @@ func TestWatch(t *testing.T) {
 		{name: "the origin starts while one is silent", from: 30 * time.Second, to: time.Minute, set: func(w *world) {
 			w.hole = func(p, _ string, n live.Number) bool { return p == "b" && n > 10 }
 		}, want: `
-32.50 WARN a pipeline is silent event=acme/final pipeline=b last=10 for=2.5s
+34.00 WARN a pipeline is silent event=acme/final pipeline=b last=10 for=4s
 `},
 		{name: "one rendition of one pipeline", from: 0, to: time.Minute, set: func(w *world) {
 			w.hole = func(p, r string, n live.Number) bool { return p == "a" && r == "w" && between(n, 11, 16) }
@@ -132,6 +132,7 @@ func TestWatch(t *testing.T) {
 24.75 ERROR nothing was published by the deadline event=acme/final renditions=s from=11 to=11 count=1
 `},
 		{name: "a pipeline that is late by a second is not silent", from: 0, to: time.Minute, set: func(w *world) { w.late = map[string]time.Duration{"b": time.Second} }},
+		{name: "a pipeline that is late by more than a segment is not silent", from: 10 * time.Second, to: time.Minute, set: func(w *world) { w.late = map[string]time.Duration{"b": 2700 * time.Millisecond} }},
 		{name: "a switch, and back by order", from: 0, to: time.Minute, set: func(w *world) {
 			w.serve = func(_ string, n live.Number) (string, selection.Reason) {
 				switch {
