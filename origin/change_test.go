@@ -132,6 +132,9 @@ func TestMoments(t *testing.T) {
 		if w := r.control("GET", "/segments?from=-4s&to=now", ""); strings.Count(w.Body.String(), `"number"`) != 9 {
 			t.Errorf("%s", w.Body)
 		}
+		if w := r.control("GET", "/segments?to=2", ""); strings.Count(w.Body.String(), `"number"`) != 6 {
+			t.Errorf("up to 2: %s", w.Body)
+		}
 		r.want(r.control("GET", "/segments?from=yesterday", ""), 400, "bad-request")
 	})
 }

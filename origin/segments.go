@@ -65,7 +65,8 @@ type refusedRow struct {
 }
 
 // listSegments says of each segment what was published, what viewers got of it,
-// and what selection makes of it now. from and to default to the last ten.
+// and what selection makes of it now: of the last ten, or the ten up to to, unless
+// from says more.
 func (o *Origin) listSegments(w http.ResponseWriter, r *http.Request, id live.EventID) error {
 	e, err := o.lookUp(id)
 	if err != nil {
@@ -74,13 +75,16 @@ func (o *Origin) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 	v, now := e.view.Load(), time.Now()
 	tl := v.config().Event.Timeline()
 	edge := live.Number(e.edge.Load()) // -1 before the first
-	from, err := momentParam(r, "from", &tl, now, max(edge-9, tl.First()))
-	if err != nil {
-		return err
-	}
 	to, err := momentParam(r, "to", &tl, now, edge)
 	if err != nil {
 		return err
+	}
+	from, err := momentParam(r, "from", &tl, now, max(to-9, tl.First()))
+	if err != nil {
+		return err
+	}
+	if q := r.URL.Query(); to < from && q.Get("from") != "" && q.Get("to") != "" {
+		return live.ErrBadRequest.With(fmt.Sprintf("to: %d is before from, %d", to, from))
 	}
 	if n := (int64(to) - int64(from) + 1) * int64(len(v.config().Renditions)); n > maxSegmentRows {
 		return live.ErrBadRequest.With(fmt.Sprintf("from %d to %d are %d rows, at most %d", from, to, n, maxSegmentRows))
