@@ -39,6 +39,7 @@ func TestEveryOutcomeSaysItself(t *testing.T) {
 			synctest.Wait() // whoever else was answered just now is counted
 			before := r.metric("requests_total", "outcome", string(c.want))
 			v := r.get(c.path)
+			synctest.Wait() // it is counted when all of it is sent
 			if got := v.got("Cache-Status"); !strings.HasSuffix(got, "detail="+string(c.want)) {
 				t.Errorf("%s: Cache-Status %q", c.path, got)
 			}
