@@ -53,8 +53,25 @@ func (m Moment) Time(now time.Time) (t time.Time, ok bool) {
 // Number is the moment's segment: of a time that which is filmed then, and of
 // one before the event its first.
 func (m Moment) Number(tl *Timeline, now time.Time) Number {
+	if m.timed {
+		return max(m.raw(tl, now), tl.First())
+	}
+	return m.number
+}
+
+// Before reports whether it lies before the first segment, After whether it does
+// after the last.
+func (m Moment) Before(tl *Timeline, now time.Time) bool { return m.raw(tl, now) < tl.First() }
+
+// After: see Before.
+func (m Moment) After(tl *Timeline, now time.Time) bool {
+	last, ok := tl.Last()
+	return ok && m.raw(tl, now) > last
+}
+
+func (m Moment) raw(tl *Timeline, now time.Time) Number {
 	if t, ok := m.Time(now); ok {
-		return max(tl.At(t), tl.First())
+		return tl.At(t)
 	}
 	return m.number
 }

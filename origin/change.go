@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -147,7 +148,8 @@ func (o *Origin) readScope(c *change, in *scopeRequest) (live.Scope, error) {
 	}
 	cfg := e.view.Load().config()
 	s = live.Scope{Pipeline: in.Pipeline, Region: in.Region, Rendition: in.Rendition}
-	if s.From, s.To, err = readRange(cfg, in.From, in.To, time.Now()); err != nil {
+	tl := cfg.Event.Timeline()
+	if s.From, s.To, err = readRange(&tl, in.From, in.To, time.Now()); err != nil {
 		return s, err
 	}
 	if err := s.Validate(); err != nil {
@@ -183,9 +185,16 @@ func oneOf(names []string) string {
 	return "it has " + strings.Join(names, ", ")
 }
 
-// readRange reads from and to; without one it is 0.
-func readRange(cfg *live.Config, from, to point, now time.Time) (a, b live.Number, err error) {
-	tl := cfg.Event.Timeline()
+// An outsideError is a range without one segment of the event.
+type outsideError struct{ *live.FieldError }
+
+func (e outsideError) Unwrap() error { return e.FieldError }
+
+// readRange reads from and to; without one it is 0. A range may begin before the
+// event and end after it, but of a range wholly outside nothing is left: it is no
+// other segment that was meant.
+func readRange(tl *live.Timeline, from, to point, now time.Time) (a, b live.Number, err error) {
+	var outside error
 	for _, x := range []struct {
 		field string
 		p     point
@@ -198,19 +207,27 @@ func readRange(cfg *live.Config, from, to point, now time.Time) (a, b live.Numbe
 		if err != nil {
 			return 0, 0, err
 		}
-		if _, timed := m.Time(now); timed != x.p.quoted {
+		t, timed := m.Time(now)
+		if timed != x.p.quoted {
 			return 0, 0, &live.FieldError{Field: x.field, Reason: fmt.Sprintf("%s: a number is written without quotes, a time with them", x.p.text)}
 		}
-		*x.n = m.Number(&tl, now)
+		said := "segment " + x.p.text
+		if timed {
+			said = t.UTC().Format(live.TimeLayout)
+		}
+		*x.n = m.Number(tl, now)
+		switch first := tl.First(); {
+		case x.field == "to" && m.Before(tl, now) && (timed || *x.n != 0): // a number 0 is no end
+			outside = cmp.Or[error](outside, outsideError{&live.FieldError{Field: x.field, Reason: fmt.Sprintf("%s is before the event, which starts at %s with segment %d", said, tl.Start(first).Format(live.TimeLayout), first)}})
+		case x.field == "from" && m.After(tl, now):
+			last, _ := tl.Last()
+			outside = outsideError{&live.FieldError{Field: x.field, Reason: fmt.Sprintf("%s is after the event, which ends at %s with segment %d", said, tl.End(last).Format(live.TimeLayout), last)}}
+		case x.field == "to" && timed && *x.n == 0:
+			return 0, 0, &live.FieldError{Field: x.field, Reason: said + " lies in segment 0, and to 0 is without an end: name a later one"}
+		}
 	}
-	return a, b, nil
-}
-
-func momentParam(r *http.Request, name string, tl *live.Timeline, now time.Time, otherwise live.Number) (live.Number, error) {
-	s := r.URL.Query().Get(name)
-	if s == "" {
-		return otherwise, nil
+	if from.set() && to.set() && b != 0 && a > b {
+		return 0, 0, &live.FieldError{Field: "to", Reason: fmt.Sprintf("segment %d is before from, segment %d", b, a)}
 	}
-	m, err := live.ParseMoment(name, s)
-	return m.Number(tl, now), err
+	return a, b, outside
 }

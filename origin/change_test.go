@@ -135,7 +135,47 @@ func TestMoments(t *testing.T) {
 		if w := r.control("GET", "/segments?to=2", ""); strings.Count(w.Body.String(), `"number"`) != 6 {
 			t.Errorf("up to 2: %s", w.Body)
 		}
+		if w := r.control("GET", "/segments?from=-4s&to=now&rendition=w", ""); strings.Count(w.Body.String(), `"number"`) != 3 {
+			t.Errorf("%s", w.Body)
+		}
 		r.want(r.control("GET", "/segments?from=yesterday", ""), 400, "bad-request")
+		r.want(r.control("GET", "/segments?rendition=x", ""), 400, "bad-request")
+		if p := problemOf(r.want(r.control("GET", "/segments?from=-10s&to=-40s", ""), 400, "bad-request")); !strings.HasPrefix(p.Detail, "to: ") {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+// TestRangesOutsideTheEvent: of a range in which no segment lies none is touched,
+// and it is said why.
+func TestRangesOutsideTheEvent(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var end time.Time
+		r := newRig(t, Config{}, func(ev *live.Event) { ev.End = ev.Start.Add(40 * time.Minute); end = ev.End })
+		before := r.tl.Start(1).Add(-time.Second).Format(time.RFC3339)
+		after := end.Add(time.Second).Format(time.RFC3339)
+		for _, c := range []struct{ bounds, want string }{
+			{`"from": "1999-01-01T00:00:00Z", "to": "1999-01-02T00:00:00Z"`, "to: 1999-01-02T00:00:00.000Z is before the event, which starts at"},
+			{`"from": 0, "to": "` + before + `"`, "to: "},
+			{`"from": "` + after + `"`, "from: "},
+			{`"from": 1201`, "from: segment 1201 is after the event, which ends at"},
+			{`"from": "` + before + `", "to": "` + after + `"`, ""},
+			{`"from": 1, "to": 1`, ""},
+			{`"from": 1200`, ""},
+		} {
+			for path, rest := range map[string]string{"/masks?dry_run=true": `"pipeline": "a"`, "/invalidations?dry_run=true": `"pipeline": "a"`, "/notifications?dry_run=true": `"type": "x", "id": "y"`} {
+				w := r.control("POST", path, "{"+rest+", "+c.bounds+"}")
+				if p := problemOf(w); (c.want == "") != (w.Code == 200) || w.Code != 200 && (w.Code != 400 || !strings.HasPrefix(p.Detail, c.want)) {
+					t.Errorf("%s %s: %d %s, want %q", path, c.bounds, w.Code, w.Body, c.want)
+				}
+			}
+		}
+		for _, q := range []string{"?to=" + before, "?from=" + after, ""} {
+			var list segmentList
+			if err := json.Unmarshal(r.want(r.control("GET", "/segments"+q, ""), 200, "").Body.Bytes(), &list); err != nil || len(list.Segments) != 0 || !strings.Contains(list.Reason, "event") {
+				t.Errorf("%s: %v, %+v", q, err, list)
+			}
+		}
 	})
 }
 

@@ -70,7 +70,7 @@ func (o *Origin) control(f controlFunc) http.Handler {
 			case errors.As(err, &field):
 				problem = live.ErrBadRequest.With(field.Error())
 			case errors.Is(err, errNoEvent):
-				problem = live.ErrNoEvent.For(-1).With("it has not been created")
+				problem = live.ErrNoEvent.For(-1).With(noEventText(live.EventID{Tenant: r.PathValue("tenant"), Name: r.PathValue("event")}))
 			default:
 				problem = live.ErrNotStored.With(err.Error())
 				o.log.Error("control", "path", r.URL.Path, "err", err)

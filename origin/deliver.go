@@ -83,7 +83,7 @@ func (o *Origin) find(d *delivery) error {
 		if !o.events.hasTenant(d.path.Event.Tenant) {
 			return live.ErrNoTenant.With(fmt.Sprintf("no event of tenant %q has been created", d.path.Event.Tenant))
 		}
-		return live.ErrNoEvent.With(fmt.Sprintf("event %v has not been created", d.path.Event))
+		return live.ErrNoEvent.With(noEventText(d.path.Event))
 	}
 	d.view = d.event.view.Load()
 	if d.path.Rendition != "" {

@@ -57,7 +57,8 @@ func (o *Origin) postNotification(c *change) error {
 		return err
 	}
 	n := live.Notification{Type: in.Type, ID: in.ID, Data: in.Data}
-	if n.From, n.To, err = readRange(e.view.Load().config(), in.From, in.To, time.Now()); err != nil {
+	tl := e.view.Load().config().Event.Timeline()
+	if n.From, n.To, err = readRange(&tl, in.From, in.To, time.Now()); err != nil {
 		return err
 	}
 	if err := n.Validate(); err != nil {

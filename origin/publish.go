@@ -203,8 +203,10 @@ func (o *Origin) locate(p *publication) error {
 	return nil
 }
 
-func noEvent(id live.EventID) error {
-	return live.ErrNoEvent.For(-1).With(fmt.Sprintf("event %v has not been created", id))
+func noEvent(id live.EventID) error { return live.ErrNoEvent.For(-1).With(noEventText(id)) }
+
+func noEventText(id live.EventID) string {
+	return fmt.Sprintf("there is no event %v: it was deleted, or never created", id)
 }
 
 // place refuses what cannot exist: numbers outside the event, segments of

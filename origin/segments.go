@@ -2,8 +2,11 @@ package origin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"headwater/live"
@@ -34,6 +37,12 @@ type segmentRow struct {
 	Served     []servedRow    `json:"served"`
 	Refused    []refusedRow   `json:"refused"`
 	Candidates []candidateRow `json:"candidates"`
+}
+
+// A segmentList is the answer; Reason says why there is no segment.
+type segmentList struct {
+	Segments []segmentRow `json:"segments"`
+	Reason   string       `json:"reason,omitempty"`
 }
 
 // A nowRow is what selection says now.
@@ -75,19 +84,42 @@ func (o *Origin) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 	v, now := e.view.Load(), time.Now()
 	tl := v.config().Event.Timeline()
 	edge := live.Number(e.edge.Load()) // -1 before the first
-	to, err := momentParam(r, "to", &tl, now, edge)
+	q := r.URL.Query()
+	rendition := q.Get("rendition")
+	if _, ok := v.config().Rendition(rendition); rendition != "" && !ok {
+		return &live.FieldError{Field: "rendition", Reason: fmt.Sprintf("the event has no %q", rendition)}
+	}
+	asked := func(name string) point {
+		text := q.Get(name)
+		_, err := strconv.ParseInt(text, 10, 64)
+		return point{text: text, quoted: text != "" && (err != nil || text[0] == '+')}
+	}
+	from, to, err := readRange(&tl, asked("from"), asked("to"), now)
+	if out := (outsideError{}); errors.As(err, &out) {
+		return answer(w, http.StatusOK, segmentList{[]segmentRow{}, out.Error()})
+	}
 	if err != nil {
 		return err
 	}
-	from, err := momentParam(r, "from", &tl, now, max(to-9, tl.First()))
-	if err != nil {
-		return err
+	if q.Get("to") == "" {
+		to = edge
 	}
-	if q := r.URL.Query(); to < from && q.Get("from") != "" && q.Get("to") != "" {
-		return live.ErrBadRequest.With(fmt.Sprintf("to: %d is before from, %d", to, from))
+	if q.Get("from") == "" {
+		from = max(to-9, tl.First())
 	}
-	if n := (int64(to) - int64(from) + 1) * int64(len(v.config().Renditions)); n > maxSegmentRows {
+	renditions := v.config().Renditions
+	if rendition != "" {
+		renditions = slices.DeleteFunc(slices.Clone(renditions), func(r live.Rendition) bool { return r.Name != rendition })
+	}
+	if n := (int64(to) - int64(from) + 1) * int64(len(renditions)); n > maxSegmentRows {
 		return live.ErrBadRequest.With(fmt.Sprintf("from %d to %d are %d rows, at most %d", from, to, n, maxSegmentRows))
+	}
+	if from > to {
+		why := fmt.Sprintf("nothing is published; the event starts at %s", tl.Start(tl.First()).Format(live.TimeLayout))
+		if edge >= tl.First() {
+			why = fmt.Sprintf("segment %d is not published: the last is %d", from, edge)
+		}
+		return answer(w, http.StatusOK, segmentList{[]segmentRow{}, why})
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), o.cfg.StoreTimeout)
 	defer cancel()
@@ -97,13 +129,13 @@ func (o *Origin) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 	}
 	rows := []segmentRow{}
 	for n := from; n <= to; n++ {
-		for _, rd := range v.config().Renditions {
+		for _, rd := range renditions {
 			row := e.segmentRow(v, rd.Name, n, now)
 			row.Served, row.Refused = h.rows(rd.Name, n)
 			rows = append(rows, row)
 		}
 	}
-	return answer(w, http.StatusOK, map[string]any{"segments": rows})
+	return answer(w, http.StatusOK, segmentList{rows, ""})
 }
 
 func (e *event) segmentRow(v *view, rendition string, n live.Number, now time.Time) segmentRow {

@@ -49,6 +49,7 @@ type seenSlot struct {
 	by     []string // pipelines that have published
 	served string   // the pipeline that was chosen here; "" for none
 	reason selection.Reason
+	chosen time.Time
 }
 
 // slot is what is known of a segment.
@@ -78,6 +79,7 @@ const (
 // watched is what is known of an event.
 type watched struct {
 	life      int64
+	began     time.Time // what was chosen before is no news
 	tracks    map[string]*watchedTrack
 	pipelines map[string]*watchedPipeline
 
@@ -118,7 +120,7 @@ func (w *watch) look(seen []seenEvent, now time.Time) (out []line) {
 		known[s.id] = true
 		e := w.events[s.id]
 		if e == nil || e.life != s.life {
-			e = &watched{life: s.life, tracks: make(map[string]*watchedTrack), pipelines: make(map[string]*watchedPipeline)}
+			e = &watched{life: s.life, began: now, tracks: make(map[string]*watchedTrack), pipelines: make(map[string]*watchedPipeline)}
 			w.events[s.id] = e
 		}
 		out = append(out, w.lookAt(e, &s, now)...)
@@ -169,7 +171,7 @@ func (w *watch) lookAt(e *watched, s *seenEvent, now time.Time) (out []line) {
 			if x.served == "" || x.number <= k.at {
 				continue
 			}
-			if k.served != "" && k.served != x.served && x.reason != selection.Preferred && x.reason != "" {
+			if k.served != "" && k.served != x.served && !x.chosen.Before(e.began) && x.reason != selection.Preferred && x.reason != "" {
 				e.switches++
 				w.note(repeatKey{s.id, "viewers are on another pipeline", k.served + " to " + x.served + ", " + string(x.reason)}, slog.LevelWarn, t.rendition, x.number, 1, now)
 			}

@@ -47,6 +47,7 @@ func (w *world) seen(now time.Time) seenEvent {
 				}
 			}
 			if len(x.by) > 0 {
+				x.chosen = tl.End(n).Add(200 * time.Millisecond)
 				if x.served = x.by[0]; w.serve != nil {
 					x.served, x.reason = w.serve(r.Name, n)
 				}
@@ -145,6 +146,13 @@ func TestWatch(t *testing.T) {
 			}
 		}, want: `
 16.25 WARN viewers are on another pipeline event=acme/final how=a to b, incumbent-missing renditions=v,w,s from=8 to=8 count=3
+`},
+		{name: "switches before the start are no news", from: 40 * time.Second, to: time.Minute, set: func(w *world) {
+			w.serve = func(_ string, n live.Number) (string, selection.Reason) {
+				return map[bool]string{true: "a", false: "b"}[n < 8 || n == 12 || n >= 25], selection.IncumbentNotYet
+			}
+		}, want: `
+50.25 WARN viewers are on another pipeline event=acme/final how=b to a, incumbent-missing renditions=v,w,s from=25 to=25 count=3
 `},
 		{name: "another node chose", from: 0, to: time.Minute, set: func(w *world) {
 			w.serve = func(_ string, n live.Number) (string, selection.Reason) { return string('a' + byte(n%2)), "" }

@@ -85,7 +85,7 @@ func (e *event) seen(from func(rendition string) live.Number) seenEvent {
 					slot.by = append(slot.by, c.Pipeline)
 				}
 				if x.pin != nil {
-					slot.served, slot.reason = x.pin.Pipeline, x.pin.reason
+					slot.served, slot.reason, slot.chosen = x.pin.Pipeline, x.pin.reason, x.pin.At
 				}
 				s.slots = append(s.slots, slot)
 			}
