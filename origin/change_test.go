@@ -300,6 +300,61 @@ func TestDryRun(t *testing.T) {
 	})
 }
 
+// TestPutSaysWhatChanges: what a file that is older than the event would take
+// away is named, and an end that has passed is not taken back by accident.
+func TestPutSaysWhatChanges(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		file := r.o.events.get(testID).view.Load().config().Event
+		with := func(edit func(ev *live.Event)) string {
+			ev := file
+			ev.Pipelines, ev.Renditions = slices.Clone(ev.Pipelines), slices.Clone(ev.Renditions)
+			edit(&ev)
+			b, err := json.Marshal(ev)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(b)
+		}
+		same := with(func(*live.Event) {})
+		ends := func(at time.Time) string { return with(func(ev *live.Event) { ev.End = at.UTC() }) }
+		check := func(body, result, changes, warnings string) {
+			t.Helper()
+			e := r.effectOf("PUT", "?dry_run=true", body)
+			if e.Result != result || !strings.HasPrefix(strings.Join(e.Changes, "; "), changes) || changes == "" && e.Changes != nil || !strings.Contains(strings.Join(e.Warnings, "; "), warnings) || warnings == "" && e.Warnings != nil {
+				t.Errorf("%s %q, warns %q; want %s %q, %q", e.Result, e.Changes, e.Warnings, result, changes, warnings)
+			}
+		}
+		check(same, "unchanged", "", "")
+		check(with(func(ev *live.Event) { slices.Reverse(ev.Pipelines) }), "changed", "pipelines: their order a, b becomes b, a", "")
+		check(with(func(ev *live.Event) { ev.Pipelines[1].Name = "c" }), "changed", "pipelines: c is added; pipelines: b is dropped", "")
+		check(with(func(ev *live.Event) { ev.Renditions[0].Bandwidth = 7 }), "changed", "renditions: {", "")
+		check(with(func(ev *live.Event) { ev.DVRSeconds = 77 }), "changed", "dvr_seconds 600 becomes 77", "")
+		end := time.Now().Add(time.Hour)
+		check(ends(end), "changed", "end is set to ", "")
+		r.want(r.control("PUT", "", ends(end)), 200, "")
+		check(same, "changed", "end "+end.UTC().Format(live.TimeLayout)+" is taken away", "takes the end away")
+		r.want(r.control("PUT", "", same), 200, "") // no viewer has seen it
+		r.want(r.control("PUT", "", ends(end)), 200, "")
+		time.Sleep(time.Hour)
+		for _, body := range []string{same, ends(end.Add(time.Second))} {
+			check(body, "changed", "end ", "do not come back")
+			if p := problemOf(r.want(r.control("PUT", "", body), 409, "blackout")); !strings.Contains(p.Detail, "?yes=true") {
+				t.Error(p.Detail)
+			}
+		}
+		check(ends(end.Add(-time.Minute)), "changed", "end ", "")
+		check(ends(end), "unchanged", "", "")
+		r.want(r.control("PUT", "", ends(end)), 200, "")
+		r.want(r.control("PUT", "?yes=true", same), 200, "")
+		r.want(r.control("DELETE", "", ""), 204, "")
+		var e effect
+		if err := json.Unmarshal(r.want(r.control("PUT", "?dry_run=true", same), 200, "").Body.Bytes(), &e); err != nil || e.Result != "created" {
+			t.Errorf("%v, %+v", err, e)
+		}
+	})
+}
+
 // TestOnAir: what is on air is not hurt without saying so; before it begins,
 // once it is over, and where nothing came for long, nobody is watching.
 func TestOnAir(t *testing.T) {

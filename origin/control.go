@@ -31,7 +31,7 @@ func (o *Origin) ControlHandler() http.Handler {
 	const event = "/v1/events/{tenant}/{event}"
 	for path, methods := range map[string]map[string]controlFunc{
 		"/v1/events":                  {"GET": o.listEvents},
-		event:                         {"PUT": o.changing("configure", o.putEvent, "replace", "yes"), "GET": o.getEvent, "DELETE": o.changing("delete", o.deleteEvent, "yes")},
+		event:                         {"PUT": o.changing(configureVerb, o.putEvent, "replace", "yes"), "GET": o.getEvent, "DELETE": o.changing("delete", o.deleteEvent, "yes")},
 		event + "/segments":           {"GET": o.listSegments},
 		event + "/notifications":      {"GET": o.getNotifications, "POST": o.changing("notify", o.postNotification)},
 		event + "/notifications/{id}": {"DELETE": o.changing("withdraw", o.withdrawNotification)},
@@ -222,7 +222,11 @@ func (o *Origin) mayBecome(c *change, ev, old live.Event) error {
 			return live.ErrStarted.With(fmt.Sprintf("the type of rendition %q cannot change once its init segment is published: name another", r.Name))
 		}
 	}
-	if now, tl := time.Now(), ev.Timeline(); !ev.End.Equal(old.End) && tl.Over(now) {
+	now := time.Now()
+	if what := reopened(ev, old, now); what != "" && !c.yes && !c.dryRun {
+		return live.ErrBlackout.With(what + ": add ?yes=true if that is meant")
+	}
+	if tl := ev.Timeline(); !ev.End.Equal(old.End) && tl.Over(now) {
 		if err := c.mayHurt(e, "this end leaves viewers nothing more to come"); err != nil {
 			return err
 		}

@@ -21,6 +21,11 @@ type effect struct {
 	// NothingLeft: viewers of a rendition would get nothing where they get, or
 	// would get, something as it is.
 	NothingLeft bool `json:"nothing_left"`
+	// Of a PUT of an event: created, changed or unchanged; what of its
+	// configuration changes; and what of that a person should mean.
+	Result   string   `json:"result,omitempty"`
+	Changes  []string `json:"changes,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // A renditionEffect is what it would do to one rendition.
@@ -51,7 +56,7 @@ func (o *Origin) rehearse(c *change, touched *live.Scope, f func(rec *eventRecor
 		return err
 	}
 	if e == nil {
-		return answer(c.w, 200, effect{DryRun: true, Verb: c.verb, Renditions: []renditionEffect{}})
+		return answer(c.w, 200, effect{DryRun: true, Verb: c.verb, Renditions: []renditionEffect{}, Result: "created"})
 	}
 	then, err := newView(rec, e.view.Load().token)
 	if err != nil {
@@ -59,6 +64,9 @@ func (o *Origin) rehearse(c *change, touched *live.Scope, f func(rec *eventRecor
 	}
 	out := e.effect(c.verb, then, touched, time.Now())
 	out.NothingLeft = out.NothingLeft || c.blackout
+	if c.verb == configureVerb {
+		out.compare(rec.Config.Event, e.view.Load().config().Event, time.Now())
+	}
 	return answer(c.w, 200, out)
 }
 
