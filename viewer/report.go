@@ -116,7 +116,11 @@ func (r *Report) Noticed() []string {
 		out = append(out, fmt.Sprintf("%d defective segments", r.DefectiveServed))
 	}
 	for _, e := range r.Errors {
-		out = append(out, fmt.Sprintf("%d times: %s (%s)", e.Count, e.Error, e.First))
+		times := "once"
+		if e.Count != 1 {
+			times = fmt.Sprintf("%d times", e.Count)
+		}
+		out = append(out, fmt.Sprintf("%s: %s (%s)", times, e.Error, e.First))
 	}
 	return out
 }

@@ -43,14 +43,14 @@ func checkDisk(ctx context.Context, env *environment, a store.Address) error {
 	defer st.Close()
 	far := newProgress(env.stderr)
 	report, err := st.Check(ctx, func(p disk.Problem) { fmt.Fprintf(env.stdout, "bad: %v\n", p) }, func(r disk.CheckReport, total int64) {
-		far.say("%d%%: %d of %d bytes, %d problems", 100*r.Bytes/max(total, 1), r.Bytes, total, r.Problems)
+		far.say("%d%%: %d of %d bytes, %s", 100*r.Bytes/max(total, 1), r.Bytes, total, count(r.Problems, "problem"))
 	})
 	stats := st.Stats()
 	if aside := int(stats.Media.SetAside + stats.Control.SetAside); aside > 0 {
 		fmt.Fprintf(env.stdout, "bad: %d files without a readable record are set aside\n", aside)
 		report.Problems += aside
 	}
-	fmt.Fprintf(env.stdout, "%d records in %d files, %d bytes, %d problems\n", report.Records, report.Files, report.Bytes, report.Problems)
+	fmt.Fprintf(env.stdout, "%d records in %d files, %d bytes, %s\n", report.Records, report.Files, report.Bytes, count(report.Problems, "problem"))
 	return checked(report.Problems, err)
 }
 
@@ -66,10 +66,10 @@ func checkCassandra(ctx context.Context, env *environment, a store.Address) erro
 	defer st.Close()
 	far := newProgress(env.stderr)
 	report, err := st.Check(ctx, func(p cassandra.Problem) { fmt.Fprintf(env.stdout, "bad: %v\n", p) }, func(r cassandra.CheckReport, share float64) {
-		far.say("%.0f%%: %d items, %d chunks, %d problems", 100*share, r.Items, r.Chunks, r.Problems)
+		far.say("%.0f%%: %d items, %d chunks, %s", 100*share, r.Items, r.Chunks, count(r.Problems, "problem"))
 	})
-	fmt.Fprintf(env.stdout, "%d items of %d bytes in %d chunks, %d deleted or expired, %d chunks of no item, %d problems\n",
-		report.Items, report.Bytes, report.Chunks, report.Dead, report.Orphans, report.Problems)
+	fmt.Fprintf(env.stdout, "%d items of %d bytes in %d chunks, %d deleted or expired, %d chunks of no item, %s\n",
+		report.Items, report.Bytes, report.Chunks, report.Dead, report.Orphans, count(report.Problems, "problem"))
 	return checked(report.Problems, err)
 }
 
@@ -81,9 +81,9 @@ func checkS3(ctx context.Context, env *environment, a store.Address) error {
 	defer st.Close()
 	far := newProgress(env.stderr)
 	report, err := st.Check(ctx, func(object string, err error) { fmt.Fprintf(env.stdout, "bad: %s: %v\n", object, err) }, func(r s3.Report) {
-		far.say("%d objects, %d bytes, %d problems", r.Objects, r.Bytes, r.Problems)
+		far.say("%d objects, %d bytes, %s", r.Objects, r.Bytes, count(int(r.Problems), "problem"))
 	})
-	fmt.Fprintf(env.stdout, "%d objects, %d bytes, %d problems\n", report.Objects, report.Bytes, report.Problems)
+	fmt.Fprintf(env.stdout, "%d objects, %d bytes, %s\n", report.Objects, report.Bytes, count(int(report.Problems), "problem"))
 	return checked(int(report.Problems), err)
 }
 

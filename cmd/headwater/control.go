@@ -46,6 +46,9 @@ type eventEffect struct {
 		ThenNext   []string `json:"then_next"`
 	}
 	NothingLeft bool `json:"nothing_left"`
+	Result      string
+	Changes     []string
+	Warnings    []string
 }
 
 // change says what will be touched, asks where it must, makes the change, and
@@ -82,21 +85,26 @@ func (s *eventSession) change(ctx context.Context, c eventChange) error {
 			if body["to"] != nil {
 				body["to"] = e.Scope.To
 			}
-			c.what += ": " + scopeText(e.Scope)
+			c.what += ": " + scopeText(e.Scope, body["all"] == true)
 		}
 		if s.dryRun {
-			e.print(s.env.stdout, s.id, &c)
+			e.print(s.env.stdout, s.id, &c, true)
 			fmt.Fprintln(s.env.stdout, "Nothing was changed.")
 			return nil
 		}
-		e.print(s.env.stderr, s.id, &c)
-		if c.asks || e.NothingLeft {
+		e.print(s.env.stderr, s.id, &c, false)
+		asks := c.asks || e.NothingLeft || c.verb == "create" && len(e.Warnings) > 0
+		if asks {
 			if err := s.env.confirm(ctx, c.verb, s.yes); err != nil {
 				return err
 			}
-			if c.yes {
-				yes = "yes"
-			}
+		}
+		// Who says --yes, or end --never, means it.
+		if c.yes && (asks || s.yes || len(e.Warnings) > 0) {
+			yes = "yes"
+		}
+		if c.verb == "create" {
+			c.after = e.result(s.id)
 		}
 	}
 	answer, err := s.api.request(ctx, c.method, path(yes), c.body)
@@ -135,12 +143,33 @@ func (s *eventSession) again(verb string, flags ...string) string {
 	return strings.Join(words, " ")
 }
 
-// print says in words what a change does.
-func (e *eventEffect) print(w io.Writer, id live.EventID, c *eventChange) {
-	if len(e.Renditions) == 0 && c.verb == "create" {
-		return // nothing to fear
+// result says what becomes of an event's configuration; "" where the origin does not.
+func (e *eventEffect) result(id live.EventID) string {
+	switch {
+	case e.Result == "":
+		return ""
+	case len(e.Changes) > 0:
+		return fmt.Sprintf("%v: %s: %s", id, e.Result, strings.Join(e.Changes, "; "))
 	}
-	fmt.Fprintf(w, "%s %v: %s\n", c.verb, id, c.what)
+	return fmt.Sprintf("%v: %s", id, e.Result)
+}
+
+// print says in words what a change does, or where it is rehearsed would do.
+func (e *eventEffect) print(w io.Writer, id live.EventID, c *eventChange, rehearsed bool) {
+	switch {
+	case c.verb == "create" && rehearsed && e.Result != "":
+		fmt.Fprintf(w, "create %s\n", strings.Replace(e.result(id), ": ", ": would be ", 1))
+	case c.verb == "create" && len(e.Renditions) == 0 && len(e.Warnings) == 0:
+		return // nothing to fear
+	default:
+		fmt.Fprintf(w, "%s %v: %s\n", c.verb, id, c.what)
+	}
+	for _, x := range e.Warnings {
+		fmt.Fprintf(w, "  %s\n", x)
+	}
+	if c.verb == "create" && len(e.Renditions) == 0 {
+		return
+	}
 	// Renditions to which the same happens share a line.
 	var lines []string
 	names := make(map[string][]string)
@@ -180,8 +209,11 @@ func (e *eventEffect) print(w io.Writer, id live.EventID, c *eventChange) {
 }
 
 // scopeText says in words what a scope names.
-func scopeText(s live.Scope) string {
+func scopeText(s live.Scope, all bool) string {
 	var parts []string
+	if all {
+		parts = append(parts, "all pipelines")
+	}
 	for _, x := range []struct{ word, v string }{{"pipeline", s.Pipeline}, {"region", s.Region}, {"rendition", s.Rendition}} {
 		if x.v != "" {
 			parts = append(parts, x.word+" "+x.v)
@@ -224,6 +256,7 @@ func list(names []string) string {
 // control is a client of the control API.
 type control struct {
 	base, token string
+	what        string // is done, for errors
 	out         io.Writer
 }
 
@@ -267,9 +300,9 @@ func (c *control) request(ctx context.Context, method, path string, body any) ([
 	if resp.StatusCode >= 300 {
 		var p live.Problem
 		if json.Unmarshal(b, &p) == nil && p.Title != "" {
-			return nil, fmt.Errorf("%s %s: %d: %w", method, path, resp.StatusCode, &p)
+			return nil, fmt.Errorf("%s: %d: %w", c.what, resp.StatusCode, &p)
 		}
-		return nil, errors.New(method + " " + path + ": " + resp.Status)
+		return nil, errors.New(c.what + ": " + resp.Status)
 	}
 	return b, nil
 }

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -378,11 +380,20 @@ func (d *demo) end(r *viewer.Report) error {
 	return nil
 }
 
+// amounts is like "a 48, b 2".
+func amounts[V any](of map[string]V, format string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		parts = append(parts, name+" "+fmt.Sprintf(format, of[name]))
+	}
+	return strings.Join(parts, ", ")
+}
+
 func (d *demo) print(s *summary, noticed []string) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "\n%d segments published by %d pipelines, %d served to %d viewers (%v), all digests right\n", s.SegmentsPublished, len(d.sys.Pipelines), s.SegmentsServed, s.Viewers, s.ServedBy)
+	fmt.Fprintf(&b, "\n%d segments published by %d pipelines, %d served to %d viewers (%s), all digests right\n", s.SegmentsPublished, len(d.sys.Pipelines), s.SegmentsServed, s.Viewers, amounts(s.ServedBy, "%d"))
 	fmt.Fprintf(&b, "publish to viewer  %.1f ms p50, %.1f p99, %.1f max\n", s.PublishToViewer.P50, s.PublishToViewer.P99, s.PublishToViewer.Max)
-	fmt.Fprintf(&b, "origin GETs        %v per segment and rendition\n", s.OriginGetsPerSegment)
+	fmt.Fprintf(&b, "origin GETs        %s per segment and rendition\n", amounts(s.OriginGetsPerSegment, "%.2f"))
 	if len(noticed) == 0 {
 		fmt.Fprintf(&b, "a viewer noticed   nothing (%d switches of pipeline)\n", s.Switches)
 	}

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,13 +23,14 @@ var eventCommand = &command{
 	usage: "VERB [TENANT/EVENT] [flags]",
 	about: `
 Verbs:
-  create TENANT/EVENT -f FILE   create an event, or change it; - is standard input. --replace where it
-                                drops pipelines or renditions that have published
+  create TENANT/EVENT -f FILE   create an event, or change it, and say what changes; - is standard input.
+                                --replace where it drops pipelines or renditions that have published
   get TENANT/EVENT              print its configuration, with defaults and version
   list                          list all events
   end TENANT/EVENT              end it now, or --at TIME; DVR stays. --never takes it back
   delete TENANT/EVENT           delete it with everything published of it, for good
-  segments TENANT/EVENT         what viewers got, what was published, and what serves now: --from, --to, --json;
+  segments TENANT/EVENT         what viewers got, what was published, and what serves now: --from, --to,
+                                --rendition, --json;
                                 by default of the last ten; nothing before the first is published
   notify TENANT/EVENT           tell viewers: --type, --id, --from, --to, --data; --withdraw takes --id back
   mask TENANT/EVENT             take segments out, of --pipeline, --region or --all, from --from: --to, --rendition
@@ -40,8 +43,8 @@ Verbs:
 times like 2026-11-23T20:00:00Z; --at is one of these, but no number.
 
 What can hurt viewers says first what it touches; --dry-run says it and changes
-nothing. end, delete, flush, mask --all, and whatever leaves viewers with nothing,
-ask on a terminal and want --yes elsewhere. Standard output has the answer of the
+nothing. end, delete, flush, mask --all, whatever leaves viewers with nothing, and
+a create that takes away an end ask on a terminal and want --yes elsewhere. Standard output has the answer of the
 control API, standard error what was touched and how to take it back.
 
 Exit status: 0 when it is done; 1 when it was refused or failed, or the answer was
@@ -74,7 +77,7 @@ func (f *eventFlags) register(o *options) {
 	o.Bool(&f.withdraw, "withdraw", "notify: take the notification of --id back")
 	o.String(&f.pipeline, "pipeline", "", "mask, invalidate: only this `PIPELINE`")
 	o.String(&f.region, "region", "", "mask, invalidate: only this `REGION`")
-	o.String(&f.rendition, "rendition", "", "mask, invalidate: only this `RENDITION`")
+	o.String(&f.rendition, "rendition", "", "mask, invalidate, segments: only this `RENDITION`")
 	o.Bool(&f.all, "all", "mask: all pipelines, which leaves viewers with nothing")
 	o.String(&f.from, "from", "", "first `SEGMENT`: a number or a time")
 	o.String(&f.to, "to", "", "last `SEGMENT`, inclusive: a number or a time")
@@ -85,7 +88,10 @@ func (f *eventFlags) register(o *options) {
 }
 
 // An eventVerb does one thing to the event of a session.
-type eventVerb func(ctx context.Context, s *eventSession) error
+type eventVerb struct {
+	run   func(ctx context.Context, s *eventSession) error
+	flags string // that it takes, besides those of the connection
+}
 
 // An eventSession is one run of the command on one event.
 type eventSession struct {
@@ -97,15 +103,22 @@ type eventSession struct {
 }
 
 func eventVerbs() map[string]eventVerb {
-	get := func(path string) eventVerb {
-		return func(ctx context.Context, s *eventSession) error {
-			return s.api.do(ctx, http.MethodGet, s.path+path, nil)
-		}
-	}
+	const asking = " dry-run yes"
 	return map[string]eventVerb{
-		"create": createEvent, "get": get(""), "end": endEvent, "delete": deleteEvent, "segments": listSegments,
-		"notify": notify, "mask": maskSegments, "masks": get("/masks"), "unmask": unmaskSegments,
-		"invalidate": invalidateSegments, "flush": flushEvent,
+		"create": {createEvent, "f replace" + asking},
+		"get":    {func(ctx context.Context, s *eventSession) error { return s.api.do(ctx, http.MethodGet, s.path, nil) }, ""},
+		"list": {func(ctx context.Context, s *eventSession) error {
+			return s.api.do(ctx, http.MethodGet, "/v1/events", nil)
+		}, ""},
+		"end":        {endEvent, "at never" + asking},
+		"delete":     {deleteEvent, asking},
+		"segments":   {listSegments, "from to rendition json"},
+		"notify":     {notify, "type id from to data withdraw" + asking},
+		"mask":       {maskSegments, "id pipeline region all rendition from to" + asking},
+		"masks":      {listMasks, ""},
+		"unmask":     {unmaskSegments, "id" + asking},
+		"invalidate": {invalidateSegments, "pipeline region rendition from to" + asking},
+		"flush":      {flushEvent, asking},
 	}
 }
 
@@ -126,20 +139,32 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 		return usagef("--control: %q is not a URL like %s", f.control, controlURL)
 	}
 	verb := rest[0]
-	if verb == "list" {
-		return c.do(ctx, http.MethodGet, "/v1/events", nil)
+	v, ok := eventVerbs()[verb]
+	if !ok {
+		return usagef("%q is not a verb of event: there are %s%s", verb, verbs, didYouMean(verb, "", slices.Collect(maps.Keys(eventVerbs()))))
 	}
-	run := eventVerbs()[verb]
-	if run == nil {
-		return usagef("%q is not a verb of event: there are %s", verb, verbs)
+	// A flag that would do nothing was meant to do something.
+	taken := append(strings.Fields(v.flags), "control", "control-token", "config")
+	for _, name := range o.typed {
+		if !slices.Contains(taken, name) {
+			return usagef("%s: --%s is not for this verb", verb, name)
+		}
+	}
+	c.what = strings.Join(rest, " ")
+	s := &eventSession{eventFlags: &f, env: env, api: c}
+	if verb == "list" {
+		if len(rest) != 1 {
+			return usagef("list: takes no name: it lists all events")
+		}
+		return v.run(ctx, s)
 	}
 	if len(rest) != 2 {
 		return usagef("%s: name one event: headwater event %s TENANT/EVENT", verb, verb)
 	}
-	id, err := live.ParseEventID(rest[1])
-	if err != nil {
-		return usageError{err}
+	if s.id, err = live.ParseEventID(rest[1]); err != nil {
+		return usagef("%s: %s", verb, strings.TrimPrefix(err.Error(), live.ErrPath.Error()+": "))
 	}
+	s.path = "/v1/events/" + s.id.String()
 	for name, v := range map[string]string{"--from": f.from, "--to": f.to} {
 		if v != "" {
 			if _, err := live.ParseMoment(name, v); err != nil {
@@ -147,7 +172,7 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 			}
 		}
 	}
-	return run(ctx, &eventSession{eventFlags: &f, env: env, api: c, id: id, path: "/v1/events/" + id.String()})
+	return v.run(ctx, s)
 }
 
 // config asks for the event as it is.
@@ -178,12 +203,10 @@ func createEvent(ctx context.Context, s *eventSession) error {
 		return fmt.Errorf("-f %s: %w", s.file, err)
 	}
 	q := url.Values{}
-	for name, said := range map[string]bool{"replace": s.replace, "yes": s.yes} {
-		if said {
-			q.Set(name, "true")
-		}
+	if s.replace {
+		q.Set("replace", "true")
 	}
-	return s.change(ctx, eventChange{verb: "create", method: http.MethodPut, query: q, body: json.RawMessage(b),
+	return s.change(ctx, eventChange{verb: "create", method: http.MethodPut, query: q, yes: true, body: json.RawMessage(b),
 		what: "the configuration of " + s.file})
 }
 
@@ -203,6 +226,10 @@ func endEvent(ctx context.Context, s *eventSession) error {
 	}
 	cfg, err := s.config(ctx)
 	if err != nil {
+		return err
+	}
+	if over := !cfg.End.IsZero() && !cfg.End.After(time.Now()); over && s.at == "" && !s.never {
+		_, err := fmt.Fprintf(s.env.stderr, "%v already ended at %s; --never or --at to change it\n", s.id, cfg.End.Format(live.TimeLayout))
 		return err
 	}
 	undo := s.again("end", "--never")
@@ -230,12 +257,16 @@ func deleteEvent(ctx context.Context, s *eventSession) error {
 
 func listSegments(ctx context.Context, s *eventSession) error {
 	q := url.Values{}
-	for name, v := range map[string]string{"from": s.from, "to": s.to} {
+	for name, v := range map[string]string{"from": s.from, "to": s.to, "rendition": s.rendition} {
 		if v != "" {
 			q.Set(name, v)
 		}
 	}
-	return s.api.segments(ctx, s.path+"/segments?"+q.Encode(), s.asJSON)
+	path := s.path + "/segments"
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	return s.api.segments(ctx, path, s.asJSON)
 }
 
 func notify(ctx context.Context, s *eventSession) error {
@@ -257,6 +288,26 @@ func notify(ctx context.Context, s *eventSession) error {
 	}
 	return s.change(ctx, eventChange{verb: "notify", method: http.MethodPost, sub: "/notifications", body: body, silent: true, what: "viewers are told",
 		undo: s.again("notify", "--withdraw", "--id", s.eventFlags.id)})
+}
+
+// listMasks prints the masks, and for a person when the segments are that they name.
+func listMasks(ctx context.Context, s *eventSession) error {
+	cfg, err := s.config(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.api.do(ctx, http.MethodGet, s.path+"/masks", nil); err != nil {
+		return err
+	}
+	tl := cfg.Event.Timeline()
+	for _, m := range cfg.Masks {
+		text := fmt.Sprintf("from %s on", tl.Start(m.From).Format(live.TimeLayout))
+		if m.To != 0 {
+			text = fmt.Sprintf("%s to %s", tl.Start(m.From).Format(live.TimeLayout), tl.End(m.To).Format(live.TimeLayout))
+		}
+		fmt.Fprintf(s.env.stderr, "%s: %s: %s\n", m.ID, scopeText(m.Scope, m.All), text)
+	}
+	return nil
 }
 
 // scope adds to body what of the scope's flags is given.

@@ -199,3 +199,82 @@ func TestWhatWasSaidIsDone(t *testing.T) {
 		t.Errorf("exit %d, %q, want %q: %s", code, bodies, want, errs)
 	}
 }
+
+// TestFlagsOfOtherVerbsAreRefused: what would be ignored was meant to do something.
+func TestFlagsOfOtherVerbsAreRefused(t *testing.T) {
+	op := newOperator(t)
+	before := op.config()
+	for args, says := range map[string]string{
+		"flush t/e --pipeline a --yes":     "flush: --pipeline is not for this verb",
+		"end t/e --pipeline a --yes":       "end: --pipeline is not",
+		"list --from 3 --yes":              "list: --from is not",
+		"list t/e":                         "list: takes no name",
+		"masks t/e --json":                 "masks: --json is not",
+		"segments t/e --pipeline a":        "segments: --pipeline is not",
+		"get t/e --dry-run":                "get: --dry-run is not",
+		"fluhs t/e":                        "did you mean flush?",
+		"get T/e":                          `get: event "T/e"|headwater event: get`,
+		"segments t/e --from 9 --to three": "--to",
+	} {
+		op.want(exitUsage, says, strings.Fields(args)...)
+	}
+	if after := op.config(); after.Version != before.Version {
+		t.Errorf("version %d became %d", before.Version, after.Version)
+	}
+	// What the environment gives is for the verbs that take it.
+	env := map[string]string{"HEADWATER_EVENT_CONTROL": op.url, "HEADWATER_EVENT_YES": "true"}
+	if code, out, errs := invoke(t, t.Context(), env, "", "event", "get", "t/e"); code != exitDone {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+}
+
+// TestAnEndIsNotMovedByAccident: neither by ending twice, nor by the file that
+// the event was created from.
+func TestAnEndIsNotMovedByAccident(t *testing.T) {
+	op := newOperator(t)
+	create := []string{"create", "t/e", "-f", op.file}
+	op.want(exitDone, "t/e: unchanged", create...)
+	op.want(exitDone, "", "end", "t/e", "--at", "2100-01-01T00:00:00Z", "--yes")
+	op.want(exitUsage, "takes the end away|2100-|--yes", create...)
+	op.want(exitDone, "would be changed: end 2100-01-01T00:00:00.000Z is taken away|Nothing was changed", append(create, "--dry-run")...)
+	op.want(exitDone, "t/e: changed: end 2100-", append(create, "--yes")...)
+
+	op.want(exitDone, "", "end", "t/e", "--yes")
+	before := op.config()
+	op.want(exitDone, "t/e already ended at "+before.End.Format(live.TimeLayout)+"|--never or --at", "end", "t/e", "--yes")
+	op.want(exitUsage, "do not come back|--yes", create...)
+	op.want(exitUsage, "do not come back|--yes", "end", "t/e", "--at", "+1h")
+	if after := op.config(); after.Version != before.Version || after.End != before.End {
+		t.Errorf("%d %v became %d %v", before.Version, before.End, after.Version, after.End)
+	}
+	op.want(exitDone, "do not come back", "end", "t/e", "--never")
+	if end := op.config().End; !end.IsZero() {
+		t.Errorf("it ends at %v", end)
+	}
+	op.want(exitDone, "", "end", "t/e", "--yes")
+	op.want(exitDone, "do not come back|t/e: changed: end", append(create, "--yes")...)
+	op.want(exitDone, "t/n: would be created|Nothing was changed", "create", "t/n", "-f", op.file, "--dry-run")
+	op.want(exitFailed, "get t/n: 404: |there is no event t/n: it was deleted, or never created", "get", "t/n")
+	op.want(exitDone, "t/n: created", "create", "t/n", "-f", op.file)
+}
+
+// TestRangesAreSaid: in times too, and what names no segment is refused by the verb's name.
+func TestRangesAreSaid(t *testing.T) {
+	op := newOperator(t)
+	const before = "--from 2000-01-01T00:00:00Z --to 2000-01-02T00:00:00Z"
+	op.want(exitFailed, "headwater event: mask t/e: 400: |to: 2000-01-02T00:00:00.000Z is before the event", strings.Fields("mask t/e --pipeline a --dry-run "+before)...)
+	op.want(exitFailed, "invalidate t/e: 400: |is before the event", strings.Fields("invalidate t/e "+before)...)
+	op.want(exitFailed, "notify t/e: 400: |is before the event", strings.Fields("notify t/e --id x --type y "+before)...)
+	op.want(exitFailed, "segments t/e: 400: |to: ", strings.Fields("segments t/e --from -10s --to -40s")...)
+	op.want(exitDone, "is before the event, which starts at", strings.Fields("segments t/e "+before)...)
+	op.want(exitDone, "nothing is published; the event starts at", "segments", "t/e")
+	if out := op.want(exitDone, "", "segments", "t/e", "--from", "-10s", "--to", "now", "--rendition", "w"); strings.Contains(out, "v ") || !strings.Contains(out, "w ") {
+		t.Error(out)
+	}
+	op.want(exitDone, "all pipelines, segments 5 to 6", "mask", "t/e", "--all", "--id", "m", "--from", "5", "--to", "6", "--yes")
+	start := op.config().Start
+	out := op.want(exitDone, "m: all pipelines, segments 5 to 6: "+start.Add(8*time.Second).Format(live.TimeLayout)+" to "+start.Add(12*time.Second).Format(live.TimeLayout), "masks", "t/e")
+	if !json.Valid([]byte(out)) {
+		t.Error(out)
+	}
+}

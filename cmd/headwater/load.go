@@ -143,7 +143,7 @@ func watch(ctx context.Context, cfg viewer.Config, name string) (*viewer.Report,
 // verdict says why the exit status is not 0; nothing where it is.
 func (f *loadFlags) verdict(r *viewer.Report) (bad []string) {
 	for _, e := range r.Errors {
-		bad = append(bad, fmt.Sprintf("%d times: %s (%s)", e.Count, e.Error, e.First))
+		bad = append(bad, fmt.Sprintf("%s: %s (%s)", count(int(e.Count), "time"), e.Error, e.First))
 	}
 	if r.Segments == 0 {
 		bad = append(bad, "nobody got a segment")

@@ -118,7 +118,7 @@ func printReport(w io.Writer, r *viewer.Report) {
 	printRenditions(w, r)
 	printStatuses(w, r)
 	for _, e := range r.Errors {
-		fmt.Fprintf(w, "error              %d times: %s (%s)\n", e.Count, e.Error, e.First)
+		fmt.Fprintf(w, "error              %s: %s (%s)\n", count(int(e.Count), "time"), e.Error, e.First)
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "note               %s\n", n)

@@ -90,12 +90,15 @@ func run(ctx context.Context, env *environment, args []string) int {
 	case errors.Is(err, errQuiet):
 		return exitFailed
 	case errors.As(err, &usage):
-		fmt.Fprintf(env.stderr, "headwater %s: %v\nheadwater help %s explains all\n", c.name, err, c.name)
+		fmt.Fprintf(env.stderr, "headwater %s: %s\nheadwater help %s explains all\n", c.name, said(c, err), c.name)
 		return exitUsage
 	}
-	fmt.Fprintf(env.stderr, "headwater %s: %v\n", c.name, err)
+	fmt.Fprintf(env.stderr, "headwater %s: %s\n", c.name, said(c, err))
 	return exitFailed
 }
+
+// said is an error without the name of the command, which has been said.
+func said(c *command, err error) string { return strings.TrimPrefix(err.Error(), c.name+": ") }
 
 func find(name string) *command {
 	for _, c := range commands() {

@@ -24,6 +24,7 @@ type options struct {
 	set     *flag.FlagSet
 	lists   map[string]bool // flags that repeat
 	config  string
+	typed   []string // flags that the command line gave, not the environment or a file
 }
 
 func newOptions(command string) *options {
@@ -119,11 +120,14 @@ func (o *options) parse(env *environment, args []string) (rest []string, err err
 		}
 		rest, args = append(rest, args[0]), args[1:]
 	}
-	if err := checkEnvironment(env); err != nil {
+	if err := checkEnvironment(env, o); err != nil {
 		return nil, err
 	}
 	given := make(map[string]bool)
-	o.set.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	o.set.Visit(func(f *flag.Flag) {
+		given[f.Name] = true
+		o.typed = append(o.typed, f.Name)
+	})
 	o.set.VisitAll(func(f *flag.Flag) {
 		if v := env.getenv(o.variable(f.Name)); v != "" && !given[f.Name] && err == nil {
 			given[f.Name] = true

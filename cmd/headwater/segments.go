@@ -62,9 +62,14 @@ func (c *control) segments(ctx context.Context, path string, asJSON bool) error 
 	}
 	var list struct {
 		Segments []segmentHistory `json:"segments"`
+		Reason   string           `json:"reason"`
 	}
 	if err := json.Unmarshal(b, &list); err != nil {
 		return fmt.Errorf("--control: %w", err)
+	}
+	if len(list.Segments) == 0 {
+		_, err := fmt.Fprintln(c.out, cmp.Or(list.Reason, "there is no segment to show"))
+		return err
 	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	for _, s := range list.Segments {
@@ -88,7 +93,7 @@ func (s *segmentHistory) print(w io.Writer) {
 		fmt.Fprintf(w, "  served\t%s\t%s\t%s\t%s: %s, chosen %s by %s\n", x.FirstServedAt.Format(clock), x.Pipeline, x.Digest, cmp.Or(x.Defects, "clean"), x.Reason, x.ChosenAt.Format(clock), x.Node)
 	}
 	for _, x := range s.Refused {
-		fmt.Fprintf(w, "  refused\t%s\t%d\t%s\t%d times, last %s\n", x.FirstAt.Format(clock), x.Status, x.Problem, x.Count, x.LastAt.Format(clock))
+		fmt.Fprintf(w, "  refused\t%s\t%d\t%s\t%s, last %s\n", x.FirstAt.Format(clock), x.Status, x.Problem, count(int(x.Count), "time"), x.LastAt.Format(clock))
 	}
 	fmt.Fprintf(w, "  now\t\t%s\t\t%s: %s\n", cmp.Or(s.Now.Serves, "-"), s.Now.Action, s.Now.Reason)
 }

@@ -103,6 +103,9 @@ func runStore(ctx context.Context, env *environment, args []string) error {
 		return err
 	}
 	if len(rest) != 1 || rest[0] != "check" && rest[0] != "init" {
+		if len(rest) > 0 && rest[0] != "check" && rest[0] != "init" {
+			return usagef("%q is not a verb of store: there are init and check%s", rest[0], didYouMean(rest[0], "", []string{"init", "check"}))
+		}
 		return usagef("say what to do: store init or store check")
 	}
 	a, err := store.ParseAddress(f.store)

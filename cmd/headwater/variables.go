@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -14,8 +15,9 @@ const variablePrefix = "HEADWATER_"
 var ofKubernetes = regexp.MustCompile(`_(SERVICE_(HOST|PORT(_.*)?)|PORT(_[0-9]+_[A-Z]+(_(PROTO|PORT|ADDR))?)?)$`)
 
 // checkEnvironment refuses variables that look like settings and are none: a
-// slip in a name must not leave a default in force.
-func checkEnvironment(env *environment) error {
+// slip in a name must not leave a default in force. What names no command was
+// meant for the one that runs.
+func checkEnvironment(env *environment, running *options) error {
 	if env.environ == nil {
 		return nil
 	}
@@ -27,12 +29,22 @@ func checkEnvironment(env *environment) error {
 			known = append(known, o.variable(name))
 		}
 	}
+	var own []string
+	for _, name := range running.names() {
+		own = append(own, running.variable(name))
+	}
 	given := env.environ()
 	slices.Sort(given)
 	for _, v := range given {
 		name, _, _ := strings.Cut(v, "=")
 		if strings.HasPrefix(name, variablePrefix) && !slices.Contains(known, name) && !ofKubernetes.MatchString(name) {
-			return usagef("%s: no flag has this environment variable%s", name, didYouMean(name, "", known))
+			var hint string
+			if !slices.ContainsFunc(commands(), func(c *command) bool {
+				return strings.HasPrefix(name, variablePrefix+strings.ToUpper(c.name)+"_")
+			}) {
+				hint = didYouMean(name, "", own)
+			}
+			return usagef("%s: no flag has this environment variable%s", name, cmp.Or(hint, didYouMean(name, "", known)))
 		}
 	}
 	return nil

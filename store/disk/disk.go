@@ -64,6 +64,9 @@ func openFS(fsys vfs, dir string, opt Options) (*Store, error) {
 		if s.unlock != nil {
 			err = errors.Join(err, s.unlock.Close())
 		}
+		if errors.Is(err, ErrLocked) {
+			return nil, err // it names the directory itself
+		}
 		return nil, fmt.Errorf("disk store: open %s: %w", dir, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
