@@ -48,6 +48,8 @@ func TestUsage(t *testing.T) {
 		{"a slip in a variable", []string{"origin"}, map[string]string{"HEADWATER_ORIGIN_STROE": "memory:"}, "HEADWATER_ORIGIN_STROE: no flag has this environment variable; did you mean HEADWATER_ORIGIN_STORE?"},
 		{"a slip in the command of a variable", []string{"edge"}, map[string]string{"HEADWATER_EGDE_PARENT": "http://h:1"}, "did you mean HEADWATER_EDGE_PARENT?"},
 		{"another command's slip", []string{"event", "get", "t/e"}, map[string]string{"HEADWATER_ORIGIN_STROE": "memory:"}, "did you mean HEADWATER_ORIGIN_STORE?"},
+		{"a variable without a command", []string{"origin"}, map[string]string{"HEADWATER_STORE": "memory:"}, "did you mean HEADWATER_ORIGIN_STORE?"},
+		{"a slip in a verb of store", []string{"store", "chekc", "--store", "memory:"}, nil, `"chekc" is not a verb of store: there are init and check; did you mean check?`},
 		{"nothing near", []string{"origin"}, map[string]string{"HEADWATER_X": "1"}, "HEADWATER_X: no flag has this environment variable\n"},
 		{"a slip in a flag", []string{"origin", "--stroe", "memory:"}, nil, "--stroe: there is no such flag; did you mean --store?"},
 		{"what Kubernetes sets, and a slip", []string{"origin"}, map[string]string{

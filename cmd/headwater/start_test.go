@@ -92,7 +92,7 @@ func TestStoreCheck(t *testing.T) {
 			}
 		}
 	}
-	if code, out, _ := invoke(t, t.Context(), nil, "", "store", "check", "--store", "disk:"+dir); code != exitFailed || !strings.Contains(out, "bad: ") || !strings.Contains(out, "1 problems") {
+	if code, out, _ := invoke(t, t.Context(), nil, "", "store", "check", "--store", "disk:"+dir); code != exitFailed || !strings.Contains(out, "bad: ") || !strings.Contains(out, "1 problem") {
 		t.Errorf("of a damaged store: exit %d: %s", code, out)
 	}
 	for _, l := range logs {

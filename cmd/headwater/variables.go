@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -15,7 +14,7 @@ const variablePrefix = "HEADWATER_"
 var ofKubernetes = regexp.MustCompile(`_(SERVICE_(HOST|PORT(_.*)?)|PORT(_[0-9]+_[A-Z]+(_(PROTO|PORT|ADDR))?)?)$`)
 
 // checkEnvironment refuses variables that look like settings and are none: a
-// slip in a name must not leave a default in force. What names no command was
+// slip in a name must not leave a default in force. What lacks a command was
 // meant for the one that runs.
 func checkEnvironment(env *environment, running *options) error {
 	if env.environ == nil {
@@ -29,22 +28,16 @@ func checkEnvironment(env *environment, running *options) error {
 			known = append(known, o.variable(name))
 		}
 	}
-	var own []string
-	for _, name := range running.names() {
-		own = append(own, running.variable(name))
-	}
 	given := env.environ()
 	slices.Sort(given)
 	for _, v := range given {
 		name, _, _ := strings.Cut(v, "=")
 		if strings.HasPrefix(name, variablePrefix) && !slices.Contains(known, name) && !ofKubernetes.MatchString(name) {
-			var hint string
-			if !slices.ContainsFunc(commands(), func(c *command) bool {
-				return strings.HasPrefix(name, variablePrefix+strings.ToUpper(c.name)+"_")
-			}) {
-				hint = didYouMean(name, "", own)
+			hint := didYouMean(name, "", known)
+			if own := running.variable(strings.TrimPrefix(name, variablePrefix)); slices.Contains(known, own) {
+				hint = "; did you mean " + own + "?"
 			}
-			return usagef("%s: no flag has this environment variable%s", name, cmp.Or(hint, didYouMean(name, "", known)))
+			return usagef("%s: no flag has this environment variable%s", name, hint)
 		}
 	}
 	return nil

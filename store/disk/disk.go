@@ -65,7 +65,7 @@ func openFS(fsys vfs, dir string, opt Options) (*Store, error) {
 			err = errors.Join(err, s.unlock.Close())
 		}
 		if errors.Is(err, ErrLocked) {
-			return nil, err // it names the directory itself
+			return nil, fmt.Errorf("%w: %s", err, dir)
 		}
 		return nil, fmt.Errorf("disk store: open %s: %w", dir, err)
 	}
