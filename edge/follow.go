@@ -211,7 +211,7 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 	case http.StatusOK:
 	case http.StatusNotModified:
 		e.hear(resp.Header)
-		return same(asked), nil
+		return same(time.Since(asked)), nil
 	case http.StatusNotFound:
 		if v == nil {
 			problem := f.ed.unknownEvent(resp, e.id)
@@ -244,49 +244,90 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 		return 0, err
 	}
 	e.hear(resp.Header)
-	lower := next.config.Version < e.version.Load()
-	if lower {
+	h := holding{told: e.version.Load(), lagged: f.lagged, asked: asked, now: time.Now()}
+	if v != nil {
+		h.etag, h.version = v.etag, v.config.Version
+	}
+	w := h.weigh(next.etag, next.config.Version)
+	f.lagged = w.lagged
+	if w.lags {
 		f.avoid = f.from
 	}
-	switch {
-	case !lower:
-		f.lagged = time.Time{}
-	case f.lagged.IsZero():
-		f.lagged = asked
-	case time.Since(f.lagged) > lagMost:
-		lower, f.lagged = false, time.Time{}
+	if w.reset {
 		e.version.Store(next.config.Version)
 	}
 	switch {
-	case v == nil:
+	case w.enter:
 		f.know(next)
 		e.view.Store(next)
-		e.learnt()
-	case lower && next.config.Version < v.config.Version:
-		return later, nil // a parent that lags
-	case v.etag == next.etag:
-		if lower {
-			return later, nil
+		if v == nil {
+			e.learnt()
+		} else {
+			close(v.changed)
 		}
+		f.written = time.Time{}
+		f.write(next, asked)
+	case w.confirmed:
 		f.write(v, asked)
-		return same(asked), nil
+	}
+	return w.verdict, nil
+}
+
+// A holding is what an answer with a configuration is held against.
+type holding struct {
+	etag       string // of the configuration that is known; empty: none is
+	version    int64
+	told       int64     // the highest version that any answer told of
+	lagged     time.Time // since when a lower one is all that parents say
+	asked, now time.Time
+}
+
+// A weight is what the answer means.
+type weight struct {
+	verdict   verdict
+	enter     bool      // it is the configuration from now on
+	confirmed bool      // it is the one that is known
+	lags      bool      // who answered is behind another
+	reset     bool      // no parent is ahead any more: the origin lost what it had
+	lagged    time.Time // since when
+}
+
+// weigh says what a configuration means that a parent answered with. It decides
+// and nothing else.
+func (h *holding) weigh(etag string, version int64) (w weight) {
+	lower := version < h.told
+	w.lags = lower
+	switch {
+	case !lower:
+	case h.lagged.IsZero():
+		w.lagged = h.asked
+	case h.now.Sub(h.lagged) > lagMost:
+		lower, w.reset = false, true
 	default:
-		f.know(next)
-		e.view.Store(next)
-		close(v.changed)
+		w.lagged = h.lagged
 	}
-	f.written = time.Time{}
-	f.write(next, asked)
-	if lower {
-		return later, nil // there is a newer one, somewhere
+	known := h.etag != ""
+	switch {
+	case known && lower && version < h.version:
+		w.verdict = later // a parent that lags
+	case known && h.etag == etag:
+		w.confirmed, w.verdict = !lower, later
+		if !lower {
+			w.verdict = same(h.now.Sub(h.asked))
+		}
+	default:
+		w.enter, w.verdict = true, anew
+		if lower {
+			w.verdict = later // there is a newer one, somewhere
+		}
 	}
-	return anew, nil
+	return w
 }
 
 // same is the verdict on an answer that told nothing new. Where it came at
 // once the parent does not hold, and asking again at once would never end.
-func same(asked time.Time) verdict {
-	if time.Since(asked) < followSoon {
+func same(took time.Duration) verdict {
+	if took < followSoon {
 		return later
 	}
 	return anew

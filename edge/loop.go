@@ -12,7 +12,8 @@ import (
 // tried again when it is told of news. Nobody else touches its connections;
 // others send it posts.
 //
-// Lock order: object.mu or event.mu, then loop.mu; nothing under that.
+// Lock order: loop.mu is taken alone. Whoever wakes has let go of the object or
+// the event before.
 type loop struct {
 	srv    *Server
 	poller *poller // nil: all that happens comes by post

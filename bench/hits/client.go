@@ -25,6 +25,7 @@ type result struct {
 
 func (r result) rate() float64      { return float64(r.requests) / r.length.Seconds() }
 func (r result) gigabytes() float64 { return float64(r.bytes) / 1e9 / r.length.Seconds() }
+func (r result) perCPU() float64    { return float64(r.requests) / max(r.cpu.Seconds(), 0.01) }
 func (r result) cpuPerGB() float64  { return r.cpu.Seconds() / (float64(r.bytes) / 1e9) }
 
 // A viewer is one connection: it asks, reads the answer, and asks again.
