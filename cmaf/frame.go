@@ -96,7 +96,8 @@ func parseSequence(b []byte) (picture, bool) {
 		v.skip(2 * order)
 		// seq_choose_screen_content_tools, or seq_force_screen_content_tools, and
 		// the same of integer motion vectors
-		if (v.read(1) == 1 || v.read(1) == 1) && v.read(1) == 0 {
+		choose := v.read(1) == 1
+		if forced := choose || v.read(1) == 1; forced && v.read(1) == 0 {
 			v.skip(1)
 		}
 		v.skip(3 * order)
@@ -173,7 +174,8 @@ func (c *coding) vp9(d []byte) (a access, found picture, foreign string) {
 	if profile == 3 {
 		v.skip(1)
 	}
-	if v.read(1) == 1 || v.read(1) == 1 { // show_existing_frame, frame_type
+	existing, inter := v.read(1) == 1, v.read(1) == 1 // show_existing_frame, frame_type
+	if existing || inter {
 		return accessNone, found, ""
 	}
 	v.skip(2)
