@@ -231,7 +231,7 @@ func (ed *Edge) unknownEvent(resp *http.Response, id live.EventID) *live.Problem
 	var said live.Problem
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 	if err != nil || json.Unmarshal(body, &said) != nil || said.Code != live.ErrNoTenant.Code {
-		return live.ErrNoEvent.With(fmt.Sprintf("there is no event %v: it was deleted, or never created", id))
+		return live.ErrNoEvent.With(fmt.Sprintf("event %v was deleted, or never created", id))
 	}
 	problem := noTenant(id.Tenant)
 	if lifetime, ok := live.ParseLifetime(resp.Header.Values(live.HeaderCacheControl)); ok {

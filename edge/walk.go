@@ -114,7 +114,7 @@ func (ed *Edge) parse(q *request) step {
 	if q.path.Event.Tenant == "" {
 		var err error
 		if q.path, err = live.ParsePath(q.more.target); err != nil {
-			return q.refuse(live.ErrNotHere.With(err.Error()))
+			return q.refuse(live.ErrNotHere.With(live.PathReason(err)))
 		}
 	}
 	// RFC 8586: what has been here before goes no further.

@@ -10,6 +10,9 @@ import (
 // ErrPath is wrapped by every error about the form of a URL path.
 var ErrPath = errors.New("live: path")
 
+// PathReason is what is wrong with a path or a name, without the error's kind.
+func PathReason(err error) string { return strings.TrimPrefix(err.Error(), ErrPath.Error()+": ") }
+
 // A File says what a path names within an event.
 type File uint8
 

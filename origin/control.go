@@ -97,7 +97,7 @@ func (o *Origin) controlled(w http.ResponseWriter, r *http.Request, f controlFun
 	if r.PathValue("tenant") != "" {
 		var err error
 		if id, err = live.ParseEventID(r.PathValue("tenant") + "/" + r.PathValue("event")); err != nil {
-			return live.ErrBadRequest.With(err.Error())
+			return live.ErrBadRequest.With(live.PathReason(err))
 		}
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)

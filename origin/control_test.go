@@ -96,7 +96,7 @@ func TestControlRefusals(t *testing.T) {
 			{"PUT", "/v1/events/acme/final", `{`, 400, "bad-event", "cut off"},
 			{"PUT", "/v1/events/acme/final", `{"starts": 1}`, 400, "bad-event", "starts"},
 			{"PUT", "/v1/events/acme/final", `{"start": "2026-11-23T20:00:00Z"}`, 400, "bad-event", "pipelines"},
-			{"PUT", "/v1/events/Acme/final", `{}`, 400, "bad-request", "Acme"},
+			{"PUT", "/v1/events/Acme/final", `{}`, 400, "bad-request", `event "Acme/final"`},
 			{"PUT", "/v1/events/acme/final", strings.Repeat(" ", maxControlBody+1), 413, "too-large", ""},
 			{"PATCH", "/v1/events/acme/final", `{}`, 405, "method-not-allowed", "PATCH"},
 			{"GET", "/v1/events/acme/final/flush", ``, 405, "method-not-allowed", "GET"},

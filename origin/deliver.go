@@ -61,7 +61,7 @@ func (o *Origin) deliver(d *delivery) error {
 	}
 	var err error
 	if d.path, err = live.ParsePath(d.r.URL.Path); err != nil {
-		return live.ErrNotHere.With(err.Error())
+		return live.ErrNotHere.With(live.PathReason(err))
 	}
 	if err := o.find(d); err != nil {
 		return err

@@ -125,7 +125,7 @@ func (p *publication) parse() error {
 	}
 	var err error
 	if p.path, err = live.ParsePublishPath(p.r.URL.Path); err != nil {
-		return live.ErrBadPath.With(err.Error())
+		return live.ErrBadPath.With(live.PathReason(err))
 	}
 	// Retention is the event's business, and so are manifests.
 	if p.r.Method == http.MethodDelete || p.path.File == live.FileForeign {
@@ -206,7 +206,7 @@ func (o *Origin) locate(p *publication) error {
 func noEvent(id live.EventID) error { return live.ErrNoEvent.For(-1).With(noEventText(id)) }
 
 func noEventText(id live.EventID) string {
-	return fmt.Sprintf("there is no event %v: it was deleted, or never created", id)
+	return fmt.Sprintf("event %v was deleted, or never created", id)
 }
 
 // place refuses what cannot exist: numbers outside the event, segments of

@@ -121,7 +121,7 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: %s: %s", ErrConfig, field, fmt.Sprintf(format, a...))
 	}
 	if _, err := live.ParseEventID(c.Event); err != nil {
-		return bad("Event", "%v", err)
+		return bad("Event", "%s", live.PathReason(err))
 	}
 	if !live.ValidName(c.Pipeline) {
 		return bad("Pipeline", "%q is not a name", c.Pipeline)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"headwater/live"
@@ -105,7 +104,7 @@ func (p *Packager) ingest(w http.ResponseWriter, r *http.Request) {
 	path, err := live.ParsePublishPath(r.URL.Path)
 	switch {
 	case err != nil:
-		p.refuse(w, r, live.ErrBadPath.With(strings.TrimPrefix(err.Error(), live.ErrPath.Error()+": ")+
+		p.refuse(w, r, live.ErrBadPath.With(live.PathReason(err)+
 			" (ffmpeg: -init_seg_name init.mp4 -media_seg_name '$Number$.m4s' under the rendition's path)"))
 	case path.Event != p.id:
 		p.refuse(w, r, live.ErrNoEvent.With(fmt.Sprintf("this packager is of event %s, not %s", p.id, path.Event)))

@@ -92,6 +92,9 @@ func (s *eventSession) change(ctx context.Context, c eventChange) error {
 			fmt.Fprintln(s.env.stdout, "Nothing was changed.")
 			return nil
 		}
+		if c.verb == "create" && len(e.Changes) > 0 {
+			c.what += ": " + strings.Join(e.Changes, "; ")
+		}
 		e.print(s.env.stderr, s.id, &c, false)
 		asks := c.asks || e.NothingLeft || c.verb == "create" && len(e.Warnings) > 0
 		if asks {

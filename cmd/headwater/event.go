@@ -162,7 +162,7 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 		return usagef("%s: name one event: headwater event %s TENANT/EVENT", verb, verb)
 	}
 	if s.id, err = live.ParseEventID(rest[1]); err != nil {
-		return usagef("%s: %s", verb, strings.TrimPrefix(err.Error(), live.ErrPath.Error()+": "))
+		return usagef("%s: %s", verb, live.PathReason(err))
 	}
 	s.path = "/v1/events/" + s.id.String()
 	for name, v := range map[string]string{"--from": f.from, "--to": f.to} {

@@ -235,7 +235,7 @@ func TestAnEndIsNotMovedByAccident(t *testing.T) {
 	create := []string{"create", "t/e", "-f", op.file}
 	op.want(exitDone, "t/e: unchanged", create...)
 	op.want(exitDone, "", "end", "t/e", "--at", "2100-01-01T00:00:00Z", "--yes")
-	op.want(exitUsage, "takes the end away|2100-|--yes", create...)
+	op.want(exitUsage, "is taken away|takes the end away|2100-|--yes", create...)
 	op.want(exitDone, "would be changed: end 2100-01-01T00:00:00.000Z is taken away|Nothing was changed", append(create, "--dry-run")...)
 	op.want(exitDone, "t/e: changed: end 2100-", append(create, "--yes")...)
 
@@ -254,7 +254,7 @@ func TestAnEndIsNotMovedByAccident(t *testing.T) {
 	op.want(exitDone, "", "end", "t/e", "--yes")
 	op.want(exitDone, "do not come back|t/e: changed: end", append(create, "--yes")...)
 	op.want(exitDone, "t/n: would be created|Nothing was changed", "create", "t/n", "-f", op.file, "--dry-run")
-	op.want(exitFailed, "get t/n: 404: |there is no event t/n: it was deleted, or never created", "get", "t/n")
+	op.want(exitFailed, "get t/n: 404: |event t/n was deleted, or never created", "get", "t/n")
 	op.want(exitDone, "t/n: created", "create", "t/n", "-f", op.file)
 }
 

@@ -78,7 +78,7 @@ func runLoad(ctx context.Context, env *environment, args []string) error {
 	}
 	id, err := live.ParseEventID(f.event)
 	if err != nil {
-		return usagef("--event: %w", err)
+		return usagef("--event: %s", live.PathReason(err))
 	}
 	mix, err := viewer.ParseMix(f.mix)
 	if err != nil {
