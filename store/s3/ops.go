@@ -159,8 +159,9 @@ func (s *Store) Get(ctx context.Context, r store.Record, key string) (item store
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// What is listed may be replaced, and tidied up, before it is read.
-		for range attempts {
+		// What is listed may be replaced, and tidied up, before it is read. Each
+		// time somebody else got something done.
+		for range overtaken {
 			var again bool
 			if item, again, err = s.get(ctx, r, key); !again {
 				return err

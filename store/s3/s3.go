@@ -236,6 +236,7 @@ func passing(err error) bool {
 
 const (
 	attempts   = 4
+	overtaken  = 64 // how often writes may overtake a read before it gives up
 	firstPause = 20 * time.Millisecond
 )
 
