@@ -36,6 +36,8 @@ var may = map[string][]string{
 	"internal/proc":       {}, // for tests and benchmarks
 	"origin":              {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "blobs", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"edge":                {"live", "manifest", "admit", "store", "store/disk", "github.com/prometheus/client_golang", "github.com/quic-go/quic-go", "golang.org/x/sys", "golang.org/x/net"},
+	"edge/front/record":   {"golang.org/x/crypto"},
+	"edge/front/h2":       {"golang.org/x/net"},
 	"listen":              {"golang.org/x/sys", "golang.org/x/net"},
 	"packager":            {"live", "cmaf", "packager/clip"},
 	"packager/clip":       {},
