@@ -18,6 +18,7 @@ import (
 
 	"headwater/deploy"
 	"headwater/edge"
+	"headwater/edge/front"
 	"headwater/live"
 	"headwater/origin"
 	"headwater/packager"
@@ -110,7 +111,7 @@ func newSystem(t *testing.T) *system {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.edge = ed
+	s.edge = front.Handler(ed)
 	t.Cleanup(func() { org.Drain(); ed.Close() })
 
 	renditions, err := packager.ClipRenditions()

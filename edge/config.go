@@ -44,9 +44,6 @@ type Config struct {
 	MaxEvents int
 	// EventIdle is how long an event nobody asks for is followed. Default 5 min.
 	EventIdle time.Duration
-	// WriteTimeout is how long a viewer may take for each 256 KiB of an answer:
-	// slower ones are let go. Default 30 s, which is 8 kB/s.
-	WriteTimeout time.Duration
 	// Dial opens connections to parents. Default: TCP, at most a second.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -63,7 +60,6 @@ func (c *Config) setDefaults() {
 	def(&c.MaxObjectBytes, 64<<20)
 	def(&c.MaxEvents, 10_000)
 	def(&c.EventIdle, 5*time.Minute)
-	def(&c.WriteTimeout, 30*time.Second)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -101,7 +97,7 @@ func (c *Config) Validate() error {
 	for _, f := range []struct {
 		name string
 		v    int64
-	}{{"MemoryBytes", c.MemoryBytes}, {"DiskBytes", c.DiskBytes}, {"MaxObjectBytes", c.MaxObjectBytes}, {"MaxEvents", int64(c.MaxEvents)}, {"EventIdle", int64(c.EventIdle)}, {"WriteTimeout", int64(c.WriteTimeout)}} {
+	}{{"MemoryBytes", c.MemoryBytes}, {"DiskBytes", c.DiskBytes}, {"MaxObjectBytes", c.MaxObjectBytes}, {"MaxEvents", int64(c.MaxEvents)}, {"EventIdle", int64(c.EventIdle)}} {
 		if f.v < 0 {
 			return fmt.Errorf("edge: %s is negative", f.name)
 		}

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"headwater/edge/front"
 	"headwater/live"
 )
 
@@ -63,7 +64,7 @@ func BenchmarkHit(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			srv := &Server{Edge: ed}
+			srv := &front.Server{Edge: ed}
 			go srv.Serve(l)
 			defer srv.Close()
 			buf := make([]byte, 256<<10)

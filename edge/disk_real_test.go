@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/edge/front"
 	"headwater/live"
 )
 
@@ -41,7 +42,7 @@ func beEdge(parent, dir string) error {
 		return err
 	}
 	fmt.Println("http://" + l.Addr().String())
-	return http.Serve(l, ed)
+	return http.Serve(l, front.Handler(ed))
 }
 
 // childEdge starts an edge as a process of its own.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -31,8 +32,7 @@ type Edge struct {
 	member   string // of CDN-Loop
 	name     string // as an item of a structured field
 
-	draining chan struct{} // closed by Drain
-	drained  sync.Once
+	draining atomic.Bool
 
 	ctx     context.Context // of everything the edge does by itself
 	cancel  context.CancelFunc
@@ -55,7 +55,6 @@ func New(cfg Config) (*Edge, error) {
 	ed := &Edge{
 		cfg: cfg, log: cfg.Log, upstream: newUpstream(&cfg), cache: newCache(cfg.MemoryBytes),
 		events: make(map[live.EventID]*event), tenants: make(map[string]time.Time), unknown: make(chan struct{}, unknownAtOnce), name: cfg.Name,
-		draining: make(chan struct{}),
 		// Several nodes may go by one name, one above the other: only the
 		// node itself knows itself again.
 		id: id, member: live.LoopMember(cfg.Name, id),
@@ -93,6 +92,7 @@ func (ed *Edge) Close() error {
 	ed.closed = true
 	ed.mu.Unlock()
 	ed.cancel()
+	ed.tellAll()
 	ed.tasks.Wait()
 	ed.upstream.close()
 	return nil
@@ -123,16 +123,28 @@ func (ed *Edge) sweep() {
 	}
 }
 
-// ServeHTTP serves viewers, and whoever measures this node.
-func (ed *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if ed.serveSelf(w, r) {
-		return
-	}
-	ed.block(w, r)
+// Drain says that this node is about to stop: /readyz is 503 from now on, so
+// that load balancers send nobody more, and requests held for a change of an
+// event's configuration are answered. All else goes on.
+func (ed *Edge) Drain() {
+	ed.draining.Store(true)
+	ed.tellAll()
 }
 
-// serveSelf answers what is about this node and not about an event.
-func (ed *Edge) serveSelf(w http.ResponseWriter, r *http.Request) bool {
+// serveReady tells load balancers whether to send viewers here.
+func (ed *Edge) serveReady(w http.ResponseWriter) {
+	if ed.draining.Load() {
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		w.Write([]byte("draining\n"))
+		return
+	}
+	w.Write([]byte("ok\n" + ed.disk.says()))
+}
+
+// ServeNode answers what is about this node and not about an event, and reports
+// whether the request was for that.
+func (ed *Edge) ServeNode(w http.ResponseWriter, r *http.Request) bool {
 	switch r.URL.Path {
 	case live.TimePath:
 		if s := ed.upstream.site; s != nil {

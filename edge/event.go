@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"headwater/edge/exchange"
 	"headwater/live"
 )
 
@@ -31,15 +32,17 @@ type event struct {
 
 	common atomic.Pointer[stamped]
 
-	known   chan struct{} // closed when the first answer about the event is there
+	known   atomic.Bool   // the first answer about the event is there
 	refusal *live.Problem // with known: there is no such event, until
 	until   time.Time
+	over    atomic.Bool // it is not the edge's any more: whoever has it looks it up anew
 
 	mu            sync.Mutex // guards the following
 	notifications string     // the newest set, as it came
 	sequence      int64
-	news          chan struct{} // closed when the set is another
-	parked        map[parked]struct{}
+	news          int           // counts what those who wait for the event are told of
+	next          chan struct{} // closed with the next of it
+	parked        map[exchange.Parked]struct{}
 	interrupt     context.CancelFunc // ends the held request for the configuration; nil while there is none
 }
 
@@ -67,23 +70,28 @@ func (e *event) hear(h http.Header) {
 		if err != nil {
 			return
 		}
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		// Answers overtake each other: the highest sequence is the newest.
-		if n.Sequence > e.sequence {
-			if s, err := n.Header(); err == nil {
-				e.sequence, e.notifications = n.Sequence, s
-				close(e.news)
-				e.news = make(chan struct{})
-				e.told.Add(1)
-			}
+		if s, err := n.Header(); err == nil && e.notify(n.Sequence, s) {
+			e.tell()
 		}
 	}
 }
 
-// heard returns the sequence number of the newest set of notifications, and a
-// channel that closes when there is a newer one.
-func (e *event) heard() (sequence int64, news <-chan struct{}) {
+// notify takes a set of notifications, and reports whether it is a newer one:
+// answers overtake each other, so the one with the highest sequence number is.
+func (e *event) notify(sequence int64, set string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if sequence <= e.sequence {
+		return false
+	}
+	e.sequence, e.notifications = sequence, set
+	e.told.Add(1)
+	return true
+}
+
+// heard returns the sequence number of the newest set of notifications, and how
+// much there has been to tell.
+func (e *event) heard() (sequence int64, news int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.sequence, e.news
@@ -106,73 +114,79 @@ func atomicMax(a *atomic.Int64, v int64) (raised bool) {
 type stamped struct {
 	view *view
 	told int64
-	sharedFields
+	exchange.Shared
 }
 
 // stamp is what every answer of the event carries. The version is that of the
 // view the answer was looked up under, not one that came since: to another edge
 // it says which invalidations were heeded.
-func (e *event) stamp(v *view) *sharedFields {
+func (e *event) stamp(v *view) *exchange.Shared {
 	told := e.told.Load()
 	if s := e.common.Load(); s != nil && s.view == v && s.told == told {
-		return &s.sharedFields
+		return &s.Shared
 	}
 	s := &stamped{view: v, told: told}
-	s.put(live.HeaderVersion, strconv.FormatInt(v.config.Version, 10))
+	s.Put(live.HeaderVersion, strconv.FormatInt(v.config.Version, 10))
 	if n := e.edge.Load(); n >= 0 {
-		s.put(live.HeaderEdge, strconv.FormatInt(n, 10))
+		s.Put(live.HeaderEdge, strconv.FormatInt(n, 10))
 	}
 	e.mu.Lock()
 	notifications := e.notifications
 	e.mu.Unlock()
 	if notifications != "" {
-		s.put(live.HeaderNotifications, notifications)
+		s.Put(live.HeaderNotifications, notifications)
 	}
 	e.common.Store(s)
-	return &s.sharedFields
+	return &s.Shared
 }
 
-// isKnown reports whether the first word of the event is there.
-func (e *event) isKnown() bool {
-	select {
-	case <-e.known:
-		return true
-	default:
-		return false
-	}
-}
-
-// learnt says that it is.
+// learnt says that the first word of the event is there.
 func (e *event) learnt() {
+	e.known.Store(true)
+	e.tell()
+}
+
+// tell lets those who wait for the event look again.
+func (e *event) tell() {
 	e.mu.Lock()
+	e.news++
+	close(e.next)
+	e.next = make(chan struct{})
 	waiting := slices.Collect(maps.Keys(e.parked))
 	e.parked = nil
-	close(e.known)
 	e.mu.Unlock()
-	wakeAll(waiting)
+	exchange.WakeAll(waiting)
 }
 
-// park, unpark and changed are for those who wait for the first word of it.
-func (e *event) park(p parked, _ int) bool {
+// Park, Unpark and Changed are for those who wait for more to be told than they
+// have seen.
+func (e *event) Park(p exchange.Parked, seen int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.isKnown() {
+	if e.news > seen {
 		return false
 	}
 	if e.parked == nil {
-		e.parked = make(map[parked]struct{})
+		e.parked = make(map[exchange.Parked]struct{})
 	}
 	e.parked[p] = struct{}{}
 	return true
 }
 
-func (e *event) unpark(p parked) {
+func (e *event) Unpark(p exchange.Parked) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.parked, p)
 }
 
-func (e *event) changed(int) <-chan struct{} { return e.known }
+func (e *event) Changed(seen int) <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.news > seen {
+		return nil
+	}
+	return e.next
+}
 
 // event returns what is to be known of an event, and has the parent asked where
 // nothing is: once, however many ask. It refuses unknown events from memory for
@@ -195,7 +209,7 @@ func (ed *Edge) event(id live.EventID, now time.Time) (*event, *live.Problem) {
 			return nil, live.ErrShed.With("too many events")
 		}
 		id = live.EventID{Tenant: strings.Clone(id.Tenant), Name: strings.Clone(id.Name)}
-		e = &event{id: id, known: make(chan struct{}), news: make(chan struct{})}
+		e = &event{id: id, next: make(chan struct{})}
 		e.edge.Store(-1)
 		ed.events[id] = e
 		ed.tasks.Go(func() { ed.follow(e) })
@@ -207,7 +221,7 @@ func (ed *Edge) event(id live.EventID, now time.Time) (*event, *live.Problem) {
 
 // refused reports whether there is no such event.
 func (e *event) refused() bool {
-	return e.isKnown() && e.refusal != nil
+	return e.known.Load() && e.refusal != nil
 }
 
 // expired reports whether a refusal has run out.
@@ -265,27 +279,39 @@ func (ed *Edge) sweepEvents(now time.Time) {
 // wait for a change look again.
 func (ed *Edge) forget(e *event) {
 	ed.mu.Lock()
-	defer ed.mu.Unlock()
 	ed.forgetLocked(e)
+	ed.mu.Unlock()
+	e.tell()
 }
 
 func (ed *Edge) forgetLocked(e *event) {
+	e.over.Store(true)
 	if ed.events[e.id] == e {
 		delete(ed.events, e.id)
 		ed.metrics.forget(e.id)
-	}
-	if v := e.view.Load(); v != nil {
-		close(v.changed)
 	}
 }
 
 // forgetIdle forgets an event that nobody has asked for in a while.
 func (ed *Edge) forgetIdle(e *event) bool {
 	ed.mu.Lock()
-	defer ed.mu.Unlock()
-	if time.Since(time.Unix(0, e.used.Load())) <= ed.cfg.EventIdle {
-		return false
+	idle := time.Since(time.Unix(0, e.used.Load())) > ed.cfg.EventIdle
+	if idle {
+		ed.forgetLocked(e)
 	}
-	ed.forgetLocked(e)
-	return true
+	ed.mu.Unlock()
+	if idle {
+		e.tell()
+	}
+	return idle
+}
+
+// tellAll lets those who wait for any event look again.
+func (ed *Edge) tellAll() {
+	ed.mu.Lock()
+	all := slices.Collect(maps.Values(ed.events))
+	ed.mu.Unlock()
+	for _, e := range all {
+		e.tell()
+	}
 }

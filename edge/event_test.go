@@ -391,3 +391,29 @@ func TestInvalidationDuringAFill(t *testing.T) {
 		}
 	})
 }
+
+// Drain tells load balancers, and lets go of those who wait for a change.
+func TestDrainTells(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		r.know()
+		etag := r.get("/t/e/event.json").got("Etag")
+		waits := r.ask("/t/e/event.json?after=" + etag)
+		r.at(time.Second)
+		if waits.over() {
+			t.Fatalf("not held: %d", waits.status())
+		}
+		if a := r.get("/readyz"); a.status() != 200 {
+			t.Errorf("ready: %d", a.status())
+		}
+		r.ed.Drain()
+		<-waits.closed
+		if waits.status() != 200 || waits.got("Etag") != etag {
+			t.Errorf("held for a change: %d %s", waits.status(), waits.got("Etag"))
+		}
+		for path, want := range map[string]int{"/readyz": 503, "/healthz": 200, "/t/e/event.json": 200, "/t/e/event.json?after=" + etag: 200} {
+			if a := r.get(path); a.status() != want {
+				t.Errorf("%s: %d, want %d", path, a.status(), want)
+			}
+		}
+	})
+}

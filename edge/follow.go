@@ -263,7 +263,7 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 		if v == nil {
 			e.learnt()
 		} else {
-			close(v.changed)
+			e.tell()
 		}
 		f.written = time.Time{}
 		f.write(next, asked)

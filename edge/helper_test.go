@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/edge/front"
 	"headwater/internal/memnet"
 	"headwater/live"
 )
@@ -47,9 +48,9 @@ type listener interface {
 // front serves an edge by the driver.
 func (d driver) front(ed *Edge) listener {
 	if d == parks {
-		return &Server{Edge: ed, Linger: time.Millisecond}
+		return &front.Server{Edge: ed, Linger: time.Millisecond}
 	}
-	return &http.Server{Handler: ed}
+	return &http.Server{Handler: front.Handler(ed)}
 }
 
 // viewing is a client by which viewers ask.
@@ -421,7 +422,7 @@ func (r *rig) ask(target string, opts ...option) *viewer {
 			v.fetch(req)
 			return
 		}
-		r.ed.ServeHTTP(v, req)
+		front.Handler(r.ed).ServeHTTP(v, req)
 	}()
 	return v
 }

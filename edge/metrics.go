@@ -23,7 +23,6 @@ type metrics struct {
 	left             prometheus.Counter
 	resumed          prometheus.Counter
 	disk             *diskMetrics
-	drops            *prometheus.CounterVec // of connections and requests, by reason
 }
 
 // memory makes the gauges of the cache.
@@ -80,7 +79,6 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 		fillErrors:       one("fill_errors_total", "Fills that failed."),
 		digestMismatches: one("digest_mismatches_total", "Fills whose bytes were not what their digest says."),
 		resumed:          one("fills_resumed_total", "Bodies that broke off and went on with another request."),
-		drops:            vec("drops_total", "Connections and requests that were cut short, by reason.", "reason"),
 		left:             one("clients_left_total", "Clients that left before the end of their answer, or were too slow to take it."),
 	}
 	edges := prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("live_edge", "Newest segment of the event that parents told of; -1 before any.")), []string{"event"})
@@ -95,9 +93,6 @@ func newMetrics(reg *prometheus.Registry, ed *Edge) *metrics {
 		m.refusals[p.Code] = refusals.WithLabelValues(p.Code)
 	}
 	m.refusals[otherLabel] = refusals.WithLabelValues(otherLabel)
-	for _, reason := range drops {
-		m.drops.WithLabelValues(reason)
-	}
 	for _, p := range ed.upstream.all() {
 		if p.peer != nil {
 			m.peerRequests.WithLabelValues(p.name)
@@ -140,7 +135,7 @@ func (m *metrics) answered(q *request, status int, problem string) {
 	switch {
 	case problem != "":
 		m.refuse(problem)
-	case status == http.StatusOK && q.object != nil && q.method == http.MethodGet:
+	case status == http.StatusOK && q.object != nil && q.Method == http.MethodGet:
 		for _, c := range q.object.sending {
 			c.Inc()
 		}

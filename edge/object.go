@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/edge/exchange"
 	"headwater/live"
 )
 
@@ -30,8 +31,8 @@ type object struct {
 
 	status   int
 	header   http.Header
-	common   *sharedFields // of the heads of answers with all of it
-	passed   []string      // Cache-Status of the caches before this one
+	common   *exchange.Shared // of the heads of answers with all of it
+	passed   []string         // Cache-Status of the caches before this one
 	source   live.Source
 	problem  string               // the code of a refusal that a parent gave
 	sending  []prometheus.Counter // of each time that it is sent
@@ -44,14 +45,14 @@ type object struct {
 	plain    time.Duration // the same for those who do not heed invalidations
 	err      error         // there is no answer
 
-	mu      sync.Mutex     // guards the following
-	buf     []byte         // what came
-	visible int            // what readers may see of it
-	done    bool           // nothing more comes
-	bodyErr error          // with done: the body is not complete or not right
-	failed  time.Time      // with bodyErr: when
-	more    chan struct{}  // closed when visible grows or done is set
-	parked  map[parked]int // and what each has seen: told when there is more
+	mu      sync.Mutex              // guards the following
+	buf     []byte                  // what came
+	visible int                     // what readers may see of it
+	done    bool                    // nothing more comes
+	bodyErr error                   // with done: the body is not complete or not right
+	failed  time.Time               // with bodyErr: when
+	more    chan struct{}           // closed when visible grows or done is set
+	parked  map[exchange.Parked]int // and what each has seen: told when there is more
 
 	// Guarded by the cache's mu.
 	listed     bool      // in the cache
@@ -90,7 +91,7 @@ func (o *object) open() {
 	}
 	o.mu.Lock()
 	close(o.ready)
-	var waiting []parked
+	var waiting []exchange.Parked
 	if o.done || o.visible > 0 {
 		waiting = o.takeParked()
 	} else {
@@ -103,13 +104,7 @@ func (o *object) open() {
 		}
 	}
 	o.mu.Unlock()
-	wakeAll(waiting)
-}
-
-func wakeAll(waiting []parked) {
-	for _, p := range waiting {
-		p.wake()
-	}
+	exchange.WakeAll(waiting)
 }
 
 // refusal is what an object without an answer is answered with.
@@ -135,24 +130,24 @@ func (o *object) fail(err error) {
 // headOnly is what who waits for the head has seen of the body.
 const headOnly = -1
 
-// park has p told, once, when there is a head and more than the seen bytes of the
+// Park has p told, once, when there is a head and more than the seen bytes of the
 // body, or for headOnly when there is a head. It reports false where there is.
-func (o *object) park(p parked, seen int) bool {
+func (o *object) Park(p exchange.Parked, seen int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.isReady() && (seen == headOnly || o.done || o.visible > seen) {
 		return false
 	}
 	if o.parked == nil {
-		o.parked = make(map[parked]int)
+		o.parked = make(map[exchange.Parked]int)
 	}
 	o.parked[p] = seen
 	return true
 }
 
-// changed returns a channel that closes when there is more than was seen, nil
+// Changed returns a channel that closes when there is more than was seen, nil
 // where there is.
-func (o *object) changed(seen int) <-chan struct{} {
+func (o *object) Changed(seen int) <-chan struct{} {
 	if seen == headOnly {
 		return o.ready
 	}
@@ -167,8 +162,8 @@ func (o *object) changed(seen int) <-chan struct{} {
 	return nil
 }
 
-// unpark takes back park.
-func (o *object) unpark(p parked) {
+// Unpark takes back Park.
+func (o *object) Unpark(p exchange.Parked) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.parked, p)
@@ -230,7 +225,7 @@ func (o *object) grow(buf []byte, n int) {
 	o.more = make(chan struct{})
 	waiting := o.takeParked()
 	o.mu.Unlock()
-	wakeAll(waiting)
+	exchange.WakeAll(waiting)
 }
 
 // finish ends the body.
@@ -246,15 +241,15 @@ func (o *object) finish(buf []byte, err error) {
 	close(o.more)
 	waiting := o.takeParked()
 	o.mu.Unlock()
-	wakeAll(waiting)
+	exchange.WakeAll(waiting)
 }
 
 // takeParked needs mu. Those who wait for the head are open's to wake.
-func (o *object) takeParked() []parked {
+func (o *object) takeParked() []exchange.Parked {
 	if !o.isReady() {
 		return nil
 	}
-	waiting := make([]parked, 0, len(o.parked))
+	waiting := make([]exchange.Parked, 0, len(o.parked))
 	for p := range o.parked {
 		waiting = append(waiting, p)
 	}

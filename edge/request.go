@@ -4,22 +4,20 @@ import (
 	"net/http"
 	"time"
 
+	"headwater/edge/exchange"
 	"headwater/live"
 )
 
 // A request is one GET or HEAD on its way through the steps of the walk. Whoever
-// drives it sets what was asked; the rest is the walk's.
+// drives it says what is asked; the rest is the walk's.
 type request struct {
-	step   step
-	method string
-	path   live.Path // as far as the driver has read it
-	more   *asked    // nil: nothing else was asked
-	old    bool      // HTTP/1.0
+	exchange.Asked
+	edge *Edge
+	step step
 
-	arrived time.Time
-	paused  bool // it has waited: what arrived says is no longer now
-	event   *event
-	view    *view
+	paused bool // it has waited: when it arrived is no longer now
+	event  *event
+	view   *view
 
 	until     time.Time // how long a parent is worth asking
 	expected  time.Time // when the segment should be there, where that is not long past
@@ -43,26 +41,37 @@ type request struct {
 	to      int64       // and where that ends; -1: at its end
 }
 
-// asked is what few requests say.
-type asked struct {
-	target string // the path, where the driver has not read it
-	conditions
-	loop      live.Loop // where it has been
-	after     string    // of event.json: the entity tag that is known,
-	sequence  string    // and the notifications
-	holdUntil time.Time
+// Request makes a request: see package exchange.
+func (ed *Edge) Request() exchange.Request { return &request{edge: ed} }
+
+// Begin takes up what a viewer asks.
+func (q *request) Begin(a exchange.Asked) {
+	*q = request{Asked: a, edge: q.edge, detail: q.detail[:0]}
+}
+
+// Walk goes on with it.
+func (q *request) Walk(a exchange.Answer) exchange.Pause { return q.edge.walk(q, a) }
+
+// Leave ends it before its time.
+func (q *request) Leave() { q.edge.leave(q) }
+
+// Keep moves it to memory of its own.
+func (q *request) Keep() exchange.Request {
+	kept := *q
+	kept.detail = nil
+	return &kept
 }
 
 // now is the time, as good as a walk needs it.
 func (q *request) now() time.Time {
 	if !q.paused && q.tries == 0 {
-		return q.arrived
+		return q.Arrived
 	}
 	return time.Now()
 }
 
 // conditional reports whether the request is for a part, or for a comparison.
-func (q *request) conditional() bool { return q.more != nil && !q.more.none() }
+func (q *request) conditional() bool { return q.More != nil && !q.More.None() }
 
 // refuse answers with a problem.
 func (q *request) refuse(p *live.Problem) step {
@@ -86,32 +95,32 @@ func (q *request) went() string {
 
 // asking says how a fill goes to the parents.
 func (ed *Edge) asking(q *request, now time.Time) asking {
-	a := asking{path: q.path, key: keyOf(q.path), until: q.until, late: now.Add(hedgeAfter), loop: live.Loop(ed.member)}
+	a := asking{path: q.Path, key: keyOf(q.Path), until: q.until, late: now.Add(hedgeAfter), loop: live.Loop(ed.member)}
 	a.own, a.step = a.late, hedgeAfter
-	if q.more != nil {
-		a.loop = q.more.loop.Add(ed.member)
+	if q.More != nil {
+		a.loop = q.More.Loop.Add(ed.member)
 	}
-	if q.path.File == live.FileSegment {
+	if q.Path.File == live.FileSegment {
 		// Observed lateness is left out: it changes without a version, and all
 		// nodes of a site must come to the same.
 		tl := q.view.config.Event.Timeline()
-		a.due = tl.Due(q.path.Number)
+		a.due = tl.Due(q.Path.Number)
 	}
 	if q.held {
-		tl := &q.view.renditions[q.path.Rendition].timeline
+		tl := &q.view.renditions[q.Path.Rendition].timeline
 		// The parent holds it too. It is late when the segment is.
 		if late := q.expected.Add(hedgeAfter); late.After(a.late) {
 			a.late = late
 		}
 		// Up to its decision time the origin may wait for a better one.
-		if a.own = ed.ours(tl.Decide(q.path.Number)).Add(hedgeAfter); a.own.Before(a.late) {
+		if a.own = ed.ours(tl.Decide(q.Path.Number)).Add(hedgeAfter); a.own.Before(a.late) {
 			a.own = a.late
 		}
 		a.step = stepHeld
 	} else {
 		a.share = max(q.until.Sub(now)/2, hedgeAfter)
 	}
-	path := q.path
+	path := q.Path
 	a.sent = func(p *parent) { ed.metrics.asked(path, p) }
 	return a
 }

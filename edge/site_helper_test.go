@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/edge/front"
 	"headwater/internal/memnet"
 	"headwater/live"
 )
@@ -349,7 +350,7 @@ func (s *siteRig) fetch(node *siteNode, path string) (code int, text string) {
 				panic(x)
 			}
 		}()
-		node.ed.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		front.Handler(node.ed).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 		return w.Code, w.Body.String()
 	}
 	resp, err := s.client.Get("http://" + node.name + ":80" + path)
@@ -401,6 +402,6 @@ func (s *siteRig) get(name, path string) *httptest.ResponseRecorder {
 	node := s.nodes[name]
 	s.mu.Unlock()
 	w := httptest.NewRecorder()
-	node.ed.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+	front.Handler(node.ed).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 	return w
 }

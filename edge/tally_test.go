@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"headwater/edge/exchange"
 	"headwater/live"
 )
 
@@ -148,7 +149,7 @@ func TestCountingDoesNotAllocate(t *testing.T) {
 		e := r.ed.events[live.EventID{Tenant: "t", Name: "e"}]
 		o := &object{key: key{path: live.Path{Event: e.id, File: live.FileSegment, Rendition: "v"}}, status: 200, source: live.Source{Pipeline: "a"}}
 		o.sending = r.ed.metrics.sending(e, o)
-		q := &request{event: e, object: o, method: "GET"}
+		q := &request{Asked: exchange.Asked{Method: "GET"}, event: e, object: o}
 		if n := testing.AllocsPerRun(100, func() {
 			r.ed.metrics.answered(q, 200, "")
 			r.ed.metrics.answered(q, 410, "lost")

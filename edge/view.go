@@ -13,7 +13,6 @@ type view struct {
 	renditions map[string]*rendition
 	json       []byte
 	etag       string
-	changed    chan struct{} // closed when there is a newer one, or none any more
 }
 
 type rendition struct {
@@ -22,7 +21,7 @@ type rendition struct {
 }
 
 func newView(body []byte, etag string) (*view, error) {
-	v := &view{json: body, etag: etag, renditions: make(map[string]*rendition), changed: make(chan struct{})}
+	v := &view{json: body, etag: etag, renditions: make(map[string]*rendition)}
 	if err := json.Unmarshal(body, &v.config); err != nil {
 		return nil, fmt.Errorf("edge: event configuration: %w", err)
 	}

@@ -2,16 +2,17 @@ package edge
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
+	"headwater/edge/exchange"
 	"headwater/live"
 )
 
 // The walk of a request. It reads from top to bottom, whatever the viewer speaks
-// and whether he waits: each step says which is next, or what it waits for. Two
-// drivers walk: one gives a request that waits to what it waits for, and goes on
-// with others (conn.go), the other has a goroutine per request (block.go).
+// and whether he waits: each step says which is next, or what it waits for. Who
+// drives it, and what he has to know of it, is in packages front and exchange.
 type step uint8
 
 const (
@@ -27,53 +28,11 @@ const (
 	stepDone
 )
 
-// A pause says why a walk does not go on.
-type pause struct {
-	why  cause
-	on   awaited // with waits
-	seen int     // of it
-}
+// A pause is what a step that does not go on waits for.
+type pause = exchange.Pause
 
-type cause uint8
-
-const (
-	finished cause = iota // the answer is sent
-	waits                 // for more than seen of what it is on
-	full                  // for the viewer, who does not take what there is
-	cut                   // the answer cannot go on, and must not look complete
-)
-
-// An awaited is what requests wait for: a head, more of a body, word of an event.
-type awaited interface {
-	// park has p told, once, when there is more than was seen. It reports false
-	// where there is already.
-	park(p parked, seen int) bool
-	unpark(p parked)
-	// changed returns a channel that closes then, nil where there is already.
-	changed(seen int) <-chan struct{}
-}
-
-// A parked request waits without a goroutine of its own.
-type parked interface{ wake() }
-
-// A line is the way of an answer to its viewer.
-type line interface {
-	// fields is where the head is put.
-	fields(status int, now time.Time) *fields
-	// begin says that the head is whole, with all of the body where that is
-	// short and in memory. size is that of what write will be given, -1 while
-	// it is not known.
-	begin(text []byte, size int64)
-	// write takes a piece of the body, or as much of it as can be taken without
-	// waiting for the viewer.
-	write(piece []byte) (n int, err error)
-	// end reports whether all of the answer was taken.
-	end() (all bool, err error)
-}
-
-// walk goes on with a request until it is answered or must wait. Whoever waits
-// calls it again; whoever gives up calls leave.
-func (ed *Edge) walk(q *request, l line) pause {
+// walk goes on with a request until it is answered or must wait.
+func (ed *Edge) walk(q *request, l exchange.Answer) pause {
 	for {
 		var p pause
 		switch q.step {
@@ -99,7 +58,7 @@ func (ed *Edge) walk(q *request, l line) pause {
 			ed.conclude(q)
 			return pause{}
 		}
-		if p.why != finished {
+		if p.Why != exchange.Finished {
 			q.paused = true
 			return p
 		}
@@ -108,17 +67,17 @@ func (ed *Edge) walk(q *request, l line) pause {
 
 // parse reads method and path, and where the request has been.
 func (ed *Edge) parse(q *request) step {
-	if q.method != http.MethodGet && q.method != http.MethodHead {
-		return q.refuse(live.ErrMethod.With(q.method + " is not for delivery"))
+	if q.Method != http.MethodGet && q.Method != http.MethodHead {
+		return q.refuse(live.ErrMethod.With(q.Method + " is not for delivery"))
 	}
-	if q.path.Event.Tenant == "" {
+	if q.Path.Event.Tenant == "" {
 		var err error
-		if q.path, err = live.ParsePath(q.more.target); err != nil {
+		if q.Path, err = live.ParsePath(q.More.Target); err != nil {
 			return q.refuse(live.ErrNotHere.With(live.PathReason(err)))
 		}
 	}
 	// RFC 8586: what has been here before goes no further.
-	if q.more != nil && q.more.loop != "" && q.more.loop.Has(ed.id) {
+	if q.More != nil && q.More.Loop != "" && q.More.Loop.Has(ed.id) {
 		return q.refuse(live.ErrLoop.With("the request has been here before"))
 	}
 	return stepLocate
@@ -127,16 +86,19 @@ func (ed *Edge) parse(q *request) step {
 // locate finds the event and its rendition, in memory once the event is known.
 func (ed *Edge) locate(q *request) (step, pause) {
 	if q.event == nil {
-		e, problem := ed.event(q.path.Event, q.now())
+		e, problem := ed.event(q.Path.Event, q.now())
 		if problem != nil {
 			return q.refuse(problem), pause{}
 		}
 		// What was parsed may lie in a buffer that is used again.
-		q.event, q.path.Event = e, e.id
+		q.event, q.Path.Event = e, e.id
 	}
-	if !q.event.isKnown() {
-		q.own()
-		return stepLocate, pause{waits, q.event, 0}
+	if !q.event.known.Load() {
+		_, news := q.event.heard()
+		if !q.event.known.Load() {
+			q.own()
+			return stepLocate, waitFor(q.event, news)
+		}
 	}
 	if q.event.refusal != nil {
 		p := q.event.refusal.For(max(q.event.until.Sub(q.now()), 0))
@@ -144,22 +106,56 @@ func (ed *Edge) locate(q *request) (step, pause) {
 		return q.refuse(p), pause{}
 	}
 	q.view = q.event.view.Load()
-	switch q.path.File {
+	switch q.Path.File {
 	case live.FileConfig:
 		return stepConfig, pause{}
 	case live.FileMPD, live.FileHLS:
 		return stepPlace, pause{}
 	}
-	r := q.view.renditions[q.path.Rendition]
+	r := q.view.renditions[q.Path.Rendition]
 	if r == nil {
 		q.outcome = Never
 		q.detail = append(q.detail[:0], "event "...)
-		q.detail = append(append(append(q.detail, q.path.Event.Tenant...), '/'), q.path.Event.Name...)
-		q.detail = append(append(append(q.detail, ` has no rendition "`...), q.path.Rendition...), '"')
+		q.detail = append(append(append(q.detail, q.Path.Event.Tenant...), '/'), q.Path.Event.Name...)
+		q.detail = append(append(append(q.detail, ` has no rendition "`...), q.Path.Rendition...), '"')
 		return q.refuseWith(live.ErrNoRendition, live.ErrNoRendition.Lifetime), pause{}
 	}
-	q.path.Rendition = r.name
+	q.Path.Rendition = r.name
 	return stepPlace, pause{}
+}
+
+// waitFor pauses until there is more than was seen.
+func waitFor(on exchange.Awaited, seen int) pause {
+	return pause{Why: exchange.Waits, On: on, Seen: seen}
+}
+
+// configHold is how long event.json?after= is held when nothing changes.
+const configHold = 25 * time.Second
+
+// config answers with event.json; with ?after=ETAG, once it is another, and with
+// &notifications=SEQUENCE also once the set of them is another. It is for the
+// followers of edges below, and no crowd.
+func (ed *Edge) config(q *request) (step, pause) {
+	m, v := q.More, q.view
+	q.until = q.Arrived.Add(configHold)
+	sequence, news := q.event.heard()
+	same := m.After != "" && (v.etag == m.After || v.etag == `"`+m.After+`"`) && (m.Sequence == "" || m.Sequence == strconv.FormatInt(sequence, 10))
+	if same && time.Now().Before(q.until) && !ed.draining.Load() {
+		if ed.ctx.Err() != nil {
+			return q.refuse(live.ErrDraining.With("ask another edge")), pause{}
+		}
+		if q.event.over.Load() || q.event.view.Load() != v {
+			q.event = nil
+			return stepLocate, pause{}
+		}
+		p := waitFor(q.event, news)
+		p.Until = q.until
+		return stepConfig, p
+	}
+	q.text, q.about = v.json, http.Header{
+		"Content-Type": {"application/json"}, "Etag": {v.etag}, live.HeaderCacheControl: {live.FormatLifetime(time.Second)}, "Accept-Ranges": {"bytes"},
+	}
+	return stepDescribe, pause{}
 }
 
 // othersLive is how long what is no segment counts as of the live window, from
@@ -169,19 +165,19 @@ const othersLive = time.Minute
 // place refuses a segment by the timeline alone: what cannot exist never
 // reaches a parent.
 func (ed *Edge) place(q *request) step {
-	q.until, q.live = q.arrived.Add(retryBudget), true
-	q.liveUntil = q.arrived.Add(othersLive)
-	switch q.path.File {
+	q.until, q.live = q.Arrived.Add(retryBudget), true
+	q.liveUntil = q.Arrived.Add(othersLive)
+	switch q.Path.File {
 	case live.FileSegment:
 	case live.FileMPD, live.FileHLS, live.FilePlaylist:
 		if ed.upstream.orphaned() {
-			q.until = q.arrived // players need not wait for what this node can write itself
+			q.until = q.Arrived // players need not wait for what this node can write itself
 		}
 		return stepLookUp
 	default:
 		return stepLookUp
 	}
-	n, tl, now := q.path.Number, &q.view.renditions[q.path.Rendition].timeline, ed.theirs(q.arrived)
+	n, tl, now := q.Path.Number, &q.view.renditions[q.Path.Rendition].timeline, ed.theirs(q.Arrived)
 	r, life, refused := tl.Refuse(n, now)
 	if refused {
 		q.outcome = outcomeOf[r.Place]
@@ -204,16 +200,16 @@ var outcomeOf = map[live.Place]Outcome{live.Never: Never, live.Early: Early, liv
 func (ed *Edge) lookUp(q *request) step {
 	now := q.now()
 	o, begin, problem := ed.cache.lookUp(wanted{
-		key: key{q.path, q.view.config.FlushVersion}, view: q.view, now: now, liveUntil: q.liveUntil, keep: q.live, ctx: ed.ctx,
+		key: key{q.Path, q.view.config.FlushVersion}, view: q.view, now: now, liveUntil: q.liveUntil, keep: q.live, ctx: ed.ctx,
 	})
 	if problem != nil {
 		q.object, q.outcome = nil, ""
 		return q.refuse(problem)
 	}
 	q.object, q.began = o, begin
-	if s := ed.upstream.site; s != nil && q.more != nil && !o.isReady() {
-		if q.peer = s.asker(q.more.loop); q.peer != nil {
-			s.wait(q.path, q.peer)
+	if s := ed.upstream.site; s != nil && q.More != nil && !o.isReady() {
+		if q.peer = s.asker(q.More.Loop); q.peer != nil {
+			s.wait(q.Path, q.peer)
 		}
 	}
 	outcome := Join
@@ -248,10 +244,10 @@ func (ed *Edge) awaitHead(q *request) (step, pause) {
 			q.holding = true
 			ed.metrics.holding.Inc()
 		}
-		if q.more == nil && q.method == http.MethodGet {
-			return stepAwaitHead, pause{waits, o, 0} // nothing is sent before the first byte
+		if q.More == nil && q.Method == http.MethodGet {
+			return stepAwaitHead, waitFor(o, 0) // nothing is sent before the first byte
 		}
-		return stepAwaitHead, pause{waits, o, headOnly}
+		return stepAwaitHead, waitFor(o, headOnly)
 	}
 	ed.heldNoMore(q)
 	if o.err != nil {
@@ -276,7 +272,7 @@ func (ed *Edge) heldNoMore(q *request) {
 // describe begins the answer: with a problem, with what this node has in memory,
 // or with the object. Where a fill fails before its first byte has gone to this
 // viewer there is time for another.
-func (ed *Edge) describe(q *request, l line) (step, pause) {
+func (ed *Edge) describe(q *request, l exchange.Answer) (step, pause) {
 	switch {
 	case q.problem != nil && q.problem.Code == live.ErrUpstream.Code && ed.standIn(q):
 		fallthrough
@@ -293,26 +289,26 @@ func (ed *Edge) describe(q *request, l line) (step, pause) {
 		return ed.again(q), pause{}
 	}
 	size, conditional := o.size, o.status == http.StatusOK && q.conditional()
-	if size < 0 && !done && (conditional || q.method == http.MethodHead || q.old) {
+	if size < 0 && !done && (conditional || q.Method == http.MethodHead || q.Old) {
 		// Without a length HTTP/1.0 ends a body with the connection, and what is
 		// cut off would look complete.
-		return stepDescribe, pause{waits, o, came}
+		return stepDescribe, waitFor(o, came)
 	}
 	if size < 0 && done {
 		size = int64(came)
 	}
-	p := part{o.status, 0, size}
+	p := exchange.Part{Status: o.status, To: size}
 	if conditional {
-		p = q.more.decide(represented{o.header.Get("Etag"), lastModified(o.header), size})
+		p = q.More.Decide(exchange.Represented{ETag: o.header.Get("Etag"), Modified: lastModified(o.header), Size: size})
 	}
 	switch {
-	case q.method == http.MethodHead:
+	case q.Method == http.MethodHead:
 		q.from, q.to = 0, 0
-	case came == 0 && !done && p.to != p.from:
+	case came == 0 && !done && p.To != p.From:
 		// Until the first byte is written another answer is possible.
-		return stepDescribe, pause{waits, o, 0}
+		return stepDescribe, waitFor(o, 0)
 	default:
-		q.from, q.to = p.from, p.to
+		q.from, q.to = p.From, p.To
 	}
 	ed.describeObject(q, l, p, size)
 	return stepSend, pause{}
@@ -329,12 +325,12 @@ func (ed *Edge) again(q *request) step {
 
 // send sends what is there of the body. One that turns out to be cut off or
 // wrong ends the connection.
-func (ed *Edge) send(q *request, l line) (step, pause) {
+func (ed *Edge) send(q *request, l exchange.Answer) (step, pause) {
 	for q.to < 0 || q.from < q.to {
 		data, done, _, err := q.object.view()
 		if err != nil {
 			ed.conclude(q)
-			return stepDone, pause{why: cut}
+			return stepDone, pause{Why: exchange.Cut}
 		}
 		end := int64(len(data))
 		if q.to >= 0 {
@@ -346,24 +342,24 @@ func (ed *Edge) send(q *request, l line) (step, pause) {
 			}
 			break
 		}
-		n, err := l.write(data[q.from:end])
+		n, err := l.Write(data[q.from:end])
 		q.from += int64(n)
 		ed.metrics.bytes.Add(float64(n))
 		if err != nil {
 			ed.leave(q) // gone, or too slow
-			return stepDone, pause{why: cut}
+			return stepDone, pause{Why: exchange.Cut}
 		}
 		if q.from < end {
-			return stepSend, pause{why: full}
+			return stepSend, pause{Why: exchange.Full}
 		}
 	}
-	all, err := l.end()
+	all, err := l.End()
 	switch {
 	case err != nil:
 		ed.leave(q)
-		return stepDone, pause{why: cut}
+		return stepDone, pause{Why: exchange.Cut}
 	case !all:
-		return stepSend, pause{why: full}
+		return stepSend, pause{Why: exchange.Full}
 	}
 	return stepDone, pause{}
 }
@@ -373,7 +369,7 @@ func (ed *Edge) awaitMore(q *request) (step, pause) {
 	if came, done, _ := q.object.progress(); int64(came) > q.from || done {
 		return stepSend, pause{}
 	}
-	return stepAwaitMore, pause{waits, q.object, int(q.from)}
+	return stepAwaitMore, waitFor(q.object, int(q.from))
 }
 
 // conclude ends a request: it gives back what it had, and counts it.
@@ -394,7 +390,7 @@ func (ed *Edge) leave(q *request) {
 // release says that a request has done with its object.
 func (ed *Edge) release(q *request) {
 	if q.peer != nil {
-		ed.upstream.site.unwait(q.path, q.peer)
+		ed.upstream.site.unwait(q.Path, q.peer)
 		q.peer = nil
 	}
 	if q.object != nil {
@@ -415,5 +411,5 @@ func lastModified(h http.Header) time.Time {
 // own makes what a request keeps its own: until then it may lie in a buffer that
 // is used again.
 func (q *request) own() {
-	q.path.Rendition = strings.Clone(q.path.Rendition)
+	q.Path.Rendition = strings.Clone(q.Path.Rendition)
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"headwater/edge"
+	"headwater/edge/front"
 	"headwater/live"
 	"headwater/origin"
 	"headwater/store/memory"
@@ -150,7 +151,7 @@ func newLeaving(t *testing.T) *leaving {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &edge.Server{Edge: ed}
+	srv := &front.Server{Edge: ed}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

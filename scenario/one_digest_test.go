@@ -16,6 +16,7 @@ import (
 
 	"headwater/announce"
 	"headwater/edge"
+	"headwater/edge/front"
 	"headwater/internal/memnet"
 	"headwater/live"
 	"headwater/origin"
@@ -169,8 +170,8 @@ func oneDigest(t *testing.T, count int, lag time.Duration) {
 		}
 		for _, ed := range edges {
 			// Held, or a little after it was published; and again later.
-			later(tl.Due(n).Add(upTo(2300*time.Millisecond)), func() { get(ed, n) })
-			later(tl.End(n).Add(3*time.Second+upTo(40*time.Second)), func() { get(ed, n) })
+			later(tl.Due(n).Add(upTo(2300*time.Millisecond)), func() { get(front.Handler(ed), n) })
+			later(tl.End(n).Add(3*time.Second+upTo(40*time.Second)), func() { get(front.Handler(ed), n) })
 		}
 		for _, o := range origins {
 			later(tl.End(n).Add(100*time.Millisecond+upTo(20*time.Second)), func() { get(o.DeliverHandler(), n) })

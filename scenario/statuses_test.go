@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"headwater/edge"
+	"headwater/edge/front"
 	"headwater/live"
 	"headwater/origin"
 	"headwater/store"
@@ -94,7 +95,7 @@ func newBench(t *testing.T, edit func(*origin.Config)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.edge = serve(ed)
+	b.edge = serve(front.Handler(ed))
 	t.Cleanup(func() { org.Drain(); ed.Close() })
 	return b
 }
@@ -446,7 +447,7 @@ func edgeStatuses(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := httptest.NewServer(ed)
+	s := httptest.NewServer(front.Handler(ed))
 	defer s.Close()
 	defer ed.Close()
 	b.want(503, "upstream-unavailable", "GET", s.URL+"/t/e/v/1.m4s", nil)
@@ -464,7 +465,7 @@ func edgeStatuses(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loop := httptest.NewServer(child)
+	loop := httptest.NewServer(front.Handler(child))
 	defer loop.Close()
 	defer child.Close()
 	below = loop.URL

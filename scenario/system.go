@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/edge"
+	"headwater/edge/front"
 	"headwater/live"
 	"headwater/origin"
 	"headwater/store/disk"
@@ -153,12 +154,12 @@ func (s *System) StartEdge() error {
 	if s.Edge != nil {
 		addr = s.Edge.addrs[0]
 	}
-	var h http.Handler = ed
+	h := front.Handler(ed)
 	if s.opt.EdgeHandler != nil {
 		h = s.opt.EdgeHandler(h)
 	}
-	front := &edge.Server{Edge: ed, Handler: h, Linger: 10 * time.Millisecond, Log: s.log}
-	if err := srv.serve(addr, front); err != nil {
+	viewers := &front.Server{Edge: ed, Handler: h, Linger: 10 * time.Millisecond, Log: s.log, Metrics: s.metrics}
+	if err := srv.serve(addr, viewers); err != nil {
 		return errors.Join(err, srv.Close())
 	}
 	s.Edge = srv

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -21,6 +22,7 @@ import (
 
 	"headwater/cmaf"
 	"headwater/edge"
+	"headwater/edge/front"
 	"headwater/internal/memnet"
 	"headwater/live"
 	"headwater/origin"
@@ -114,15 +116,22 @@ func (w *world) startEdge(n *edgeNode) error {
 	if n.ed, err = edge.New(n.cfg); err != nil {
 		return err
 	}
-	if !w.parks {
-		n.srv = w.serve(n.name+":80", n.ed)
-		return nil
-	}
-	srv := &edge.Server{Edge: n.ed}
+	srv := &front.Server{Edge: n.ed}
 	l := w.net.Listen(n.name + ":80")
+	if !w.parks {
+		l = waiting{l}
+	}
 	w.tasks.Go(func() { srv.Serve(l) })
 	n.srv = srv
 	return nil
+}
+
+// What waits is served by net/http: its connections cannot be used without.
+type waiting struct{ net.Listener }
+
+func (l waiting) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return struct{ net.Conn }{c}, err
 }
 
 // createEvent creates /t/e, beginning now, with two pipelines and three

@@ -85,7 +85,7 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 	parents, regions := f.parseParents()
 	cfg := edge.Config{
 		Parents: parents, ParentRegions: regions, Region: f.region, Site: site,
-		Name: f.name, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, WriteTimeout: f.front.writeTimeout, Log: log, Metrics: newRegistry(),
+		Name: f.name, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, Log: log, Metrics: newRegistry(),
 	}
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/edge"
+	edgefront "headwater/edge/front"
 	"headwater/listen"
 )
 
@@ -82,7 +83,7 @@ type front struct {
 	*frontFlags
 	log   *slog.Logger
 	edge  *edge.Edge
-	srv   *edge.Server
+	srv   *edgefront.Server
 	socks *listen.Sockets
 	certs *listen.Certificates // nil without TLS
 	tasks sync.WaitGroup
@@ -93,9 +94,9 @@ type front struct {
 // fails; then it drains. Every address is listened on before any is served.
 func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logger, ed *edge.Edge, reg *prometheus.Registry) error {
 	fr := &front{frontFlags: f, log: log, edge: ed, ended: make(chan error, 3)}
-	fr.srv = &edge.Server{
+	fr.srv = &edgefront.Server{
 		Edge: ed, HeaderTimeout: f.headerTimeout, IdleTimeout: f.idleTimeout, MaxHeaderBytes: int(f.maxHeader), MaxStreams: f.maxStreams,
-		MaxConns: f.connections(log), MaxConnsPerAddress: f.maxPerAddress, Linger: min(time.Second, f.drainTimeout/2), Log: log,
+		MaxConns: f.connections(log), MaxConnsPerAddress: f.maxPerAddress, Linger: min(time.Second, f.drainTimeout/2), WriteTimeout: f.writeTimeout, Log: log, Metrics: reg,
 	}
 	var err error
 	if fr.socks, err = listen.Open(ctx, f.handover, log, env.getenv); err != nil {

@@ -1,6 +1,7 @@
-package edge
+package front
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A Server serves viewers. A few loops serve all connections, one for each of
@@ -26,14 +29,17 @@ import (
 // Set the fields before Serve. Their zero values take the defaults.
 type Server struct {
 	// Edge answers what viewers ask of events.
-	Edge *Edge
-	// Handler answers all that Server leaves to net/http. Default Edge.
+	Edge Edge
+	// Handler answers all that Server leaves to net/http. Default Handler(Edge).
 	Handler http.Handler
 	// HeaderTimeout is how long a request's head may take, from its first byte
 	// on, and how long a new connection may say nothing. Default 5 s.
 	HeaderTimeout time.Duration
 	// IdleTimeout is how long a connection may wait for its next request. Default 2 min.
 	IdleTimeout time.Duration
+	// WriteTimeout is how long a viewer may take for each 256 KiB of an answer:
+	// slower ones are let go. Default 30 s, which is 8 kB/s.
+	WriteTimeout time.Duration
 	// MaxHeaderBytes bounds a request's head: larger ones are answered 431. Default 32 KiB.
 	MaxHeaderBytes int
 	// MaxStreams bounds the requests at once on one connection of HTTP/2 or
@@ -47,8 +53,11 @@ type Server struct {
 	// on its way on them: it is answered. Default 1 s.
 	Linger time.Duration
 	Log    *slog.Logger
+	// Metrics has the counters of what is dropped.
+	Metrics *prometheus.Registry
 
 	once     sync.Once
+	drops    *prometheus.CounterVec // of connections and requests, by reason
 	std      *http.Server
 	handed   *handedListener
 	memory   *loop           // of connections that are none of the system's
@@ -74,16 +83,17 @@ type Server struct {
 
 func (s *Server) init() {
 	s.once.Do(func() {
-		def(&s.HeaderTimeout, 5*time.Second)
-		def(&s.IdleTimeout, 2*time.Minute)
-		def(&s.MaxHeaderBytes, 32<<10)
-		def(&s.MaxStreams, 100)
-		def(&s.Linger, time.Second)
+		s.HeaderTimeout = cmp.Or(s.HeaderTimeout, 5*time.Second)
+		s.IdleTimeout = cmp.Or(s.IdleTimeout, 2*time.Minute)
+		s.WriteTimeout = cmp.Or(s.WriteTimeout, 30*time.Second)
+		s.MaxHeaderBytes = cmp.Or(s.MaxHeaderBytes, 32<<10)
+		s.MaxStreams = cmp.Or(s.MaxStreams, 100)
+		s.Linger = cmp.Or(s.Linger, time.Second)
+		s.Log = cmp.Or(s.Log, slog.New(slog.DiscardHandler))
+		s.Metrics = cmp.Or(s.Metrics, prometheus.NewRegistry())
+		s.drops = newDrops(s.Metrics)
 		if s.Handler == nil {
-			s.Handler = s.Edge
-		}
-		if s.Log == nil {
-			s.Log = s.Edge.log
+			s.Handler = Handler(s.Edge)
 		}
 		s.listeners, s.perAddr = map[io.Closer]struct{}{}, map[netip.Addr]int{}
 		s.away = map[net.Conn]netip.Addr{}
@@ -96,7 +106,7 @@ func (s *Server) init() {
 			// Pings find those who left without a word while their requests are held.
 			HTTP2: &http.HTTP2Config{
 				MaxConcurrentStreams: s.MaxStreams, MaxReadFrameSize: 16 << 10, SendPingTimeout: 30 * time.Second,
-				PingTimeout: 15 * time.Second, WriteByteTimeout: s.Edge.cfg.WriteTimeout,
+				PingTimeout: 15 * time.Second, WriteByteTimeout: s.WriteTimeout,
 				MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: 16 << 10, MaxDecoderHeaderTableSize: 4 << 10,
 			},
 		}
@@ -135,7 +145,7 @@ func (s *Server) all() []*loop {
 
 // every is how often loops look for what has been still for too long.
 func (s *Server) every() time.Duration {
-	return max(min(s.IdleTimeout, s.HeaderTimeout, s.Edge.cfg.WriteTimeout)/4, 10*time.Millisecond)
+	return max(min(s.IdleTimeout, s.HeaderTimeout, s.WriteTimeout)/4, 10*time.Millisecond)
 }
 
 // ServeTLS is Serve for HTTP/1.1 and HTTP/2 over TLS.

@@ -1,4 +1,4 @@
-package edge
+package front
 
 import (
 	"context"
@@ -60,7 +60,7 @@ func (s *Server) ServeHTTP3(pc net.PacketConn, cfg *tls.Config) error {
 		InitialConnectionReceiveWindow: quicConn, MaxConnectionReceiveWindow: quicConn,
 	})
 	if err != nil {
-		return fmt.Errorf("edge: HTTP/3: %w", err)
+		return fmt.Errorf("front: HTTP/3: %w", err)
 	}
 	defer tr.Close()
 	defer l.Close()
@@ -90,7 +90,7 @@ func (s *Server) ServeHTTP3(pc net.PacketConn, cfg *tls.Config) error {
 		if errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
-		return fmt.Errorf("edge: HTTP/3: %w", err)
+		return fmt.Errorf("front: HTTP/3: %w", err)
 	case <-stop.c:
 	}
 	// GOAWAY: clients send what comes next to somebody else. What they have

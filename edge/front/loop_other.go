@@ -1,6 +1,6 @@
 //go:build !linux
 
-package edge
+package front
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 type poller struct{}
 
 func newPoller() (*poller, error) {
-	return nil, errors.New("edge: waiting without a goroutine is for Linux alone")
+	return nil, errors.New("front: waiting without a goroutine is for Linux alone")
 }
 
 func (*poller) wake()                     {}

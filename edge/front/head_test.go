@@ -1,4 +1,4 @@
-package edge
+package front
 
 import (
 	"bufio"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"headwater/edge/exchange"
 	"headwater/live"
 )
 
@@ -88,18 +89,18 @@ func FuzzParseHead(f *testing.F) {
 		if want.ContentLength != 0 || len(want.TransferEncoding) > 0 {
 			t.Fatalf("%q: it has a body", in)
 		}
-		var more asked
+		var more exchange.More
 		if h.more != nil {
 			more = *h.more
 		}
 		if h.method != want.Method || h.close != want.Close {
 			t.Fatalf("%q:\n%+v\n%+v", in, h, want)
 		}
-		if got := conditionsOf(want.Header); got != (conditions{}) && got != more.conditions && !repeated(want.Header) {
-			t.Fatalf("%q: %+v, net/http has %+v", in, more.conditions, got)
+		if got := exchange.ConditionsOf(want.Header); got != (exchange.Conditions{}) && got != more.Conditions && !repeated(want.Header) {
+			t.Fatalf("%q: %+v, net/http has %+v", in, more.Conditions, got)
 		}
-		if !slices.Equal(members(string(more.loop)), members(string(live.LoopOf(want.Header["Cdn-Loop"])))) {
-			t.Fatalf("%q: %q", in, more.loop)
+		if !slices.Equal(members(string(more.Loop)), members(string(live.LoopOf(want.Header["Cdn-Loop"])))) {
+			t.Fatalf("%q: %q", in, more.Loop)
 		}
 		if p, err := live.ParsePath(want.URL.Path); err != nil || p != h.path {
 			t.Fatalf("%q: %v %v", in, p, err)

@@ -1,4 +1,4 @@
-package edge
+package exchange
 
 import (
 	"net/http"
@@ -8,38 +8,38 @@ import (
 	"time"
 )
 
-// conditions are what a request makes its answer depend on: the fields of RFC
+// Conditions are what a request makes its answer depend on: the fields of RFC
 // 9110, 13.1 and 14.2. It decides and nothing else.
-type conditions struct {
+type Conditions struct {
 	match, noneMatch, modifiedSince, unmodifiedSince, ifRange, byteRange string
 }
 
-// conditionsOf takes them from a head.
-func conditionsOf(h http.Header) conditions {
+// ConditionsOf takes them from a head.
+func ConditionsOf(h http.Header) Conditions {
 	if len(h["Range"]) == 0 && len(h["If-None-Match"]) == 0 && len(h["If-Modified-Since"]) == 0 && len(h["If-Match"]) == 0 && len(h["If-Unmodified-Since"]) == 0 {
-		return conditions{}
+		return Conditions{}
 	}
-	return conditions{
+	return Conditions{
 		match: strings.Join(h["If-Match"], ","), noneMatch: strings.Join(h["If-None-Match"], ","),
 		modifiedSince: h.Get("If-Modified-Since"), unmodifiedSince: h.Get("If-Unmodified-Since"),
 		ifRange: h.Get("If-Range"), byteRange: h.Get("Range"),
 	}
 }
 
-// set takes one field of a head, by its name in any case.
-func (c *conditions) set(name []byte, value string) {
+// Set takes one field of a head, by its name in any case.
+func (c *Conditions) Set(name []byte, value string) {
 	switch {
-	case is(name, "range"):
+	case Is(name, "range"):
 		c.byteRange = value
-	case is(name, "if-range"):
+	case Is(name, "if-range"):
 		c.ifRange = value
-	case is(name, "if-match"):
+	case Is(name, "if-match"):
 		c.match = join(c.match, value)
-	case is(name, "if-none-match"):
+	case Is(name, "if-none-match"):
 		c.noneMatch = join(c.noneMatch, value)
-	case is(name, "if-modified-since"):
+	case Is(name, "if-modified-since"):
 		c.modifiedSince = value
-	case is(name, "if-unmodified-since"):
+	case Is(name, "if-unmodified-since"):
 		c.unmodifiedSince = value
 	}
 }
@@ -51,73 +51,73 @@ func join(list, value string) string {
 	return list + "," + value
 }
 
-// none reports whether the whole is wanted, in any case. Several ranges in one
+// None reports whether the whole is wanted, in any case. Several ranges in one
 // request are more often an attack than a need; they may be ignored (14.2).
-func (c *conditions) none() bool {
-	return *c == conditions{} || c.match == "" && c.noneMatch == "" && c.modifiedSince == "" && c.unmodifiedSince == "" &&
+func (c *Conditions) None() bool {
+	return *c == Conditions{} || c.match == "" && c.noneMatch == "" && c.modifiedSince == "" && c.unmodifiedSince == "" &&
 		(c.byteRange == "" || strings.Contains(c.byteRange, ","))
 }
 
-// A represented is what there is, to be held against conditions.
-type represented struct {
-	etag     string
-	modified time.Time // zero: not known
-	size     int64
+// A Represented is what there is, to be held against conditions.
+type Represented struct {
+	ETag     string
+	Modified time.Time // zero: not known
+	Size     int64
 }
 
-// A part is what of it to send, with which status.
-type part struct {
-	status   int
-	from, to int64
+// A Part is what of it to send, with which status.
+type Part struct {
+	Status   int
+	From, To int64
 }
 
-// decide is RFC 9110, 13.2.2, for GET and HEAD.
-func (c *conditions) decide(r represented) part {
-	whole := part{http.StatusOK, 0, r.size}
+// Decide is RFC 9110, 13.2.2, for GET and HEAD.
+func (c *Conditions) Decide(r Represented) Part {
+	whole := Part{http.StatusOK, 0, r.Size}
 	switch {
 	case c.match != "":
-		if !matches(c.match, r.etag, false) {
-			return part{status: http.StatusPreconditionFailed}
+		if !matches(c.match, r.ETag, false) {
+			return Part{Status: http.StatusPreconditionFailed}
 		}
-	case c.unmodifiedSince != "" && !r.modified.IsZero():
-		if t, err := http.ParseTime(c.unmodifiedSince); err == nil && r.modified.Truncate(time.Second).After(t) {
-			return part{status: http.StatusPreconditionFailed}
+	case c.unmodifiedSince != "" && !r.Modified.IsZero():
+		if t, err := http.ParseTime(c.unmodifiedSince); err == nil && r.Modified.Truncate(time.Second).After(t) {
+			return Part{Status: http.StatusPreconditionFailed}
 		}
 	}
 	switch {
 	case c.noneMatch != "":
-		if matches(c.noneMatch, r.etag, true) {
-			return part{status: http.StatusNotModified}
+		if matches(c.noneMatch, r.ETag, true) {
+			return Part{Status: http.StatusNotModified}
 		}
-	case c.modifiedSince != "" && !r.modified.IsZero():
-		if t, err := http.ParseTime(c.modifiedSince); err == nil && !r.modified.Truncate(time.Second).After(t) {
-			return part{status: http.StatusNotModified}
+	case c.modifiedSince != "" && !r.Modified.IsZero():
+		if t, err := http.ParseTime(c.modifiedSince); err == nil && !r.Modified.Truncate(time.Second).After(t) {
+			return Part{Status: http.StatusNotModified}
 		}
 	}
 	if c.byteRange == "" || strings.Contains(c.byteRange, ",") || !c.inRange(r) {
 		return whole
 	}
-	return parseRange(c.byteRange, r.size)
+	return parseRange(c.byteRange, r.Size)
 }
 
 // inRange reports whether If-Range lets Range count.
-func (c *conditions) inRange(r represented) bool {
+func (c *Conditions) inRange(r Represented) bool {
 	switch {
 	case c.ifRange == "":
 		return true
 	case strings.HasPrefix(c.ifRange, `"`) || strings.HasPrefix(c.ifRange, "W/"):
-		return matches(c.ifRange, r.etag, false)
+		return matches(c.ifRange, r.ETag, false)
 	}
 	t, err := http.ParseTime(c.ifRange)
-	return err == nil && !r.modified.IsZero() && r.modified.Truncate(time.Second).Equal(t)
+	return err == nil && !r.Modified.IsZero() && r.Modified.Truncate(time.Second).Equal(t)
 }
 
 // parseRange reads a Range of one part. What is not in bytes is ignored.
-func parseRange(v string, size int64) part {
-	bad := part{status: http.StatusRequestedRangeNotSatisfiable}
+func parseRange(v string, size int64) Part {
+	bad := Part{Status: http.StatusRequestedRangeNotSatisfiable}
 	unit, spec, ok := strings.Cut(v, "=")
 	if !ok || !strings.EqualFold(textproto.TrimString(unit), "bytes") {
-		return part{http.StatusOK, 0, size}
+		return Part{http.StatusOK, 0, size}
 	}
 	first, last, ok := strings.Cut(textproto.TrimString(spec), "-")
 	first, last = textproto.TrimString(first), textproto.TrimString(last)
@@ -129,7 +129,7 @@ func parseRange(v string, size int64) part {
 		if err != nil || n == 0 {
 			return bad
 		}
-		return part{http.StatusPartialContent, max(size-int64(n), 0), size}.orBad()
+		return Part{http.StatusPartialContent, max(size-int64(n), 0), size}.orBad()
 	}
 	from, err := strconv.ParseUint(first, 10, 63)
 	if err != nil {
@@ -145,13 +145,13 @@ func parseRange(v string, size int64) part {
 			to = int64(n) + 1
 		}
 	}
-	return part{http.StatusPartialContent, int64(from), to}.orBad()
+	return Part{http.StatusPartialContent, int64(from), to}.orBad()
 }
 
 // orBad makes a part that has nothing in it one that cannot be had.
-func (p part) orBad() part {
-	if p.from >= p.to {
-		return part{status: http.StatusRequestedRangeNotSatisfiable}
+func (p Part) orBad() Part {
+	if p.From >= p.To {
+		return Part{Status: http.StatusRequestedRangeNotSatisfiable}
 	}
 	return p
 }
@@ -180,4 +180,21 @@ func matches(list, etag string, weak bool) bool {
 			return true
 		}
 	}
+}
+
+// Is compares the name of a field with a lower-case one.
+func Is(b []byte, name string) bool {
+	if len(b) != len(name) {
+		return false
+	}
+	for i := range len(name) {
+		c := b[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != name[i] {
+			return false
+		}
+	}
+	return true
 }

@@ -1,4 +1,4 @@
-package edge
+package front
 
 import (
 	"bytes"
@@ -82,7 +82,7 @@ func TestCutOffNeverLooksComplete(t *testing.T) {
 func TestUnreadAnswersAreNotWaitedForWithoutEnd(t *testing.T) {
 	for _, path := range []string{"/t/e/s/1000000.m4s", "/healthz"} {
 		t.Run(path, func(t *testing.T) {
-			s := serveEdge(t, func(s *Server) { s.Edge.cfg.WriteTimeout = 200 * time.Millisecond })
+			s := serveEdge(t, func(s *Server) { s.WriteTimeout = 200 * time.Millisecond })
 			c := s.dial()
 			many := bytes.Repeat([]byte(get(path)), 200)
 			c.SetWriteDeadline(time.Now().Add(20 * time.Second))

@@ -1,4 +1,4 @@
-package edge
+package front
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ type socket interface {
 	handOver() (net.Conn, error)
 }
 
-var errWait = errors.New("edge: nothing has come")
+var errWait = errors.New("front: nothing has come")
 
 // A trier is a connection that can be used without waiting although it is not of
 // the system: those of package memnet, so that tests in virtual time go the way

@@ -1,4 +1,4 @@
-package edge
+package front
 
 import (
 	"bytes"
@@ -136,14 +136,14 @@ func (x *secure) speakers() []speaker {
 	}
 }
 
-// An exchange is one answer, or why there is none.
-type exchange struct {
+// An outcome is one answer, or why there is none.
+type outcome struct {
 	*http.Response
 	text string
 	err  error
 }
 
-func (c speaker) ask(t *testing.T, method, path string, body io.Reader, header ...string) exchange {
+func (c speaker) ask(t *testing.T, method, path string, body io.Reader, header ...string) outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -156,14 +156,14 @@ func (c speaker) ask(t *testing.T, method, path string, body io.Reader, header .
 	}
 	resp, err := c.RoundTrip(req)
 	if err != nil {
-		return exchange{err: err}
+		return outcome{err: err}
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	return exchange{resp, string(text), err}
+	return outcome{resp, string(text), err}
 }
 
-func (c speaker) get(t *testing.T, path string, header ...string) exchange {
+func (c speaker) get(t *testing.T, path string, header ...string) outcome {
 	t.Helper()
 	return c.ask(t, http.MethodGet, path, nil, header...)
 }
@@ -197,6 +197,7 @@ func (s *serving) dropped(reason string, n int) {
 
 func TestDropsAreThereAtZero(t *testing.T) {
 	s := serveEdge(t)
+	s.srv.init()
 	for _, reason := range drops {
 		if n := s.drops(reason); n != 0 {
 			t.Errorf("%s: %d", reason, n)
@@ -218,7 +219,7 @@ func TestEveryProtocolAnswersAlike(t *testing.T) {
 	x := s.secure()
 	s.until("UDP is served", func() bool { return s.srv.altSvc.Load() != nil })
 	speakers := x.speakers()
-	answers := make([]exchange, len(speakers))
+	answers := make([]outcome, len(speakers))
 	var all sync.WaitGroup
 	for i, c := range speakers {
 		all.Go(func() { answers[i] = c.get(t, s.path("v")) })
@@ -255,14 +256,17 @@ func TestEveryProtocolAnswersAlike(t *testing.T) {
 }
 
 // holding is how many requests are held, whatever they came by.
-func (s *serving) holding() int {
+func (s *serving) holding() int { return s.metric("holding") }
+
+// metric is a counter or gauge without labels.
+func (s *serving) metric(name string) int {
 	families, err := s.reg.Gather()
 	if err != nil {
 		s.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "headwater_edge_holding" {
-			return int(f.GetMetric()[0].GetGauge().GetValue())
+		if m := f.GetMetric(); f.GetName() == "headwater_edge_"+name {
+			return int(m[0].GetCounter().GetValue() + m[0].GetGauge().GetValue())
 		}
 	}
 	return -1
@@ -533,7 +537,7 @@ func TestRapidReset(t *testing.T) {
 			most = max(most, now)
 			mu.Unlock()
 			defer func() { mu.Lock(); defer mu.Unlock(); now-- }()
-			s.Edge.ServeHTTP(w, r)
+			Handler(s.Edge).ServeHTTP(w, r)
 		})
 	})
 	x := s.secure()
@@ -577,7 +581,7 @@ func TestRapidReset(t *testing.T) {
 
 // A viewer who does not read is let go, whatever he came by.
 func TestSlowReaders(t *testing.T) {
-	s := serveEdge(t, func(s *Server) { s.Edge.cfg.WriteTimeout = 200 * time.Millisecond })
+	s := serveEdge(t, func(s *Server) { s.WriteTimeout = 200 * time.Millisecond })
 	big := bytes.Repeat([]byte("0123456789abcdef"), 2<<20)
 	s.mu.Lock()
 	s.segment = func(w http.ResponseWriter, r *http.Request) {

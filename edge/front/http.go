@@ -1,4 +1,4 @@
-package edge
+package front
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/live"
 )
@@ -32,12 +34,27 @@ var drops = []string{
 	dropConns, dropAddress, dropAccept, dropHandshake, dropSilent, dropHeader, dropSize, dropBody, dropIdle, dropSlow, dropCut,
 }
 
+func newDrops(reg *prometheus.Registry) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "headwater", Subsystem: "edge", Name: "drops_total", Help: "Connections and requests that were cut short, by reason.",
+	}, []string{"reason"})
+	reg.MustRegister(v)
+	for _, reason := range drops {
+		v.WithLabelValues(reason)
+	}
+	return v
+}
+
 // drop counts by reason; no reason is none.
 func (s *Server) drop(reason string) {
 	if reason != "" {
-		s.Edge.metrics.drops.WithLabelValues(reason).Inc()
+		s.drops.WithLabelValues(reason).Inc()
 	}
 }
+
+// writePiece is written at once, and Server.WriteTimeout is how long a viewer may
+// take for it.
+const writePiece = 256 << 10
 
 // maxBody is what a request may carry. No request for an event's files needs a
 // body; some clients send one all the same, and other handlers may want one.
@@ -97,21 +114,14 @@ type frontWriter struct {
 	r     *http.Request
 	last  bool // the connection ends with this answer
 	begun bool
-	timed bool // whoever answers has set a write deadline
 }
 
-// extend gives the viewer time for what is written next. Without a deadline one
-// who does not read would be waited for without end.
-func (w *frontWriter) extend() {
-	http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.s.Edge.cfg.WriteTimeout))
-}
-
-// SetWriteDeadline is for http.ResponseController.
-func (w *frontWriter) SetWriteDeadline(t time.Time) error {
-	if w.timed = !t.IsZero(); !w.timed {
-		return nil // the next write, or the end, has its own
-	}
-	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
+// extend gives the viewer time for what is written next, and says how much.
+// Without a deadline one who does not read would be waited for without end.
+func (w *frontWriter) extend() (until time.Time) {
+	until = time.Now().Add(w.s.WriteTimeout)
+	http.NewResponseController(w.ResponseWriter).SetWriteDeadline(until)
+	return until
 }
 
 func (w *frontWriter) WriteHeader(status int) {
@@ -133,10 +143,12 @@ func (w *frontWriter) Write(p []byte) (int, error) {
 	if !w.begun {
 		w.WriteHeader(http.StatusOK)
 	}
-	if !w.timed {
-		w.extend()
+	until := w.extend()
+	n, err := w.ResponseWriter.Write(p)
+	if err != nil && !time.Now().Before(until) {
+		w.s.drop(dropSlow)
 	}
-	return w.ResponseWriter.Write(p)
+	return n, err
 }
 
 // FlushError is for http.ResponseController.
@@ -144,9 +156,7 @@ func (w *frontWriter) FlushError() error {
 	if !w.begun {
 		w.WriteHeader(http.StatusOK)
 	}
-	if !w.timed {
-		w.extend()
-	}
+	w.extend()
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 

@@ -1,10 +1,12 @@
-package edge
+package front
 
 import (
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"headwater/edge/exchange"
 )
 
 // A loop drives the walks of many connections, with one goroutine that waits for
@@ -25,9 +27,9 @@ type loop struct {
 	again  []*conn // that have had their turn
 	now    time.Time
 	swept  time.Time
-	buf    []byte // what was read last
-	f      fields // the head that is being made
-	q      request
+	buf    []byte           // what was read last
+	f      exchange.Fields  // the head that is being made
+	q      exchange.Request // that is begun next
 	events []happening
 	turn   int32 // counts the sockets that were watched
 
@@ -72,7 +74,7 @@ type happening struct {
 }
 
 func newLoop(s *Server, p *poller) *loop {
-	return &loop{srv: s, poller: p, buf: make([]byte, max(64<<10, s.MaxHeaderBytes+4<<10)), signal: make(chan struct{}, 1), swept: time.Now()}
+	return &loop{srv: s, poller: p, buf: make([]byte, max(64<<10, s.MaxHeaderBytes+4<<10)), signal: make(chan struct{}, 1), swept: time.Now(), q: s.Edge.Request()}
 }
 
 // post sends a loop word. It reports false where the loop has ended.

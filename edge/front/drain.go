@@ -1,37 +1,10 @@
-package edge
+package front
 
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 )
-
-// Drain says that this node is about to stop: /readyz is 503 from now on, so
-// that load balancers send nobody more, and requests held for a change of an
-// event's configuration are answered. All else goes on.
-func (ed *Edge) Drain() { ed.drained.Do(func() { close(ed.draining) }) }
-
-// isDraining reports whether Drain was called.
-func (ed *Edge) isDraining() bool {
-	select {
-	case <-ed.draining:
-		return true
-	default:
-		return false
-	}
-}
-
-// serveReady tells load balancers whether to send viewers here.
-func (ed *Edge) serveReady(w http.ResponseWriter) {
-	if ed.isDraining() {
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		w.Write([]byte("draining\n"))
-		return
-	}
-	w.Write([]byte("ok\n" + ed.disk.says()))
-}
 
 // Shutdown takes no more connections and lets what is held or being sent come
 // to its end. Answers from now on end their connections. Those that are idle

@@ -1,4 +1,4 @@
-package edge
+package front
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 func echo(s *Server) {
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/echo" {
-			s.Edge.ServeHTTP(w, r)
+			Handler(s.Edge).ServeHTTP(w, r)
 			return
 		}
 		body, err := io.ReadAll(r.Body)

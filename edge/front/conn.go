@@ -1,4 +1,4 @@
-package edge
+package front
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"time"
+
+	"headwater/edge/exchange"
 )
 
 // A connState says what a connection waits for.
@@ -52,8 +54,8 @@ type conn struct {
 	in       []byte // what came and was not taken up
 
 	// The answer that is being sent.
-	q        *request
-	waitsFor awaited // with waiting
+	q        exchange.Request // nil: none that has waited
+	waitsFor exchange.Awaited // with waiting
 	answer
 }
 
@@ -107,8 +109,8 @@ func (c *conn) awoken() {
 	c.resume()
 }
 
-// wake is called by what a request waits for.
-func (c *conn) wake() { c.loop.post(post{what: awoken, conn: c}) }
+// Wake is called by what a request waits for.
+func (c *conn) Wake() { c.loop.post(post{what: awoken, conn: c}) }
 
 // resume goes on with the answer, and with what came after its request.
 func (c *conn) resume() {
@@ -177,28 +179,28 @@ func (c *conn) serve() {
 // begin takes up a request whose head has come.
 func (c *conn) begin(h *head) {
 	l := c.loop
-	q := &l.q
-	*q = request{method: h.method, path: h.path, more: h.more, arrived: time.Now(), detail: q.detail[:0]}
+	now := time.Now()
+	l.q.Begin(exchange.Asked{Method: h.method, Path: h.path, More: h.more, Arrived: now})
 	c.close = h.close
-	c.answer = answer{counted: q.arrived}
-	c.drive(q)
+	c.answer = answer{counted: now}
+	c.drive(l.q)
 }
 
 // drive goes on with the walk of a request.
-func (c *conn) drive(q *request) {
+func (c *conn) drive(q exchange.Request) {
 	l := c.loop
 	c.state, c.left = running, turnBytes
 	for {
-		p := l.srv.Edge.walk(q, (*connLine)(c))
-		switch p.why {
-		case finished:
+		p := q.Walk((*connAnswer)(c))
+		switch p.Why {
+		case exchange.Finished:
 			c.q, c.pre = nil, nil
 			c.answered()
 			return
-		case cut:
+		case exchange.Cut:
 			c.end()
 			return
-		case full:
+		case exchange.Full:
 			c.keep(q)
 			c.state = blocked
 			if c.left <= 0 {
@@ -208,8 +210,8 @@ func (c *conn) drive(q *request) {
 		}
 		c.keep(q)
 		q = c.q
-		if p.on.park(c, p.seen) {
-			c.state, c.waitsFor = waiting, p.on
+		if p.On.Park(c, p.Seen) {
+			c.state, c.waitsFor = waiting, p.On
 			if c.gone {
 				c.depart()
 			}
@@ -220,11 +222,9 @@ func (c *conn) drive(q *request) {
 
 // keep makes a request that waits, and what is to be sent, the connection's own:
 // until then they lie where the next will.
-func (c *conn) keep(q *request) {
+func (c *conn) keep(q exchange.Request) {
 	if c.q == nil {
-		c.q = new(request)
-		*c.q = *q
-		c.q.detail = nil
+		c.q = q.Keep()
 	}
 	c.pre = bytes.Clone(c.pre)
 }
@@ -241,12 +241,12 @@ func (c *conn) answered() {
 // depart ends a connection whose request will not be answered.
 func (c *conn) depart() {
 	if c.waitsFor != nil {
-		c.waitsFor.unpark(c)
+		c.waitsFor.Unpark(c)
 		c.waitsFor = nil
 	}
 	q := c.q
 	c.end()
-	c.loop.srv.Edge.leave(q)
+	q.Leave()
 }
 
 // part ends a connection whose last answer was written. Where the viewer has sent
@@ -296,7 +296,7 @@ func (c *conn) sweep(now time.Time) (reason string) {
 	case c.state == idle && len(c.in) == 0 && since >= s.IdleTimeout:
 		c.end()
 		return dropIdle
-	case c.state == blocked && now.Sub(c.counted) > s.Edge.cfg.WriteTimeout:
+	case c.state == blocked && now.Sub(c.counted) > s.WriteTimeout:
 		c.depart()
 		return dropSlow
 	case c.state == parting && since >= partingTime:
@@ -353,33 +353,33 @@ func (c *conn) handOver(first []byte) {
 	c.loop.srv.handOver(nc, c.addr, first)
 }
 
-// A connLine is the way of an answer on a connection of HTTP/1.1.
-type connLine conn
+// A connAnswer is the way of an answer on a connection of HTTP/1.1.
+type connAnswer conn
 
-// fields is where the head of an answer is made.
-func (c *connLine) fields(status int, now time.Time) *fields {
+// Fields is where the head of an answer is made.
+func (c *connAnswer) Fields(status int, now time.Time) *exchange.Fields {
 	f := &c.loop.f
-	f.b = f.b[:0]
-	f.begin(status, now)
+	f.Bytes = f.Bytes[:0]
+	f.Begin(status, now)
 	return f
 }
 
-// begin ends the head, and says how the body is framed.
-func (c *connLine) begin(text []byte, size int64) {
+// Begin ends the head, and says how the body is framed.
+func (c *connAnswer) Begin(text []byte, size int64) {
 	f := &c.loop.f
 	if c.chunked = size < 0; c.chunked {
-		f.b = append(f.b, "Transfer-Encoding: chunked\r\n"...)
+		f.Bytes = append(f.Bytes, "Transfer-Encoding: chunked\r\n"...)
 	}
 	if c.close = c.close || c.loop.srv.draining.Load(); c.close {
-		f.b = append(f.b, "Connection: close\r\n"...)
+		f.Bytes = append(f.Bytes, "Connection: close\r\n"...)
 	}
-	f.b = append(append(f.b, "\r\n"...), text...)
-	c.pre = f.b
+	f.Bytes = append(append(f.Bytes, "\r\n"...), text...)
+	c.pre = f.Bytes
 }
 
-// write writes what the socket takes of a piece of the body, and of what goes
+// Write writes what the socket takes of a piece of the body, and of what goes
 // before it.
-func (c *connLine) write(piece []byte) (n int, err error) {
+func (c *connAnswer) Write(piece []byte) (n int, err error) {
 	for n < len(piece) && c.left > 0 {
 		p := piece[n:min(len(piece), n+c.left)]
 		if c.chunked {
@@ -404,7 +404,7 @@ func (c *connLine) write(piece []byte) (n int, err error) {
 }
 
 // put writes what is in pre and then p, and returns how much of p went.
-func (c *connLine) put(p []byte) (int, error) {
+func (c *connAnswer) put(p []byte) (int, error) {
 	n, err := c.sock.write(c.pre, p)
 	c.left -= n
 	c.count(n)
@@ -417,8 +417,8 @@ func (c *connLine) put(p []byte) (int, error) {
 	return n, err
 }
 
-// end writes what is left.
-func (c *connLine) end() (all bool, err error) {
+// End writes what is left.
+func (c *connAnswer) End() (all bool, err error) {
 	if c.chunked && !c.over {
 		c.pre, c.over = append(c.pre, "0\r\n\r\n"...), true
 	}

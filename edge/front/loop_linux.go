@@ -1,4 +1,4 @@
-package edge
+package front
 
 import (
 	"errors"
@@ -23,7 +23,7 @@ type poller struct {
 func newPoller() (*poller, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("edge: epoll: %w", err)
+		return nil, fmt.Errorf("front: epoll: %w", err)
 	}
 	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err == nil {
@@ -32,7 +32,7 @@ func newPoller() (*poller, error) {
 	if err != nil {
 		unix.Close(epoll)
 		unix.Close(event)
-		return nil, fmt.Errorf("edge: epoll: %w", err)
+		return nil, fmt.Errorf("front: epoll: %w", err)
 	}
 	return &poller{epoll: epoll, event: event}, nil
 }

@@ -1,4 +1,4 @@
-package edge
+package front
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"net/textproto"
 	"unsafe"
 
+	"headwater/edge/exchange"
 	"headwater/live"
 )
 
@@ -21,10 +22,10 @@ const (
 // A head is the head of a request, as much of it as is needed to serve it.
 type head struct {
 	method string
-	path   live.Path // lies in the bytes that were read
-	more   *asked    // what few requests say; nil: nothing
-	close  bool      // the connection ends with the answer
-	length int       // bytes of the whole head
+	path   live.Path      // lies in the bytes that were read
+	more   *exchange.More // what few requests say; nil: nothing
+	close  bool           // the connection ends with the answer
+	length int            // bytes of the whole head
 }
 
 var headEnd = []byte("\r\n\r\n")
@@ -69,55 +70,55 @@ func parseHead(b []byte) (h head, kind headKind) {
 		name, value := line[:colon], textproto.TrimBytes(line[colon+1:])
 		switch len(name) {
 		case 2:
-			if is(name, "te") {
+			if exchange.Is(name, "te") {
 				return h, headOther
 			}
 		case 4:
-			if is(name, "host") {
+			if exchange.Is(name, "host") {
 				if hosts++; !isHost(value) {
 					return h, headOther
 				}
 			}
 		case 5:
-			if is(name, "range") {
-				h.ask().set(name, string(value))
+			if exchange.Is(name, "range") {
+				h.ask().Set(name, string(value))
 			}
 		case 6:
-			if is(name, "expect") {
+			if exchange.Is(name, "expect") {
 				return h, headOther
 			}
 		case 7:
-			if is(name, "upgrade") || is(name, "trailer") {
+			if exchange.Is(name, "upgrade") || exchange.Is(name, "trailer") {
 				return h, headOther
 			}
 		case 8:
 			switch {
-			case is(name, "cdn-loop"):
+			case exchange.Is(name, "cdn-loop"):
 				m := h.ask()
-				m.loop = m.loop.Add(string(value))
-			case is(name, "if-range"), is(name, "if-match"):
-				h.ask().set(name, string(value))
+				m.Loop = m.Loop.Add(string(value))
+			case exchange.Is(name, "if-range"), exchange.Is(name, "if-match"):
+				h.ask().Set(name, string(value))
 			}
 		case 10:
 			switch {
-			case !is(name, "connection"), is(value, "keep-alive"):
-			case is(value, "close"):
+			case !exchange.Is(name, "connection"), exchange.Is(value, "keep-alive"):
+			case exchange.Is(value, "close"):
 				h.close = true
 			default:
 				return h, headOther
 			}
 		case 14:
-			if is(name, "content-length") {
+			if exchange.Is(name, "content-length") {
 				return h, headOther
 			}
 		case 17:
-			if is(name, "transfer-encoding") {
+			if exchange.Is(name, "transfer-encoding") {
 				return h, headOther
 			}
 			fallthrough
 		default:
-			if len(name) > 3 && is(name[:3], "if-") {
-				h.ask().set(name, string(value))
+			if len(name) > 3 && exchange.Is(name[:3], "if-") {
+				h.ask().Set(name, string(value))
 			}
 		}
 	}
@@ -155,28 +156,11 @@ func (h *head) parseLine(line []byte) bool {
 	return err == nil && h.path.File != live.FileConfig
 }
 
-func (h *head) ask() *asked {
+func (h *head) ask() *exchange.More {
 	if h.more == nil {
-		h.more = new(asked)
+		h.more = new(exchange.More)
 	}
 	return h.more
-}
-
-// is compares with a lower-case name.
-func is(b []byte, name string) bool {
-	if len(b) != len(name) {
-		return false
-	}
-	for i := range len(name) {
-		c := b[i]
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		if c != name[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // What octets may be where: in tokens (RFC 9110, 5.6.2), and in values, of which

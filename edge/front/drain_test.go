@@ -1,4 +1,4 @@
-package edge
+package front
 
 import (
 	"bufio"
@@ -20,39 +20,13 @@ import (
 	"headwater/listen"
 )
 
-// Drain tells load balancers, and lets go of those who wait for a change.
-func TestDrainTells(t *testing.T) {
-	run(t, 1, func(r *rig) {
-		r.know()
-		etag := r.get("/t/e/event.json").got("Etag")
-		waits := r.ask("/t/e/event.json?after=" + etag)
-		r.at(time.Second)
-		if waits.over() {
-			t.Fatalf("not held: %d", waits.status())
-		}
-		if a := r.get("/readyz"); a.status() != 200 {
-			t.Errorf("ready: %d", a.status())
-		}
-		r.ed.Drain()
-		<-waits.closed
-		if waits.status() != 200 || waits.got("Etag") != etag {
-			t.Errorf("held for a change: %d %s", waits.status(), waits.got("Etag"))
-		}
-		for path, want := range map[string]int{"/readyz": 503, "/healthz": 200, "/t/e/event.json": 200, "/t/e/event.json?after=" + etag: 200} {
-			if a := r.get(path); a.status() != want {
-				t.Errorf("%s: %d, want %d", path, a.status(), want)
-			}
-		}
-	})
-}
-
 // However one came, what is held is answered, and then it is over.
 func TestShutdownByEveryProtocol(t *testing.T) {
 	s := serveEdge(t)
 	x := s.secure()
 	s.until("UDP is served", func() bool { return s.srv.altSvc.Load() != nil })
 	speakers := x.speakers()
-	answers := make([]exchange, len(speakers))
+	answers := make([]outcome, len(speakers))
 	var all sync.WaitGroup
 	for i, c := range speakers {
 		all.Go(func() { answers[i] = c.get(t, s.path("v")) })
@@ -210,7 +184,7 @@ func TestHTTP3HandOver(t *testing.T) {
 		return speaker{"HTTP/3", "https://" + x.addr, 3, tr}
 	}
 	old := speak()
-	var held exchange
+	var held outcome
 	var all sync.WaitGroup
 	all.Go(func() { held = old.get(t, "/held") })
 	s.until("one is held", func() bool { one.mu.Lock(); defer one.mu.Unlock(); return one.total == 1 })

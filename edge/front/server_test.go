@@ -1,4 +1,4 @@
-package edge
+package front
 
 import (
 	"bufio"
@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/edge"
 	"headwater/live"
 )
 
@@ -27,7 +28,7 @@ import (
 // rendition v wait for release.
 type serving struct {
 	testing.TB
-	ed      *Edge
+	ed      *edge.Edge
 	reg     *prometheus.Registry
 	srv     *Server
 	addr    string
@@ -83,12 +84,12 @@ func serveEdge(t testing.TB, tune ...func(*Server)) *serving {
 			segment(w, r)
 		}
 	}))
-	s.segment = func(w http.ResponseWriter, r *http.Request) { serveBytes(w, r, segment(r)) }
+	s.segment = serveBody
 	s.reg = prometheus.NewRegistry()
-	if s.ed, err = New(Config{Parents: []string{parent.URL}, Metrics: s.reg}); err != nil {
+	if s.ed, err = edge.New(edge.Config{Parents: []string{parent.URL}, Metrics: s.reg}); err != nil {
 		t.Fatal(err)
 	}
-	s.srv = &Server{Edge: s.ed, Linger: 10 * time.Millisecond}
+	s.srv = &Server{Edge: s.ed, Metrics: s.reg, Linger: 10 * time.Millisecond}
 	for _, f := range tune {
 		f(s.srv)
 	}
@@ -109,6 +110,21 @@ func serveEdge(t testing.TB, tune ...func(*Server)) *serving {
 		parent.Close()
 	})
 	return s
+}
+
+// bodyOf is what the parent serves for a path.
+func bodyOf(path string) string { return strings.Repeat(path+"\n", 4000) }
+
+func serveBody(w http.ResponseWriter, r *http.Request) {
+	body := bodyOf(r.URL.Path)
+	digest := live.DigestOf([]byte(body))
+	for name, v := range map[string]string{
+		"Content-Type": "video/mp4", live.HeaderContentDigest: digest.String(), "ETag": digest.ETag(),
+		live.HeaderPipeline: "a;region=east", live.HeaderCacheControl: live.FormatLifetime(10 * time.Minute),
+	} {
+		w.Header().Set(name, v)
+	}
+	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(body))
 }
 
 // free lets the parent answer.
@@ -191,8 +207,7 @@ func (s *serving) until(what string, f func() bool) {
 }
 
 // What connections may wait for.
-func held(c *conn) bool    { return c.state == waiting && c.q.step == stepAwaitHead }
-func starved(c *conn) bool { return c.state == waiting && c.q.step == stepAwaitMore }
+func waits(c *conn) bool   { return c.state == waiting }
 func stuckAt(c *conn) bool { return c.state == blocked && c.left > 0 } // not only for its next turn
 func isIdle(c *conn) bool  { return c.state == idle }
 
@@ -225,7 +240,7 @@ func TestServerHoldsWithoutGoroutines(t *testing.T) {
 		clients[i] = s.dial()
 		clients[i].send(get(s.path("v"), "Accept: */*", "User-Agent: test"))
 	}
-	s.until("all are held", func() bool { _, in := s.state(held); return in == n })
+	s.until("all are held", func() bool { _, in := s.state(waits); return in == n })
 	s.until("no goroutine is left to them", func() bool { return runtime.NumGoroutine() < before+20 })
 	s.free()
 	for _, c := range clients {
@@ -255,31 +270,18 @@ func TestServerSeesWhoLeaves(t *testing.T) {
 		clients[i] = s.dial()
 		clients[i].send(get(s.path("v")))
 	}
-	s.until("all are held", func() bool { _, in := s.state(held); return in == len(clients) })
+	s.until("all are held", func() bool { _, in := s.state(waits); return in == len(clients) })
 	for _, c := range clients[1:] {
 		c.Close()
 	}
-	s.until("one is left", func() bool { all, _ := s.state(held); return all == 1 })
-	o, _, _ := s.ed.cache.lookUp(wanted{key: key{path: mustPath(t, s.path("v"))}, view: s.ed.events[live.EventID{Tenant: "t", Name: "e"}].view.Load(), now: time.Now()})
+	s.until("one is left", func() bool { all, _ := s.state(waits); return all == 1 })
 	s.until("nothing of them is kept", func() bool {
-		s.ed.cache.mu.Lock()
-		defer s.ed.cache.mu.Unlock()
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		return len(o.parked) == 1 && o.users == 2
+		return s.metric("clients_left_total") == len(clients)-1 && s.holding() == 1
 	})
 	s.free()
 	if _, body := clients[0].read(); body != bodyOf(s.path("v")) {
 		t.Errorf("%d bytes", len(body))
 	}
-}
-
-func mustPath(t *testing.T, s string) live.Path {
-	p, err := live.ParsePath(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
 }
 
 func TestServerPipelines(t *testing.T) {
@@ -290,7 +292,7 @@ func TestServerPipelines(t *testing.T) {
 	if _, body := c.read(); body != bodyOf(s.path("s")) {
 		t.Errorf("the first: %d bytes", len(body))
 	}
-	s.until("the second is held", func() bool { _, in := s.state(held); return in == 1 })
+	s.until("the second is held", func() bool { _, in := s.state(waits); return in == 1 })
 	s.free()
 	if _, body := c.read(); body != bodyOf(s.path("v")) {
 		t.Errorf("the second: %d bytes", len(body))
@@ -442,7 +444,7 @@ func TestServerLimits(t *testing.T) {
 		c.send(get(s.path("v")))
 		open = append(open, c)
 	}
-	s.until("all are held", func() bool { _, n := s.state(held); return n == 3 })
+	s.until("all are held", func() bool { _, n := s.state(waits); return n == 3 })
 	many := s.dial()
 	if resp, _ := many.read(); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("one connection too many: %d", resp.StatusCode)
@@ -466,7 +468,7 @@ func TestServerShutsDown(t *testing.T) {
 	plain := s.dial()
 	plain.send(get("/healthz"))
 	plain.read()
-	s.until("one is held", func() bool { _, n := s.state(held); return n == 1 })
+	s.until("one is held", func() bool { _, n := s.state(waits); return n == 1 })
 	s.until("one is idle", func() bool { _, n := s.state(isIdle); return n == 1 })
 	go func() { done <- s.srv.Shutdown(context.Background()) }()
 	quiet.ended()
@@ -496,7 +498,7 @@ func TestServerCutsOffWhatDoesNotEnd(t *testing.T) {
 	s := serveEdge(t)
 	c := s.dial()
 	c.send(get(s.path("v")))
-	s.until("one is held", func() bool { _, n := s.state(held); return n == 1 })
+	s.until("one is held", func() bool { _, n := s.state(waits); return n == 1 })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := s.srv.Shutdown(ctx); !errors.Is(err, context.Canceled) {

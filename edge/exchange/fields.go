@@ -1,0 +1,127 @@
+package exchange
+
+import (
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"headwater/live"
+)
+
+// Fields are the fields of an answer's head on their way to a viewer: bytes of
+// HTTP/1.1, or what net/http makes of them.
+type Fields struct {
+	Header http.Header // nil: bytes
+	Bytes  []byte
+	Value  []byte // is made here, for Made
+}
+
+// Begin puts status line and date.
+func (f *Fields) Begin(status int, now time.Time) {
+	if f.Header != nil {
+		return // net/http does
+	}
+	if status == http.StatusOK {
+		f.Bytes = append(f.Bytes, "HTTP/1.1 200 OK\r\nDate: "...)
+	} else {
+		f.Bytes = strconv.AppendInt(append(f.Bytes, "HTTP/1.1 "...), int64(status), 10)
+		f.Bytes = append(append(append(f.Bytes, ' '), http.StatusText(status)...), "\r\nDate: "...)
+	}
+	f.Bytes = append(appendDate(f.Bytes, now), "\r\n"...)
+}
+
+// A dated second, as HTTP writes it.
+type dated struct {
+	second int64
+	text   string
+}
+
+var lastDate atomic.Pointer[dated]
+
+func appendDate(b []byte, now time.Time) []byte {
+	d := lastDate.Load()
+	if second := now.Unix(); d == nil || d.second != second {
+		d = &dated{second, now.UTC().Format(http.TimeFormat)}
+		lastDate.Store(d)
+	}
+	return append(b, d.text...)
+}
+
+// Put adds a field.
+func (f *Fields) Put(name, value string) {
+	if f.Header != nil {
+		f.Header[name] = append(f.Header[name], value)
+		return
+	}
+	f.Bytes = appendField(f.Bytes, name, value)
+}
+
+// Made adds a field whose value is in f.Value.
+func (f *Fields) Made(name string) {
+	if f.Header != nil {
+		f.Header[name] = append(f.Header[name], string(f.Value))
+		return
+	}
+	f.Bytes = append(append(append(append(f.Bytes, name...), ": "...), f.Value...), "\r\n"...)
+}
+
+// Number adds a field that is one.
+func (f *Fields) Number(name string, n int64) {
+	f.Value = strconv.AppendInt(f.Value[:0], n, 10)
+	f.Made(name)
+}
+
+// appendField keeps what was in a value from becoming another field.
+func appendField(b []byte, name, value string) []byte {
+	b = append(append(b, name...), ": "...)
+	for i := range len(value) {
+		if c := value[i]; c == '\r' || c == '\n' {
+			c = ' '
+			b = append(b, c)
+		} else {
+			b = append(b, c)
+		}
+	}
+	return append(b, "\r\n"...)
+}
+
+// Shared is a part of heads that many answers have in common: fields for net/http,
+// and the same as bytes. It is never changed once an answer has it.
+type Shared struct {
+	header http.Header
+	wire   []byte
+}
+
+// Put adds a field.
+func (p *Shared) Put(name string, values ...string) {
+	if p.header == nil {
+		p.header = make(http.Header)
+	}
+	p.header[name] = append(p.header[name], values...)
+	for _, v := range values {
+		p.wire = appendField(p.wire, name, v)
+	}
+}
+
+// Add adds what is shared.
+func (f *Fields) Add(p *Shared) {
+	if f.Header == nil {
+		f.Bytes = append(f.Bytes, p.wire...)
+		return
+	}
+	for name, v := range p.header {
+		f.Header[name] = v[:len(v):len(v)]
+	}
+}
+
+// CORS is on every answer: any page may read it.
+func CORS() *Shared {
+	h := make(http.Header)
+	live.AllowCORS(h)
+	p := new(Shared)
+	for _, name := range []string{"Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Timing-Allow-Origin"} {
+		p.Put(name, h[name]...)
+	}
+	return p
+}
