@@ -34,14 +34,14 @@ var may = map[string][]string{
 	"blobs":               {"live", "store", "github.com/prometheus/client_golang"},
 	"blobs/memcachedtest": {"internal/proc"},
 	"internal/proc":       {}, // for tests and benchmarks
-	"origin":              {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "blobs", "github.com/prometheus/client_golang", "golang.org/x/sync"},
-	"edge":                {"edge/exchange", "live", "manifest", "admit", "store", "store/disk", "github.com/prometheus/client_golang"},
+	"origin":              {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "blobs", "internal/hedge", "github.com/prometheus/client_golang", "golang.org/x/sync"},
+	"edge":                {"edge/exchange", "live", "manifest", "admit", "store", "store/disk", "internal/hedge", "github.com/prometheus/client_golang"},
 	"edge/exchange":       {"live"},
 	"edge/front":          {"edge/exchange", "edge/front/record", "edge/front/h2", "live", "github.com/prometheus/client_golang", "github.com/quic-go/quic-go", "golang.org/x/sys", "golang.org/x/net"},
 	"edge/front/record":   {"golang.org/x/crypto"},
 	"edge/front/h2":       {"golang.org/x/net"},
 	"listen":              {"golang.org/x/sys", "golang.org/x/net"},
-	"packager":            {"live", "cmaf", "packager/clip"},
+	"packager":            {"live", "cmaf", "packager/clip", "internal/hedge"},
 	"packager/clip":       {},
 	"player":              {},
 	"viewer":              {"live", "cmaf"},
@@ -50,9 +50,10 @@ var may = map[string][]string{
 	"deploy":              {"origin", "edge", "edge/front", "github.com/prometheus/client_golang"}, // in its tests
 	"cmd/headwater":       {"*"},
 	"internal/memnet":     {},
+	"internal/hedge":      {},
 	"scripts/mutate":      {},
 
-	"store/cassandra":                       {"store", "github.com/apache/cassandra-gocql-driver/v2"},
+	"store/cassandra":                       {"store", "internal/hedge", "github.com/apache/cassandra-gocql-driver/v2"},
 	"store/cassandra/cassandratest":         {"internal/proc", "github.com/apache/cassandra-gocql-driver"},
 	"store/cassandra/cassandratest/cluster": {"store/cassandra/cassandratest"},
 

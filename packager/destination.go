@@ -174,6 +174,16 @@ func (d *destination) stalled() {
 	d.transport.CloseIdleConnections()
 }
 
+// begins notes that an attempt begins. Of a destination that failed before it finds
+// out how that is now, and others go elsewhere for so long.
+func (d *destination) begins(now time.Time, share time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if until := now.Add(share); d.fails > 0 && until.After(d.avoid) {
+		d.avoid = until
+	}
+}
+
 // ready is when this destination may be asked, and whether it failed lately.
 func (d *destination) ready(now time.Time) (at time.Time, doubtful bool) {
 	d.mu.Lock()

@@ -145,7 +145,7 @@ func TestListenToABodyInRealTime(t *testing.T) {
 // wrong.
 func TestListenAndFFmpegDash(t *testing.T) {
 	ffmpeg := needFFmpeg(t)
-	var log lockedBuffer
+	log := lockedBuffer{wrote: make(chan struct{}, 1)}
 	url, stop := listening(t, slog.New(slog.NewTextHandler(&log, nil)))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -156,23 +156,34 @@ func TestListenAndFFmpegDash(t *testing.T) {
 	if err != nil {
 		t.Errorf("ffmpeg: %v: %s", err, out)
 	}
-	stop()
 	for _, want := range []string{"path=/acme/final/a/v720/init.mp4 status=501", "path=/acme/final/a/v720/1.m4s status=501", "standard input"} {
-		if !strings.Contains(log.String(), want) {
-			t.Errorf("the log does not say %q:\n%s", want, log.String())
+		// It has ended without waiting for the answers.
+		for !strings.Contains(log.String(), want) {
+			select {
+			case <-log.wrote:
+			case <-ctx.Done():
+				t.Fatalf("the log does not say %q:\n%s", want, log.String())
+			}
 		}
 	}
+	stop()
 }
 
 // A lockedBuffer is a log that is read while others still write it.
 type lockedBuffer struct {
-	mu sync.Mutex
+	wrote chan struct{} // capacity 1
+
+	mu sync.Mutex // guards the following
 	b  bytes.Buffer
 }
 
 func (l *lockedBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	select {
+	case l.wrote <- struct{}{}:
+	default:
+	}
 	return l.b.Write(p)
 }
 

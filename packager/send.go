@@ -6,12 +6,14 @@ import (
 	"sync"
 	"time"
 
+	"headwater/internal/hedge"
 	"headwater/live"
 )
 
 const (
-	// maxOpen bounds the attempts of one segment that are under way at once.
-	maxOpen = 2
+	// maxOpen bounds the attempts of one segment that are under way at once. None is
+	// called off for another: what is slow may be about to be done.
+	maxOpen = 3
 	// maxLive bounds the live segments of one rendition that are under way at
 	// once. Those above it wait as backfill: an input that runs far ahead of
 	// its acknowledgements must not fill memory.
@@ -27,6 +29,11 @@ const (
 	shares     = 4
 	leastShare = 150 * time.Millisecond
 	mostShare  = 5 * time.Second
+	// A store that is slow for all is not asked twice for all: of a hundred segments
+	// ten may be sent once more because an attempt has stalled, and as many at once
+	// as a connection carries that breaks.
+	hedgeShare   = 0.1
+	hedgeReserve = 24
 	// leastRate is what a body must move in the long run to be waited for beyond its
 	// deadline, in bytes per second. The origin has the same.
 	leastRate = 64 << 10
@@ -232,36 +239,24 @@ func (s *sender) missed(seg *segment, a answer) {
 func (s *sender) deliver(ctx context.Context, seg *segment, deadline time.Time, dests []*destination) answer {
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(time.Duration(len(seg.data))*time.Second/leastRate))
 	defer cancel()
-	late := time.NewTimer(time.Until(deadline))
-	defer late.Stop()
 	d := delivery{
 		sender: s, seg: seg, dests: dests, deadline: deadline,
-		share:   min(max(time.Until(deadline)/shares, leastShare), mostShare),
-		results: make(chan result),
-		next:    time.NewTimer(0),
-		final:   answer{verdict: again, detail: "the deadline passed"},
+		share: min(max(time.Until(deadline)/shares, leastShare), mostShare),
+		final: answer{verdict: again, detail: "the deadline passed"},
 	}
-	defer d.next.Stop()
 	if tl := s.timeline(); seg.init || deadline.Equal(tl.Deadline(seg.number)) {
 		d.level = slog.LevelWarn
 	} else {
 		d.level = slog.LevelDebug // backfill: that it missed its deadline has been said
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return d.final
-		case <-late.C:
-			if !d.moving(time.Now()) || s.hinders(seg) {
-				return d.final
-			}
-			late.Reset(d.share)
-		case <-d.next.C:
-			d.attempt(ctx)
-		case r := <-d.results:
-			if d.answered(ctx, r) {
-				return d.final
-			}
-		}
+	path := seg.path(s.id, s.pipeline).String()
+	d.race = &hedge.Race[*request, answer]{
+		Tasks: &s.wg, Budget: s.count.hedges, Next: d.next, Begun: d.begun,
+		Ask: func(ctx context.Context, r *request) (answer, error) {
+			return r.to.put(ctx, seg, path, s.token, &r.moved), nil
+		},
+		Judge: func(a *attempt) bool { return d.answered(ctx, a) },
 	}
+	d.race.Run(ctx) // how it ends is in final
+	return d.final
 }

@@ -458,6 +458,53 @@ func TestDeadDestination(t *testing.T) {
 	})
 }
 
+// One that takes connections and never answers costs no segment either, however
+// long that lasts and however many renditions there are: one attempt at a time
+// finds out how it is, so that hedges stay few.
+func TestSilentDestination(t *testing.T) {
+	withRig(t, 2, func(r *rig) {
+		renditions := []string{"v1080", "v720", "v540", "v360", "a-en", "a-fr"}
+		for _, name := range renditions {
+			r.init(name)
+		}
+		r.settle(time.Second)
+		r.origins[0].on("media", repeat(100_000, stall)...)
+		const n = 200
+		for i := live.Number(1); i <= n; i++ {
+			for _, name := range renditions {
+				r.send(r.media(name, i))
+				synctest.Wait()
+			}
+			r.until(i + 1)
+		}
+		r.settle(time.Minute)
+		all := int64(n * len(renditions))
+		if s := r.stats(); s.Published != all || s.Missed != 0 || s.Held != 0 || s.Hedged > all/10 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A store that is slow for all is not given twice the work.
+func TestSlowStoreIsNotAskedTwice(t *testing.T) {
+	withRig(t, 2, func(r *rig) {
+		r.init("v720")
+		r.settle(time.Second)
+		for _, o := range r.origins {
+			o.on("media", repeat(100_000, slow(1500*time.Millisecond))...)
+		}
+		const n = 400
+		for i := live.Number(1); i <= n; i++ {
+			r.send(r.media("v720", i))
+			r.until(i + 1)
+		}
+		r.settle(time.Minute)
+		if s := r.stats(); s.Published != n || s.Missed != 0 || s.Hedged > n/10+hedgeReserve || s.Retried != s.Hedged || s.Held == 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // slowly reads pieces of a body, with pauses between them.
 func slowly(piece int, pause time.Duration) func(r io.Reader) []byte {
 	return func(r io.Reader) []byte {
@@ -489,9 +536,9 @@ func TestSlowUplink(t *testing.T) {
 			func(s Stats) bool { return s.Published == 1 && s.Missed == 0 && s.AckMax > time.Second }},
 		{"beyond it", slowly(128<<10, 600*time.Millisecond), false, 10 * time.Second, 1, 0,
 			func(s Stats) bool { return s.Published == 1 && s.Missed == 1 && s.Backfilled == 1 && s.Queued == 0 }},
-		{"it stops", slowly(128<<10, 1400*time.Millisecond), false, 2400 * time.Millisecond, 4, 3,
+		{"it stops", slowly(128<<10, 1400*time.Millisecond), false, 2400 * time.Millisecond, 3, 2,
 			func(s Stats) bool { return s.Published == 0 && s.Missed == 0 }},
-		{"it stops for good", slowly(128<<10, time.Minute), false, 2600 * time.Millisecond, 5, 3,
+		{"it stops for good", slowly(128<<10, time.Minute), false, 2600 * time.Millisecond, 4, 2,
 			func(s Stats) bool { return s.Published == 0 && s.Missed == 1 }},
 		{"newer ones wait", slowly(128<<10, 600*time.Millisecond), true, 2600 * time.Millisecond, 1, 0,
 			func(s Stats) bool { return s.Published == 0 && s.Missed == 1 }},

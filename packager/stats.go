@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"headwater/internal/hedge"
 	"headwater/live"
 )
 
@@ -36,6 +37,7 @@ type Stats struct {
 	Missed     int64 // not acknowledged before their deadline
 	Retried    int64 // attempts after the first of a segment, hedges included
 	Hedged     int64 // attempts that were begun because another had stalled
+	Held       int64 // how often one was not begun, since too many had stalled for that to help
 	Inits      int64 // init segments acknowledged
 	Bytes      int64 // of media segments acknowledged
 
@@ -91,6 +93,8 @@ func total(m map[string]int64) (sum int64) {
 
 // counters is the live form of Stats.
 type counters struct {
+	hedges *hedge.Budget
+
 	mu    sync.Mutex // guards the following
 	s     Stats
 	acks  [1024]time.Duration // ring
@@ -98,7 +102,7 @@ type counters struct {
 }
 
 func newCounters() *counters {
-	c := &counters{s: Stats{
+	c := &counters{hedges: hedge.NewBudget(hedgeShare, hedgeReserve), s: Stats{
 		Refused: map[string]int64{}, Dropped: map[string]int64{},
 		Findings: map[live.Kind]int64{}, Newest: map[string]live.Number{},
 	}}
@@ -154,6 +158,8 @@ func (c *counters) snapshot() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.s
+	hedges := c.hedges.Counts()
+	s.Hedged, s.Held = int64(hedges.Hedges), int64(hedges.Held)
 	s.Refused, s.Dropped = maps.Clone(s.Refused), maps.Clone(s.Dropped)
 	s.Findings, s.Newest = maps.Clone(s.Findings), maps.Clone(s.Newest)
 	recent := slices.Clone(c.acks[:min(c.nAcks, len(c.acks))])

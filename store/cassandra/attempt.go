@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
 
+	"headwater/internal/hedge"
 	"headwater/store"
 )
 
@@ -30,23 +29,18 @@ const (
 
 // request is one kind of request to the cluster, with what was observed of it.
 type request struct {
-	name  string
-	goal  time.Duration // for the slowest percent
-	meter store.Meter   // of operations, with all their attempts
+	name   string
+	goal   time.Duration // for the slowest percent
+	meter  store.Meter   // of operations, with all their attempts
+	budget *hedge.Budget // of this kind
 
 	// single is of the attempts that answered first, by which hedges are timed:
 	// by whole operations, each hedge would make the next one later.
 	single store.Meter
-
-	allowance atomic.Int64 // hedges it may make now, in thousandths
-
-	retries, hedges, won, held atomic.Uint64
 }
 
 func newRequest(name string, goal time.Duration) *request {
-	r := &request{name: name, goal: goal}
-	r.allowance.Store(hedgeReserve * 1000)
-	return r
+	return &request{name: name, goal: goal, budget: hedge.NewBudget(hedgeShare, hedgeReserve)}
 }
 
 // delay is how long to wait for an attempt before another is made beside it:
@@ -59,145 +53,74 @@ func (r *request) delay() time.Duration {
 	return min(max(p95, leastDelay), mostDelay)
 }
 
-// mayHedge takes one hedge from the allowance. When everything is slow there is
-// nothing to gain by asking twice, and more to lose.
-func (r *request) mayHedge() bool {
-	for {
-		a := r.allowance.Load()
-		if a < 1000 {
-			r.held.Add(1)
-			return false
-		}
-		if r.allowance.CompareAndSwap(a, a-1000) {
-			r.hedges.Add(1)
-			return true
-		}
-	}
-}
-
-func (r *request) earn() {
-	if a := r.allowance.Load(); a < hedgeReserve*1000 {
-		r.allowance.CompareAndSwap(a, a+hedgeShare*1000) // a lost race loses a tenth of a hedge
-	}
-}
-
 func (r *request) signal() store.Signal {
 	s := r.meter.Signal(r.name, r.goal)
-	s.Retries, s.Hedges, s.HedgesWon, s.HedgesHeld = r.retries.Load(), r.hedges.Load(), r.won.Load(), r.held.Load()
+	c := r.budget.Counts()
+	s.Retries, s.Hedges, s.HedgesWon, s.HedgesHeld = c.Retries, c.Hedges, c.Won, c.Held
 	return s
 }
 
-type outcome struct {
-	a   *attempt
-	err error
-}
-
-// do makes attempts of one request until one succeeds: another beside the first
-// when that is late, another after it when that failed. run may be called
-// several times at once, and still run after do has returned.
+// do is ask for what has no answer.
 func (s *Store) do(ctx context.Context, r *request, run func(ctx context.Context) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	r.earn()
-	began := time.Now()
-	// What is under way when do returns is called off.
-	attempts, cancel := context.WithCancel(ctx)
-	defer cancel()
-	route := &route{hosts: make(map[*attempt]string)}
-	outcomes := make(chan outcome, inFlight)
-	var pending []*attempt
-	launch := func() {
-		a, actx := route.newAttempt(attempts)
-		pending = append(pending, a)
-		s.attempts.Add(1)
-		go func() {
-			defer s.attempts.Done()
-			outcomes <- outcome{a, run(actx)}
-		}()
-	}
-	launch()
-	delay := r.delay()
-	late := time.NewTimer(delay)
-	defer late.Stop()
-	if s.opt.NoHedging {
-		late.Stop()
-	}
-	again := time.NewTimer(0)
-	again.Stop()
-	defer again.Stop()
-	backoff := firstBackoff
-	var last error
-	for {
-		select {
-		case o := <-outcomes:
-			if o.err == nil {
-				took := time.Since(began)
-				if o.a != pending[0] {
-					r.won.Add(1)
-				}
-				for _, p := range pending {
-					if p != o.a && time.Since(p.began) >= delay {
-						s.policy.suspect(p.host(), p.began)
-					}
-				}
-				s.policy.trust(o.a.host())
-				r.single.Record(time.Since(o.a.began), false)
-				r.meter.Record(took, false)
-				return nil
-			}
-			pending = without(pending, o.a)
-			if ctx.Err() != nil {
-				continue // and end by ctx.Done
-			}
-			if last = o.err; permanent(o.err) {
-				r.meter.Record(time.Since(began), true)
-				return fmt.Errorf("%w: %s: %w", store.ErrUnavailable, r.name, o.err)
-			}
-			s.policy.suspect(o.a.host(), o.a.began)
-			if len(pending) > 0 {
-				continue // another may succeed
-			}
-			if time.Since(began) >= s.opt.RetryFor {
-				r.meter.Record(time.Since(began), true)
-				return fmt.Errorf("%w: %s, tried for %v: %w", store.ErrUnavailable, r.name, time.Since(began).Round(time.Millisecond), last)
-			}
-			// Apart from others that failed at the same time.
-			again.Reset(backoff/2 + rand.N(backoff))
-			backoff = min(2*backoff, mostBackoff)
-		case <-again.C:
-			r.retries.Add(1)
-			launch()
-			if !s.opt.NoHedging {
-				late.Reset(delay)
-			}
-		case <-late.C:
-			if len(pending) == 0 || len(pending) >= inFlight {
-				continue
-			}
-			if r.mayHedge() {
-				launch()
-				delay = min(4*delay, mostDelay) // the next only if this does not help either
-			}
-			late.Reset(delay)
-		case <-ctx.Done():
-			r.meter.Record(time.Since(began), true)
-			if last != nil {
-				return fmt.Errorf("%w: %w: %s: %w", ctx.Err(), store.ErrUnavailable, r.name, last)
-			}
-			return ctx.Err()
-		}
-	}
+	_, err := ask(ctx, s, r, func(ctx context.Context) (struct{}, error) { return struct{}{}, run(ctx) })
+	return err
 }
 
-func without(list []*attempt, a *attempt) []*attempt {
-	var rest []*attempt
-	for _, x := range list {
-		if x != a {
-			rest = append(rest, x)
+// ask makes attempts of one request until one succeeds, and has that one's answer.
+// run may be called several times at once, and still run after ask has returned.
+func ask[T any](ctx context.Context, s *Store, r *request, run func(ctx context.Context) (T, error)) (answer T, err error) {
+	if err := ctx.Err(); err != nil {
+		return answer, err
+	}
+	plan := hedge.Plan{
+		Late: r.delay(), MostLate: mostDelay, AtOnce: inFlight,
+		Pause: firstBackoff, MostPause: mostBackoff, For: s.opt.RetryFor,
+	}
+	if s.opt.NoHedging {
+		plan.Late = 0
+	}
+	way := &route{hosts: make(map[*attempt]string)}
+	var last error
+	race := hedge.Race[*attempt, T]{Tasks: &s.attempts, Budget: r.budget}
+	race.Next = func(now time.Time) hedge.Move[*attempt] {
+		step, at := plan.Decide(now, race.State())
+		return hedge.Move[*attempt]{Step: step, At: at, To: &attempt{route: way}}
+	}
+	race.Ask = func(ctx context.Context, a *attempt) (T, error) {
+		return run(context.WithValue(ctx, attemptKey{}, a))
+	}
+	race.Judge = func(a *hedge.Attempt[*attempt, T]) (over bool) {
+		if a.Err == nil || permanent(a.Err) {
+			return true
+		}
+		if ctx.Err() == nil {
+			last = a.Err
+			s.policy.suspect(a.To.host(), a.Began)
+		}
+		return false
+	}
+	began := time.Now()
+	best, err := race.Run(ctx)
+	took := time.Since(began)
+	r.meter.Record(took, err != nil || best.Err != nil)
+	switch {
+	case errors.Is(err, hedge.ErrGaveUp):
+		return answer, fmt.Errorf("%w: %s, tried for %v: %w", store.ErrUnavailable, r.name, took.Round(time.Millisecond), last)
+	case err != nil && last != nil:
+		return answer, fmt.Errorf("%w: %w: %s: %w", ctx.Err(), store.ErrUnavailable, r.name, last)
+	case err != nil:
+		return answer, fmt.Errorf("%w: %s", ctx.Err(), r.name)
+	case best.Err != nil:
+		return answer, fmt.Errorf("%w: %s: %w", store.ErrUnavailable, r.name, best.Err)
+	}
+	for _, a := range race.Running() {
+		if time.Since(a.Began) >= plan.Patience(race.State()) {
+			s.policy.suspect(a.To.host(), a.Began)
 		}
 	}
-	return rest
+	s.policy.trust(best.To.host())
+	r.single.Record(time.Since(best.Began), false)
+	return best.Value, nil
 }
 
 // permanent reports whether the cluster understood the request and will never

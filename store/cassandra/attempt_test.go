@@ -10,6 +10,7 @@ import (
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
 
+	"headwater/internal/hedge"
 	"headwater/store"
 )
 
@@ -27,6 +28,13 @@ func in(t *testing.T, f func(t *testing.T, s *Store, r *request)) {
 }
 
 var errDown = &gocql.RequestErrUnavailable{}
+
+// refusal is an answer of the cluster, by its code.
+type refusal int
+
+func (r refusal) Code() int       { return int(r) }
+func (r refusal) Message() string { return "refused" }
+func (r refusal) Error() string   { return "refused" }
 
 // warm makes a request kind that is known to take so long.
 func warm(r *request, took time.Duration) {
@@ -75,7 +83,7 @@ func TestHedgesComeNoLater(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.allowance.Store(1000)
+			r.budget = hedge.NewBudget(hedgeShare, 1)
 		}
 		if d := r.delay(); d > 40*time.Millisecond {
 			t.Errorf("hedges after %v", d)
@@ -89,8 +97,8 @@ func TestNoHedgeWhereNoneIsWanted(t *testing.T) {
 		warm(r, 40*time.Millisecond)
 		began := time.Now()
 		err := s.do(t.Context(), r, func(ctx context.Context) error { time.Sleep(time.Second); return nil })
-		if err != nil || time.Since(began) != time.Second || r.hedges.Load() != 0 {
-			t.Errorf("%v after %v, %d hedges", err, time.Since(began), r.hedges.Load())
+		if err != nil || time.Since(began) != time.Second || r.signal().Hedges != 0 {
+			t.Errorf("%v after %v, %d hedges", err, time.Since(began), r.signal().Hedges)
 		}
 	})
 }
@@ -106,11 +114,8 @@ func TestHedgesAreFew(t *testing.T) {
 			}
 			warm(r, 10*time.Millisecond) // and never learns
 		}
-		if h := r.hedges.Load(); h < n*hedgeShare || h > n*hedgeShare+hedgeReserve {
-			t.Errorf("%d hedges of %d", h, n)
-		}
-		if r.held.Load() == 0 {
-			t.Error("none was held back")
+		if s := r.signal(); float64(s.Hedges) < n*hedgeShare || float64(s.Hedges) > n*hedgeShare+hedgeReserve || s.HedgesHeld == 0 {
+			t.Errorf("%+v", s)
 		}
 	})
 }
@@ -124,8 +129,8 @@ func TestRetriesUntilItSucceeds(t *testing.T) {
 			}
 			return nil
 		})
-		if err != nil || n != 4 || r.retries.Load() != 3 {
-			t.Errorf("%v after %d attempts, %d retries", err, n, r.retries.Load())
+		if err != nil || n != 4 || r.signal().Retries != 3 {
+			t.Errorf("%v after %d attempts, %d retries", err, n, r.signal().Retries)
 		}
 	})
 }
@@ -147,8 +152,8 @@ func TestGivesUpHonestly(t *testing.T) {
 		}
 		// What can never succeed is not tried again.
 		n := 0
-		err = s.do(t.Context(), r, func(context.Context) error { n++; return &gocql.RequestErrInvalid{} })
-		if n == 0 || !errors.Is(err, store.ErrUnavailable) {
+		err = s.do(t.Context(), r, func(context.Context) error { n++; return refusal(gocql.ErrCodeInvalid) })
+		if n != 1 || !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("%v after %d attempts", err, n)
 		}
 		if sig := r.signal(); sig.Errors != 3 {
@@ -169,8 +174,41 @@ func TestOneFailsOneIsLate(t *testing.T) {
 			}
 			return errDown // the hedge, at once
 		})
-		if err != nil || n.Load() != 2 || r.retries.Load() != 0 {
+		if err != nil || n.Load() != 2 || r.signal().Retries != 0 {
 			t.Errorf("%v after %d attempts", err, n.Load())
+		}
+	})
+}
+
+// TestWhoIsSuspected: the node that a hedge overtook, and the one that failed; not
+// the one that has answered, even if it was suspected before.
+func TestWhoIsSuspected(t *testing.T) {
+	in(t, func(t *testing.T, s *Store, r *request) {
+		warm(r, 10*time.Millisecond)
+		s.policy.suspect("fast", time.Now())
+		var n atomic.Int32
+		err := s.do(t.Context(), r, func(ctx context.Context) error {
+			a := ctx.Value(attemptKey{}).(*attempt)
+			switch n.Add(1) {
+			case 1:
+				a.goes("down")
+				return errDown
+			case 2:
+				a.goes("slow")
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			a.goes("fast")
+			time.Sleep(30 * time.Millisecond)
+			return nil
+		})
+		if err != nil || n.Load() != 3 {
+			t.Fatalf("%v after %d attempts", err, n.Load())
+		}
+		for host, want := range map[string]bool{"slow": true, "fast": false, "down": true} {
+			if got := s.policy.suspected(host); got != want {
+				t.Errorf("%s suspected: %v", host, got)
+			}
 		}
 	})
 }

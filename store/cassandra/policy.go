@@ -133,17 +133,9 @@ func (r *route) waitsFor(host string) bool {
 }
 
 // attempt is one attempt of an operation.
-type attempt struct {
-	route *route
-	began time.Time
-}
+type attempt struct{ route *route }
 
 type attemptKey struct{}
-
-func (r *route) newAttempt(ctx context.Context) (*attempt, context.Context) {
-	a := &attempt{r, time.Now()}
-	return a, context.WithValue(ctx, attemptKey{}, a)
-}
 
 func (a *attempt) goes(host string) {
 	a.route.mu.Lock()

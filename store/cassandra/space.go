@@ -2,7 +2,6 @@ package cassandra
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -139,30 +138,4 @@ func bucketRange(from, to string) (first, last int64) {
 		last = bucketOf(to)
 	}
 	return first, last
-}
-
-// ask is do for what has an answer: of the attempt that succeeds first.
-func ask[T any](ctx context.Context, s *Store, r *request, run func(ctx context.Context) (T, error)) (T, error) {
-	var mu sync.Mutex
-	var answer T
-	answered := false
-	err := s.do(ctx, r, func(ctx context.Context) error {
-		a, err := run(ctx)
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		if !answered {
-			answer, answered = a, true
-		}
-		return nil
-	})
-	mu.Lock()
-	defer mu.Unlock()
-	if err != nil {
-		var none T
-		return none, fmt.Errorf("%s: %w", r.name, err)
-	}
-	return answer, nil
 }
