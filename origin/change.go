@@ -51,21 +51,19 @@ func (o *Origin) changing(verb string, f func(c *change) error, params ...string
 
 // apply makes a change and answers, or says what it would do to the segments of
 // a scope; nil for those of which another serves.
-func (o *Origin) apply(c *change, touched *live.Scope, f func(rec *eventRecord, exists bool) error, answered func(v *view) error) error {
+func (o *Origin) apply(c *change, touched *live.Scope, f func(rec *eventRecord, exists bool) (edit, error), answered func(v *view) error) error {
 	if c.dryRun {
 		return o.rehearse(c, touched, f)
 	}
 	changed := false
-	var before, after *eventRecord
-	v, err := o.events.edit(c.r.Context(), c.id, func(rec *eventRecord, exists bool) error {
+	var before *eventRecord
+	v, err := o.events.edit(c.r.Context(), c.id, func(rec *eventRecord, exists bool) (edit, error) {
 		if exists {
-			was := *rec
-			before = &was
+			before = rec
 		}
-		err := f(rec, exists)
-		is := *rec
-		after, changed = &is, err == nil
-		return err
+		x, err := f(rec, exists)
+		changed = err == nil
+		return x, err
 	})
 	if err != nil {
 		return err
@@ -73,7 +71,7 @@ func (o *Origin) apply(c *change, touched *live.Scope, f func(rec *eventRecord, 
 	if changed {
 		o.changed(c.id)
 	}
-	o.logChange(c, before, after)
+	o.logChange(c, before, &v.record)
 	return answered(v)
 }
 
@@ -95,10 +93,10 @@ func (e *event) onAir(now time.Time) bool {
 }
 
 // existing is for changes of events that there are.
-func existing(id live.EventID, f func(rec *eventRecord) error) func(*eventRecord, bool) error {
-	return func(rec *eventRecord, exists bool) error {
+func existing(id live.EventID, f func(rec *eventRecord) (edit, error)) func(*eventRecord, bool) (edit, error) {
+	return func(rec *eventRecord, exists bool) (edit, error) {
 		if !exists {
-			return noEvent(id)
+			return edit{}, noEvent(id)
 		}
 		return f(rec)
 	}

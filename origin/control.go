@@ -186,26 +186,19 @@ func (o *Origin) putEvent(c *change) error {
 		return live.ErrBadEvent.With(err.Error())
 	}
 	status := http.StatusOK
-	return o.apply(c, nil, func(rec *eventRecord, exists bool) error {
+	return o.apply(c, nil, func(rec *eventRecord, exists bool) (edit, error) {
 		if exists {
 			ev = keepLearnt(ev, rec.Config.Event)
 			if sameEvent(ev, rec.Config.Event) {
-				return errUnchanged
+				return edit{}, errUnchanged
 			}
 			if err := o.mayBecome(c, ev, rec.Config.Event); err != nil {
-				return err
+				return edit{}, err
 			}
-		}
-		rec.Config.Event = ev
-		rec.Config.Version++
-		if !exists {
+		} else {
 			status = http.StatusCreated
-			rec.Life = rec.Config.Version
-			if rec.Config.Version > 1 {
-				rec.Config.FlushVersion = rec.Config.Version // nothing of a deleted event's
-			}
 		}
-		return nil
+		return edit{Configure: &ev}, nil
 	}, func(v *view) error { return answer(c.w, status, v.config()) })
 }
 
@@ -235,24 +228,6 @@ func (o *Origin) mayBecome(c *change, ev, old live.Event) error {
 		return live.ErrInUse.With(strings.Join(lost, "; ") + ": keep it, or add ?replace=true to drop it")
 	}
 	return nil
-}
-
-// keepLearnt keeps what init segments told, where the operator leaves it out.
-func keepLearnt(ev, old live.Event) live.Event {
-	ev.Renditions = slices.Clone(ev.Renditions)
-	for i := range ev.Renditions {
-		r := &ev.Renditions[i]
-		if was, ok := old.Rendition(r.Name); ok && was.Type == r.Type {
-			setIfEmpty(&r.Codecs, was.Codecs)
-			setIfEmpty(&r.Width, was.Width)
-			setIfEmpty(&r.Height, was.Height)
-			setIfEmpty(&r.FrameRate, was.FrameRate)
-			setIfEmpty(&r.Timescale, was.Timescale)
-			setIfEmpty(&r.SampleRate, was.SampleRate)
-			setIfEmpty(&r.Channels, was.Channels)
-		}
-	}
-	return ev
 }
 
 func sameEvent(a, b live.Event) bool {

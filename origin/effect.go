@@ -45,20 +45,24 @@ type renditionEffect struct {
 }
 
 // rehearse says what a change would do.
-func (o *Origin) rehearse(c *change, touched *live.Scope, f func(rec *eventRecord, exists bool) error) error {
+func (o *Origin) rehearse(c *change, touched *live.Scope, f func(rec *eventRecord, exists bool) (edit, error)) error {
 	e := o.events.get(c.id)
 	var rec eventRecord
 	if e != nil {
 		rec = e.view.Load().record
 	}
-	err := f(&rec, e != nil)
-	if err != nil && !errors.Is(err, errUnchanged) {
+	x, err := f(&rec, e != nil)
+	switch {
+	case err == nil:
+		x.token.Time = time.Now().UnixNano()
+		rec.apply(&x)
+	case !errors.Is(err, errUnchanged):
 		return err
 	}
 	if e == nil {
 		return answer(c.w, 200, effect{DryRun: true, Verb: c.verb, Renditions: []renditionEffect{}, Result: "created"})
 	}
-	then, err := newView(rec, e.view.Load().token)
+	then, err := newView(ledger{}, rec)
 	if err != nil {
 		return err
 	}

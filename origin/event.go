@@ -11,7 +11,6 @@ import (
 
 	"headwater/cmaf"
 	"headwater/live"
-	"headwater/store"
 )
 
 // An event is what a node knows of one event, all of it in memory: the
@@ -24,14 +23,17 @@ type event struct {
 
 	counts atomic.Pointer[counts] // nil before anything is counted
 
+	unreadable atomic.Bool // the record in the store: it is to be written anew
+
 	mu     sync.Mutex        // guards the following; no I/O under it, and no other lock
 	tracks map[string]*track // by rendition
 	heard  map[string]heard  // by pipeline
 }
 
 // newEvent needs a record that was validated.
-func newEvent(id live.EventID, rec eventRecord, token store.Token) (*event, error) {
-	v, err := newView(rec, token)
+func newEvent(id live.EventID, l ledger) (*event, error) {
+	rec := l.state()
+	v, err := newView(l, rec)
 	if err != nil {
 		return nil, err
 	}
@@ -42,14 +44,14 @@ func newEvent(id live.EventID, rec eventRecord, token store.Token) (*event, erro
 	return e, nil
 }
 
-// change replaces the view by one that f makes of its record, and wakes all who
-// wait for a change.
-func (e *event) change(f func(rec *eventRecord, token *store.Token)) (*view, error) {
+// change replaces the view by one that f makes of its ledger and record, and
+// wakes all who wait for a change.
+func (e *event) change(f func(l *ledger, rec *eventRecord)) (*view, error) {
 	for {
 		old := e.view.Load()
-		rec, token := old.record, old.token
-		f(&rec, &token)
-		v, err := newView(rec, token)
+		l, rec := old.ledger, old.record
+		f(&l, &rec)
+		v, err := newView(l, rec)
 		if err != nil {
 			return nil, err
 		}
@@ -60,20 +62,19 @@ func (e *event) change(f func(rec *eventRecord, token *store.Token)) (*view, err
 	}
 }
 
-// setRecord takes what was stored as the event's record. What was observed
-// meanwhile stays.
-func (e *event) setRecord(rec eventRecord, token store.Token) (*view, error) {
-	v, err := e.change(func(now *eventRecord, t *store.Token) {
-		late := now.Config.LatenessMS
-		*now, *t = rec, token
-		now.Config.LatenessMS = late
+// setLedger takes what is stored of the event. What was observed meanwhile stays.
+func (e *event) setLedger(l ledger) (*view, error) {
+	v, err := e.change(func(now *ledger, rec *eventRecord) {
+		late := rec.Config.LatenessMS
+		*now, *rec = l, l.state()
+		rec.Config.LatenessMS = late
 	})
 	if err != nil {
 		return nil, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for pipeline, h := range rec.Heard {
+	for pipeline, h := range v.record.Heard {
 		if h.newer(e.heard[pipeline]) {
 			e.heard[pipeline] = h
 		}
@@ -84,7 +85,7 @@ func (e *event) setRecord(rec eventRecord, token store.Token) (*view, error) {
 // setLateness publishes an observed figure in event.json. It is no change by
 // an operator: the version stays.
 func (e *event) setLateness(rendition string, d time.Duration) error {
-	_, err := e.change(func(rec *eventRecord, _ *store.Token) {
+	_, err := e.change(func(_ *ledger, rec *eventRecord) {
 		late := maps.Clone(rec.Config.LatenessMS)
 		if late == nil {
 			late = make(map[string]int64)

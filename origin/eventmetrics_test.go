@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/live"
-	"headwater/store"
 	"headwater/store/memory"
 )
 
@@ -114,7 +113,7 @@ func TestMetricsOfManyEvents(t *testing.T) {
 	var events []*event
 	b := newByEvent(func() []*event { return events })
 	for i := range countedEvents + 5 {
-		e, err := newEvent(live.EventID{Tenant: "t", Name: fmt.Sprint("e", i)}, eventRecord{Config: live.Config{Event: testEvent()}}, store.Token{})
+		e, err := newEvent(live.EventID{Tenant: "t", Name: fmt.Sprint("e", i)}, ledger{base: eventRecord{Config: live.Config{Event: testEvent()}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +128,7 @@ func TestMetricsOfManyEvents(t *testing.T) {
 	}
 	series := seriesOf(t, b)
 	events = append(events[1:], events[0])[:len(events)-1]
-	e, _ := newEvent(live.EventID{Tenant: "t", Name: "new"}, eventRecord{Config: live.Config{Event: testEvent()}}, store.Token{})
+	e, _ := newEvent(live.EventID{Tenant: "t", Name: "new"}, ledger{base: eventRecord{Config: live.Config{Event: testEvent()}}})
 	events = append(events, e)
 	if b.of(e) == b.other {
 		t.Error("the place of a deleted event is not free")

@@ -70,6 +70,11 @@ func (o *Origin) checkEvents(ctx context.Context) {
 	if err := o.events.check(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		o.log.Warn("looking for changes", "err", err)
 	}
+	for _, e := range o.events.list() {
+		if err := o.events.fold(ctx, e); err != nil && !errors.Is(err, context.Canceled) {
+			o.log.Warn("writing an event's record anew", "event", e.id.String(), "err", err)
+		}
+	}
 }
 
 // hear takes an announcement of another node: a segment into the tables at
@@ -174,7 +179,7 @@ func (o *Origin) runErrand(ctx context.Context, x errand, r reading) error {
 	if err := o.events.refresh(ctx, x.event); err != nil {
 		return err
 	}
-	if o.events.stamp(x.event) < r.stamp {
+	if !o.events.reaches(x.event, r.stamp) {
 		return errNotYet
 	}
 	return nil

@@ -87,13 +87,7 @@ func (o *Origin) keepInit(p *publication, in, first *initSegment, own pipelineIn
 	}
 	p.event.learnInit(p.path.Rendition, in)
 	t := in.track
-	o.learnRendition(p, func(r *live.Rendition) {
-		setIfEmpty(&r.Codecs, t.Codecs)
-		setIfEmpty(&r.Width, t.Width)
-		setIfEmpty(&r.Height, t.Height)
-		setIfEmpty(&r.Timescale, int64(t.Timescale))
-		setIfEmpty(&r.SampleRate, t.SampleRate)
-		setIfEmpty(&r.Channels, t.Channels)
-	})
+	o.learnRendition(p, &live.Rendition{Name: p.path.Rendition, Codecs: t.Codecs, Width: t.Width, Height: t.Height,
+		Timescale: int64(t.Timescale), SampleRate: t.SampleRate, Channels: t.Channels})
 	return nil
 }

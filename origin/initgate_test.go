@@ -409,7 +409,7 @@ func TestGateEndsWithItsEvent(t *testing.T) {
 // TestGatesAreOrdered: of two gates the one with the higher token counts,
 // whichever is learnt first.
 func TestGatesAreOrdered(t *testing.T) {
-	e, err := newEvent(testID, eventRecord{Config: live.Config{Event: testEvent()}}, store.Token{})
+	e, err := newEvent(testID, ledger{base: eventRecord{Config: live.Config{Event: testEvent()}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -440,7 +440,7 @@ func TestGatesAreOrdered(t *testing.T) {
 // TestTheSameGateAgain: what each PUT finds in the store, and is known, does not
 // go through what was published.
 func TestTheSameGateAgain(t *testing.T) {
-	e, err := newEvent(testID, eventRecord{Config: live.Config{Event: testEvent()}}, store.Token{})
+	e, err := newEvent(testID, ledger{base: eventRecord{Config: live.Config{Event: testEvent()}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -509,7 +509,7 @@ func TestFittingAgain(t *testing.T) {
 // TestLearntWhileShut: what was published while a pipeline was refused is never
 // served, whenever it is heard of, and what came before and after is.
 func TestLearntWhileShut(t *testing.T) {
-	e, err := newEvent(testID, eventRecord{Config: live.Config{Event: testEvent()}}, store.Token{})
+	e, err := newEvent(testID, ledger{base: eventRecord{Config: live.Config{Event: testEvent()}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -305,7 +305,7 @@ func TestServedInPlaceOfTheChoice(t *testing.T) {
 func newEventOf(t *testing.T, e *event) *event {
 	t.Helper()
 	v := e.view.Load()
-	again, err := newEvent(e.id, v.record, v.token)
+	again, err := newEvent(e.id, v.ledger)
 	if err != nil {
 		t.Fatal(err)
 	}

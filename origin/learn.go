@@ -40,7 +40,7 @@ func (o *Origin) learnFrameRate(p *publication) {
 	if d != g {
 		rate += "/" + strconv.FormatInt(d/g, 10)
 	}
-	o.learnRendition(p, func(r *live.Rendition) { setIfEmpty(&r.FrameRate, rate) })
+	o.learnRendition(p, &live.Rendition{Name: p.path.Rendition, FrameRate: rate})
 }
 
 func gcd(a, b int64) int64 {
@@ -82,23 +82,23 @@ func frameOf(r live.Rendition) time.Duration {
 
 // learnRendition fills in what the operator left out. What was published is
 // stored whatever becomes of this.
-func (o *Origin) learnRendition(p *publication, fill func(*live.Rendition)) {
+func (o *Origin) learnRendition(p *publication, told *live.Rendition) {
 	learnt := false
-	_, err := o.events.edit(p.r.Context(), p.path.Event, func(rec *eventRecord, exists bool) error {
-		i := slices.IndexFunc(rec.Config.Renditions, func(r live.Rendition) bool { return r.Name == p.path.Rendition })
-		if !exists || i < 0 {
-			return errUnchanged
+	_, err := o.events.edit(p.r.Context(), p.path.Event, func(rec *eventRecord, exists bool) (edit, error) {
+		r, ok := rec.Config.Rendition(told.Name)
+		if !exists || !ok {
+			return edit{}, errUnchanged
 		}
-		r := rec.Config.Renditions[i]
-		fill(&r)
-		if r == rec.Config.Renditions[i] {
-			return errUnchanged
+		was := r
+		learnFrom(&r, told)
+		if r == was {
+			return edit{}, errUnchanged
 		}
+		ev := rec.Config.Event
+		ev.Renditions = slices.Clone(ev.Renditions)
+		ev.Renditions[slices.Index(ev.Renditions, was)] = r
 		learnt = true
-		rec.Config.Renditions = slices.Clone(rec.Config.Renditions)
-		rec.Config.Renditions[i] = r
-		rec.Config.Version++
-		return rec.Config.Validate()
+		return edit{Learn: told}, ev.Validate()
 	})
 	switch {
 	case errors.Is(err, errNoEvent):

@@ -82,30 +82,22 @@ func (o *Origin) hearNotifications(p *publication) error {
 		return nil
 	}
 	outcome := heardUnchanged
-	_, err := o.events.edit(p.r.Context(), p.path.Event, func(rec *eventRecord, exists bool) error {
-		if !exists {
-			return noEvent(p.path.Event)
-		}
-		if !mark.newer(rec.Heard[pipeline]) {
+	_, err := o.events.edit(p.r.Context(), p.path.Event, func(rec *eventRecord, exists bool) (edit, error) {
+		switch {
+		case !exists:
+			return edit{}, noEvent(p.path.Event)
+		case !mark.newer(rec.Heard[pipeline]):
 			outcome = heardStale
-			return errUnchanged
+			return edit{}, errUnchanged
+		case slices.EqualFunc(notified(rec.Notifications.Set, p.said.Set), rec.Notifications.Set, sameNotification):
+			return edit{}, errUnchanged
 		}
-		set := p.said.apply(rec.Notifications.Set)
-		if slices.EqualFunc(set, rec.Notifications.Set, sameNotification) {
-			return errUnchanged
+		x := edit{Notify: p.said.Set, Heard: map[string]heard{pipeline: mark}}
+		if err := rec.mayNotify(x.Notify, p.received); err != nil {
+			return x, err
 		}
-		if err := rec.notify(set, p.received); err != nil {
-			return err
-		}
-		all := make(map[string]heard, len(rec.Heard)+1)
-		for _, x := range rec.Config.Pipelines { // bounded: only of those there are
-			if h, ok := rec.Heard[x.Name]; ok {
-				all[x.Name] = h
-			}
-		}
-		all[pipeline] = mark
-		rec.Heard, outcome = all, heardChanged
-		return nil
+		outcome = heardChanged
+		return x, nil
 	})
 	switch {
 	case errors.Is(err, live.ErrBadRequest):
@@ -155,60 +147,42 @@ func (e *event) hear(pipeline string, mark heard) {
 	}
 }
 
-// apply returns the set after the saying.
-func (s *saying) apply(set []live.Notification) []live.Notification {
+// notified is a set after what was said: members are added, in place of those of
+// the same id, and taken out by those that withdraw. It changes neither.
+func notified(set, said []live.Notification) []live.Notification {
 	set = slices.Clone(set)
-	for _, n := range s.Set {
-		if n.Type == withdrawType {
-			set = without(set, n.ID)
-		} else {
-			set = with(set, n)
+	for _, n := range said {
+		i := slices.IndexFunc(set, func(x live.Notification) bool { return x.ID == n.ID })
+		switch {
+		case n.Type == withdrawType && i >= 0:
+			set = slices.Delete(set, i, i+1)
+		case n.Type == withdrawType:
+		case i >= 0:
+			set[i] = n
+		default:
+			set = append(set, n)
 		}
 	}
 	return set
-}
-
-// with returns the set with n, in place of the one of its id. It may change set.
-func with(set []live.Notification, n live.Notification) []live.Notification {
-	if i := slices.IndexFunc(set, func(x live.Notification) bool { return x.ID == n.ID }); i >= 0 {
-		set[i] = n
-		return set
-	}
-	return append(set, n)
-}
-
-// without returns the set without the one of that id. It may change set.
-func without(set []live.Notification, id string) []live.Notification {
-	return slices.DeleteFunc(set, func(x live.Notification) bool { return x.ID == id })
 }
 
 func sameNotification(a, b live.Notification) bool {
 	return a.Type == b.Type && a.ID == b.ID && a.From == b.From && a.To == b.To && string(a.Data) == string(b.Data)
 }
 
-// notify makes set the event's current one, under the next sequence number,
-// without those that end before the DVR window: no viewer can be there.
-func (rec *eventRecord) notify(set []live.Notification, now time.Time) error {
-	tl := rec.Config.Event.Timeline()
-	oldest := tl.Oldest(now)
-	set = slices.DeleteFunc(set, func(n live.Notification) bool { return n.To != 0 && n.To < oldest })
-	if len(set) > live.MaxNotifications {
-		return live.ErrBadRequest.With(fmt.Sprintf("%d notifications, at most %d", len(set), live.MaxNotifications))
-	}
-	rec.Notifications = live.Notifications{Sequence: rec.Notifications.Sequence + 1, Set: set}
-	if _, err := rec.Notifications.Header(); err != nil {
-		return live.ErrBadRequest.With(err.Error())
-	}
-	return nil
+// mayNotify refuses what would make the set too large.
+func (rec *eventRecord) mayNotify(said []live.Notification, now time.Time) error {
+	return fits(live.Notifications{Sequence: rec.Notifications.Sequence + 1, Set: rec.current(notified(rec.Notifications.Set, said), now)})
 }
 
-// editNotifications changes the set by the control API.
-func (o *Origin) editNotifications(c *change, f func(set []live.Notification) ([]live.Notification, error)) error {
-	return o.apply(c, nil, existing(c.id, func(rec *eventRecord) error {
-		set, err := f(slices.Clone(rec.Notifications.Set))
+// notify changes the set by the control API.
+func (o *Origin) notify(c *change, f func(set []live.Notification) (live.Notification, error)) error {
+	return o.apply(c, nil, existing(c.id, func(rec *eventRecord) (edit, error) {
+		n, err := f(rec.Notifications.Set)
 		if err != nil {
-			return err
+			return edit{}, err
 		}
-		return rec.notify(set, time.Now())
+		said := []live.Notification{n}
+		return edit{Notify: said}, rec.mayNotify(said, time.Now())
 	}), func(v *view) error { return answerNotifications(c.w, v) })
 }

@@ -67,20 +67,17 @@ func (o *Origin) postNotification(c *change) error {
 	if n.Type == withdrawType {
 		return &live.FieldError{Field: "type", Reason: `"withdraw" is what packagers say: here it is "withdraw": true`}
 	}
-	return o.editNotifications(c, func(set []live.Notification) ([]live.Notification, error) {
-		return with(set, n), nil
-	})
+	return o.notify(c, func([]live.Notification) (live.Notification, error) { return n, nil })
 }
 
 func (o *Origin) withdrawNotification(c *change) error { return o.withdraw(c, c.r.PathValue("id")) }
 
 func (o *Origin) withdraw(c *change, name string) error {
-	return o.editNotifications(c, func(set []live.Notification) ([]live.Notification, error) {
-		n := len(set)
-		if set = without(set, name); len(set) == n {
-			return nil, live.ErrNotHere.For(-1).With(fmt.Sprintf("the event has no notification %q", name))
+	return o.notify(c, func(set []live.Notification) (live.Notification, error) {
+		if !slices.ContainsFunc(set, func(n live.Notification) bool { return n.ID == name }) {
+			return live.Notification{}, live.ErrNotHere.For(-1).With(fmt.Sprintf("the event has no notification %q", name))
 		}
-		return set, nil
+		return live.Notification{Type: withdrawType, ID: name}, nil
 	})
 }
 
@@ -126,30 +123,24 @@ func (o *Origin) postMask(c *change) error {
 	case !in.From.set():
 		return &live.FieldError{Field: "from", Reason: `is needed: the first segment's number, "now", a duration like "-10m", or a time`}
 	}
-	f := func(rec *eventRecord) error {
-		before := rec.Config
-		masks := slices.Clone(rec.Config.Masks)
-		i := slices.IndexFunc(masks, func(x live.Mask) bool { return x.ID == m.ID })
-		switch {
-		case i >= 0:
+	return o.apply(c, &scope, existing(c.id, func(rec *eventRecord) (edit, error) {
+		x := edit{Mask: &m}
+		if i := slices.IndexFunc(rec.Config.Masks, func(x live.Mask) bool { return x.ID == m.ID }); i >= 0 {
 			// What the old one took out may be served again.
-			rec.invalidate(unmasked(masks[i].Scope))
-			masks[i] = m
-		case len(masks) == maxMasks:
-			return live.ErrBadRequest.With(fmt.Sprintf("an event has at most %d masks", maxMasks))
-		default:
-			masks = append(masks, m)
+			x.invalidate(unmasked(rec.Config.Masks[i].Scope))
+		} else if len(rec.Config.Masks) >= maxMasks {
+			return x, live.ErrBadRequest.With(fmt.Sprintf("an event has at most %d masks", maxMasks))
 		}
-		rec.Config.Masks = masks
+		x.invalidate(m.Scope)
+		then := *rec
+		then.apply(&x)
 		var rendition string
 		var n live.Number
-		if rendition, n, c.blackout = rec.Config.Blackout(m.Scope, &before); c.blackout && !m.All && !c.yes && !c.dryRun {
-			return live.ErrBlackout.With(fmt.Sprintf("of segment %d of %s, and maybe more, no pipeline would be left unmasked: add ?yes=true if that is meant", n, rendition))
+		if rendition, n, c.blackout = then.Config.Blackout(m.Scope, &rec.Config); c.blackout && !m.All && !c.yes && !c.dryRun {
+			return x, live.ErrBlackout.With(fmt.Sprintf("of segment %d of %s, and maybe more, no pipeline would be left unmasked: add ?yes=true if that is meant", n, rendition))
 		}
-		rec.invalidate(m.Scope)
-		return nil
-	}
-	return o.apply(c, &scope, existing(c.id, f), func(*view) error { return answer(c.w, http.StatusOK, m) })
+		return x, nil
+	}), func(*view) error { return answer(c.w, http.StatusOK, m) })
 }
 
 // unmasked is what caches must ask for again when a mask goes: what was served
@@ -161,15 +152,14 @@ func unmasked(s live.Scope) live.Scope {
 
 func (o *Origin) removeMask(c *change) error {
 	name := c.r.PathValue("id")
-	return o.apply(c, nil, existing(c.id, func(rec *eventRecord) error {
+	return o.apply(c, nil, existing(c.id, func(rec *eventRecord) (edit, error) {
 		i := slices.IndexFunc(rec.Config.Masks, func(m live.Mask) bool { return m.ID == name })
 		if i < 0 {
-			return live.ErrNotHere.For(-1).With(fmt.Sprintf("the event has no mask %q", name))
+			return edit{}, live.ErrNotHere.For(-1).With(fmt.Sprintf("the event has no mask %q", name))
 		}
-		scope := rec.Config.Masks[i].Scope
-		rec.Config.Masks = slices.Delete(slices.Clone(rec.Config.Masks), i, i+1)
-		rec.invalidate(unmasked(scope))
-		return nil
+		x := edit{Unmask: name}
+		x.invalidate(unmasked(rec.Config.Masks[i].Scope))
+		return x, nil
 	}), func(v *view) error { return answerMasks(c.w, v) })
 }
 
@@ -179,27 +169,17 @@ func (o *Origin) postInvalidation(c *change) error {
 	if err != nil {
 		return err
 	}
-	var in live.Invalidation
-	return o.apply(c, &s, existing(c.id, func(rec *eventRecord) error {
-		in = rec.invalidate(s)
-		return nil
-	}), func(*view) error { return answer(c.w, http.StatusOK, in) })
-}
-
-// invalidate tells caches to drop what they hold of a scope. The list is
-// bounded: when it is full the oldest half turns into a flush, which covers
-// more, never less.
-func (rec *eventRecord) invalidate(s live.Scope) live.Invalidation {
-	c := &rec.Config
-	c.Version++
-	list := slices.Clone(c.Invalidations)
-	if len(list) >= maxInvalidations {
-		c.FlushVersion = max(c.FlushVersion, list[maxInvalidations/2-1].Version)
-		list = list[maxInvalidations/2:]
-	}
-	in := live.Invalidation{ID: newID(), Version: c.Version, Scope: s}
-	c.Invalidations = append(list, in)
-	return in
+	var x edit
+	x.invalidate(s)
+	return o.apply(c, &s, existing(c.id, func(*eventRecord) (edit, error) { return x, nil }), func(v *view) error {
+		in := x.Invalidate[0]
+		for _, there := range v.config().Invalidations {
+			if there.ID == in.ID {
+				in = there
+			}
+		}
+		return answer(c.w, http.StatusOK, in)
+	})
 }
 
 // flush tells caches to drop everything of the event.
@@ -207,11 +187,8 @@ func (o *Origin) flush(c *change) error {
 	if err := c.mayHurt(o.events.get(c.id), "every cache asks for all of it again"); err != nil {
 		return err
 	}
-	return o.apply(c, &live.Scope{}, existing(c.id, func(rec *eventRecord) error {
-		rec.Config.Version++
-		rec.Config.FlushVersion = rec.Config.Version
-		rec.Config.Invalidations = nil
-		return nil
+	return o.apply(c, &live.Scope{}, existing(c.id, func(*eventRecord) (edit, error) {
+		return edit{Flush: true}, nil
 	}), func(v *view) error {
 		return answer(c.w, http.StatusOK, map[string]int64{"version": v.config().Version, "flush_version": v.config().FlushVersion})
 	})

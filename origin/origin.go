@@ -94,7 +94,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	}
 	o.newDependencies()
 	_, o.alone = cfg.Bus.(*announce.Local)
-	o.events.merged = o.changed
+	o.events.saidAgain = o.changed
 	o.metrics = newMetrics(cfg.Metrics, o)
 	o.journal = newJournal(o)
 	o.watchman = newWatchman(o)

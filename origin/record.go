@@ -13,7 +13,8 @@ import (
 
 // How the origin lays its data out in the store.
 //
-//	control  events                      TENANT/EVENT            storedEvent
+//	control  events                      TENANT/EVENT            storedEvent: a record, or what a deleted event left
+//	control  events                      TENANT/EVENT/TOKEN      edit: a change since the record was written
 //	control  init/TENANT/EVENT/RENDITION PIPELINE                the init segment, with segmentMeta
 //	control  init/TENANT/EVENT/RENDITION PIPELINE/gate           nothing, with gateJSON
 //	media    TENANT/EVENT/RENDITION      NUMBER/PIPELINE         the segment, with segmentMeta
@@ -64,8 +65,12 @@ type eventRecord struct {
 	Life int64 `json:"life,omitempty"`
 	// Heard is by pipeline what it last said in Live-Notifications.
 	Heard map[string]heard `json:"heard,omitempty"`
-	// Edits are the tokens of the latest changes that are in this record.
-	Edits []store.Token `json:"edits,omitempty"`
+	// Flushed is the last edit that was a flush.
+	Flushed store.Token `json:"flushed,omitzero"`
+	// Folded are the edits that are in this record and may still be items of
+	// their own, Swept those of them that were taken out of the store.
+	Folded []store.Token `json:"folded,omitempty"`
+	Swept  []store.Token `json:"swept,omitempty"`
 }
 
 // A tombstone is what a deleted event leaves, so that versions and notification

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"headwater/live"
 	"headwater/store"
 )
@@ -32,15 +34,14 @@ type registry struct {
 	// tenants has those of events and tombs, and perhaps some more: whoever is
 	// not in it never had an event.
 	tenants map[string]bool
-	mine    map[live.EventID][]ownEdit // of late, oldest first
-	// merged is called, in the event's turn, when an edit that another node had
-	// overwritten was made again.
-	merged func(id live.EventID)
+	// saidAgain is called, in the event's turn, when this node has edited an event
+	// by itself.
+	saidAgain func(id live.EventID)
 }
 
 func newRegistry(s store.Store, tokens *store.Tokens, timeout time.Duration, log *slog.Logger) *registry {
 	return &registry{store: s, tokens: tokens, timeout: timeout, log: log, turns: newTurns[live.EventID](),
-		events: make(map[live.EventID]*event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool), mine: make(map[live.EventID][]ownEdit), merged: func(live.EventID) {}}
+		events: make(map[live.EventID]*event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool), saidAgain: func(live.EventID) {}}
 }
 
 func (g *registry) get(id live.EventID) *event {
@@ -63,13 +64,22 @@ func (g *registry) known(id live.EventID) (e *event, tomb tombstone, dead bool) 
 	return g.events[id], tomb, dead
 }
 
-// stamp is the time of the token of what memory has of a name: 0 for nothing.
+// stamp is the time of the newest token of what memory has of a name: 0 for nothing.
 func (g *registry) stamp(id live.EventID) int64 {
 	e, tomb, _ := g.known(id)
 	if e != nil {
-		return e.view.Load().token.Time
+		return e.view.Load().ledger.newest()
 	}
 	return tomb.token.Time
+}
+
+// reaches reports whether memory has what was stored of a name at that time.
+func (g *registry) reaches(id live.EventID, at int64) bool {
+	e, tomb, _ := g.known(id)
+	if e != nil {
+		return e.view.Load().ledger.reaches(at)
+	}
+	return at <= tomb.token.Time
 }
 
 func (g *registry) list() []*event {
@@ -81,27 +91,33 @@ func (g *registry) list() []*event {
 // load reads every event, its init segments and the metadata of what was
 // published, as a node does when it starts.
 func (g *registry) load(ctx context.Context) error {
+	records, edits := make(map[live.EventID]store.Item), make(map[live.EventID][]store.Item)
 	for item, err := range store.All(ctx, g.store, eventsRecord, store.ScanOptions{Values: true}) {
-		id, idErr := live.ParseEventID(item.Key)
-		switch {
-		case errors.Is(err, store.ErrCorrupt) && idErr == nil:
-			g.unreadable(id, item.Token, err)
-		case err != nil:
+		if err != nil && !errors.Is(err, store.ErrCorrupt) {
 			return fmt.Errorf("origin: reading the events: %w", err)
+		}
+		id, isEdit, idErr := parseEventKey(item.Key)
+		switch {
 		case idErr != nil:
 			g.log.Error("stored event left out", "key", item.Key, "err", idErr)
+		case isEdit:
+			edits[id] = append(edits[id], item) // without a value where it is corrupt
 		default:
-			if err := g.take(ctx, id, item); err != nil {
-				return err
-			}
+			records[id] = item
+		}
+	}
+	for id, item := range records {
+		if err := g.take(ctx, id, item, edits[id]); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// check finds what announcements did not tell: it asks the store for the
-// versions of all records, and reads what is new.
+// check finds what announcements did not tell: it asks the store for the keys
+// and tokens of all records and edits, and reads what is new.
 func (g *registry) check(ctx context.Context) error {
+	news := make(map[live.EventID]bool)
 	for item, err := range store.All(ctx, g.store, eventsRecord, store.ScanOptions{}) {
 		if errors.Is(err, store.ErrCorrupt) {
 			continue
@@ -109,10 +125,11 @@ func (g *registry) check(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("origin: checking the events: %w", err)
 		}
-		id, err := live.ParseEventID(item.Key)
-		if err != nil || !g.isNews(id, item.Token) {
-			continue
+		if id, isEdit, err := parseEventKey(item.Key); err == nil && g.isNews(id, isEdit, item.Token) {
+			news[id] = true
 		}
+	}
+	for id := range news {
 		if err := g.refresh(ctx, id); err != nil {
 			return err
 		}
@@ -120,13 +137,25 @@ func (g *registry) check(ctx context.Context) error {
 	return nil
 }
 
-func (g *registry) isNews(id live.EventID, t store.Token) bool {
+func (g *registry) isNews(id live.EventID, isEdit bool, t store.Token) bool {
 	e, tomb, dead := g.known(id)
-	return !(e != nil && t.Compare(e.view.Load().token) <= 0 || dead && t.Compare(tomb.token) <= 0)
+	switch {
+	case e == nil:
+		return !isEdit && !(dead && t.Compare(tomb.token) <= 0)
+	case isEdit:
+		return !e.view.Load().ledger.has(t)
+	}
+	return t.Compare(e.view.Load().ledger.token) > 0
 }
 
-// refresh reads one event's record, in its turn.
+// refresh reads what is stored of one event, in its turn.
 func (g *registry) refresh(ctx context.Context, id live.EventID) error {
+	return g.inTurn(ctx, id, func(ctx context.Context) error { return g.read(ctx, id) })
+}
+
+// inTurn calls f, with the time of one change, while nobody else changes the
+// event.
+func (g *registry) inTurn(ctx context.Context, id live.EventID, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
 	done, err := g.turns.enter(ctx, id)
@@ -134,65 +163,131 @@ func (g *registry) refresh(ctx context.Context, id live.EventID) error {
 		return fmt.Errorf("origin: event %v: %w", id, err)
 	}
 	defer done()
-	return g.current(ctx, id)
+	return f(ctx)
 }
 
-// read brings memory up to the store. It needs the event's turn.
+// read brings memory up to the store, and says again what comes late. It needs
+// the event's turn.
 func (g *registry) read(ctx context.Context, id live.EventID) error {
 	item, err := g.store.Get(ctx, eventsRecord, id.String())
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil // or it was never stored: memory knows nothing better either
 	case errors.Is(err, store.ErrCorrupt):
-		g.unreadable(id, item.Token, err)
-		return nil
+		item.Key, item.Value = id.String(), nil
 	case err != nil:
 		return fmt.Errorf("origin: reading event %v: %w", id, err)
 	}
-	return g.take(ctx, id, item)
-}
-
-// take enters a stored record, unless memory has it or a newer one. It needs
-// the event's turn, except while the origin is being built.
-func (g *registry) take(ctx context.Context, id live.EventID, item store.Item) error {
-	if !g.isNews(id, item.Token) {
-		return nil
+	var edits []store.Item
+	for x, err := range store.All(ctx, g.store, eventsRecord, store.ScanOptions{Values: true, From: id.String() + "/", To: id.String() + "0"}) {
+		if err != nil && !errors.Is(err, store.ErrCorrupt) {
+			return fmt.Errorf("origin: reading the edits of event %v: %w", id, err)
+		}
+		edits = append(edits, x)
 	}
-	var rec storedEvent
-	if err := json.Unmarshal(item.Value, &rec); err != nil {
-		g.unreadable(id, item.Token, err)
-		return nil
+	before := g.get(id)
+	var old *view
+	if before != nil {
+		old = before.view.Load()
 	}
-	if rec.Tombstone != nil {
-		rec.Tombstone.token = item.Token
-		g.bury(id, *rec.Tombstone)
-		return nil
-	}
-	if e := g.get(id); e != nil && e.life == rec.Life {
-		_, err := e.setRecord(*rec.eventRecord, item.Token)
+	if err := g.take(ctx, id, item, edits); err != nil {
 		return err
 	}
-	e, err := newEvent(id, *rec.eventRecord, item.Token)
-	if err != nil {
-		return err
+	if e := g.get(id); e != nil && e == before {
+		if x, any := again(&old.record, &e.view.Load().record); any {
+			if err := g.put(ctx, e, x); err != nil {
+				return err
+			}
+			g.saidAgain(id)
+		}
 	}
-	if err := g.fill(ctx, e); err != nil {
-		return err
-	}
-	g.enter(e)
 	return nil
 }
 
-// unreadable notes an event whose record cannot be read. One that is in memory
-// goes on, and the next change writes it anew. One that is not is as deleted,
-// with counts that are higher than any it can have had, so that nothing goes
-// back when it is created again; the other events are none the worse.
-func (g *registry) unreadable(id live.EventID, token store.Token, err error) {
-	if e, _, dead := g.known(id); e == nil && !dead {
-		g.log.Error("stored event is unreadable: create it again", "event", id.String(), "err", err)
-		now := time.Now()
-		g.bury(id, tombstone{Version: now.Unix(), FlushVersion: now.Unix(), Sequence: now.Unix(), At: now.UTC(), token: token})
+// take enters what is stored of an event, as far as it is news. It needs the
+// event's turn, except while the origin is being built.
+func (g *registry) take(ctx context.Context, id live.EventID, item store.Item, edits []store.Item) error {
+	var rec storedEvent
+	err := json.Unmarshal(item.Value, &rec)
+	e, tomb, dead := g.known(id)
+	switch {
+	case err != nil && e == nil:
+		// As one that was deleted, with counts that are higher than any it can have
+		// had, so that nothing goes back when it is created again.
+		if !dead {
+			g.log.Error("stored event is unreadable: create it again", "event", id.String(), "err", err)
+			now := time.Now()
+			g.bury(id, tombstone{Version: now.Unix(), FlushVersion: now.Unix(), Sequence: now.Unix(), At: now.UTC(), token: item.Token})
+		}
+		return nil
+	case err != nil:
+		e.unreadable.Store(true) // it goes on, and is written anew
+	case rec.Tombstone != nil:
+		if e == nil && dead && item.Token.Compare(tomb.token) <= 0 || e != nil && item.Token.Compare(e.view.Load().ledger.token) <= 0 {
+			return nil
+		}
+		rec.Tombstone.token = item.Token
+		g.bury(id, *rec.Tombstone)
+		return nil
+	case e == nil && dead && item.Token.Compare(tomb.token) <= 0:
+		return nil
+	case e == nil || e.life != rec.Life && item.Token.Compare(e.view.Load().ledger.token) > 0:
+		l := ledger{base: *rec.eventRecord, token: item.Token}
+		if e, err = newEvent(id, l.with(g.decode(ctx, id, rec.Life, edits)...)); err != nil {
+			return err
+		}
+		if err := g.fill(ctx, e); err != nil {
+			return err
+		}
+		g.enter(e)
+		return nil
 	}
+	was := &e.view.Load().ledger
+	l := *was
+	if err == nil && item.Token.Compare(l.token) > 0 {
+		l = l.on(*rec.eventRecord, item.Token)
+	}
+	if l = l.with(g.decode(ctx, id, e.life, edits)...); l.token == was.token && len(l.edits) == len(was.edits) {
+		return nil
+	}
+	_, err = e.setLedger(l)
+	return err
+}
+
+// decode reads edits of one life of an event. Those of an earlier one, which came
+// while it was deleted, go.
+func (g *registry) decode(ctx context.Context, id live.EventID, life int64, items []store.Item) (out []edit) {
+	for _, item := range items {
+		var err error
+		if item.Token.IsZero() { // the store found it corrupt
+			if item.Token, err = editToken(item.Key); err != nil {
+				g.log.Error("stored edit left out", "key", item.Key, "err", err)
+				continue
+			}
+		}
+		x, err := decodeEdit(item, life)
+		if err != nil {
+			g.log.Error("stored edit is unreadable: what it did is lost", "event", id.String(), "key", item.Key, "err", err)
+		}
+		if x.Life < life {
+			_ = g.sweep(ctx, id, []store.Token{x.token}) // or the next time
+			continue
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// sweep takes edits out of the store.
+func (g *registry) sweep(ctx context.Context, id live.EventID, edits []store.Token) error {
+	var some errgroup.Group
+	some.SetLimit(8)
+	for _, t := range edits {
+		some.Go(func() error {
+			return g.store.Put(ctx, eventsRecord, store.Gone(editKey(id, t), tokenAfter(g.tokens, time.Unix(0, t.Time))))
+		})
+	}
+	return some.Wait()
 }
 
 // enter makes e the event of its name.
@@ -241,59 +336,112 @@ var errNoEvent = errors.New("origin: no such event")
 // errUnchanged is what a change returns that turns out to change nothing.
 var errUnchanged = errors.New("origin: unchanged")
 
-// edit changes an event's record: change gets a copy of the current one (of a
-// new event one with nothing but its counts, and exists false) and makes it
-// the next. The change is durable before anybody sees it, and it begins from
-// what is stored, so that neither another node's change is lost nor one of
-// this node's of which the store did not say whether it took effect. A change
-// that returns errUnchanged leaves all as it is. edit goes on when the one who
-// asked leaves. It returns what the event then is.
-func (g *registry) edit(ctx context.Context, id live.EventID, change func(rec *eventRecord, exists bool) error) (*view, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
-	defer cancel()
-	done, err := g.turns.enter(ctx, id)
+// edit changes an event: change gets what it is (of a new one nothing but its
+// counts, and exists false) and says what is to be changed. That is durable before
+// anybody sees it, and it begins from what is stored, so that neither another
+// node's edit goes unseen nor one of this node's of which the store did not say
+// whether it took effect. A change that returns errUnchanged leaves all as it is.
+// edit goes on when the one who asked leaves. It returns what the event then is.
+func (g *registry) edit(ctx context.Context, id live.EventID, change func(rec *eventRecord, exists bool) (edit, error)) (v *view, err error) {
+	err = g.inTurn(context.WithoutCancel(ctx), id, func(ctx context.Context) error {
+		if err := g.read(ctx, id); err != nil {
+			return err
+		}
+		e, tomb, _ := g.known(id)
+		var rec eventRecord
+		if e != nil {
+			v = e.view.Load()
+			rec = v.record
+		} else {
+			rec.Config.Version, rec.Config.FlushVersion, rec.Notifications.Sequence = tomb.Version, tomb.FlushVersion, tomb.Sequence
+		}
+		x, err := change(&rec, e != nil)
+		switch {
+		case errors.Is(err, errUnchanged) && e == nil:
+			return errNoEvent
+		case errors.Is(err, errUnchanged):
+			return nil
+		case err != nil:
+			return err
+		case e == nil:
+			v, err = g.create(ctx, id, rec, x, tomb.token)
+			return err
+		}
+		if err := g.put(ctx, e, x); err != nil {
+			return err
+		}
+		v = e.view.Load()
+		return nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("origin: event %v: %w", id, err)
-	}
-	defer done()
-	if err := g.current(ctx, id); err != nil {
 		return nil, err
 	}
+	return v, nil
+}
 
-	e, tomb, _ := g.known(id)
-	var rec eventRecord
-	if e != nil {
-		rec = e.view.Load().record
-	} else {
-		rec.Config.Version, rec.Config.FlushVersion, rec.Notifications.Sequence = tomb.Version, tomb.FlushVersion, tomb.Sequence
-	}
-	base := rec
-	switch err := change(&rec, e != nil); {
-	case errors.Is(err, errUnchanged) && e == nil:
-		return nil, errNoEvent
-	case errors.Is(err, errUnchanged):
-		return e.view.Load(), nil
-	case err != nil:
-		return nil, err
-	}
-	above := tomb.token
-	if e != nil {
-		above = e.view.Load().token
+// create stores the record of an event that there is not yet.
+func (g *registry) create(ctx context.Context, id live.EventID, rec eventRecord, x edit, above store.Token) (*view, error) {
+	rec.apply(&x)
+	rec.Life = rec.Config.Version
+	if rec.Config.Version > 1 {
+		rec.Config.FlushVersion = rec.Config.Version // nothing of a deleted event's
 	}
 	token := tokenAfter(g.tokens, time.Unix(0, above.Time))
-	rec.Edits = withEdit(rec.Edits, token)
 	if err := g.write(ctx, id, storedEvent{eventRecord: &rec}, token, time.Time{}); err != nil {
 		return nil, err
 	}
-	g.remember(id, ownEdit{token, base, rec}, nil)
-	if e != nil {
-		return e.setRecord(rec, token)
-	}
-	if e, err = newEvent(id, rec, token); err != nil {
+	e, err := newEvent(id, ledger{base: rec, token: token})
+	if err != nil {
 		return nil, err
 	}
 	g.enter(e)
 	return e.view.Load(), nil
+}
+
+// put stores an edit, after all that is known, and makes it. It needs the event's
+// turn.
+func (g *registry) put(ctx context.Context, e *event, x edit) error {
+	x.Life, x.token = e.life, tokenAfter(g.tokens, time.Unix(0, e.view.Load().ledger.newest()))
+	value, err := json.Marshal(x)
+	if err != nil {
+		return fmt.Errorf("origin: event %v: %w", e.id, err)
+	}
+	if err := g.store.Put(ctx, eventsRecord, store.Item{Key: editKey(e.id, x.token), Token: x.token, Value: value}); err != nil {
+		return fmt.Errorf("origin: storing an edit of event %v: %w", e.id, err)
+	}
+	_, err = e.setLedger(e.view.Load().ledger.with(x))
+	return err
+}
+
+// fold writes the record of an event anew where there are many edits, or where it
+// cannot be read.
+func (g *registry) fold(ctx context.Context, e *event) error {
+	due := func() bool {
+		l := &e.view.Load().ledger
+		return len(l.edits) >= foldAt && time.Since(time.Unix(0, l.edits[0].token.Time)) >= settled || e.unreadable.Load()
+	}
+	if !due() {
+		return nil
+	}
+	return g.inTurn(ctx, e.id, func(ctx context.Context) error {
+		if err := g.read(ctx, e.id); err != nil { // another node may have done it
+			return err
+		}
+		if !due() || g.get(e.id) != e {
+			return nil
+		}
+		l := &e.view.Load().ledger
+		rec, sweep := l.fold(time.Now())
+		token := tokenAfter(g.tokens, time.Unix(0, l.newest()))
+		if err := g.write(ctx, e.id, storedEvent{eventRecord: &rec}, token, time.Time{}); err != nil {
+			return err
+		}
+		e.unreadable.Store(false)
+		if _, err := e.setLedger(l.on(rec, token)); err != nil {
+			return err
+		}
+		return g.sweep(ctx, e.id, sweep)
+	})
 }
 
 // write stores a record under a token that wins over the one there.
@@ -328,41 +476,44 @@ func tokenAfter(tokens *store.Tokens, before time.Time) store.Token {
 // latter fails nothing of it is ever served again all the same, and removing
 // it again goes on.
 func (g *registry) remove(ctx context.Context, id live.EventID) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
-	defer cancel()
-	done, err := g.turns.enter(ctx, id)
-	if err != nil {
-		return fmt.Errorf("origin: event %v: %w", id, err)
-	}
-	defer done()
-	if err := g.read(ctx, id); err != nil {
-		return err
-	}
-	e, tomb, dead := g.known(id)
-	switch {
-	case e == nil && !dead:
-		return errNoEvent
-	case e != nil:
-		rec := e.view.Load().record
-		tomb = tombstone{Version: rec.Config.Version + 1, FlushVersion: rec.Config.FlushVersion, Sequence: rec.Notifications.Sequence, At: time.Now().UTC()}
-		for _, r := range rec.Config.Renditions {
-			tomb.Renditions = append(tomb.Renditions, r.Name)
-		}
-		token := tokenAfter(g.tokens, time.Unix(0, e.view.Load().token.Time))
-		if err := g.write(ctx, id, storedEvent{Tombstone: &tomb}, token, tomb.At.Add(tombstoneLife)); err != nil {
+	return g.inTurn(context.WithoutCancel(ctx), id, func(ctx context.Context) error {
+		if err := g.read(ctx, id); err != nil {
 			return err
 		}
-		tomb.token = token
-		g.bury(id, tomb)
-	}
-	records := []store.Record{journalRecord(id)}
-	for _, name := range tomb.Renditions {
-		records = append(records, mediaRecord(id, name), initRecord(id, name))
-	}
-	for _, r := range records {
-		if err := g.store.DeleteRecord(ctx, r, g.tokens.Next()); err != nil {
-			return fmt.Errorf("origin: event %v is deleted, of its segments some are still stored: %w", id, err)
+		e, tomb, dead := g.known(id)
+		switch {
+		case e == nil && !dead:
+			return errNoEvent
+		case e != nil:
+			v := e.view.Load()
+			tomb = tombstone{Version: v.config().Version + 1, FlushVersion: v.config().FlushVersion, Sequence: v.record.Notifications.Sequence, At: time.Now().UTC()}
+			for _, r := range v.config().Renditions {
+				tomb.Renditions = append(tomb.Renditions, r.Name)
+			}
+			tomb.token = tokenAfter(g.tokens, time.Unix(0, v.ledger.newest()))
+			if err := g.write(ctx, id, storedEvent{Tombstone: &tomb}, tomb.token, tomb.At.Add(tombstoneLife)); err != nil {
+				return err
+			}
+			g.bury(id, tomb)
 		}
-	}
-	return nil
+		records := []store.Record{journalRecord(id)}
+		for _, name := range tomb.Renditions {
+			records = append(records, mediaRecord(id, name), initRecord(id, name))
+		}
+		for _, r := range records {
+			if err := g.store.DeleteRecord(ctx, r, g.tokens.Next()); err != nil {
+				return fmt.Errorf("origin: event %v is deleted, of its segments some are still stored: %w", id, err)
+			}
+		}
+		// What is left of its edits goes when another event has the name.
+		if e == nil {
+			return nil
+		}
+		l := &e.view.Load().ledger
+		left := slices.Clone(l.base.Folded)
+		for _, x := range l.edits {
+			left = append(left, x.token)
+		}
+		return g.sweep(ctx, id, left)
+	})
 }

@@ -11,14 +11,13 @@ import (
 
 	"headwater/live"
 	"headwater/selection"
-	"headwater/store"
 )
 
 // A view is one state of an event's configuration, with all that is derived
 // from it. It is immutable.
 type view struct {
-	record        eventRecord
-	token         store.Token              // of the record in the store
+	ledger        ledger                   // what is stored of it
+	record        eventRecord              // what that makes, with the lateness
 	timelines     map[string]live.Timeline // by rendition, with its lateness
 	json          []byte                   // event.json
 	etag          string
@@ -30,8 +29,8 @@ type view struct {
 // config is the live configuration of the view.
 func (v *view) config() *live.Config { return &v.record.Config }
 
-func newView(rec eventRecord, token store.Token) (*view, error) {
-	v := &view{record: rec, token: token, timelines: make(map[string]live.Timeline), changed: make(chan struct{})}
+func newView(l ledger, rec eventRecord) (*view, error) {
+	v := &view{ledger: l, record: rec, timelines: make(map[string]live.Timeline), changed: make(chan struct{})}
 	cfg := &v.record.Config
 	for _, r := range cfg.Renditions {
 		v.timelines[r.Name] = cfg.Timeline(r.Name)
