@@ -6,9 +6,13 @@ require (
 	github.com/apache/cassandra-gocql-driver/v2 v2.1.2
 	github.com/cockroachdb/pebble/v2 v2.1.7
 	github.com/nats-io/nats-server/v2 v2.15.2
+	github.com/quic-go/quic-go v0.65.0
+	golang.org/x/net v0.62.0
 	golang.org/x/sys v0.49.0
 	headwater v0.0.0
 )
+
+require github.com/quic-go/qpack v0.6.0 // indirect
 
 require (
 	github.com/DataDog/zstd v1.5.7 // indirect

@@ -1,0 +1,180 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// got counts an answer or a failure.
+func (b *blower) got(mu *sync.Mutex, status string, err error) {
+	mu.Lock()
+	defer mu.Unlock()
+	b.Requests++
+	if err != nil {
+		text := err.Error()
+		if i := strings.LastIndex(text, ": "); i >= 0 {
+			text = text[i+2:]
+		}
+		b.Failures[text]++
+		return
+	}
+	b.Statuses[status]++
+}
+
+// each runs f for so many connections, until the storm ends.
+func (b *blower) each(n int, f func(i int, c net.Conn) (string, error)) error {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	b.Conns = n
+	end := b.began.Add(b.length)
+	for i := range n {
+		all.Go(func() {
+			for time.Now().Before(end) {
+				c, err := net.DialTimeout("tcp", b.target, 5*time.Second)
+				if err != nil {
+					b.got(&mu, "", err)
+					time.Sleep(100 * time.Millisecond)
+					continue
+				}
+				c.SetDeadline(end)
+				status, err := f(i, c)
+				c.Close()
+				if time.Now().Before(end) {
+					b.got(&mu, status, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	return nil
+}
+
+// answer reads an answer's status, and waits for the connection's end.
+func answer(c net.Conn) (string, error) {
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, resp.Body)
+	return fmt.Sprint(resp.StatusCode), nil
+}
+
+// oneByte begins PUTs of a segment, each of which then brings a byte a minute.
+func (b *blower) oneByte() error {
+	b.target = b.publish
+	return b.each(4400, func(i int, c net.Conn) (string, error) {
+		fmt.Fprintf(c, "PUT /%v/%s/%s/%d.m4s HTTP/1.1\r\nHost: x\r\nContent-Type: video/mp4\r\nContent-Length: 1000000\r\n\r\n\x00",
+			rival, pipelines[i%2], renditions[i/2%4].name, b.rival-int64(i/8%1000))
+		return answer(c)
+	})
+}
+
+// noRead asks for segments and reads nothing.
+func (b *blower) noRead() error {
+	return b.each(68, func(i int, c net.Conn) (string, error) {
+		c.(*net.TCPConn).SetReadBuffer(4 << 10)
+		fmt.Fprintf(c, "GET /%v/%s/%d.m4s HTTP/1.1\r\nHost: x\r\n\r\n", rival, renditions[0].name, b.rival-int64(i%10))
+		// Only when nothing more is sent it looks what became of it.
+		for end := b.began.Add(b.length); time.Now().Before(end); {
+			time.Sleep(200 * time.Millisecond)
+			if _, err := c.Write([]byte("\r\n")); err != nil {
+				return "", err
+			}
+		}
+		return "", nil
+	})
+}
+
+func (b *blower) idle() error {
+	return b.each(360, func(_ int, c net.Conn) (string, error) {
+		// One answer, so that it is a connection that waits for its next request.
+		fmt.Fprintf(c, "GET /%v/event.json HTTP/1.1\r\nHost: x\r\n\r\n", protected)
+		return "", wait(c)
+	})
+}
+
+// wait waits for the end of a connection.
+func wait(c net.Conn) error {
+	_, err := io.Copy(io.Discard, c)
+	if err == nil {
+		err = io.EOF
+	}
+	return err
+}
+
+// held asks for a configuration when it is another.
+func (b *blower) held() error {
+	resp, err := http.Get("http://" + b.deliver + "/" + protected.String() + "/event.json")
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	tag := strings.Trim(resp.Header.Get("ETag"), `"`)
+	return b.each(20_000, func(_ int, c net.Conn) (string, error) {
+		fmt.Fprintf(c, "GET /%v/event.json?after=%s HTTP/1.1\r\nHost: x\r\n\r\n", protected, tag)
+		return answer(c)
+	})
+}
+
+// slowWrite sends heads, and bodies of PUTs, a byte a second.
+func (b *blower) slowWrite() error {
+	return b.each(2000, func(i int, c net.Conn) (string, error) {
+		text := "GET /" + protected.String() + "/event.json HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 1000)
+		done := make(chan struct{})
+		defer close(done)
+		go func() {
+			for k := range len(text) {
+				if _, err := c.Write([]byte{text[k]}); err != nil {
+					return
+				}
+				select {
+				case <-done:
+					return
+				case <-time.After(time.Second):
+				}
+			}
+		}()
+		return answer(c)
+	})
+}
+
+// slowRead reads segments at 4 kB/s.
+func (b *blower) slowRead() error {
+	return b.each(500, func(i int, c net.Conn) (string, error) {
+		c.(*net.TCPConn).SetReadBuffer(4 << 10)
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", b.dvr(i, int(time.Since(b.began)/time.Second)))
+		buf := make([]byte, 4<<10)
+		for {
+			n, err := c.Read(buf)
+			if err != nil {
+				return "", err
+			}
+			if strings.HasPrefix(string(buf[:n]), "HTTP/1.1 503") {
+				return "503", nil
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+// flood opens and drops connections.
+func (b *blower) flood() error {
+	targets := []string{b.deliver, b.publish}
+	return b.each(64, func(i int, c net.Conn) (string, error) {
+		if x, err := net.DialTimeout("tcp", targets[i%2], time.Second); err == nil {
+			x.(*net.TCPConn).SetLinger(0)
+			x.Close()
+		}
+		c.(*net.TCPConn).SetLinger(0)
+		return "opened", nil
+	})
+}

@@ -1,0 +1,187 @@
+//go:build linux
+
+// Command storm measures what readers can do to publishing and to live viewers.
+// An origin runs on one core; packagers, viewers behind an edge, and the storm are
+// on the other, the storm with the least right to it. Each storm is measured
+// before, while and after it blows. The results stay as files, from which the table
+// and the plots of docs/benchmarks.md are written.
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	idle, length, after time.Duration
+	server, client      string
+	only                string
+	label               string
+	results             string
+	docs                string
+	program             string
+	apart               bool
+	viewers             int
+}
+
+func main() {
+	log.SetFlags(log.Ltime)
+	if len(os.Args) > 2 && os.Args[1] == "blow" {
+		if err := blow(os.Args[2], os.Args[3:]); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	var o options
+	flag.DurationVar(&o.idle, "idle", 16*time.Second, "time before each storm")
+	flag.DurationVar(&o.length, "for", 20*time.Second, "time of each storm")
+	flag.DurationVar(&o.after, "after", 12*time.Second, "time after each storm")
+	flag.StringVar(&o.server, "server", "0", "core of the origin")
+	flag.StringVar(&o.client, "client", "1", "core of all else")
+	flag.StringVar(&o.only, "only", "dvr", "names of storms, with commas; all is every one")
+	flag.StringVar(&o.label, "label", "now", "name of what is measured, in tables")
+	flag.StringVar(&o.results, "results", "", "directory of results, one file each; default a new one")
+	flag.StringVar(&o.docs, "docs", "", "directory of benchmarks.md to write the table and plots of -results into; then nothing is measured")
+	flag.StringVar(&o.program, "headwater", "", "headwater program; default is built")
+	flag.BoolVar(&o.apart, "apart", false, "roles of the origin as processes, over S3 (versitygw) and NATS")
+	flag.IntVar(&o.viewers, "viewers", 50, "live viewers behind the edge")
+	flag.Parse()
+	if o.docs != "" {
+		if err := write(o.docs, o.results); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	if err := pin(o.client); err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := measure(ctx, o); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// pin starts this program again on one core, so that all of its threads are there.
+func pin(core string) error {
+	raiseFiles()
+	if os.Getenv("STORM_PINNED") != "" {
+		return nil
+	}
+	taskset, err := exec.LookPath("taskset")
+	if err != nil {
+		return fmt.Errorf("taskset (util-linux): %w", err)
+	}
+	return syscall.Exec(taskset, append([]string{taskset, "-c", core}, os.Args...), append(os.Environ(), "STORM_PINNED=1"))
+}
+
+func raiseFiles() {
+	more := syscall.Rlimit{Cur: 131072, Max: 131072}
+	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &more) // as many as may be
+}
+
+func measure(ctx context.Context, o options) error {
+	dir, err := os.MkdirTemp("", "storm-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if o.results == "" {
+		o.results = dir
+	}
+	if err := os.MkdirAll(o.results, 0o755); err != nil {
+		return err
+	}
+	if o.program == "" {
+		o.program = filepath.Join(dir, "headwater")
+		if out, err := exec.Command("go", "build", "-o", o.program, "headwater/cmd/headwater").CombinedOutput(); err != nil {
+			return fmt.Errorf("building headwater: %w: %s", err, out)
+		}
+	}
+	var failed error
+	for _, s := range storms {
+		if o.only != "all" && !strings.Contains(","+o.only+",", ","+s.name+",") {
+			continue
+		}
+		r, err := one(ctx, o, s, filepath.Join(dir, s.name))
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", s.name, err))
+			continue
+		}
+		b, err := json.MarshalIndent(r, "", " ")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(o.results, cmp.Or(o.label, "now")+"-"+s.name+".json"), b, 0o644); err != nil {
+			return err
+		}
+		fmt.Print(heading, r.row(), "\n")
+	}
+	return failed
+}
+
+// one measures a storm: everything is started for it alone.
+func one(ctx context.Context, o options, s storm, dir string) (*result, error) {
+	sys, err := start(ctx, o, s, dir)
+	if sys != nil {
+		defer sys.close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &result{Storm: s.name, Says: s.says, Label: o.label, Began: time.Now()}
+	watching, end := context.WithCancel(ctx)
+	defer end()
+	sys.watch(watching, r)
+	sys.publish(watching, r)
+	log.Printf("%s: idle for %v", s.name, o.idle)
+	if !sleep(ctx, o.idle) {
+		return nil, ctx.Err()
+	}
+	r.StormAt = time.Since(r.Began)
+	log.Printf("%s: storm for %v", s.name, o.length)
+	viewers := sys.view(o.viewers, o.length)
+	blown := sys.blow(s, o.length)
+	if !sleep(ctx, o.length) {
+		return nil, ctx.Err()
+	}
+	r.CalmAt = time.Since(r.Began)
+	r.Answers, err = blown()
+	if err != nil {
+		return nil, fmt.Errorf("the storm: %w", err)
+	}
+	if r.Viewers, err = viewers(); err != nil {
+		return nil, fmt.Errorf("the viewers: %w", err)
+	}
+	log.Printf("%s: calm for %v", s.name, o.after)
+	if !sleep(ctx, o.after) {
+		return nil, ctx.Err()
+	}
+	end()
+	sys.tasks.Wait()
+	return r, nil
+}
+
+// sleep waits, and reports whether ctx goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,227 @@
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A publication is one segment's way to 201.
+type publication struct {
+	At     time.Duration `json:"at_ns"`
+	Took   time.Duration `json:"took_ns"`
+	Missed bool          `json:"missed,omitempty"` // the budget
+}
+
+// viewed is what headwater load reports.
+type viewed struct {
+	Segments int64            `json:"segments"`
+	Stalls   int64            `json:"stalls"`
+	StallMS  float64          `json:"stall_ms"`
+	Gaps     int64            `json:"gaps"`
+	Refusals int64            `json:"refusals"`
+	Statuses map[string]int64 `json:"statuses"`
+	Problems map[string]int64 `json:"problems"`
+	Errors   []struct {
+		Error string `json:"error"`
+		Count int64  `json:"count"`
+	} `json:"errors"`
+	Delay struct {
+		P50 float64 `json:"p50"`
+		P99 float64 `json:"p99"`
+	} `json:"publish_to_viewer_ms"`
+}
+
+func (v viewed) errors() (n int64) {
+	for _, e := range v.Errors {
+		n += e.Count
+	}
+	return n + v.Refusals
+}
+
+// answers is what a storm got.
+type answers struct {
+	Requests int64            `json:"requests"`
+	Bytes    int64            `json:"bytes"`
+	Statuses map[string]int64 `json:"statuses"`
+	Failures map[string]int64 `json:"failures,omitempty"` // connections that ended, by how
+	Conns    int              `json:"connections"`
+}
+
+// A result is one storm.
+type result struct {
+	Storm   string        `json:"storm"`
+	Says    string        `json:"says"`
+	Label   string        `json:"label"`
+	Began   time.Time     `json:"began"`
+	StormAt time.Duration `json:"storm_ns"`
+	CalmAt  time.Duration `json:"calm_ns"`
+	Answers answers       `json:"answers"`
+	Viewers viewed        `json:"viewers"`
+
+	mu           sync.Mutex       // guards the following
+	Publications []publication    `json:"publications"`
+	Retries      map[string]int64 `json:"retries,omitempty"`
+	Seconds      []second         `json:"seconds"`
+	Unwatched    int              `json:"unwatched"` // seconds in which control did not answer
+}
+
+func (r *result) published(p publication) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Publications = append(r.Publications, p)
+}
+
+func (r *result) retried(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.Retries == nil {
+		r.Retries = map[string]int64{}
+	}
+	text := err.Error()
+	if i := strings.Index(text, "m4s\": "); i >= 0 {
+		text = text[i+6:]
+	}
+	if i := strings.Index(text, ".m4s: "); i >= 0 {
+		text = text[i+6:]
+	}
+	r.Retries[text[:min(len(text), 160)]]++
+}
+
+func (r *result) second(x second) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Seconds = append(r.Seconds, x)
+}
+
+func (r *result) unwatched() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Unwatched++
+}
+
+// quantiles are of publications that began within a time.
+func (r *result) quantiles(from, to time.Duration) (p50, p99 time.Duration, missed, all int) {
+	var took []time.Duration
+	for _, p := range r.Publications {
+		if p.At >= from && p.At < to {
+			took = append(took, p.Took)
+			if p.Missed {
+				missed++
+			}
+		}
+	}
+	if len(took) == 0 {
+		return 0, 0, missed, 0
+	}
+	slices.Sort(took)
+	return took[len(took)/2], took[(len(took)*99-1)/100], missed, len(took)
+}
+
+// at is what the origin had counted at a time.
+func (r *result) at(t time.Duration) (x second) {
+	for _, s := range r.Seconds {
+		if s.At <= t && len(s.Shed) > 0 {
+			x = s
+		}
+	}
+	return x
+}
+
+const heading = "| storm | | publish p50 ms idle | storm | p99 ms idle | storm | after | missed | live errors | stalls | to viewer p99 ms | answers/s of the storm | shed dvr/rest/live | store reads/s | RSS MB before / most |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|\n"
+
+func (r *result) row() string {
+	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()*1000) }
+	i50, i99, _, _ := r.quantiles(0, r.StormAt)
+	s50, s99, missed, all := r.quantiles(r.StormAt, r.CalmAt)
+	_, a99, after, _ := r.quantiles(r.CalmAt+2*time.Second, time.Hour)
+	before, end := r.at(r.StormAt), r.at(r.CalmAt+time.Second)
+	most := int64(0)
+	for _, x := range r.Seconds {
+		most = max(most, x.RSS)
+	}
+	length := (r.CalmAt - r.StormAt).Seconds()
+	shed := func(class string) float64 { return end.Shed[class] - before.Shed[class] }
+	var got []string
+	for _, k := range slices.SortedFunc(maps.Keys(r.Answers.Statuses), func(a, b string) int { return cmp.Compare(r.Answers.Statuses[b], r.Answers.Statuses[a]) }) {
+		got = append(got, fmt.Sprintf("%.0f x %s", float64(r.Answers.Statuses[k])/length, k))
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %d of %d | %d | %d | %.0f | %s | %.0f / %.0f / %.0f | %.0f | %d / %d |\n",
+		r.Says, r.Label, ms(i50), ms(s50), ms(i99), ms(s99), ms(a99), missed+after, all, r.Viewers.errors(), r.Viewers.Stalls, r.Viewers.Delay.P99,
+		strings.Join(got, ", "), shed("dvr"), shed("rest"), shed("live"), (end.StoreReads-before.StoreReads)/length, before.RSS>>20, most>>20)
+}
+
+// read takes all results of a directory.
+func read(dir string) (all []*result, err error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		r := &result{}
+		if err := json.Unmarshal(b, r); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, r)
+	}
+	rank := func(r *result) int { return slices.IndexFunc(storms, func(s storm) bool { return s.name == r.Storm }) }
+	slices.SortFunc(all, func(a, b *result) int { return cmp.Or(rank(a)-rank(b), cmp.Compare(b.Label, a.Label)) })
+	return all, nil
+}
+
+const (
+	from = "<!-- storms: written by bench/storm -->\n"
+	upTo = "<!-- end of storms -->\n"
+)
+
+// write writes the table and the plots of all results.
+func write(docs, dir string) error {
+	all, err := read(dir)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	b.WriteString(heading)
+	for _, r := range all {
+		b.WriteString(r.row())
+	}
+	for _, r := range all {
+		if !slices.Contains(plotted, r.Storm) {
+			continue
+		}
+		name := "storm-" + r.Storm + "-" + r.Label + ".svg"
+		f, err := os.Create(filepath.Join(docs, "plots", name))
+		if err != nil {
+			return err
+		}
+		draw(f, r)
+		if err := f.Close(); err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "\n![%s, %s: publications, and what is shed](plots/%s)\n", r.Says, r.Label, name)
+	}
+	doc := filepath.Join(docs, "benchmarks.md")
+	old, err := os.ReadFile(doc)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(old), from)
+	_, after, ok2 := strings.Cut(rest, upTo)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s: there is no %q", doc, from)
+	}
+	return os.WriteFile(doc, []byte(before+from+"\n"+b.String()+"\n"+upTo+after), 0o644)
+}

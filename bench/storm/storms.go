@@ -1,0 +1,124 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+// A storm is something that readers, or others, do to an origin or an edge.
+type storm struct {
+	name, says string
+	blow       func(b *blower) error
+
+	files int           // descriptors that the origin may have; 0: as many as there are
+	bytes int           // of the rival tenant's segments; 0: like the others
+	dvr   time.Duration // of the rival tenant's event; 0: an hour
+	tls   bool          // the edge serves TLS and HTTP/3
+}
+
+var storms = []storm{
+	{name: "none", says: "no storm", blow: (*blower).nothing},
+	{name: "dvr", says: "512 connections read DVR segments as fast as they can", blow: func(b *blower) error { return b.crowd(512, false, b.dvr) }},
+	{name: "dvr-heed", says: "the same, and they heed Retry-After", blow: func(b *blower) error { return b.crowd(512, true, b.dvr) }},
+	{name: "all", says: "512 connections, all classes", blow: func(b *blower) error { return b.crowd(512, false, b.all) }},
+	{name: "all-heed", says: "the same, and they heed Retry-After", blow: func(b *blower) error { return b.crowd(512, true, b.all) }},
+	{name: "edge-dvr", says: "512 connections read DVR segments through the edge", blow: func(b *blower) error { b.target = b.edge; return b.crowd(512, false, b.dvr) }},
+	{name: "unknown", says: "512 connections ask for names never seen", blow: func(b *blower) error { return b.crowd(512, false, b.unknown) }},
+	{name: "one-byte", says: "a tenant sends 4,400 PUTs of a byte, 17 a second each minute", blow: (*blower).oneByte},
+	{name: "no-read", says: "68 readers of a tenant's 30 MB segments do not read", blow: (*blower).noRead, bytes: 30 << 20},
+	{name: "idle", says: "360 idle connections to deliver, of 400 descriptors", blow: (*blower).idle, files: 400},
+	{name: "held", says: "20,000 held event.json?after= of an address", blow: (*blower).held},
+	{name: "playlist", says: "64 connections read the media.m3u8 of 60 days", blow: func(b *blower) error { return b.crowd(64, false, b.playlist) }, dvr: 60 * 24 * time.Hour},
+	{name: "slow-write", says: "2,000 connections send a head, and a PUT, byte by byte", blow: (*blower).slowWrite},
+	{name: "slow-read", says: "500 connections read DVR segments at 4 kB/s", blow: (*blower).slowRead},
+	{name: "flood", says: "connections opened and dropped as fast as can be", blow: (*blower).flood},
+	{name: "h2-reset", says: "HTTP/2 rapid reset, 16 connections", blow: func(b *blower) error { return b.http2(reset) }, tls: true},
+	{name: "h2-settings", says: "HTTP/2 settings flood, 16 connections", blow: func(b *blower) error { return b.http2(settings) }, tls: true},
+	{name: "h2-ping", says: "HTTP/2 ping flood, 16 connections", blow: func(b *blower) error { return b.http2(ping) }, tls: true},
+	{name: "h2-continuation", says: "HTTP/2 continuation flood, 16 connections", blow: func(b *blower) error { return b.http2(continuation) }, tls: true},
+	{name: "h3", says: "HTTP/3: 16 connections of quic-go read DVR segments", blow: (*blower).http3, tls: true},
+}
+
+// A blower is a storm's own process.
+type blower struct {
+	deliver, publish, edge, tls string // HOST:PORT
+	target                      string
+	length                      time.Duration
+	newest, rival               int64 // numbers when the storm begins
+	began                       time.Time
+	answers
+}
+
+// blow runs a storm and prints what it got.
+func blow(name string, args []string) error {
+	b := &blower{answers: answers{Statuses: map[string]int64{}, Failures: map[string]int64{}}}
+	f := flag.NewFlagSet("blow", flag.ExitOnError)
+	f.StringVar(&b.deliver, "deliver", "", "")
+	f.StringVar(&b.publish, "publish", "", "")
+	f.StringVar(&b.edge, "edge", "", "")
+	f.StringVar(&b.tls, "tls", "", "")
+	f.DurationVar(&b.length, "for", 0, "")
+	f.Int64Var(&b.newest, "newest", 0, "")
+	f.Int64Var(&b.rival, "rival", 0, "")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	b.target, b.began = b.deliver, time.Now()
+	raiseFiles()
+	for _, s := range storms {
+		if s.name == name {
+			if err := s.blow(b); err != nil {
+				return err
+			}
+			return json.NewEncoder(os.Stdout).Encode(b.answers)
+		}
+	}
+	return fmt.Errorf("no storm %q", name)
+}
+
+func (b *blower) nothing() error { time.Sleep(b.length); return nil }
+
+// dvr is the path that a connection asks for at its k-th request.
+func (b *blower) dvr(conn, k int) string {
+	return fmt.Sprintf("/%v/%s/%d.m4s", protected, renditions[0].name, b.newest-30-int64((conn*37+k)%(backlog-40)))
+}
+
+func (b *blower) unknown(conn, k int) string {
+	n := conn*1_000_003 + k
+	switch n % 5 {
+	case 0:
+		return fmt.Sprintf("/t%d/e/v/1.m4s", n)
+	case 1:
+		return fmt.Sprintf("/%s/e%d/v/1.m4s", protected.Tenant, n)
+	case 2:
+		return fmt.Sprintf("/%v/r%d/1.m4s", protected, n)
+	case 3:
+		return fmt.Sprintf("/%v/v1080/%d.m4s", protected, b.newest+1000+int64(n))
+	}
+	return fmt.Sprintf("/%v/v1080/%%%02x%d.m4s", protected, n%256, n)
+}
+
+// all are all classes: half DVR, a quarter of playlists and configurations, an
+// eighth of names that are not there, and an eighth at the live edge.
+func (b *blower) all(conn, k int) string {
+	switch conn % 8 {
+	case 0, 1, 2, 3:
+		return b.dvr(conn, k)
+	case 4:
+		return fmt.Sprintf("/%v/%s", protected, []string{"main.m3u8", "manifest.mpd", "event.json"}[k%3])
+	case 5:
+		return fmt.Sprintf("/%v/%s/%s", protected, renditions[k%4].name, []string{"media.m3u8", "init.mp4"}[k/4%2])
+	case 6:
+		return b.unknown(conn, k)
+	}
+	return fmt.Sprintf("/%v/%s/%d.m4s", protected, renditions[k%4].name, b.newest+int64(time.Since(b.began)/segment)-int64(k%3)+1)
+}
+
+func (b *blower) playlist(conn, k int) string {
+	return fmt.Sprintf("/%v/%s/media.m3u8", rival, renditions[0].name)
+}

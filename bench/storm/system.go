@@ -1,0 +1,270 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"headwater/internal/proc"
+	"headwater/live"
+)
+
+// A rendition of the protected event: name and bytes of a segment.
+type rendition struct {
+	name  string
+	bytes int
+}
+
+var renditions = []rendition{{"v1080", 3 << 19}, {"v720", 3 << 18}, {"v360", 200 << 10}, {"v180", 32 << 10}}
+
+var (
+	protected = live.EventID{Tenant: "home", Name: "final"}
+	rival     = live.EventID{Tenant: "rival", Name: "show"}
+	pipelines = []string{"a", "b"}
+)
+
+const (
+	segment = 2 * time.Second
+	backlog = 300 // segments of the largest rendition there are from the start: more than is in memory
+	budget  = 2 * time.Second
+)
+
+// A system is what runs: an origin on one core, an edge on the other.
+type system struct {
+	o                                    options
+	publishURL, deliverAddr, controlURL  string
+	publishAddr, edgeAddr, edgeTLS, wdir string
+	origins                              []*proc.Process
+	all                                  []*proc.Process
+	storm                                storm
+	media                                *media
+	tasks                                sync.WaitGroup
+	client                               *http.Client
+}
+
+func start(ctx context.Context, o options, s storm, dir string) (*system, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	sys := &system{o: o, storm: s, wdir: dir, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true}}}
+	var addr [5]string
+	for i := range addr {
+		var err error
+		if addr[i], err = proc.FreeAddr(); err != nil {
+			return nil, err
+		}
+	}
+	sys.publishAddr, sys.deliverAddr, sys.edgeAddr, sys.edgeTLS = addr[0], addr[1], addr[3], addr[4]
+	sys.publishURL, sys.controlURL = "http://"+addr[0], "http://"+addr[2]
+	args := []string{"origin", "--publish", addr[0], "--deliver", addr[1], "--control", addr[2], "--log-level", "error", "--store", "disk:" + filepath.Join(dir, "store")}
+	cmd := append([]string{"taskset", "-c", o.server}, append([]string{o.program}, args...)...)
+	if s.files > 0 {
+		cmd = append([]string{"prlimit", "--nofile=" + strconv.Itoa(s.files)}, cmd...)
+	}
+	p, err := sys.run("origin", proc.Answers(sys.controlURL+"/readyz"), cmd...)
+	if err != nil {
+		return sys, err
+	}
+	sys.origins = append(sys.origins, p)
+	edge := []string{"taskset", "-c", o.client, o.program, "edge", "--listen", sys.edgeAddr, "--parent", "http://" + sys.deliverAddr, "--log-level", "error"}
+	if s.tls {
+		if err := certificate(dir); err != nil {
+			return sys, err
+		}
+		edge = append(edge, "--tls-listen", sys.edgeTLS, "--tls-cert", filepath.Join(dir, "cert.pem"), "--tls-key", filepath.Join(dir, "key.pem"), "--http3")
+	}
+	if _, err := sys.run("edge", proc.Accepts(sys.edgeAddr), edge...); err != nil {
+		return sys, err
+	}
+	if sys.media, err = newMedia(); err != nil {
+		return sys, err
+	}
+	return sys, sys.prepare(ctx, s)
+}
+
+func (s *system) run(name string, ready func(context.Context) error, args ...string) (*proc.Process, error) {
+	p := &proc.Process{Name: name, Log: filepath.Join(s.wdir, name+".log"), Ready: ready, Make: func() *exec.Cmd { return exec.Command(args[0], args[1:]...) }}
+	if err := p.Start(context.Background()); err != nil {
+		return nil, err
+	}
+	s.all = append(s.all, p)
+	return p, nil
+}
+
+func (s *system) close() {
+	for i := len(s.all) - 1; i >= 0; i-- {
+		s.all[i].Kill()
+	}
+	s.tasks.Wait()
+}
+
+// event is that of a tenant, begun long ago.
+func (s *system) event(id live.EventID) live.Event {
+	ev := live.Default()
+	ev.Start, ev.DVRSeconds = s.media.start, 3600
+	if id == rival && s.storm.dvr > 0 {
+		ev.Start, ev.DVRSeconds = ev.Start.Add(-s.storm.dvr), int64(s.storm.dvr/time.Second)
+	}
+	for _, p := range pipelines {
+		ev.Pipelines = append(ev.Pipelines, live.Pipeline{Name: p})
+	}
+	for _, r := range renditions {
+		ev.Renditions = append(ev.Renditions, live.Rendition{Name: r.name, Type: live.Video, Bandwidth: int64(r.bytes) * 8 / 2})
+	}
+	return ev
+}
+
+// prepare makes the events and publishes what there is from the start.
+func (s *system) prepare(ctx context.Context, st storm) error {
+	for _, id := range []live.EventID{protected, rival} {
+		b, err := json.Marshal(s.event(id))
+		if err != nil {
+			return err
+		}
+		if _, err := s.do(ctx, http.MethodPut, s.controlURL+"/v1/events/"+id.String(), "application/json", b); err != nil {
+			return err
+		}
+		for _, p := range pipelines {
+			for _, r := range renditions {
+				if _, err := s.do(ctx, http.MethodPut, fmt.Sprintf("%s/%v/%s/%s/init.mp4", s.publishURL, id, p, r.name), "video/mp4", s.media.init); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for id, many := range map[live.EventID]live.Number{protected: backlog, rival: 10} {
+		tl := s.timeline(id)
+		edge := tl.Edge(time.Now())
+		r := renditions[0]
+		if id == rival && st.bytes > 0 {
+			r.bytes = st.bytes
+		}
+		for n := edge - many; n <= edge; n++ {
+			if err := s.put(ctx, id, "a", r, n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *system) timeline(id live.EventID) live.Timeline {
+	ev := s.event(id)
+	return ev.Timeline()
+}
+
+func (s *system) put(ctx context.Context, id live.EventID, pipeline string, r rendition, n live.Number) error {
+	tl := s.timeline(id)
+	_, err := s.do(ctx, http.MethodPut, fmt.Sprintf("%s/%v/%s/%s/%d.m4s", s.publishURL, id, pipeline, r.name, n), "video/mp4", s.media.segment(&tl, n, r.bytes))
+	return err
+}
+
+func (s *system) do(ctx context.Context, method, url, ct string, body []byte) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Content-Type", ct)
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if resp.StatusCode >= 300 {
+		return resp.StatusCode, fmt.Errorf("%s %s: %s: %s", method, url, resp.Status, b)
+	}
+	return resp.StatusCode, nil
+}
+
+// publish is the packagers: at a real pace, all renditions of a pipeline at once,
+// the pipelines a second apart. A segment that is not taken is sent again.
+func (s *system) publish(ctx context.Context, r *result) {
+	tl := s.timeline(protected)
+	for i, p := range pipelines {
+		for _, rd := range renditions {
+			s.tasks.Go(func() {
+				for n := tl.Edge(time.Now()) + 2; ; n++ {
+					body := s.media.segment(&tl, n, rd.bytes)
+					if !sleep(ctx, time.Until(tl.Expected(n).Add(-1200*time.Millisecond+time.Duration(i)*time.Second))) {
+						return
+					}
+					s.tasks.Go(func() {
+						s.publishOne(ctx, r, fmt.Sprintf("%s/%v/%s/%s/%d.m4s", s.publishURL, protected, p, rd.name, n), body)
+					})
+				}
+			})
+		}
+	}
+}
+
+func (s *system) publishOne(ctx context.Context, r *result, url string, body []byte) {
+	began := time.Now()
+	for {
+		once, cancel := context.WithTimeout(ctx, 4*time.Second)
+		_, err := s.do(once, http.MethodPut, url, "video/mp4", body)
+		cancel()
+		took := time.Since(began)
+		if err == nil || took > budget || ctx.Err() != nil {
+			if ctx.Err() == nil {
+				r.published(publication{At: began.Sub(r.Began), Took: took, Missed: err != nil || took > budget})
+			}
+			return
+		}
+		r.retried(err)
+		sleep(ctx, 100*time.Millisecond)
+	}
+}
+
+// view has viewers watch behind the edge. What they saw comes from the function.
+func (s *system) view(viewers int, length time.Duration) func() (viewed, error) {
+	cmd := exec.Command(s.o.program, "load", "--edge", "http://"+s.edgeAddr, "--event", protected.String(), "--viewers", strconv.Itoa(viewers), "--for", length.String(), "--json")
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Start()
+	return func() (v viewed, _ error) {
+		if err != nil {
+			return v, err
+		}
+		if werr := cmd.Wait(); len(out.Bytes()) == 0 {
+			return v, errors.Join(werr, errors.New(errs.String()))
+		}
+		return v, json.Unmarshal(out.Bytes(), &v)
+	}
+}
+
+// blow starts a storm in a process of its own. Its answers come from the function.
+func (s *system) blow(st storm, length time.Duration) func() (answers, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return func() (answers, error) { return answers{}, err }
+	}
+	tl, other := s.timeline(protected), s.timeline(rival)
+	cmd := exec.Command("nice", "-n", "19", self, "blow", st.name, "-deliver", s.deliverAddr, "-publish", s.publishAddr, "-edge", s.edgeAddr, "-tls", s.edgeTLS,
+		"-for", length.String(), "-newest", strconv.FormatInt(int64(tl.Edge(time.Now())), 10), "-rival", strconv.FormatInt(int64(other.Edge(time.Now())), 10))
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Start()
+	return func() (a answers, _ error) {
+		if err != nil {
+			return a, err
+		}
+		if err := cmd.Wait(); err != nil {
+			return a, fmt.Errorf("%w: %s", err, strings.TrimSpace(errs.String()))
+		}
+		return a, json.Unmarshal(out.Bytes(), &a)
+	}
+}

@@ -1,0 +1,106 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A second is what the origin said of itself at one time.
+type second struct {
+	At         time.Duration      `json:"at_ns"`
+	Shed       map[string]float64 `json:"shed"`     // by class, in all
+	Answered   map[string]float64 `json:"answered"` // by class, in all
+	Level      map[string]float64 `json:"level,omitempty"`
+	StoreReads float64            `json:"store_reads"`
+	RSS        int64              `json:"rss_bytes"`
+	CPU        time.Duration      `json:"cpu_ns"`
+	Late       time.Duration      `json:"scrape_ns"` // how long it took to say so
+}
+
+// watch asks the origin every second until ctx ends.
+func (s *system) watch(ctx context.Context, r *result) {
+	client := &http.Client{Timeout: 3 * time.Second}
+	s.tasks.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			x := second{At: time.Since(r.Began), Shed: map[string]float64{}, Answered: map[string]float64{}, Level: map[string]float64{}}
+			for _, p := range s.origins {
+				x.RSS += resident(p.PID())
+				x.CPU += processor(p.PID())
+			}
+			if resp, err := client.Get(s.controlURL + "/metrics"); err == nil {
+				x.read(resp.Body)
+				resp.Body.Close()
+			} else {
+				r.unwatched()
+			}
+			x.Late = time.Since(r.Began) - x.At
+			r.second(x)
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// read takes the counters from the text form of Prometheus.
+func (x *second) read(body io.Reader) {
+	lines := bufio.NewScanner(body)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			continue
+		}
+		metric, labels, _ := strings.Cut(name, "{")
+		switch metric {
+		case "headwater_origin_shed_total":
+			x.Shed[label(labels, "class")] += v
+		case "headwater_origin_shed_level":
+			x.Level[label(labels, "class")] += v
+		case "headwater_origin_store_reads_total":
+			x.StoreReads += v
+		}
+	}
+}
+
+func label(labels, name string) string {
+	_, rest, _ := strings.Cut(labels, name+`="`)
+	v, _, _ := strings.Cut(rest, `"`)
+	return v
+}
+
+// resident is the memory of a process, in bytes.
+func resident(pid int) int64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if f := strings.Fields(string(b)); len(f) > 1 {
+		pages, _ := strconv.ParseInt(f[1], 10, 64)
+		return pages * int64(os.Getpagesize())
+	}
+	return 0
+}
+
+// processor is how long a process has run.
+func processor(pid int) (sum time.Duration) {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(b), ") ")
+	if f := strings.Fields(rest); len(f) > 12 {
+		for _, ticks := range f[11:13] {
+			n, _ := strconv.ParseInt(ticks, 10, 64)
+			sum += time.Duration(n) * 10 * time.Millisecond
+		}
+	}
+	return sum
+}
