@@ -88,7 +88,7 @@ type Report struct {
 //
 // Data that would lie past the end of the segment is malformed, like a box
 // that runs past it: a player would wait for those bytes, and take them from
-// the segment that comes next.
+// the segment that comes next. So are more samples than the segment has bytes.
 func Inspect(seg []byte, t *Track, w Window) (Report, error) {
 	in := inspection{track: t, window: w, text: t.Type == live.Text, keyUnits: maxKeyUnits, otherUnits: maxOtherUnits}
 	if err := in.read(seg); err != nil {
@@ -258,6 +258,8 @@ func (in *inspection) traf(x Box, moof, follow int64) (int64, error) {
 			return 0, malformed(c.Offset, "impossible decode time after %d samples", r.count).in(boxTrun)
 		case dataEnd > r.data && (r.data < 0 || dataEnd > int64(len(in.seg))):
 			return 0, malformed(c.Offset, "data from %d to %d, in a segment of %d bytes", r.data, dataEnd, len(in.seg)).in(boxTrun)
+		case int64(r.count) > int64(len(in.seg)): // without entries and without data: a mere claim
+			return 0, malformed(c.Offset, "%d samples, in a segment of %d bytes", r.count, len(in.seg)).in(boxTrun)
 		}
 		decode, end = next, dataEnd
 	}

@@ -1,7 +1,11 @@
 package cmaf
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -247,6 +251,34 @@ func TestFatalFindings(t *testing.T) {
 	two.Descriptions = 2
 	if r, err := Inspect(segment(m.track, second, m.data[0]), &two, w); err != nil || !r.Findings.Clean() {
 		t.Errorf("sample entry 2 of 2: %q, %v", r.Findings, err)
+	}
+}
+
+// A few bytes that claim the samples of a year are no segment that could be served.
+func TestClaimsBeyondTheBody(t *testing.T) {
+	m := single(t, "avc-aac.mp4", 1)
+	claim := func(count uint32) []byte {
+		box := func(name string, parts ...[]byte) []byte {
+			body := bytes.Join(parts, nil)
+			return append(append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+8)), name...), body...)
+		}
+		be := func(v ...uint32) (b []byte) {
+			for _, x := range v {
+				b = binary.BigEndian.AppendUint32(b, x)
+			}
+			return b
+		}
+		traf := box("traf", box("tfhd", be(0x020008, m.track.ID, 1)), box("tfdt", be(0, 0)), box("trun", be(0, count)))
+		return slices.Concat(box("moof", box("mfhd", be(0, 1)), traf), box("mdat", make([]byte, 100)))
+	}
+	w := window(m.track, 0, 2, 1)
+	if _, err := Inspect(claim(100), m.track, w); err != nil {
+		t.Errorf("a hundred samples without data: %v", err)
+	}
+	for _, count := range []uint32{1000, math.MaxUint32} {
+		if _, err := Inspect(claim(count), m.track, w); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%d samples: %v, want it malformed", count, err)
+		}
 	}
 }
 
