@@ -50,6 +50,7 @@ import (
 
 // Store implements store.Store and store.Signaller.
 type Store struct {
+	*store.Front
 	opt     Options
 	session *gocql.Session
 	policy  *policy
@@ -62,10 +63,6 @@ type Store struct {
 
 	stop  context.CancelFunc // ends what is done on the side
 	aside sync.WaitGroup
-
-	mu         sync.Mutex // guards the following
-	closed     bool
-	operations sync.WaitGroup // Add under mu while not closed
 }
 
 // Goals of latency for the slowest percent. An item is put in two rounds and
@@ -91,6 +88,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		putChunk: newRequest("put chunk", goalChunk), getChunk: newRequest("get chunk", goalChunk),
 		deleteBucket: newRequest("delete record", goalRow), directory: newRequest("directory", goalRow),
 	}
+	s.Front = store.NewFront(store.Backend{Name: "cassandra store", Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
 	for _, namespace := range o.Namespaces {
 		if err := checkVersion(ctx, session, o, namespace); err != nil {
 			session.Close()
@@ -158,29 +156,15 @@ func (l driverLog) Warning(msg string, f ...gocql.LogField) { l.write(slog.Level
 func (l driverLog) Info(msg string, f ...gocql.LogField)    { l.write(slog.LevelDebug, msg, f) }
 func (l driverLog) Debug(string, ...gocql.LogField)         {}
 
-// begin starts an operation: its context, and what ends it, which maps its error.
-func (s *Store) begin(ctx context.Context, r store.Record) (context.Context, *space, func(*error), error) {
-	if err := r.Validate(); err != nil {
-		return nil, nil, nil, err
-	}
-	sp := s.spaces[r.Namespace]
-	if sp == nil {
+// begin bounds an operation's time: end ends that, and maps the operation's error.
+func (s *Store) begin(ctx context.Context, r store.Record) (own context.Context, sp *space, end func(*error), err error) {
+	if sp = s.spaces[r.Namespace]; sp == nil {
 		return nil, nil, nil, fmt.Errorf("%w: this store does not keep %s", store.ErrInvalid, r.Namespace)
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, nil, nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, nil, nil, store.ErrClosed
-	}
-	s.operations.Add(1)
 	own, cancel := context.WithTimeout(ctx, s.opt.Timeout)
 	return own, sp, func(err *error) {
 		over := own.Err() != nil && ctx.Err() == nil
 		cancel()
-		s.operations.Done()
 		// Only the caller's own context ends as such.
 		if *err != nil && over && (errors.Is(*err, context.DeadlineExceeded) || errors.Is(*err, context.Canceled)) {
 			*err = fmt.Errorf("%w: no answer within %v", store.ErrUnavailable, s.opt.Timeout)
@@ -201,18 +185,9 @@ func (s *Store) requests() []*request {
 	return []*request{s.putItem, s.getItem, s.scanItems, s.putChunk, s.getChunk, s.deleteBucket, s.directory}
 }
 
-// Close implements store.Store.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return fmt.Errorf("cassandra store: close: %w", store.ErrClosed)
-	}
-	s.closed = true
-	s.mu.Unlock()
+func (s *Store) close() error {
 	s.stop()
 	s.aside.Wait()
-	s.operations.Wait()
 	// Attempts that outlasted their operation end with their connections.
 	s.session.Close()
 	s.attempts.Wait()

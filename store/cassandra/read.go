@@ -37,17 +37,6 @@ func strings2(m map[blobKey][]byte) map[string][]byte {
 	return out
 }
 
-// Get implements store.Store.
-func (s *Store) Get(ctx context.Context, r store.Record, key string) (item store.Item, err error) {
-	if err = store.ValidateKey(key); err == nil {
-		item, err = s.get(ctx, r, key)
-	}
-	if err != nil {
-		return store.Item{}, fmt.Errorf("cassandra store: get %v, key %q: %w", r, key, err)
-	}
-	return item, nil
-}
-
 // missingFor is how long a chunk may be missing of an item that is there: it
 // may come from another data centre a little later. After that it is lost.
 const missingFor = time.Minute

@@ -3,7 +3,6 @@ package cassandra
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"headwater/store"
@@ -20,28 +19,12 @@ const (
 	mostKeepBack = 50 * time.Millisecond
 )
 
-// Scan implements store.Store. The page token is the last key that the page
-// has looked at.
-func (s *Store) Scan(ctx context.Context, r store.Record, opt store.ScanOptions) (page store.Page, err error) {
-	if err = opt.Validate(); err == nil && opt.Page != "" {
-		err = store.ValidateKey(opt.Page)
-	}
-	if err == nil {
-		page, err = s.scan(ctx, r, opt)
-	}
-	if err != nil {
-		return store.Page{}, fmt.Errorf("cassandra store: scan %v: %w", r, err)
-	}
-	return page, nil
-}
-
 // scanner is a scan under way.
 type scanner struct {
 	s      *Store
 	sp     *space
 	record store.Record
 	opt    store.ScanOptions
-	limit  int
 
 	from  string // where to go on: the last key looked at and a NUL, less than any other after it
 	last  string // key looked at
@@ -49,16 +32,19 @@ type scanner struct {
 	page  store.Page
 }
 
+// scan returns a page, whose token is the last key that it has looked at.
 func (s *Store) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (page store.Page, err error) {
+	if opt.Page != "" {
+		if err := store.ValidateKey(opt.Page); err != nil {
+			return page, err
+		}
+	}
 	ctx, sp, end, err := s.begin(ctx, r)
 	if err != nil {
 		return page, err
 	}
 	defer end(&err)
-	sc := &scanner{s: s, sp: sp, record: r, opt: opt, limit: opt.MaxBytes, from: opt.From}
-	if sc.limit == 0 {
-		sc.limit = store.DefaultPageBytes
-	}
+	sc := &scanner{s: s, sp: sp, record: r, opt: opt, from: opt.From}
 	if opt.Page != "" {
 		sc.from = max(sc.from, opt.Page+"\x00")
 	}
@@ -136,9 +122,9 @@ type scanned struct {
 
 // rows reads the next rows of a bucket, and whether they are its last.
 func (sc *scanner) rows(ctx context.Context, bucket int64) (rows []scanned, whole bool, err error) {
-	n := sc.limit/smallRow + 1
+	n := sc.opt.MaxBytes/smallRow + 1
 	if taken := len(sc.page.Items); taken > 0 && sc.bytes > 0 {
-		n = (sc.limit-sc.bytes)*taken/sc.bytes + 1 // as many as should fit, and one
+		n = (sc.opt.MaxBytes-sc.bytes)*taken/sc.bytes + 1 // as many as should fit, and one
 	} else if sc.opt.Values {
 		n = leastRow
 	}
@@ -187,7 +173,7 @@ func (sc *scanner) take(ctx context.Context, r scanned) (full bool, err error) {
 	if sc.opt.Values {
 		bytes += int(item.Size)
 	}
-	if sc.bytes+bytes > sc.limit && len(sc.page.Items) > 0 {
+	if sc.bytes+bytes > sc.opt.MaxBytes && len(sc.page.Items) > 0 {
 		return true, nil
 	}
 	if sc.opt.Values {

@@ -2,7 +2,6 @@ package cassandra
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -14,18 +13,6 @@ import (
 // parallel is how many chunks of one value are under way at once.
 const parallel = 8
 
-// Put implements store.Store.
-func (s *Store) Put(ctx context.Context, r store.Record, item store.Item) error {
-	err := item.Validate()
-	if err == nil {
-		err = s.put(ctx, r, item)
-	}
-	if err != nil {
-		return fmt.Errorf("cassandra store: put %v, key %q: %w", r, item.Key, err)
-	}
-	return nil
-}
-
 func (s *Store) put(ctx context.Context, r store.Record, item store.Item) (err error) {
 	ctx, sp, end, err := s.begin(ctx, r)
 	if err != nil {
@@ -33,9 +20,6 @@ func (s *Store) put(ctx context.Context, r store.Record, item store.Item) (err e
 	}
 	defer end(&err)
 	now := time.Now()
-	if err := item.Token.CheckDrift(now); err != nil {
-		return err
-	}
 	h := &head{token: item.Token, expires: expiryMillis(item.Expires), size: int64(len(item.Value)), meta: item.Meta}
 	if !h.live(now) {
 		return s.bury(ctx, sp, r, item.Key, h.token)
@@ -148,21 +132,12 @@ func (c *counted) release() {
 	}
 }
 
-// DeleteRecord implements store.Store.
-func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("cassandra store: delete %v: %w", r, err)
-		}
-	}()
+func (s *Store) delete(ctx context.Context, r store.Record, t store.Token) (err error) {
 	ctx, sp, end, err := s.begin(ctx, r)
 	if err != nil {
 		return err
 	}
 	defer end(&err)
-	if err := t.CheckDrift(time.Now()); err != nil {
-		return err
-	}
 	buckets, err := s.bucketsOf(ctx, sp, r.ID, firstBucket, lastBucket)
 	if err != nil {
 		return err

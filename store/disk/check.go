@@ -66,6 +66,11 @@ func Exists(dir string) error {
 // that there are. It returns an error if it could not look at everything.
 func (s *Store) Check(ctx context.Context, report func(Problem), progress func(sum CheckReport, total int64)) (CheckReport, error) {
 	var sum CheckReport
+	end, err := s.Begin(ctx)
+	if err != nil {
+		return sum, fmt.Errorf("disk store: check: %w", err)
+	}
+	defer end()
 	total := int64(0)
 	for _, l := range s.logs() {
 		total += l.bytes.Load()
@@ -84,10 +89,6 @@ func (s *Store) Check(ctx context.Context, report func(Problem), progress func(s
 
 func (l *log) check(ctx context.Context, sum *CheckReport, report func(Problem), progress func(CheckReport)) error {
 	l.mu.RLock()
-	if l.shut {
-		l.mu.RUnlock()
-		return store.ErrClosed
-	}
 	files := append([]*logFile(nil), l.files...)
 	for _, f := range files {
 		f.users.Add(1)

@@ -32,6 +32,7 @@ var ErrLocked = errors.New("disk store: in use")
 
 // Store implements store.Store in a directory.
 type Store struct {
+	*store.Front
 	dir            string
 	media, control *log
 	unlock         io.Closer
@@ -40,9 +41,6 @@ type Store struct {
 	cancel  context.CancelFunc
 	janitor sync.WaitGroup
 	workers sync.WaitGroup
-
-	closeMu sync.Mutex
-	closed  bool // guarded by closeMu
 }
 
 // Open opens the store in dir, which is created if need be. It fails with
@@ -55,6 +53,7 @@ func openFS(fsys vfs, dir string, opt Options) (*Store, error) {
 	}
 	opt = opt.withDefaults()
 	s := &Store{dir: dir, poked: make(chan struct{}, 1)}
+	s.Front = store.NewFront(store.Backend{Name: "disk store", Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
 	if err := s.open(fsys, opt); err != nil {
 		for _, l := range s.logs() {
 			for _, f := range l.files {
@@ -135,73 +134,36 @@ func (s *Store) clean(ctx context.Context, opt Options) {
 	}
 }
 
-// log returns the log of r once the request is known to be good.
-func (s *Store) log(ctx context.Context, r store.Record) (*log, error) {
-	if err := r.Validate(); err != nil {
-		return nil, err
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+func (s *Store) log(r store.Record) *log {
 	if r.Namespace == store.Control {
-		return s.control, nil
+		return s.control
 	}
-	return s.media, nil
+	return s.media
 }
 
-// Put returns once the item has been synced. It copies the item's bytes at
+// put returns once the item has been synced. It copies the item's bytes at
 // once, so it returns at once when ctx ends, too.
-func (s *Store) Put(ctx context.Context, r store.Record, item store.Item) error {
-	err := item.Validate()
-	if err == nil {
-		err = s.mutate(ctx, r, record{kind: kindPut, key: item.Key, meta: item.Meta, token: item.Token,
-			expires: index.ExpiryOf(item.Expires)}, item.Value)
-	}
-	if err != nil {
-		return fmt.Errorf("disk store: put %v, key %q: %w", r, item.Key, err)
-	}
-	return nil
+func (s *Store) put(ctx context.Context, r store.Record, item store.Item) error {
+	rec := record{kind: kindPut, key: item.Key, meta: item.Meta, token: item.Token, expires: index.ExpiryOf(item.Expires)}
+	return s.log(r).submit(ctx, newOp(r, rec), item.Value)
 }
 
-func (s *Store) mutate(ctx context.Context, r store.Record, rec record, value []byte) error {
-	l, err := s.log(ctx, r)
-	if err != nil {
-		return err
-	}
-	if err := rec.token.CheckDrift(time.Now()); err != nil {
-		return err
-	}
-	return l.submit(ctx, newOp(r, rec), value)
+func (s *Store) delete(ctx context.Context, r store.Record, t store.Token) error {
+	return s.log(r).submit(ctx, newOp(r, record{kind: kindDelete, token: t, expires: index.Forever}), nil)
 }
 
-func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token) error {
-	if err := s.mutate(ctx, r, record{kind: kindDelete, token: t, expires: index.Forever}, nil); err != nil {
-		return fmt.Errorf("disk store: delete %v: %w", r, err)
-	}
-	return nil
+func (s *Store) get(_ context.Context, r store.Record, key string) (store.Item, error) {
+	return s.log(r).get(r, key)
 }
 
-func (s *Store) Get(ctx context.Context, r store.Record, key string) (store.Item, error) {
-	err := store.ValidateKey(key)
-	if err == nil {
-		var l *log
-		if l, err = s.log(ctx, r); err == nil {
-			var item store.Item
-			if item, err = l.get(r, key); err == nil {
-				return item, nil
-			}
-		}
-	}
-	return store.Item{}, fmt.Errorf("disk store: get %v, key %q: %w", r, key, err)
+func (s *Store) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {
+	return s.log(r).scan(ctx, r, opt)
 }
 
 // Has reports whether there is an item, from memory alone: reading it may
 // still fail.
 func (s *Store) Has(r store.Record, key string) bool {
-	l := s.media
-	if r.Namespace == store.Control {
-		l = s.control
-	}
+	l := s.log(r)
 	now := time.Now()
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -209,29 +171,7 @@ func (s *Store) Has(r store.Record, key string) bool {
 	return e != nil && e.Live(now)
 }
 
-func (s *Store) Scan(ctx context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {
-	err := opt.Validate()
-	if err == nil {
-		var l *log
-		if l, err = s.log(ctx, r); err == nil {
-			var page store.Page
-			if page, err = l.scan(ctx, r, opt); err == nil {
-				return page, nil
-			}
-		}
-	}
-	return store.Page{}, fmt.Errorf("disk store: scan %v: %w", r, err)
-}
-
-// Close implements store.Store.
-func (s *Store) Close() error {
-	s.closeMu.Lock()
-	closed := s.closed
-	s.closed = true
-	s.closeMu.Unlock()
-	if closed {
-		return fmt.Errorf("disk store: close: %w", store.ErrClosed)
-	}
+func (s *Store) close() error {
 	s.cancel()
 	s.janitor.Wait()
 	for _, l := range s.logs() {
@@ -243,7 +183,6 @@ func (s *Store) Close() error {
 	s.workers.Wait()
 	for _, l := range s.logs() {
 		l.mu.Lock()
-		l.shut = true
 		files := l.files
 		l.files, l.index = nil, index.Index[*location]{}
 		l.mu.Unlock()
@@ -251,8 +190,5 @@ func (s *Store) Close() error {
 			f.release()
 		}
 	}
-	if err := s.unlock.Close(); err != nil {
-		return fmt.Errorf("disk store: close: %w", err)
-	}
-	return nil
+	return s.unlock.Close()
 }

@@ -35,11 +35,10 @@ type log struct {
 	mu    sync.RWMutex
 	index index.Index[*location] // guarded by mu
 	files []*logFile             // guarded by mu; by seq
-	shut  bool                   // guarded by mu; reads are refused
 
 	queueMu sync.Mutex
 	queue   []*op         // guarded by queueMu
-	closing bool          // guarded by queueMu; mutations are refused
+	closing bool          // guarded by queueMu; no more come
 	queued  chan struct{} // capacity 1: queue or closing changed
 
 	flightMu sync.Mutex
@@ -148,18 +147,13 @@ func (l *log) submit(ctx context.Context, o *op, value []byte) error {
 	l.mu.RLock()
 	stale := l.stale(o)
 	l.mu.RUnlock()
-	if !stale && !o.retire {
+	if stale {
+		return nil
+	}
+	if !o.retire {
 		o.fill(value)
 	}
 	l.queueMu.Lock()
-	if l.closing || stale {
-		defer l.queueMu.Unlock()
-		o.free()
-		if l.closing {
-			return store.ErrClosed
-		}
-		return nil
-	}
 	l.queue = append(l.queue, o)
 	l.queueMu.Unlock()
 	wake(l.queued)

@@ -23,9 +23,6 @@ func (l *log) find(r store.Record, key string) (found, error) {
 	now := time.Now()
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if l.shut {
-		return found{}, store.ErrClosed
-	}
 	e := l.index.Get(r, key)
 	if e == nil || !e.Live(now) {
 		return found{}, store.ErrNotFound
@@ -81,10 +78,6 @@ func (l *log) get(r store.Record, key string) (store.Item, error) {
 }
 
 func (l *log) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {
-	limit := int64(opt.MaxBytes)
-	if limit == 0 {
-		limit = store.DefaultPageBytes
-	}
 	var page store.Page
 	var todo []found
 	defer func() {
@@ -95,10 +88,6 @@ func (l *log) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (
 
 	now, size := time.Now(), int64(0)
 	l.mu.RLock()
-	if l.shut {
-		l.mu.RUnlock()
-		return page, store.ErrClosed
-	}
 	// The token of a page is the key that it begins with.
 	l.index.Ascend(r, max(opt.From, opt.Page), opt.To, func(e *index.Entry[*location]) bool {
 		if !e.Live(now) {
@@ -108,7 +97,7 @@ func (l *log) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (
 		if opt.Values {
 			size += e.Value.size
 		}
-		if size > limit && len(todo) > 0 {
+		if size > int64(opt.MaxBytes) && len(todo) > 0 {
 			page.Next = e.Key
 			return false
 		}

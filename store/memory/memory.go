@@ -26,13 +26,13 @@ const sweepEvery = 10 * time.Second
 
 // Store implements store.Store. Open it with New.
 type Store struct {
+	*store.Front
 	opt Options
 
-	mu     sync.RWMutex
-	index  index.Index[value] // guarded by mu, like all below
-	bytes  int64
-	swept  time.Time
-	closed bool
+	mu    sync.RWMutex
+	index index.Index[value] // guarded by mu, like all below
+	bytes int64
+	swept time.Time
 }
 
 type value struct {
@@ -43,6 +43,7 @@ type value struct {
 // New returns an empty store.
 func New(opt Options) *Store {
 	s := &Store{opt: opt, swept: time.Now()}
+	s.Front = store.NewFront(store.Backend{Name: "memory store", Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
 	s.index.Removed = func(v value) { s.bytes -= v.size }
 	return s
 }
@@ -54,86 +55,44 @@ func (s *Store) Bytes() int64 {
 	return s.bytes
 }
 
-func (s *Store) Put(ctx context.Context, r store.Record, item store.Item) error {
-	err := item.Validate()
-	if err == nil {
-		v := value{size: int64(len(item.Key) + len(item.Meta) + len(item.Value))}
-		e := &index.Entry[value]{Key: item.Key, Token: item.Token, Expires: index.ExpiryOf(item.Expires)}
-		// Copied before the lock is taken.
-		v.meta, v.value = bytes.Clone(item.Meta), bytes.Clone(item.Value)
-		e.Value = v
-		err = s.mutate(ctx, r, item.Token, func() error {
-			if s.index.PutStale(r, e.Key, e.Token) {
-				return nil
-			}
-			need := s.bytes + v.size
-			if old := s.index.Get(r, e.Key); old != nil {
-				need -= old.Value.size
-			}
-			if s.opt.MaxBytes > 0 && need > s.opt.MaxBytes {
-				return fmt.Errorf("%w: %d of %d bytes, %d more", store.ErrFull, s.bytes, s.opt.MaxBytes, v.size)
-			}
-			s.bytes += v.size
-			s.index.Put(r, e)
-			return nil
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("memory store: put %v, key %q: %w", r, item.Key, err)
-	}
-	return nil
-}
-
-// mutate runs change under the lock if the request is good.
-func (s *Store) mutate(ctx context.Context, r store.Record, t store.Token, change func() error) error {
-	if err := r.Validate(); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+func (s *Store) put(_ context.Context, r store.Record, item store.Item) error {
+	// Copied before the lock is taken.
+	v := value{meta: bytes.Clone(item.Meta), value: bytes.Clone(item.Value), size: int64(len(item.Key) + len(item.Meta) + len(item.Value))}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return store.ErrClosed
-	}
-	now := time.Now()
-	if err := t.CheckDrift(now); err != nil {
-		return err
-	}
-	if now.Sub(s.swept) >= sweepEvery {
-		s.swept = now
-		for _, r := range s.index.Records() {
-			s.index.Sweep(r, now)
-		}
-	}
-	return change()
-}
-
-func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token) error {
-	err := s.mutate(ctx, r, t, func() error {
-		s.index.Delete(r, "", "", t)
+	s.sweep()
+	if s.index.PutStale(r, item.Key, item.Token) {
 		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("memory store: delete %v: %w", r, err)
 	}
+	need := s.bytes + v.size
+	if old := s.index.Get(r, item.Key); old != nil {
+		need -= old.Value.size
+	}
+	if s.opt.MaxBytes > 0 && need > s.opt.MaxBytes {
+		return fmt.Errorf("%w: %d of %d bytes, %d more", store.ErrFull, s.bytes, s.opt.MaxBytes, v.size)
+	}
+	s.bytes += v.size
+	s.index.Put(r, &index.Entry[value]{Key: item.Key, Token: item.Token, Expires: index.ExpiryOf(item.Expires), Value: v})
 	return nil
 }
 
-// view begins a read: with a nil error the read lock is held.
-func (s *Store) view(ctx context.Context, r store.Record) error {
-	if err := r.Validate(); err != nil {
-		return err
+// sweep forgets what has expired, now and then. mu is held.
+func (s *Store) sweep() {
+	now := time.Now()
+	if now.Sub(s.swept) < sweepEvery {
+		return
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	s.swept = now
+	for _, r := range s.index.Records() {
+		s.index.Sweep(r, now)
 	}
-	s.mu.RLock()
-	if s.closed {
-		s.mu.RUnlock()
-		return store.ErrClosed
-	}
+}
+
+func (s *Store) delete(_ context.Context, r store.Record, t store.Token) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sweep()
+	s.index.Delete(r, "", "", t)
 	return nil
 }
 
@@ -142,35 +101,18 @@ func itemOf(e *index.Entry[value]) store.Item {
 		Size: int64(len(e.Value.value)), Expires: index.ExpiryTime(e.Expires)}
 }
 
-func (s *Store) Get(ctx context.Context, r store.Record, key string) (store.Item, error) {
-	err := store.ValidateKey(key)
-	if err == nil {
-		err = s.view(ctx, r)
+func (s *Store) get(_ context.Context, r store.Record, key string) (store.Item, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if e := s.index.Get(r, key); e != nil && e.Live(time.Now()) {
+		return itemOf(e), nil
 	}
-	if err == nil {
-		e := s.index.Get(r, key)
-		s.mu.RUnlock()
-		if e != nil && e.Live(time.Now()) {
-			return itemOf(e), nil
-		}
-		err = store.ErrNotFound
-	}
-	return store.Item{}, fmt.Errorf("memory store: get %v, key %q: %w", r, key, err)
+	return store.Item{}, store.ErrNotFound
 }
 
-func (s *Store) Scan(ctx context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {
-	err := opt.Validate()
-	if err == nil {
-		err = s.view(ctx, r)
-	}
-	if err != nil {
-		return store.Page{}, fmt.Errorf("memory store: scan %v: %w", r, err)
-	}
+func (s *Store) scan(_ context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {
+	s.mu.RLock()
 	defer s.mu.RUnlock()
-	limit := opt.MaxBytes
-	if limit == 0 {
-		limit = store.DefaultPageBytes
-	}
 	now, bytes := time.Now(), 0
 	var page store.Page
 	s.index.Ascend(r, max(opt.From, opt.Page), opt.To, func(e *index.Entry[value]) bool {
@@ -181,7 +123,7 @@ func (s *Store) Scan(ctx context.Context, r store.Record, opt store.ScanOptions)
 		if opt.Values {
 			bytes += len(e.Value.value)
 		}
-		if bytes > limit && len(page.Items) > 0 {
+		if bytes > opt.MaxBytes && len(page.Items) > 0 {
 			page.Next = e.Key // the page token is the key to go on at
 			return false
 		}
@@ -195,13 +137,9 @@ func (s *Store) Scan(ctx context.Context, r store.Record, opt store.ScanOptions)
 	return page, nil
 }
 
-func (s *Store) Close() error {
+func (s *Store) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return fmt.Errorf("memory store: close: %w", store.ErrClosed)
-	}
-	s.closed = true
 	s.index = index.Index[value]{}
 	return nil
 }

@@ -18,11 +18,6 @@ type Report struct {
 // fail and, where it is not nil, progress of each.
 func (s *Store) Check(ctx context.Context, bad func(object string, err error), progress func(Report)) (Report, error) {
 	var report Report
-	done, err := s.begin()
-	if err != nil {
-		return report, err
-	}
-	defer done()
 	for info := range s.api.ListObjectsIter(ctx, s.opt.Bucket, minio.ListObjectsOptions{Prefix: s.root + "items/", Recursive: true}) {
 		if info.Err != nil {
 			return report, s.kind(ctx, info.Err)

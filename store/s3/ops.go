@@ -17,22 +17,11 @@ func (s *Store) itemsOf(r store.Record) string {
 	return s.root + "items/" + r.Namespace + "/" + recordName(r.ID) + "/"
 }
 
-// measured runs an operation and notes how it went.
-func (s *Store) measured(m *store.Meter, what string, r store.Record, f func() error) error {
-	done, err := s.begin()
-	if err != nil {
-		return err
+// took notes how an operation went.
+func took(m *store.Meter, began time.Time, err *error) {
+	if !errors.Is(*err, context.Canceled) {
+		m.Record(time.Since(began), *err != nil && !errors.Is(*err, store.ErrNotFound))
 	}
-	defer done()
-	began := time.Now()
-	err = f()
-	if !errors.Is(err, context.Canceled) && !errors.Is(err, store.ErrInvalid) && !errors.Is(err, store.ErrTooLarge) {
-		m.Record(time.Since(began), err != nil && !errors.Is(err, store.ErrNotFound))
-	}
-	if err != nil {
-		return fmt.Errorf("s3: %s %v: %w", what, r, err)
-	}
-	return nil
 }
 
 // write puts an object. The same name always has the same bytes, so that it can
@@ -46,51 +35,29 @@ func (s *Store) write(ctx context.Context, name string, data []byte) error {
 	})
 }
 
-// Put implements store.Store.
-func (s *Store) Put(ctx context.Context, r store.Record, item store.Item) error {
-	return s.measured(&s.puts, "put", r, func() error {
-		if err := errors.Join(r.Validate(), item.Validate()); err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := item.Token.CheckDrift(time.Now()); err != nil {
-			return err
-		}
-		expires := expiryOf(item.Expires)
-		h := header{Record: r.String(), Key: item.Key, Time: item.Token.Time, Nonce: item.Token.Nonce, Meta: item.Meta}
-		if expires != never {
-			h.Expires = expires
-		}
-		data, err := encodeObject(h, item.Value)
-		if err != nil {
-			return err
-		}
-		name := s.itemsOf(r) + versionName(item.Key, item.Token, expires)
-		if err := s.write(ctx, name, data); err != nil {
-			return err
-		}
-		s.supersede(ctx, s.itemsOf(r), item.Key, name, item.Token)
-		return nil
-	})
+func (s *Store) put(ctx context.Context, r store.Record, item store.Item) (err error) {
+	defer took(&s.puts, time.Now(), &err)
+	expires := expiryOf(item.Expires)
+	h := header{Record: r.String(), Key: item.Key, Time: item.Token.Time, Nonce: item.Token.Nonce, Meta: item.Meta}
+	if expires != never {
+		h.Expires = expires
+	}
+	data, err := encodeObject(h, item.Value)
+	if err != nil {
+		return err
+	}
+	name := s.itemsOf(r) + versionName(item.Key, item.Token, expires)
+	if err := s.write(ctx, name, data); err != nil {
+		return err
+	}
+	s.supersede(ctx, s.itemsOf(r), item.Key, name, item.Token)
+	return nil
 }
 
-// DeleteRecord implements store.Store.
-func (s *Store) DeleteRecord(ctx context.Context, r store.Record, t store.Token) error {
-	return s.measured(&s.deletes, "delete", r, func() error {
-		if err := r.Validate(); err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := t.CheckDrift(time.Now()); err != nil {
-			return err
-		}
-		_, err := s.dropAll(ctx, s.itemsOf(r), func(v version, _ bool) bool { return v.token.Compare(t) <= 0 })
-		return err
-	})
+func (s *Store) delete(ctx context.Context, r store.Record, t store.Token) (err error) {
+	defer took(&s.deletes, time.Now(), &err)
+	_, err = s.dropAll(ctx, s.itemsOf(r), func(v version, _ bool) bool { return v.token.Compare(t) <= 0 })
+	return err
 }
 
 // read gets an object, or its first bytes.
@@ -150,29 +117,20 @@ func (s *Store) header(ctx context.Context, name string, size int64) (header, er
 	return h, nil
 }
 
-// Get implements store.Store.
-func (s *Store) Get(ctx context.Context, r store.Record, key string) (item store.Item, err error) {
-	err = s.measured(&s.gets, "get", r, func() error {
-		if err := errors.Join(r.Validate(), store.ValidateKey(key)); err != nil {
-			return err
+func (s *Store) get(ctx context.Context, r store.Record, key string) (item store.Item, err error) {
+	defer took(&s.gets, time.Now(), &err)
+	// What is listed may be replaced, and tidied up, before it is read. Each
+	// time somebody else got something done.
+	for range overtaken {
+		var again bool
+		if item, again, err = s.getOnce(ctx, r, key); !again {
+			return item, err
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		// What is listed may be replaced, and tidied up, before it is read. Each
-		// time somebody else got something done.
-		for range overtaken {
-			var again bool
-			if item, again, err = s.get(ctx, r, key); !again {
-				return err
-			}
-		}
-		return fmt.Errorf("%w: the item changes all the time", store.ErrUnavailable)
-	})
-	return item, err
+	}
+	return item, fmt.Errorf("%w: the item changes all the time", store.ErrUnavailable)
 }
 
-func (s *Store) get(ctx context.Context, r store.Record, key string) (item store.Item, again bool, err error) {
+func (s *Store) getOnce(ctx context.Context, r store.Record, key string) (item store.Item, again bool, err error) {
 	newest, found, err := s.newest(ctx, r, key)
 	if err != nil {
 		return item, false, err
@@ -192,7 +150,7 @@ func (s *Store) get(ctx context.Context, r store.Record, key string) (item store
 		err = belongs(&h, r, key, newest.token)
 	}
 	if err != nil {
-		return store.Item{Key: key, Token: newest.token}, false, err
+		return item, false, err
 	}
 	item = h.item()
 	item.Value = value

@@ -85,6 +85,7 @@ func (o *Options) setDefaults() {
 
 // Store implements store.Store and store.Signaller.
 type Store struct {
+	*store.Front
 	opt       Options
 	log       *slog.Logger
 	api       *minio.Client
@@ -98,10 +99,7 @@ type Store struct {
 
 	ending context.Context // ends when the store is closed
 	end    context.CancelFunc
-	tasks  sync.WaitGroup // operations under way, and tidying up
-
-	mu     sync.Mutex // guards closed, and that no task begins once it is set
-	closed bool
+	tasks  sync.WaitGroup // what is done on the side
 }
 
 var (
@@ -117,6 +115,7 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("s3: endpoint %q is not http://HOST:PORT or https://HOST", o.Endpoint)
 	}
 	s := &Store{opt: o, log: o.Log, headers: newHeaders(), written: newWritten()}
+	s.Front = store.NewFront(store.Backend{Name: "s3", Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
 	if o.Prefix != "" {
 		s.root = strings.Trim(o.Prefix, "/") + "/"
 	}
@@ -144,11 +143,6 @@ func Open(o Options) (*Store, error) {
 
 // Init creates the bucket where there is none.
 func (s *Store) Init(ctx context.Context) (created bool, err error) {
-	done, err := s.begin()
-	if err != nil {
-		return false, err
-	}
-	defer done()
 	ok, err := s.api.BucketExists(ctx, s.opt.Bucket)
 	if err == nil && !ok {
 		created, err = true, s.api.MakeBucket(ctx, s.opt.Bucket, minio.MakeBucketOptions{Region: s.opt.Region})
@@ -159,30 +153,16 @@ func (s *Store) Init(ctx context.Context) (created bool, err error) {
 	return created, nil
 }
 
-// Close implements store.Store.
+// Close implements store.Store. Operations under way repeat nothing any more.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return fmt.Errorf("s3: close: %w", store.ErrClosed)
-	}
-	s.closed = true
-	s.mu.Unlock()
 	s.end()
+	return s.Front.Close()
+}
+
+func (s *Store) close() error {
 	s.tasks.Wait()
 	s.transport.CloseIdleConnections()
 	return nil
-}
-
-// begin counts an operation as under way.
-func (s *Store) begin() (done func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, fmt.Errorf("s3: %w", store.ErrClosed)
-	}
-	s.tasks.Add(1)
-	return s.tasks.Done, nil
 }
 
 // The goals that the store tells of: public figures of such services.

@@ -19,27 +19,16 @@ const readers = 16
 // margin is the part of a scan's time that is kept for returning what it has.
 const margin = 20
 
-// Scan implements store.Store.
-func (s *Store) Scan(ctx context.Context, r store.Record, opt store.ScanOptions) (page store.Page, err error) {
-	err = s.measured(&s.scans, "scan", r, func() error {
-		if err := errors.Join(r.Validate(), opt.Validate()); err != nil {
-			return err
+func (s *Store) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (page store.Page, err error) {
+	defer took(&s.scans, time.Now(), &err)
+	sc := &scan{s: s, r: r, opt: opt, prefix: s.itemsOf(r), left: opt.MaxBytes}
+	if opt.Page != "" {
+		if sc.after, err = parsePageToken(opt.Page); err != nil {
+			return page, err
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		sc := &scan{s: s, r: r, opt: opt, prefix: s.itemsOf(r), page: &page}
-		if sc.left = opt.MaxBytes; sc.left == 0 {
-			sc.left = store.DefaultPageBytes
-		}
-		if opt.Page != "" {
-			if sc.after, err = parsePageToken(opt.Page); err != nil {
-				return err
-			}
-		}
-		return sc.run(ctx)
-	})
-	return page, err
+	}
+	err = sc.run(ctx)
+	return sc.page, err
 }
 
 // A scan collects one page.
@@ -50,7 +39,7 @@ type scan struct {
 	prefix string
 	after  string // the last key of the page before
 	left   int    // bytes that may still be returned
-	page   *store.Page
+	page   store.Page
 	full   bool
 	last   string // the last key that was decided about
 }
@@ -69,7 +58,6 @@ func (sc *scan) run(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		*sc.page = store.Page{}
 		return err
 	}
 	if sc.full {
