@@ -7,35 +7,7 @@ import (
 	"time"
 
 	"headwater/live"
-	"headwater/selection"
 )
-
-// answerSegment writes the chosen bytes.
-func (o *Origin) answerSegment(d *delivery, data []byte) {
-	c, now := d.decision.Candidate, time.Now()
-	h := d.w.Header()
-	rendition, _ := d.view.config().Rendition(d.path.Rendition)
-	h.Set("Content-Type", rendition.Type.ContentType())
-	h.Set(live.HeaderPipeline, o.answering(live.Source{Pipeline: c.Pipeline, Region: c.Region}).String())
-	findings := selection.WithSeam(c.Findings, d.event.seam(d.view, d.path.Rendition, c))
-	if len(findings) > 0 {
-		h.Set(live.HeaderDefects, findings.String())
-	}
-	h.Set(live.HeaderPublished, live.FormatPublished(c.Published))
-	h.Set(live.HeaderContentDigest, c.Digest.String())
-	h.Set("ETag", c.Digest.ETag())
-	h.Set(live.HeaderCacheControl, live.FormatLifetimes(d.lifetimes(now)))
-	h.Set(live.HeaderCMSDStatic, cmsd(rendition, d.view.timelines[d.path.Rendition], d.held))
-	if d.held > 0 {
-		d.timing.Add("hold", d.held)
-	}
-	if s := d.timing.String(); s != "" {
-		h.Set(live.HeaderServerTiming, s)
-	}
-	o.metrics.served(d)
-	o.send(d, data, c.Published)
-	o.journal.served(d, findings, now)
-}
 
 // freshness bounds how long a cache that hears of no mask and no invalidation
 // may keep a clean segment before it asks whether it is still the same.
@@ -73,16 +45,16 @@ func cmsd(r live.Rendition, tl live.Timeline, held time.Duration) string {
 var objectTypes = map[live.MediaType]string{live.Video: "v", live.Audio: "a", live.Text: "c"}
 
 // answering says which region answers: this node's, where it knows it.
-func (o *Origin) answering(s live.Source) live.Source {
-	if o.cfg.Region != "" {
-		s.Region = o.cfg.Region
+func (s *deliverServer) answering(of live.Source) live.Source {
+	if s.region != "" {
+		of.Region = s.region
 	}
-	return s
+	return of
 }
 
-// send writes an answer's body: all of it, or what was asked for of it. The
+// write writes an answer's body: all of it, or what was asked for of it. The
 // zero time is no Last-Modified.
-func (o *Origin) send(d *delivery, body []byte, modified time.Time) {
+func (s *deliverServer) write(d *delivery, body []byte, modified time.Time) {
 	h := d.w.Header()
 	d.event.stamp(h, time.Now())
 	// The version that this was chosen under, not one that came since: what is
@@ -90,7 +62,7 @@ func (o *Origin) send(d *delivery, body []byte, modified time.Time) {
 	h.Set(live.HeaderVersion, d.view.version)
 	// A client that stops reading must not keep its connection for ever. Writers
 	// of tests may not have deadlines, and a client that is gone needs none.
-	_ = http.NewResponseController(d.w).SetWriteDeadline(time.Now().Add(o.cfg.WriteTimeout))
+	_ = http.NewResponseController(d.w).SetWriteDeadline(time.Now().Add(s.writeTimeout))
 	if d.r.Method != http.MethodGet || conditional(d.r.Header) {
 		http.ServeContent(&partial{ResponseWriter: d.w}, d.r, "", modified, bytes.NewReader(body))
 		return

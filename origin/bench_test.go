@@ -156,7 +156,7 @@ func BenchmarkHandlers(b *testing.B) {
 // BenchmarkPlaylist writes the playlist of a DVR window of four hours.
 func BenchmarkPlaylist(b *testing.B) {
 	r, tl := benchRig(b)
-	e := r.o.events.get(testID)
+	e := r.o.book.get(testID)
 	edge := tl.Edge(time.Now())
 	for n := edge - 7200; n <= edge; n++ {
 		e.learn("v", live.Candidate{Pipeline: "a", Number: n, Published: time.Now()})

@@ -1,7 +1,6 @@
 package origin
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -31,12 +30,6 @@ const maxInit = 1 << 20
 // what a poor uplink has, and more than a packager that only holds on sends.
 const leastRate = 64 << 10
 
-// limit gives a body until the body time-out to arrive, whatever it is. read
-// gives a segment longer, once it is known to be one.
-func (o *Origin) limit(p *publication) error {
-	return p.setReadDeadline(p.received.Add(o.cfg.BodyTimeout))
-}
-
 // bodyUntil is when a body of which size bytes have come is given up unless
 // more comes: after the time-out without any. Altogether it may take the time
 // in which its media is filmed, for packagers that send while they encode, and
@@ -65,112 +58,23 @@ func (p *publication) end() error {
 	return p.setReadDeadline(time.Time{})
 }
 
-// drop reads a body that nobody wants.
-func (o *Origin) drop(p *publication) error {
-	n, err := io.CopyN(io.Discard, p.r.Body, maxDropped+1)
-	switch {
-	case n > maxDropped:
-		return live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", maxDropped))
-	case err != io.EOF:
-		return o.bodyError(p, err, n, "no more than that is waited for")
-	}
-	return p.end()
-}
-
 // pieceBytes is how much of a body is made room for at a time: memory follows
 // what has arrived, not what a length announces.
 const pieceBytes = 256 << 10
 
 var pieces = sync.Pool{New: func() any { return new([pieceBytes]byte) }}
 
-// read takes the body, bounded in size, in time and together with all others,
-// and digests it as it comes.
-func (o *Origin) read(p *publication) error {
-	most := o.cfg.MaxSegmentBytes
-	if p.path.File == live.FileInit {
-		most = min(most, maxInit)
-	}
-	if p.r.ContentLength > most {
-		return live.ErrTooLarge.With(fmt.Sprintf("%d bytes, at most %d", p.r.ContentLength, most))
-	}
-	var came []*[pieceBytes]byte
-	defer func() {
-		for _, x := range came {
-			pieces.Put(x)
-		}
-	}()
-	filmed := time.Duration(0)
-	if p.path.File == live.FileSegment {
-		tl := p.view.timelines[p.path.Rendition]
-		filmed = tl.End(p.path.Number).Sub(tl.Start(p.path.Number))
-	}
-	size, sum := int64(0), sha256.New()
-	for {
-		until, altogether := bodyUntil(p.received, time.Now(), o.cfg.BodyTimeout, filmed, size)
-		if err := p.setReadDeadline(until); err != nil {
-			return err
-		}
-		var room []byte
-		at := size % pieceBytes
-		switch {
-		case size == most:
-			room = make([]byte, 1) // only to see that it ends
-		case at == 0 && size == int64(len(came))*pieceBytes:
-			if err := o.hold(p, min(pieceBytes, most-size)); err != nil {
-				return err
-			}
-			came = append(came, pieces.Get().(*[pieceBytes]byte))
-			fallthrough
-		default:
-			room = came[len(came)-1][at:min(pieceBytes, at+most-size)]
-		}
-		n, err := p.r.Body.Read(room)
-		if n > 0 && size == most {
-			return live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", most))
-		}
-		sum.Write(room[:n])
-		size += int64(n)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			late := "then none for " + o.cfg.BodyTimeout.String()
-			if altogether {
-				late = "that is too slow"
-			}
-			return o.bodyError(p, err, size, late)
-		}
-	}
-	if size == 0 {
-		return live.ErrMalformedMedia.With("the body is empty")
-	}
-	p.body = make([]byte, 0, size) // to the byte: it may stay in memory for long
-	for _, x := range came {
-		p.body = append(p.body, x[:min(pieceBytes, size-int64(len(p.body)))]...)
-	}
-	p.cand.Digest = live.Digest(sum.Sum(nil))
-	p.step(stepRead, p.elapsed())
-	return p.end()
-}
-
 // hold counts n bytes more of the body as being read.
-func (o *Origin) hold(p *publication, n int64) error {
-	if !o.bodies.EnterFor(p.path.Event.Tenant, admit.Publish, n) {
+func (s *publishServer) hold(p *publication, n int64) error {
+	if !s.bodies.EnterFor(p.path.Event.Tenant, admit.Publish, n) {
 		return live.ErrNotStored.With("too many bodies are being read at once")
 	}
 	p.held += n
 	return nil
 }
 
-// release gives back what the body held of the bodies gate.
-func (o *Origin) release(p *publication) {
-	if p.held > 0 {
-		o.bodies.LeaveFor(p.path.Event.Tenant, p.held)
-	}
-}
-
 // bodyError is why a body ended after n bytes; late says what was too long.
-func (o *Origin) bodyError(p *publication, err error, n int64, late string) error {
+func (s *publishServer) bodyError(p *publication, err error, n int64, late string) error {
 	var ne net.Error
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout() {
 		return live.ErrTimeout.With(fmt.Sprintf("%d bytes came within %v: %s", n, p.elapsed().Round(time.Millisecond), late))

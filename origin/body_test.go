@@ -111,7 +111,7 @@ func TestBodyInRealTime(t *testing.T) {
 				if resp.StatusCode != c.status || took < c.took || took > c.took+20*time.Millisecond || !strings.Contains(string(body), c.detail) {
 					t.Errorf("%s after %v: %s", resp.Status, took, body)
 				}
-				if used := r.o.bodies.Used(); used != 0 {
+				if used := r.o.publish.bodies.Used(); used != 0 {
 					t.Errorf("%d bytes are still counted", used)
 				}
 			})

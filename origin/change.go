@@ -31,7 +31,7 @@ type change struct {
 // changing makes a handler of one that changes an event. Besides dry_run it
 // takes the query parameters that are named. What is misspelt is refused: it
 // must not be done for real.
-func (o *Origin) changing(verb string, f func(c *change) error, params ...string) controlFunc {
+func (s *controlServer) changing(verb string, f func(c *change) error, params ...string) controlFunc {
 	params = append(params, "dry_run")
 	return func(w http.ResponseWriter, r *http.Request, id live.EventID) error {
 		c := &change{w: w, r: r, id: id, verb: verb}
@@ -51,13 +51,13 @@ func (o *Origin) changing(verb string, f func(c *change) error, params ...string
 
 // apply makes a change and answers, or says what it would do to the segments of
 // a scope; nil for those of which another serves.
-func (o *Origin) apply(c *change, touched *live.Scope, f func(rec *eventRecord, exists bool) (edit, error), answered func(v *view) error) error {
+func (s *controlServer) apply(c *change, touched *live.Scope, f func(rec *eventRecord, exists bool) (edit, error), answered func(v *view) error) error {
 	if c.dryRun {
-		return o.rehearse(c, touched, f)
+		return s.rehearse(c, touched, f)
 	}
 	changed := false
 	var before *eventRecord
-	v, err := o.events.edit(c.r.Context(), c.id, func(rec *eventRecord, exists bool) (edit, error) {
+	v, err := s.book.edit(c.r.Context(), c.id, func(rec *eventRecord, exists bool) (edit, error) {
 		if exists {
 			before = rec
 		}
@@ -69,9 +69,9 @@ func (o *Origin) apply(c *change, touched *live.Scope, f func(rec *eventRecord, 
 		return err
 	}
 	if changed {
-		o.changed(c.id)
+		s.book.changed(c.id)
 	}
-	o.logChange(c, before, &v.record)
+	s.logChange(c, before, &v.record)
 	return answered(v)
 }
 
@@ -135,23 +135,23 @@ type scopeRequest struct {
 
 // readScope reads and checks a scope of an event: names that it does not have
 // are refused with those that it has.
-func (o *Origin) readScope(c *change, in *scopeRequest) (live.Scope, error) {
-	var s live.Scope
-	e, err := o.lookUp(c.id)
+func (s *controlServer) readScope(c *change, in *scopeRequest) (live.Scope, error) {
+	var scope live.Scope
+	e, err := s.lookUp(c.id)
 	if err != nil {
-		return s, err
+		return scope, err
 	}
 	if err := decode(c.r, in); err != nil {
-		return s, err
+		return scope, err
 	}
 	cfg := e.view.Load().config()
-	s = live.Scope{Pipeline: in.Pipeline, Region: in.Region, Rendition: in.Rendition}
+	scope = live.Scope{Pipeline: in.Pipeline, Region: in.Region, Rendition: in.Rendition}
 	tl := cfg.Event.Timeline()
-	if s.From, s.To, err = readRange(&tl, in.From, in.To, time.Now()); err != nil {
-		return s, err
+	if scope.From, scope.To, err = readRange(&tl, in.From, in.To, time.Now()); err != nil {
+		return scope, err
 	}
-	if err := s.Validate(); err != nil {
-		return s, err
+	if err := scope.Validate(); err != nil {
+		return scope, err
 	}
 	var pipelines, regions, renditions []string
 	for _, p := range cfg.Pipelines {
@@ -168,12 +168,12 @@ func (o *Origin) readScope(c *change, in *scopeRequest) (live.Scope, error) {
 		field, name string
 		known       []string
 		dropped     map[string]use
-	}{{"pipeline", s.Pipeline, pipelines, used.pipelines}, {"region", s.Region, regions, nil}, {"rendition", s.Rendition, renditions, used.renditions}} {
+	}{{"pipeline", scope.Pipeline, pipelines, used.pipelines}, {"region", scope.Region, regions, nil}, {"rendition", scope.Rendition, renditions, used.renditions}} {
 		if _, ok := x.dropped[x.name]; x.name != "" && !ok && !slices.Contains(x.known, x.name) {
-			return s, &live.FieldError{Field: x.field, Reason: fmt.Sprintf("the event has no %q: %s", x.name, oneOf(x.known))}
+			return scope, &live.FieldError{Field: x.field, Reason: fmt.Sprintf("the event has no %q: %s", x.name, oneOf(x.known))}
 		}
 	}
-	return s, nil
+	return scope, nil
 }
 
 func oneOf(names []string) string {

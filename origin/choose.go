@@ -1,10 +1,12 @@
 package origin
 
 import (
+	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
-	"headwater/announce"
 	"headwater/live"
 	"headwater/selection"
 )
@@ -83,25 +85,13 @@ func (e *event) before(v *view, rendition string, n live.Number) []selection.Pas
 	return out
 }
 
-// settle makes a choice the slot's, where nobody has chosen since it was made,
-// and tells the other nodes. It reports whether the choice stands.
-func (o *Origin) settle(d *delivery, now time.Time) bool {
-	c := d.decision.Candidate
-	if d.decision.Reason == selection.Pinned || len(d.absent) > 0 {
-		return true // one that cannot be had here is for others to serve
+// present is what is left of a segment's candidates without those that could
+// not be had. It changes nothing.
+func present(cs []live.Candidate, absent map[live.Digest]bool) []live.Candidate {
+	if len(absent) == 0 {
+		return cs
 	}
-	p := &pin{reason: d.decision.Reason, Pin: selection.Pin{Pipeline: c.Pipeline, Region: c.Region, Digest: c.Digest,
-		At: now.UTC().Round(0), Node: o.node, Version: d.view.config().Version}}
-	if d.decision.pin != nil {
-		p.Turn = d.decision.pin.Turn + 1
-	}
-	if !d.event.settle(d.path.Rendition, c.Number, p, d.decision.pin) {
-		return false
-	}
-	d.decision.pin = p
-	o.announce(announce.Message{Kind: announce.Pinned, Event: d.event.id, Life: d.event.life, Rendition: d.path.Rendition, Candidate: *c,
-		Stamp: p.At.UnixNano(), Turn: p.Turn, Version: p.Version})
-	return true
+	return slices.DeleteFunc(slices.Clone(cs), func(c live.Candidate) bool { return absent[c.Digest] })
 }
 
 // settle puts p in the place of the pin that its choice knew of.
@@ -143,17 +133,6 @@ func (t *track) setPin(n live.Number, s *slot, p *pin) {
 	}
 }
 
-// hearPin takes an announced choice.
-func (o *Origin) hearPin(e *event, m announce.Message) {
-	o.learn(e, m.Rendition, m.Candidate) // the announcement of it may be behind
-	c := m.Candidate
-	if e.adopt(m.Rendition, c.Number, &pin{Pin: selection.Pin{Pipeline: c.Pipeline, Region: c.Region, Digest: c.Digest, Turn: m.Turn,
-		At: time.Unix(0, m.Stamp).UTC(), Node: m.Node, Version: m.Version}}) {
-		o.journal.overruled.Inc()
-		o.log.Warn("two nodes chose at once", "event", e.id.String(), "rendition", m.Rendition, "number", int64(c.Number), "stands", c.Pipeline)
-	}
-}
-
 // seam is what lies between the segment before, as it was served, and c.
 func (e *event) seam(v *view, rendition string, c *live.Candidate) live.Findings {
 	cs, p := e.known(rendition, c.Number-1)
@@ -168,4 +147,34 @@ func (e *event) seam(v *view, rendition string, c *live.Candidate) live.Findings
 		}
 	}
 	return nil
+}
+
+// frameOf is how long a frame of a rendition lasts, as far as is known.
+func frameOf(r live.Rendition) time.Duration {
+	switch r.Type {
+	case live.Video:
+		num, den, _ := strings.Cut(r.FrameRate, "/")
+		n, _ := strconv.ParseInt(num, 10, 64)
+		d, _ := strconv.ParseInt(den, 10, 64)
+		if n == 0 {
+			n, d = 24, 1
+		}
+		return time.Duration(max(d, 1)) * time.Second / time.Duration(n)
+	case live.Audio:
+		samples := 1024 // AAC
+		switch codec, _, _ := strings.Cut(r.Codecs, "."); {
+		case codec == "ac-3" || codec == "ec-3":
+			samples = 1536
+		case strings.EqualFold(codec, "opus"):
+			samples = 960
+		case r.Codecs == "mp4a.40.5" || r.Codecs == "mp4a.40.29":
+			samples = 2048
+		}
+		rate := r.SampleRate
+		if rate == 0 {
+			rate = 32_000
+		}
+		return time.Duration(samples) * time.Second / time.Duration(rate)
+	}
+	return 0
 }

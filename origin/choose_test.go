@@ -112,7 +112,7 @@ func TestTwoNodesChooseAtOnce(t *testing.T) {
 			if w := r.getSegment("v", n); served(w) != "a;region=east" {
 				t.Errorf("then node %d serves %s", i+1, served(w))
 			}
-			if got := counted(t, r.o.journal.overruled); got != float64(i) {
+			if got := counted(t, r.o.hear.overruled); got != float64(i) {
 				t.Errorf("node %d counts %v", i+1, got)
 			}
 		}
@@ -127,7 +127,7 @@ func TestTwoNodesChooseAtOnce(t *testing.T) {
 		d.two.getSegment("v", n)
 		d.buses[1].release()
 		d.buses[0].release()
-		if got := counted(t, d.two.o.journal.overruled); got != 1 {
+		if got := counted(t, d.two.o.hear.overruled); got != 1 {
 			t.Errorf("node 2 counts %v", got)
 		}
 	})
@@ -163,8 +163,8 @@ func TestChoiceEndsWait(t *testing.T) {
 		if w := answered(ch); w != nil {
 			t.Fatalf("%s is served while a may come", served(w))
 		}
-		c, _ := r.o.events.get(testID).candidate("v", n, "b")
-		r.o.hear(announce.Message{Node: "other", Kind: announce.Pinned, Event: testID, Life: r.o.events.get(testID).life, Rendition: "v", Candidate: c, Stamp: time.Now().UnixNano(), Version: 1})
+		c, _ := r.o.book.get(testID).candidate("v", n, "b")
+		r.o.hear.hear(announce.Message{Node: "other", Kind: announce.Pinned, Event: testID, Life: r.o.book.get(testID).life, Rendition: "v", Candidate: c, Stamp: time.Now().UnixNano(), Version: 1})
 		if w := answered(ch); w == nil || served(w) != "b;region=west" {
 			t.Errorf("%v", w)
 		}
@@ -176,7 +176,7 @@ func TestChoiceEndsWait(t *testing.T) {
 func TestAdopt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Config{}, longWait)
-		e, v := r.o.events.get(testID), r.o.events.get(testID).view.Load()
+		e, v := r.o.book.get(testID), r.o.book.get(testID).view.Load()
 		made := func(pipeline string, turn int64, at int64, servedHere bool) *pin {
 			p := &pin{Pin: selection.Pin{Pipeline: pipeline, Digest: live.DigestOf([]byte(pipeline)), Turn: turn, At: time.Unix(at, 0)}}
 			if servedHere {
@@ -266,7 +266,7 @@ func TestPublishedBetweenChoosingAndWatching(t *testing.T) {
 		n := r.next() + 1
 		r.putSegment("a", "v", n-1, take{}, 201) // what the first one teaches changes the event, which ends every wait
 		until(r.tl.Due(n))
-		r.o.metrics.holding = &interposer{r.o.metrics.holding, func() { r.putSegment("a", "v", n, take{}, 201) }}
+		r.o.deliver.holding = &interposer{r.o.deliver.holding, func() { r.putSegment("a", "v", n, take{}, 201) }}
 		if w := answered(r.ask(t.Context(), "v/"+live.SegmentName(n))); w == nil || w.Code != 200 {
 			t.Errorf("%v", w)
 		}
@@ -305,7 +305,7 @@ func TestInvalidationTakesChoiceBack(t *testing.T) {
 					if w := r.getSegment("v", n); served(w) != c.want {
 						t.Fatalf("%s is served, want %s", served(w), c.want)
 					}
-					if got := counted(t, r.o.journal.overruled); got != 0 {
+					if got := counted(t, r.o.hear.overruled); got != 0 {
 						t.Fatalf("%v choices count as overruled", got)
 					}
 				}
@@ -327,12 +327,12 @@ func TestCondemnedChoiceIsReplacedEverywhere(t *testing.T) {
 			t.Fatal(served(w))
 		}
 		time.Sleep(time.Millisecond)
-		if err := d.two.o.store.DeleteRecord(t.Context(), mediaRecord(testID, "v"), d.two.o.tokens.Next()); err != nil {
+		if err := d.two.o.book.store.DeleteRecord(t.Context(), mediaRecord(testID, "v"), d.two.o.book.tokens.Next()); err != nil {
 			t.Fatal(err)
 		}
 		d.two.putSegment("b", "v", n, take{}, 200) // known as it is, and not stored
-		c, _ := d.two.o.events.get(testID).candidate("v", n, "b")
-		d.two.o.window.put(windowKey{testID, "v", n, "b", c.Digest}, d.two.m.segment(d.two.tl, "v", n, take{mark: "b"}))
+		c, _ := d.two.o.book.get(testID).candidate("v", n, "b")
+		d.two.o.deliver.window.put(windowKey{testID, "v", n, "b", c.Digest}, d.two.m.segment(d.two.tl, "v", n, take{mark: "b"}))
 		time.Sleep(young)
 		for i, r := range []*rig{d.two, d.one} {
 			if w := r.getSegment("v", n); served(w) != "b;region=west" {
@@ -360,7 +360,7 @@ func TestSeamIsSaid(t *testing.T) {
 				r.putSegment(p, "v", m, take{}, 201)
 			}
 		}
-		e := r.o.events.get(testID)
+		e := r.o.book.get(testID)
 		e.mu.Lock()
 		for m := n; m < n+3; m++ {
 			start, end := r.tl.Media(m, 1000)
@@ -431,7 +431,7 @@ func TestReasonsHaveCounters(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Config{})
 		for _, reason := range selection.Reasons {
-			if c := r.o.metrics.events.of(r.o.events.get(testID)).decisions[reason]; c == nil || counted(t, c) != 0 {
+			if c := r.o.book.counters.of(r.o.book.get(testID)).decisions[reason]; c == nil || counted(t, c) != 0 {
 				t.Errorf("%s", reason)
 			}
 		}
@@ -448,7 +448,7 @@ func TestReasonsHaveCounters(t *testing.T) {
 func TestOneChoiceOfTwo(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Config{})
-		e := r.o.events.get(testID)
+		e := r.o.book.get(testID)
 		a, b, c := &pin{}, &pin{}, &pin{}
 		if !e.settle("v", 7, a, nil) || e.settle("v", 7, b, nil) {
 			t.Error("both stand")

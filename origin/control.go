@@ -7,13 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"headwater/live"
 )
@@ -21,35 +20,48 @@ import (
 // maxControlBody bounds a request to the control API, in bytes.
 const maxControlBody = 1 << 20
 
-// ControlHandler serves the control listener: /v1/events, /metrics, /healthz,
-// /readyz.
-func (o *Origin) ControlHandler() http.Handler {
+// A controlServer serves /v1/events of the control listener.
+type controlServer struct{ controlConfig }
+
+// A controlConfig is what the control API is built from.
+type controlConfig struct {
+	book     *registry
+	window   *window
+	journal  *journal
+	watchman *watchman
+
+	token        string // "" where anyone may
+	bodyTimeout  time.Duration
+	storeTimeout time.Duration
+	log          *slog.Logger
+}
+
+// newControl serves the control API.
+func newControl(cfg controlConfig) http.Handler {
+	s := &controlServer{cfg}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", o.ready(controlRole))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.cfg.Metrics, promhttp.HandlerOpts{}))
 	const event = "/v1/events/{tenant}/{event}"
 	for path, methods := range map[string]map[string]controlFunc{
-		"/v1/events":                  {"GET": o.listEvents},
-		event:                         {"PUT": o.changing(configureVerb, o.putEvent, "replace", "yes"), "GET": o.getEvent, "DELETE": o.changing("delete", o.deleteEvent, "yes")},
-		event + "/segments":           {"GET": o.listSegments},
-		event + "/notifications":      {"GET": o.getNotifications, "POST": o.changing("notify", o.postNotification)},
-		event + "/notifications/{id}": {"DELETE": o.changing("withdraw", o.withdrawNotification)},
-		event + "/masks":              {"GET": o.getMasks, "POST": o.changing("mask", o.postMask, "yes")},
-		event + "/masks/{id}":         {"DELETE": o.changing("unmask", o.removeMask)},
-		event + "/invalidations":      {"POST": o.changing("invalidate", o.postInvalidation)},
-		event + "/flush":              {"POST": o.changing("flush", o.flush, "yes")},
+		"/v1/events":                  {"GET": s.listEvents},
+		event:                         {"PUT": s.changing(configureVerb, s.putEvent, "replace", "yes"), "GET": s.getEvent, "DELETE": s.changing("delete", s.deleteEvent, "yes")},
+		event + "/segments":           {"GET": s.listSegments},
+		event + "/notifications":      {"GET": s.getNotifications, "POST": s.changing("notify", s.postNotification)},
+		event + "/notifications/{id}": {"DELETE": s.changing("withdraw", s.withdrawNotification)},
+		event + "/masks":              {"GET": s.getMasks, "POST": s.changing("mask", s.postMask, "yes")},
+		event + "/masks/{id}":         {"DELETE": s.changing("unmask", s.removeMask)},
+		event + "/invalidations":      {"POST": s.changing("invalidate", s.postInvalidation)},
+		event + "/flush":              {"POST": s.changing("flush", s.flush, "yes")},
 	} {
 		allow := slices.Sorted(maps.Keys(methods))
 		for method, f := range methods {
-			mux.Handle(method+" "+path, o.control(f))
+			mux.Handle(method+" "+path, s.control(f))
 		}
-		mux.Handle(path, o.control(func(w http.ResponseWriter, r *http.Request, _ live.EventID) error {
+		mux.Handle(path, s.control(func(w http.ResponseWriter, r *http.Request, _ live.EventID) error {
 			w.Header().Set("Allow", strings.Join(allow, ", "))
 			return live.ErrMethod.For(-1).With(r.Method + " is not for this URL")
 		}))
 	}
-	mux.Handle("/v1/", o.control(func(_ http.ResponseWriter, r *http.Request, _ live.EventID) error {
+	mux.Handle("/v1/", s.control(func(_ http.ResponseWriter, r *http.Request, _ live.EventID) error {
 		return live.ErrNotHere.For(-1).With(r.Method + " " + r.URL.Path + " is not part of the control API")
 	}))
 	return mux
@@ -60,9 +72,9 @@ func (o *Origin) ControlHandler() http.Handler {
 type controlFunc func(http.ResponseWriter, *http.Request, live.EventID) error
 
 // control authorises, reads the event's name and maps errors to statuses.
-func (o *Origin) control(f controlFunc) http.Handler {
+func (s *controlServer) control(f controlFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := o.controlled(w, r, f); err != nil {
+		if err := s.controlled(w, r, f); err != nil {
 			var problem *live.Problem
 			var field *live.FieldError
 			switch {
@@ -73,22 +85,22 @@ func (o *Origin) control(f controlFunc) http.Handler {
 				problem = live.ErrNoEvent.For(-1).With(noEventText(live.EventID{Tenant: r.PathValue("tenant"), Name: r.PathValue("event")}))
 			default:
 				problem = live.ErrNotStored.With(err.Error())
-				o.log.Error("control", "path", r.URL.Path, "err", err)
+				s.log.Error("control", "path", r.URL.Path, "err", err)
 			}
-			o.metrics.refused(o.events.get(live.EventID{Tenant: r.PathValue("tenant"), Name: r.PathValue("event")}), "control", problem)
-			o.watchman.refusedControl(r, problem)
+			s.book.refused(s.book.get(live.EventID{Tenant: r.PathValue("tenant"), Name: r.PathValue("event")}), "control", problem)
+			s.watchman.refusedControl(r, s.by(), problem)
 			problem.Write(w, r)
 		}
 	})
 }
 
-func (o *Origin) controlled(w http.ResponseWriter, r *http.Request, f controlFunc) error {
+func (s *controlServer) controlled(w http.ResponseWriter, r *http.Request, f controlFunc) error {
 	// As a packager's, an operator's body has its time. Writers of tests may not
 	// have deadlines.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(o.cfg.BodyTimeout))
-	if o.cfg.ControlToken != "" {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.bodyTimeout))
+	if s.token != "" {
 		secret, _ := credentials(r)
-		if subtle.ConstantTimeCompare([]byte(secret), []byte(o.cfg.ControlToken)) != 1 {
+		if subtle.ConstantTimeCompare([]byte(secret), []byte(s.token)) != 1 {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="control"`)
 			return live.ErrUnauthorized.With("send Authorization: Bearer SECRET")
 		}
@@ -140,7 +152,7 @@ func decode(r *http.Request, v any) error {
 	return nil
 }
 
-func answer(w http.ResponseWriter, status int, v any) error {
+func writeJSON(w http.ResponseWriter, status int, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
@@ -153,7 +165,7 @@ func answer(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-func (o *Origin) listEvents(w http.ResponseWriter, r *http.Request, _ live.EventID) error {
+func (s *controlServer) listEvents(w http.ResponseWriter, r *http.Request, _ live.EventID) error {
 	type row struct {
 		Event    string       `json:"event"`
 		Version  int64        `json:"version"`
@@ -162,7 +174,7 @@ func (o *Origin) listEvents(w http.ResponseWriter, r *http.Request, _ live.Event
 		LiveEdge *live.Number `json:"live_edge"`
 	}
 	rows := []row{}
-	for _, e := range o.events.list() {
+	for _, e := range s.book.list() {
 		cfg := e.view.Load().config()
 		tl := cfg.Event.Timeline()
 		x := row{Event: e.id.String(), Version: cfg.Version, Start: cfg.Start, Finished: tl.Finished(time.Now())}
@@ -171,12 +183,12 @@ func (o *Origin) listEvents(w http.ResponseWriter, r *http.Request, _ live.Event
 		}
 		rows = append(rows, x)
 	}
-	return answer(w, http.StatusOK, map[string]any{"events": rows})
+	return writeJSON(w, http.StatusOK, map[string]any{"events": rows})
 }
 
 // putEvent creates or changes an event. The same configuration again changes
 // nothing, not even the version.
-func (o *Origin) putEvent(c *change) error {
+func (s *controlServer) putEvent(c *change) error {
 	b, err := body(c.r)
 	if err != nil {
 		return err
@@ -186,26 +198,26 @@ func (o *Origin) putEvent(c *change) error {
 		return live.ErrBadEvent.With(err.Error())
 	}
 	status := http.StatusOK
-	return o.apply(c, nil, func(rec *eventRecord, exists bool) (edit, error) {
+	return s.apply(c, nil, func(rec *eventRecord, exists bool) (edit, error) {
 		if exists {
 			ev = keepLearnt(ev, rec.Config.Event)
 			if sameEvent(ev, rec.Config.Event) {
 				return edit{}, errUnchanged
 			}
-			if err := o.mayBecome(c, ev, rec.Config.Event); err != nil {
+			if err := s.mayBecome(c, ev, rec.Config.Event); err != nil {
 				return edit{}, err
 			}
 		} else {
 			status = http.StatusCreated
 		}
 		return edit{Configure: &ev}, nil
-	}, func(v *view) error { return answer(c.w, status, v.config()) })
+	}, func(v *view) error { return writeJSON(c.w, status, v.config()) })
 }
 
 // mayBecome refuses what would make nonsense of what is published, and without
 // replace what would take it away.
-func (o *Origin) mayBecome(c *change, ev, old live.Event) error {
-	e := o.events.get(c.id)
+func (s *controlServer) mayBecome(c *change, ev, old live.Event) error {
+	e := s.book.get(c.id)
 	if e.published() && moved(ev, old) {
 		return live.ErrStarted.With("start, first_number, segment and media_time cannot change once segments are published: delete the event first")
 	}
@@ -241,19 +253,19 @@ func moved(a, b live.Event) bool {
 	return !a.Start.Equal(b.Start) || a.FirstNumber != b.FirstNumber || a.Segment != b.Segment || a.MediaTime != b.MediaTime
 }
 
-func (o *Origin) lookUp(id live.EventID) (*event, error) {
-	if e := o.events.get(id); e != nil {
+func (s *controlServer) lookUp(id live.EventID) (*event, error) {
+	if e := s.book.get(id); e != nil {
 		return e, nil
 	}
 	return nil, noEvent(id)
 }
 
-func (o *Origin) getEvent(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	e, err := o.lookUp(id)
+func (s *controlServer) getEvent(w http.ResponseWriter, r *http.Request, id live.EventID) error {
+	e, err := s.lookUp(id)
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, eventDetail{e.view.Load().config(), e.refusedInits()})
+	return writeJSON(w, http.StatusOK, eventDetail{e.view.Load().config(), e.refusedInits()})
 }
 
 // An eventDetail is what GET shows of an event: its configuration, and which
@@ -274,13 +286,13 @@ func (d eventDetail) MarshalJSON() ([]byte, error) {
 }
 
 // deleteEvent removes an event and everything published of it.
-func (o *Origin) deleteEvent(c *change) error {
-	e := o.events.get(c.id)
+func (s *controlServer) deleteEvent(c *change) error {
+	e := s.book.get(c.id)
 	if c.dryRun {
 		if e == nil {
 			return noEvent(c.id)
 		}
-		return answer(c.w, http.StatusOK, e.effect(c.verb, nil, nil, time.Now()))
+		return writeJSON(c.w, http.StatusOK, e.effect(c.verb, nil, nil, time.Now()))
 	}
 	if err := c.mayHurt(e, "all that is published of it goes for good"); err != nil {
 		return err
@@ -289,17 +301,17 @@ func (o *Origin) deleteEvent(c *change) error {
 	if e != nil {
 		before = &e.view.Load().record
 	}
-	err := o.events.remove(c.r.Context(), c.id)
-	if o.events.get(c.id) == nil { // even where the store was left with some of it
-		o.window.forget(c.id)
+	err := s.book.remove(c.r.Context(), c.id)
+	if s.book.get(c.id) == nil { // even where the store was left with some of it
+		s.window.forget(c.id)
 		if !errors.Is(err, errNoEvent) {
-			o.changed(c.id)
+			s.book.changed(c.id)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	o.logChange(c, before, nil)
+	s.logChange(c, before, nil)
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }

@@ -141,7 +141,7 @@ func TestListsAreBounded(t *testing.T) {
 		for i := range 2*maxInvalidations + 1 {
 			r.want(r.control("POST", "/invalidations", fmt.Sprintf(`{"from": %d, "to": %d}`, i, i)), 200, "")
 		}
-		c := r.o.events.get(testID).view.Load().config()
+		c := r.o.book.get(testID).view.Load().config()
 		if len(c.Invalidations) > maxInvalidations || c.FlushVersion != c.Invalidations[0].Version-1 {
 			t.Errorf("%d invalidations from version %d, flushed at %d", len(c.Invalidations), c.Invalidations[0].Version, c.FlushVersion)
 		}

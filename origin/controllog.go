@@ -12,17 +12,17 @@ import (
 // whose token, from which address, and what is different.
 
 // by names who sends a request that is let through.
-func (o *Origin) by() string {
-	if o.cfg.ControlToken == "" {
+func (s *controlServer) by() string {
+	if s.token == "" {
 		return "anyone"
 	}
 	return "control"
 }
 
 // logChange logs one that was made.
-func (o *Origin) logChange(c *change, before, after *eventRecord) {
+func (s *controlServer) logChange(c *change, before, after *eventRecord) {
 	was, is := differences(before, after)
-	o.log.Info("control", "did", c.verb, "event", c.id.String(), "by", o.by(), "from", c.r.RemoteAddr, "before", was, "after", is)
+	s.log.Info("control", "did", c.verb, "event", c.id.String(), "by", s.by(), "from", c.r.RemoteAddr, "before", was, "after", is)
 }
 
 // maxDifference bounds what a line says of a change, in bytes.

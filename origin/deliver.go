@@ -4,16 +4,79 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
+
 	"headwater/admit"
+	"headwater/announce"
 	"headwater/blobs"
 	"headwater/live"
+	"headwater/selection"
 	"headwater/store"
 )
+
+// A deliverServer serves the delivery listener.
+type deliverServer struct {
+	deliverConfig
+	far    *http.Client       // for other regions
+	shared singleflight.Group // reads of bytes, each once for all who ask
+
+	places             map[live.Place]prometheus.Counter
+	fallbacks          map[fallbackOutcome]prometheus.Counter
+	held               prometheus.Histogram
+	holding            prometheus.Gauge
+	memory, storeReads prometheus.Counter
+	condemned, left    prometheus.Counter
+}
+
+// A deliverConfig is what the delivering side is built from.
+type deliverConfig struct {
+	book     *registry
+	look     *looker
+	window   *window
+	journal  *journal
+	watchman *watchman
+	cache    *blobs.Cache
+	holds    *admit.Quota // requests held
+	egress   *admit.Quota // bytes being sent
+	asking   *admit.Quota // segments asked of other regions
+	draining <-chan struct{}
+
+	region        string
+	writeTimeout  time.Duration
+	storeTimeout  time.Duration
+	fallback      []string
+	fallbackAfter time.Duration
+
+	log     *slog.Logger
+	metrics *prometheus.Registry
+}
+
+func newDeliverServer(cfg deliverConfig) *deliverServer {
+	s := &deliverServer{deliverConfig: cfg, far: fallbackClient(),
+		places:     make(map[live.Place]prometheus.Counter),
+		fallbacks:  newCounters(cfg.metrics, "fallbacks_total", "Segments asked of another region, by outcome.", "outcome", fallbackOutcomes),
+		held:       newSeconds(cfg.metrics, "hold_seconds", "How long requests were held."),
+		holding:    prometheus.NewGauge(prometheus.GaugeOpts{Name: originName("holding"), Help: "Requests held now."}),
+		memory:     newCounter(cfg.metrics, "memory_hits_total", "Segments answered from memory."),
+		storeReads: newCounter(cfg.metrics, "store_reads_total", "Segments read from the store."),
+		condemned:  newCounter(cfg.metrics, "condemned_total", "Candidates whose stored bytes were bad or gone."),
+		left:       newCounter(cfg.metrics, "clients_left_total", "Clients that left before their answer."),
+	}
+	cfg.metrics.MustRegister(s.holding)
+	places := prometheus.NewCounterVec(prometheus.CounterOpts{Name: originName("places_total"), Help: "Segment requests by their place on the timeline."}, []string{"place"})
+	cfg.metrics.MustRegister(places)
+	for _, p := range live.Places {
+		s.places[p] = places.WithLabelValues(p.String())
+	}
+	newGauge(cfg.metrics, "memory_bytes", "Bytes of segments in memory.", func() float64 { _, b := s.window.size(); return float64(b) })
+	return s
+}
 
 // A delivery is one GET on its way through the steps.
 type delivery struct {
@@ -24,167 +87,295 @@ type delivery struct {
 	view  *view
 	class admit.Class
 
+	placed bool // it was counted
+	looked bool // into the store, before giving up
+
 	decision choice
 	absent   map[live.Digest]bool // candidates that were announced and could not be had
-	held     time.Duration
+	data     []byte               // the chosen one's bytes: shared, and never changed
+	hold     time.Time            // since when it is held; zero: it is not
+	held     time.Duration        // how long it was
 	timing   live.Timing
 }
 
-// DeliverHandler serves the delivery listener.
-func (o *Origin) DeliverHandler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if o.healthy(deliverRole, w, r) {
+// A deliverStep does a part of a delivery and says which is next; nil where it is
+// over. An error is a *live.Problem, or one that refuse maps.
+type deliverStep func(d *delivery) (next deliverStep, err error)
+
+// ServeHTTP implements http.Handler. It is the walk of one GET:
+//
+//	parse, find, place, choose, fetch, send                  a segment that is there
+//	             choose, hold, find, place, choose, ...      one that is waited for
+//	             choose, look, place, choose, refuse         one that is not coming
+//	                     fetch, place, choose, ...           bytes that are not to be had
+//
+// Init segments, event.json and manifests are sent after find.
+func (s *deliverServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d := &delivery{r: r, w: w}
+	defer s.release(d)
+	for next := s.parse; next != nil; {
+		var err error
+		if next, err = next(d); err != nil {
+			s.release(d)
+			s.refuse(d, err)
 			return
 		}
-		d := &delivery{r: r, w: w}
-		if err := o.deliver(d); err != nil {
-			o.refuseDelivery(d, err)
-		}
-	})
+	}
 }
 
-// deliver is the walk of one GET.
-func (o *Origin) deliver(d *delivery) error {
+// parse reads method and path, and answers what is of no event.
+func (s *deliverServer) parse(d *delivery) (deliverStep, error) {
 	live.AllowCORS(d.w.Header())
 	switch d.r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodOptions:
 		live.ServePreflight(d.w)
-		return nil
+		return nil, nil
 	default:
 		d.w.Header().Set("Allow", "GET, HEAD, OPTIONS")
-		return live.ErrMethod.With(d.r.Method + " is not for delivery")
+		return nil, live.ErrMethod.With(d.r.Method + " is not for delivery")
 	}
 	if d.r.URL.Path == live.TimePath {
 		live.ServeTime(d.w, d.r)
-		return nil
+		return nil, nil
 	}
 	var err error
 	if d.path, err = live.ParsePath(d.r.URL.Path); err != nil {
-		return live.ErrNotHere.With(live.PathReason(err))
+		return nil, live.ErrNotHere.With(live.PathReason(err))
 	}
-	if err := o.find(d); err != nil {
-		return err
-	}
-	switch d.path.File {
-	case live.FileSegment:
-		return o.deliverSegment(d)
-	case live.FileInit:
-		return o.deliverInit(d)
-	case live.FileConfig:
-		return o.deliverConfig(d)
-	}
-	return o.deliverManifest(d)
+	return s.find, nil
 }
 
 // find looks up event and rendition, in memory.
-func (o *Origin) find(d *delivery) error {
-	if d.event = o.events.get(d.path.Event); d.event == nil {
-		if !o.events.hasTenant(d.path.Event.Tenant) {
-			return live.ErrNoTenant.With(fmt.Sprintf("no event of tenant %q has been created", d.path.Event.Tenant))
+func (s *deliverServer) find(d *delivery) (deliverStep, error) {
+	if d.event = s.book.get(d.path.Event); d.event == nil {
+		if !s.book.hasTenant(d.path.Event.Tenant) {
+			return nil, live.ErrNoTenant.With(fmt.Sprintf("no event of tenant %q has been created", d.path.Event.Tenant))
 		}
-		return live.ErrNoEvent.With(noEventText(d.path.Event))
+		return nil, live.ErrNoEvent.With(noEventText(d.path.Event))
 	}
 	d.view = d.event.view.Load()
 	if d.path.Rendition != "" {
 		if _, ok := d.view.timelines[d.path.Rendition]; !ok {
-			return live.ErrNoRendition.With(fmt.Sprintf("event %v has no rendition %q", d.path.Event, d.path.Rendition))
+			return nil, live.ErrNoRendition.With(fmt.Sprintf("event %v has no rendition %q", d.path.Event, d.path.Rendition))
 		}
 	}
-	return nil
-}
-
-// deliverSegment places, selects, waits, fetches and answers.
-func (o *Origin) deliverSegment(d *delivery) error {
-	tl := d.view.timelines[d.path.Rendition]
-	o.metrics.places[tl.Place(d.path.Number, time.Now())].Inc()
-	for {
-		if err := o.selectOrHold(d); err != nil {
-			return err
-		}
-		data, err := o.fetch(d)
-		if errors.Is(err, errAbsent) {
-			if d.absent == nil {
-				d.absent = make(map[live.Digest]bool)
-			}
-			d.absent[d.decision.Candidate.Digest] = true
-			continue
-		}
-		if errors.Is(err, errReselect) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		// What is being sent to those who read slowly is bounded, too.
-		if !o.egress.EnterFor(d.path.Event.Tenant, d.class, int64(len(data))) {
-			return live.ErrShed.With("too many bytes of the " + d.class.String() + " class are being sent")
-		}
-		defer o.egress.LeaveFor(d.path.Event.Tenant, int64(len(data)))
-		o.answerSegment(d, data)
-		return nil
+	switch d.path.File {
+	case live.FileSegment:
+		return s.place, nil
+	case live.FileInit:
+		return s.sendInit, nil
+	case live.FileConfig:
+		return s.sendConfig, nil
 	}
+	return s.sendManifest, nil
 }
 
 // place refuses by the timeline alone and finds the request's class.
-func (d *delivery) place(now time.Time) error {
+func (s *deliverServer) place(d *delivery) (deliverStep, error) {
+	now := time.Now()
 	n, tl := d.path.Number, d.view.timelines[d.path.Rendition]
+	if !d.placed {
+		s.places[tl.Place(n, now)].Inc()
+		d.placed = true
+	}
 	if r, life, refused := tl.Refuse(n, now); refused {
-		return r.Err(life)
+		return nil, r.Err(life)
 	}
 	d.class = admit.DVR
 	if tl.Live(n, now) {
 		d.class = admit.Live
 	}
+	return s.choose, nil
+}
+
+// choose selects a candidate, or waits while there is a better one, or any, to
+// wait for.
+func (s *deliverServer) choose(d *delivery) (deliverStep, error) {
+	now := time.Now()
+	d.decision = d.event.choose(d.view, d.path.Rendition, d.path.Number, d.absent, now)
+	if len(d.absent) > 0 && d.decision.Action != selection.Serve {
+		return nil, live.ErrStoreDown.With(fmt.Sprintf("segment %d was announced and is not here yet", d.path.Number))
+	}
+	switch d.decision.Action {
+	case selection.Serve:
+		if !s.settle(d, now) {
+			return s.place, nil // somebody chose meanwhile
+		}
+		s.book.decided(d.event, d.decision.Reason)
+		s.release(d)
+		return s.fetch, nil
+	case selection.Refuse:
+		if !d.looked {
+			return s.lookAgain, nil
+		}
+		s.book.decided(d.event, d.decision.Reason)
+		return nil, d.lost(now)
+	}
+	return s.wait, nil
+}
+
+// settle makes a choice the slot's, where nobody has chosen since it was made,
+// and tells the other nodes. It reports whether the choice stands.
+func (s *deliverServer) settle(d *delivery, now time.Time) bool {
+	c := d.decision.Candidate
+	if d.decision.Reason == selection.Pinned || len(d.absent) > 0 {
+		return true // one that cannot be had here is for others to serve
+	}
+	p := &pin{reason: d.decision.Reason, Pin: selection.Pin{Pipeline: c.Pipeline, Region: c.Region, Digest: c.Digest,
+		At: now.UTC().Round(0), Node: s.book.node, Version: d.view.config().Version}}
+	if d.decision.pin != nil {
+		p.Turn = d.decision.pin.Turn + 1
+	}
+	if !d.event.settle(d.path.Rendition, c.Number, p, d.decision.pin) {
+		return false
+	}
+	d.decision.pin = p
+	s.book.announce(announce.Message{Kind: announce.Pinned, Event: d.event.id, Life: d.event.life, Rendition: d.path.Rendition, Candidate: *c,
+		Stamp: p.At.UnixNano(), Turn: p.Turn, Version: p.Version})
+	return true
+}
+
+// hold counts the request as held, if it is not yet and there is room.
+func (s *deliverServer) hold(d *delivery, class admit.Class) error {
+	if !d.hold.IsZero() {
+		return nil
+	}
+	if !s.holds.EnterFor(d.path.Event.Tenant, class, 1) {
+		return live.ErrShed.With("too many requests are held")
+	}
+	d.hold = time.Now()
+	s.holding.Inc()
+	s.look.hold() // the guard wakes up
 	return nil
 }
 
-// errReselect is what fetch returns when what is known of the segment is no
+// release ends the hold of a request, where it is held.
+func (s *deliverServer) release(d *delivery) {
+	if d.hold.IsZero() {
+		return
+	}
+	s.holds.LeaveFor(d.path.Event.Tenant, 1)
+	s.holding.Dec()
+	held := time.Since(d.hold)
+	s.held.Observe(held.Seconds())
+	d.hold, d.held = time.Time{}, d.held+held
+}
+
+// wait holds the request, and goes on when what is known of the slot or the event has changed, when the
+// decision may have, or with an error when the client left or the server drains.
+func (s *deliverServer) wait(d *delivery) (deliverStep, error) {
+	if err := s.hold(d, d.class); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	n, rendition := d.path.Number, d.path.Rendition
+	changed, leave := d.event.watch(rendition, n)
+	defer leave()
+	// What is chosen may have changed before the watch began:
+	//
+	//	this request        a publication, or another's choice
+	//	chooses: wait
+	//	                    enters the slot, where nobody watches yet
+	//	watches
+	//	waits in vain
+	if d.decision = d.event.choose(d.view, rendition, n, d.absent, now); d.decision.Action != selection.Wait {
+		return s.find, nil
+	}
+	timer := time.NewTimer(d.decision.Until.Sub(now))
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-d.view.changed:
+	case <-timer.C:
+	case <-d.r.Context().Done():
+		return nil, context.Cause(d.r.Context())
+	case <-s.draining:
+		return nil, live.ErrDraining.With("ask another origin")
+	}
+	return s.find, nil // the event may have changed or gone
+}
+
+// lookAgain looks into the store before giving up: an announcement may have been
+// lost.
+func (s *deliverServer) lookAgain(d *delivery) (deliverStep, error) {
+	d.looked = true
+	tl := d.view.timelines[d.path.Rendition]
+	return s.place, s.look.segment(d.r.Context(), d.event, &tl, d.path.Rendition, d.path.Number, d.class)
+}
+
+// lost answers for a segment that was not published in time. A backfill may
+// still bring it, so the refusal is short.
+func (d *delivery) lost(now time.Time) error {
+	tl := d.view.timelines[d.path.Rendition]
+	detail := fmt.Sprintf("segment %d was not published by %s", d.path.Number, tl.Deadline(d.path.Number).Format(live.TimeLayout))
+	if d.decision.Reason == selection.NoneUsable {
+		detail = fmt.Sprintf("no pipeline's segment %d can be played", d.path.Number)
+	}
+	return live.ErrLost.For(min(tl.Segment(), tl.GoneAt(d.path.Number).Sub(now))).With(detail)
+}
+
+// errReselect is what retrieve returns when what is known of the segment is no
 // longer what it was when its candidate was chosen.
 var errReselect = errors.New("origin: choose again")
 
 // fetch gets the chosen bytes: from memory, or from the store, once for all
-// who ask. The bytes are shared and immutable.
-func (o *Origin) fetch(d *delivery) ([]byte, error) {
+// who ask. What cannot be had is not chosen again.
+func (s *deliverServer) fetch(d *delivery) (deliverStep, error) {
 	c := *d.decision.Candidate
 	key := windowKey{d.path.Event, d.path.Rendition, c.Number, c.Pipeline, c.Digest}
-	if data, ok := o.window.get(key); ok {
-		o.metrics.memory.Inc()
-		return data, nil
+	if data, ok := s.window.get(key); ok {
+		s.memory.Inc()
+		d.data = data
+		return s.send, nil
 	}
 	began := time.Now()
-	if !o.pace.Enter(d.class, began) {
-		return nil, live.ErrShed.With("the store is slow, and those of the " + d.class.String() + " class wait for it to recover")
+	if err := s.look.mayRead(d.class, began); err != nil {
+		return nil, err
 	}
-	e, class, fallBack := d.event, d.class, o.mayFallBack(d.r.Header)
-	res, err := o.readOnce(d.r.Context(), key, fallBack, func(ctx context.Context) ([]byte, error) {
-		if !o.reads.EnterFor(e.id.Tenant, class, 1) {
-			return nil, live.ErrShed.With("too many reads of the " + class.String() + " class are under way")
+	e, class, fallBack := d.event, d.class, s.mayFallBack(d.r.Header)
+	res, err := s.readOnce(d.r.Context(), key, fallBack, func(ctx context.Context) ([]byte, error) {
+		leave, err := s.look.enter(e.id.Tenant, class)
+		if err != nil {
+			return nil, err
 		}
-		defer o.reads.LeaveFor(e.id.Tenant, 1)
-		o.metrics.storeReads.Inc()
-		return o.obtain(ctx, e, key, c, fallBack)
+		defer leave()
+		s.storeReads.Inc()
+		return s.obtain(ctx, e, key, c, fallBack)
 	})
 	d.timing.Add("store", time.Since(began))
-	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, errAbsent):
+		if d.absent == nil {
+			d.absent = make(map[live.Digest]bool)
+		}
+		d.absent[c.Digest] = true
+	case errors.Is(err, errReselect):
+	case errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNotFound):
 		tl := d.view.timelines[d.path.Rendition]
-		o.log.Error("candidate condemned", "path", d.path.String(), "pipeline", c.Pipeline, "err", err)
-		o.metrics.condemned.Inc()
+		s.log.Error("candidate condemned", "path", d.path.String(), "pipeline", c.Pipeline, "err", err)
+		s.condemned.Inc()
 		e.condemn(d.path.Rendition, c, tl.Segment().Milliseconds())
-		return nil, errReselect
+	case err != nil:
+		return nil, err
+	default:
+		if class == admit.Live {
+			// After a restart the live window comes back to memory as it is asked for.
+			s.window.put(key, res)
+		}
+		d.data = res
+		return s.send, nil
 	}
-	if err == nil && class == admit.Live {
-		// After a restart the live window comes back to memory as it is asked for.
-		o.window.put(key, res)
-	}
-	return res, err
+	d.looked = false
+	return s.place, nil
 }
 
-// readOnce is share for bytes. Those who may not go on to another region wait
+// readOnce calls f once for all who ask for the same bytes at the same time, with a
+// context that is not the first asker's: others wait too. Those who may not go on to another region wait
 // for none who do: it might be waiting for them.
-func (o *Origin) readOnce(ctx context.Context, k windowKey, fallBack bool, f func(ctx context.Context) ([]byte, error)) ([]byte, error) {
-	ch := o.shared.DoChan("get "+strconv.FormatBool(fallBack)+" "+k.event.String()+"/"+k.rendition+"/"+segmentKey(k.number, k.pipeline)+k.digest.ETag(), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), o.cfg.StoreTimeout)
+func (s *deliverServer) readOnce(ctx context.Context, k windowKey, fallBack bool, f func(ctx context.Context) ([]byte, error)) ([]byte, error) {
+	ch := s.shared.DoChan("get "+strconv.FormatBool(fallBack)+" "+k.event.String()+"/"+k.rendition+"/"+segmentKey(k.number, k.pipeline)+k.digest.ETag(), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), s.storeTimeout)
 		defer cancel()
 		return f(ctx)
 	})
@@ -199,22 +390,22 @@ func (o *Origin) readOnce(ctx context.Context, k windowKey, fallBack bool, f fun
 
 // retrieve reads a candidate's bytes: from the cache, or from the store. Where
 // that has a newer candidate in its place, that is learnt.
-func (o *Origin) retrieve(ctx context.Context, e *event, k windowKey, size int64) ([]byte, error) {
+func (s *deliverServer) retrieve(ctx context.Context, e *event, k windowKey, size int64) ([]byte, error) {
 	began := time.Now()
-	item, err := o.cfg.DeliverCache.Get(ctx, o.reader, mediaRecord(k.event, k.rendition), segmentKey(k.number, k.pipeline), k.digest, size)
+	item, err := s.cache.Get(ctx, s.look.store, mediaRecord(k.event, k.rendition), segmentKey(k.number, k.pipeline), k.digest, size)
 	other := errors.Is(err, blobs.ErrOther)
 	if other {
-		o.observe(began, nil)
+		s.look.observe(began, nil)
 	} else {
-		o.observe(began, err)
+		s.look.observe(began, err)
 	}
 	if !other {
 		return item.Value, err
 	}
 	got := live.DigestOf(item.Value)
 	if c, life, err := decodeCandidate(item); err == nil && life == e.life && c.Digest == got {
-		if o.learn(e, k.rendition, c) {
-			o.metrics.missedAnnouncements.Inc()
+		if s.book.learn(e, k.rendition, c) {
+			s.look.missed.Inc()
 			return nil, errReselect
 		}
 		if now, ok := e.candidate(k.rendition, k.number, k.pipeline); ok && now.Digest == got {
@@ -224,42 +415,87 @@ func (o *Origin) retrieve(ctx context.Context, e *event, k windowKey, size int64
 	return nil, fmt.Errorf("%w: the digest of %v is another", store.ErrCorrupt, segmentKey(k.number, k.pipeline))
 }
 
-// observe notes how a store read for delivery went.
-func (o *Origin) observe(began time.Time, err error) {
-	if errors.Is(err, context.Canceled) {
-		return // nobody wanted it any more
+// send answers with the chosen bytes.
+func (s *deliverServer) send(d *delivery) (deliverStep, error) {
+	// What is being sent to those who read slowly is bounded, too.
+	size := int64(len(d.data))
+	if !s.egress.EnterFor(d.path.Event.Tenant, d.class, size) {
+		return nil, live.ErrShed.With("too many bytes of the " + d.class.String() + " class are being sent")
 	}
-	now := time.Now()
-	o.readings.note(now, err)
-	o.pace.Observe(now, now.Sub(began), err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt))
+	defer s.egress.LeaveFor(d.path.Event.Tenant, size)
+	c, now := d.decision.Candidate, time.Now()
+	h := d.w.Header()
+	rendition, _ := d.view.config().Rendition(d.path.Rendition)
+	h.Set("Content-Type", rendition.Type.ContentType())
+	h.Set(live.HeaderPipeline, s.answering(live.Source{Pipeline: c.Pipeline, Region: c.Region}).String())
+	findings := selection.WithSeam(c.Findings, d.event.seam(d.view, d.path.Rendition, c))
+	if len(findings) > 0 {
+		h.Set(live.HeaderDefects, findings.String())
+	}
+	h.Set(live.HeaderPublished, live.FormatPublished(c.Published))
+	h.Set(live.HeaderContentDigest, c.Digest.String())
+	h.Set("ETag", c.Digest.ETag())
+	h.Set(live.HeaderCacheControl, live.FormatLifetimes(d.lifetimes(now)))
+	h.Set(live.HeaderCMSDStatic, cmsd(rendition, d.view.timelines[d.path.Rendition], d.held))
+	if d.held > 0 {
+		d.timing.Add("hold", d.held)
+	}
+	if s := d.timing.String(); s != "" {
+		h.Set(live.HeaderServerTiming, s)
+	}
+	s.book.counters.of(d.event).servings.WithLabelValues(c.Pipeline).Inc()
+	s.write(d, d.data, c.Published)
+	s.noteServed(d, findings, now)
+	return nil, nil
 }
 
-// present is what is left of a segment's candidates without those that could
-// not be had. It changes nothing.
-func present(cs []live.Candidate, absent map[live.Digest]bool) []live.Candidate {
-	if len(absent) == 0 {
-		return cs
+// noteServed writes a choice that is being sent into the journal, the first time that this node does.
+// Who asks for exactly these bytes, or for none, is no viewer.
+func (s *deliverServer) noteServed(d *delivery, findings live.Findings, now time.Time) {
+	if d.r.Method != http.MethodGet || d.r.Header["If-Match"] != nil {
+		return
 	}
-	return slices.DeleteFunc(slices.Clone(cs), func(c live.Candidate) bool { return absent[c.Digest] })
+	c, p := d.decision.Candidate, d.decision.pin
+	chosen := p != nil && p.Pipeline == c.Pipeline && p.Digest == c.Digest
+	if chosen && (p.served.Load() != 0 || !p.served.CompareAndSwap(0, now.UnixNano())) {
+		return // nearly always: a hit makes no entry
+	}
+	e := entry{Rendition: d.path.Rendition, Number: c.Number, Pipeline: c.Pipeline, Region: c.Region, Digest: c.Digest.String(),
+		Defects: findings.String(), First: now.UnixNano()}
+	if chosen {
+		e.Reason, e.Turn, e.Version, e.Chosen, e.By = string(p.reason), p.Turn, p.Version, p.At.UnixNano(), p.Node
+	} else {
+		// In place of a choice that cannot be had here yet. It is none: after a
+		// restart it must not stand.
+		e.Reason, e.Turn, e.Version, e.Chosen, e.By = string(d.decision.Reason), inPlace, d.view.config().Version, e.First, s.book.node
+	}
+	s.journal.enter(life{d.event.id, d.event.life}, e)
 }
 
-// refuseDelivery maps an error to its status: the one place that does.
-func (o *Origin) refuseDelivery(d *delivery, err error) {
+// refuse maps an error to its status: the one place that does.
+func (s *deliverServer) refuse(d *delivery, err error) {
 	var problem *live.Problem
 	switch {
 	case errors.As(err, &problem):
 	case d.r.Context().Err() != nil:
-		o.metrics.left.Inc()
+		s.left.Inc()
 		return // nobody is there to read an answer
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrFull), errors.Is(err, context.DeadlineExceeded):
 		problem = live.ErrStoreDown.With(err.Error())
 	default:
 		problem = live.ErrInternal.With(err.Error())
-		o.log.Error("delivery", "path", d.r.URL.Path, "err", err)
+		s.log.Error("delivery", "path", d.r.URL.Path, "err", err)
 	}
-	o.metrics.refused(d.event, "deliver", problem)
-	o.journal.refused(d, problem)
-	o.watchman.refused(d, problem)
+	s.book.refused(d.event, "deliver", problem)
+	if d.event != nil && d.path.File == live.FileSegment {
+		if problem.Code == live.ErrLost.Code || problem.Status == http.StatusServiceUnavailable {
+			now := time.Now().UnixNano()
+			s.journal.enter(life{d.event.id, d.event.life}, entry{Rendition: d.path.Rendition, Number: d.path.Number, Status: problem.Status, Problem: problem.Code, Count: 1, First: now, Last: now})
+		}
+		if problem.Code == live.ErrLost.Code && d.class == admit.Live {
+			s.watchman.refused(d.path.Event, d.path.Rendition, d.path.Number)
+		}
+	}
 	if d.event != nil {
 		d.event.stamp(d.w.Header(), time.Now())
 	}

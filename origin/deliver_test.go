@@ -194,7 +194,7 @@ func TestManifests(t *testing.T) {
 				t.Errorf("%s does not say the codecs that the init segment told", path)
 			}
 		}
-		if cfg := r.o.events.get(testID).view.Load().config(); cfg.Renditions[0].FrameRate != "30" || cfg.Renditions[0].Width == 0 {
+		if cfg := r.o.book.get(testID).view.Load().config(); cfg.Renditions[0].FrameRate != "30" || cfg.Renditions[0].Width == 0 {
 			t.Errorf("learnt of the video: %+v", cfg.Renditions[0])
 		}
 	})
@@ -314,7 +314,7 @@ func TestCorruptAtRest(t *testing.T) {
 					}
 					item.Value = bytes.Clone(item.Value)
 					item.Value[len(item.Value)/2] ^= 1
-					item.Token = r.o.tokens.Next()
+					item.Token = r.o.book.tokens.Next()
 					if err := faulty.Put(t.Context(), mediaRecord(testID, "v"), item); err != nil {
 						t.Fatal(err)
 					}
@@ -391,7 +391,7 @@ func TestCrowdReadsOnce(t *testing.T) {
 		if got := faulty.Count(storetest.Get) - before; got != 1 {
 			t.Errorf("%d reads", got)
 		}
-		if r.o.reads.Used() != 0 {
+		if r.o.look.reads.Used() != 0 {
 			t.Error("a read is still counted")
 		}
 	})

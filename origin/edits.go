@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -320,3 +321,12 @@ func keepLearnt(ev, old live.Event) live.Event {
 	}
 	return ev
 }
+
+func setIfEmpty[T comparable](dst *T, v T) {
+	var zero T
+	if *dst == zero {
+		*dst = v
+	}
+}
+
+func newID() string { return rand.Text()[:12] }

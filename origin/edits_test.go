@@ -122,19 +122,19 @@ func TestEditsOfTwoNodesAtOnce(t *testing.T) {
 		synctest.Wait() // it has read, and is about to write
 		one.wantBelow(first.make(one), 300)
 		synctest.Wait()
-		given := map[*rig]int64{one: one.o.events.get(testID).view.Load().config().Version}
+		given := map[*rig]int64{one: one.o.book.get(testID).view.Load().config().Version}
 		close(slow.gate)
 		two.wantBelow(<-done, 300)
 		time.Sleep(3 * checkVersions) // of virtual time: errands are run
 		synctest.Wait()
 		three := openRig(t, Config{Store: st, Bus: bus})
 		for name, r := range map[string]*rig{"one": one, "two": two, "three": three} {
-			v := r.o.events.get(testID).view.Load()
+			v := r.o.book.get(testID).view.Load()
 			if !first.there(v) || !second.there(v) {
 				rec, _ := json.Marshal(v.record)
 				t.Errorf("node %s: %s", name, rec)
 			}
-			if want := one.o.events.get(testID).view.Load(); string(v.json) != string(want.json) || v.notifications != want.notifications {
+			if want := one.o.book.get(testID).view.Load(); string(v.json) != string(want.json) || v.notifications != want.notifications {
 				t.Errorf("node %s does not agree: %s %s\nand %s %s", name, v.json, v.notifications, want.json, want.notifications)
 			}
 			if v.config().Version < given[one] {
@@ -185,11 +185,11 @@ func TestInvalidationIsSaidAgain(t *testing.T) {
 				one.want(one.control("POST", what.path, what.body), 200, "")
 				close(slow.gate)
 				two.want(<-done, 200, "")
-				filled := two.o.events.get(testID).view.Load().config().Version
+				filled := two.o.book.get(testID).view.Load().config().Version
 				time.Sleep(3 * checkVersions)
 				synctest.Wait()
 				for _, r := range []*rig{one, two} {
-					c := r.o.events.get(testID).view.Load().config()
+					c := r.o.book.get(testID).view.Load().config()
 					if !drops(c, "w", filled) {
 						t.Errorf("what was filled under version %d stays: %+v", filled, c)
 					}
@@ -344,8 +344,8 @@ func TestEditsGoIntoTheRecord(t *testing.T) {
 			}
 			return n - 1
 		}
-		late := edit{Life: one.o.events.get(testID).life, Mask: &live.Mask{ID: "late", Scope: live.Scope{Pipeline: "a", From: 1}}}
-		late.token = one.o.tokens.Next() // made now, and nowhere to be seen
+		late := edit{Life: one.o.book.get(testID).life, Mask: &live.Mask{ID: "late", Scope: live.Scope{Pipeline: "a", From: 1}}}
+		late.token = one.o.book.tokens.Next() // made now, and nowhere to be seen
 		const all = 5 * foldAt
 		for i := range all {
 			r := []*rig{one, two}[i%2]
@@ -365,21 +365,21 @@ func TestEditsGoIntoTheRecord(t *testing.T) {
 			if w := r.get("event.json"); w.Body.String() != want.Body.String() || w.Header().Get("Live-Notifications") != want.Header().Get("Live-Notifications") {
 				t.Errorf("%s: %s %v, not %s %v", name, w.Body, w.Header(), want.Body, want.Header())
 			}
-			if n := len(r.o.events.get(testID).view.Load().ledger.edits); n >= 2*foldAt {
+			if n := len(r.o.book.get(testID).view.Load().ledger.edits); n >= 2*foldAt {
 				t.Errorf("%s keeps %d edits", name, n)
 			}
 		}
-		if got := one.o.events.get(testID).view.Load().record.Notifications.Sequence; got != all {
+		if got := one.o.book.get(testID).view.Load().record.Notifications.Sequence; got != all {
 			t.Errorf("sequence %d", got)
 		}
 		value, _ := json.Marshal(late)
-		if err := st.Put(t.Context(), eventsRecord, store.Item{Key: editKey(testID, late.token), Token: one.o.tokens.Next(), Value: value}); err != nil {
+		if err := st.Put(t.Context(), eventsRecord, store.Item{Key: editKey(testID, late.token), Token: one.o.book.tokens.Next(), Value: value}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * keepHouse)
 		synctest.Wait()
 		for _, r := range []*rig{one, two} {
-			if v := r.o.events.get(testID).view.Load(); len(v.config().Masks) != 1 {
+			if v := r.o.book.get(testID).view.Load(); len(v.config().Masks) != 1 {
 				t.Errorf("what came late is lost: %s", v.json)
 			}
 		}
@@ -403,7 +403,7 @@ func TestRecordOfAnOlderVersion(t *testing.T) {
 		r := openRig(t, Config{Store: st})
 		check := func(r *rig, version, sequence int64, masks int) {
 			t.Helper()
-			v := r.o.events.get(testID).view.Load()
+			v := r.o.book.get(testID).view.Load()
 			c := v.config()
 			if c.Version != version || c.FlushVersion != 3 || len(c.Masks) != masks || c.Invalidations[0].Version != 8 || v.record.Notifications.Sequence != sequence ||
 				v.record.Heard["a"].Sequence != 4 || c.Renditions[0].Codecs != "avc1.640028" {
@@ -424,12 +424,12 @@ func TestUnreadableEdit(t *testing.T) {
 		st := memory.New(memory.Options{})
 		r := newRig(t, Config{Store: st})
 		r.want(r.control("POST", "/masks", `{"id":"m","pipeline":"b","from":1}`), 200, "")
-		v := r.o.events.get(testID).view.Load()
+		v := r.o.book.get(testID).view.Load()
 		x := v.ledger.edits[0]
-		if err := st.Put(t.Context(), eventsRecord, store.Item{Key: editKey(testID, x.token), Token: r.o.tokens.Next(), Value: []byte("{")}); err != nil {
+		if err := st.Put(t.Context(), eventsRecord, store.Item{Key: editKey(testID, x.token), Token: r.o.book.tokens.Next(), Value: []byte("{")}); err != nil {
 			t.Fatal(err)
 		}
-		if is := openRig(t, Config{Store: st}).o.events.get(testID).view.Load(); is.config().Version != v.config().Version {
+		if is := openRig(t, Config{Store: st}).o.book.get(testID).view.Load(); is.config().Version != v.config().Version {
 			t.Errorf("version %d, was %d", is.config().Version, v.config().Version)
 		}
 		if got, err := editToken(editKey(testID, x.token)); err != nil || got != x.token { // what a corrupt item has left
@@ -444,7 +444,7 @@ func TestUnreadableRecord(t *testing.T) {
 		st := memory.New(memory.Options{})
 		r := newRig(t, Config{Store: st})
 		r.want(r.control("POST", "/masks", `{"id":"m","pipeline":"b","from":1}`), 200, "")
-		if err := st.Put(t.Context(), eventsRecord, store.Item{Key: testID.String(), Token: r.o.tokens.Next(), Value: []byte("{")}); err != nil {
+		if err := st.Put(t.Context(), eventsRecord, store.Item{Key: testID.String(), Token: r.o.book.tokens.Next(), Value: []byte("{")}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(3 * keepHouse)

@@ -45,8 +45,8 @@ type renditionEffect struct {
 }
 
 // rehearse says what a change would do.
-func (o *Origin) rehearse(c *change, touched *live.Scope, f func(rec *eventRecord, exists bool) (edit, error)) error {
-	e := o.events.get(c.id)
+func (s *controlServer) rehearse(c *change, touched *live.Scope, f func(rec *eventRecord, exists bool) (edit, error)) error {
+	e := s.book.get(c.id)
 	var rec eventRecord
 	if e != nil {
 		rec = e.view.Load().record
@@ -60,7 +60,7 @@ func (o *Origin) rehearse(c *change, touched *live.Scope, f func(rec *eventRecor
 		return err
 	}
 	if e == nil {
-		return answer(c.w, 200, effect{DryRun: true, Verb: c.verb, Renditions: []renditionEffect{}, Result: "created"})
+		return writeJSON(c.w, 200, effect{DryRun: true, Verb: c.verb, Renditions: []renditionEffect{}, Result: "created"})
 	}
 	then, err := newView(ledger{}, rec)
 	if err != nil {
@@ -71,7 +71,7 @@ func (o *Origin) rehearse(c *change, touched *live.Scope, f func(rec *eventRecor
 	if c.verb == configureVerb {
 		out.compare(rec.Config.Event, e.view.Load().config().Event, time.Now())
 	}
-	return answer(c.w, 200, out)
+	return writeJSON(c.w, 200, out)
 }
 
 // effect compares what is served with what would be in another view, nil where

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -385,4 +386,99 @@ func (e *event) prune(now time.Time) {
 		}
 		e.mu.Unlock()
 	}
+}
+
+// hasInit reports whether an init segment of the rendition is known that was
+// published, or arrived and was refused, at that time or later.
+func (e *event) hasInit(rendition string, at time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.tracks[rendition]
+	if t == nil {
+		return false
+	}
+	for _, in := range t.inits {
+		if !in.published.Before(at) {
+			return true
+		}
+	}
+	for _, g := range t.gates {
+		if g.token.Time >= at.UnixNano() {
+			return true
+		}
+	}
+	return false
+}
+
+// toGuard returns by rendition the segments that are waited for and may have
+// been published by another node, of which no scan is under way. Where no other
+// node announces anything, none is published before it is expected without
+// being known; from others it may come once its last frame was filmed.
+func (e *event) toGuard(now time.Time, alone bool) map[string][]live.Number {
+	v := e.view.Load()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out map[string][]live.Number
+	for name, t := range e.tracks {
+		tl, ok := v.timelines[name]
+		if !ok || t.guarded {
+			continue
+		}
+		for n := range t.awaited {
+			from := tl.End(n)
+			if alone {
+				from = tl.Expected(n)
+			}
+			if now.Before(from) {
+				continue
+			}
+			if out == nil {
+				out = make(map[string][]live.Number)
+			}
+			out[name] = append(out[name], n)
+			t.guarded = true
+		}
+	}
+	return out
+}
+
+func (e *event) guardEnds(rendition string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.track(rendition).guarded = false
+}
+
+func (e *event) lookedSince(rendition string, n live.Number, since time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.tracks[rendition]
+	if t == nil || t.slots[n] == nil {
+		return false
+	}
+	return !t.slots[n].looked.Before(since)
+}
+
+func (e *event) looked(rendition string, n live.Number, at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.slot(rendition, n).looked = at
+}
+
+// lookedForInits is when the store was last looked into for init segments.
+func (e *event) lookedForInits(rendition string) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.track(rendition).looked
+}
+
+func (e *event) setLookedForInits(rendition string, at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.track(rendition).looked = at
+}
+
+func noEvent(id live.EventID) error { return live.ErrNoEvent.For(-1).With(noEventText(id)) }
+
+func noEventText(id live.EventID) string {
+	return fmt.Sprintf("event %v was deleted, or never created", id)
 }

@@ -40,8 +40,6 @@ type counts struct {
 	reasons      *prometheus.CounterVec // decisions
 }
 
-func originName(name string) string { return prometheus.BuildFQName("headwater", "origin", name) }
-
 // newCounts makes the counters of an event. Each that does not depend on a
 // pipeline exists at zero.
 func newCounts(event string) *counts {
@@ -210,3 +208,10 @@ func (t *track) note(c live.Candidate) {
 		t.last[c.Pipeline] = newest{c.Number, c.Published}
 	}
 }
+
+// refused counts a refusal; e is nil where the request names no event there is.
+func (g *registry) refused(e *event, side string, p *live.Problem) {
+	g.counters.of(e).refusals.WithLabelValues(side, p.Code).Inc()
+}
+
+func (g *registry) decided(e *event, r selection.Reason) { g.counters.of(e).decisions[r].Inc() }

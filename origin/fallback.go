@@ -47,8 +47,8 @@ func fallbackClient() *http.Client {
 
 // mayFallBack reports whether a request may go on to another region: one that
 // came from there does not.
-func (o *Origin) mayFallBack(h http.Header) bool {
-	if len(o.cfg.Fallback) == 0 {
+func (s *deliverServer) mayFallBack(h http.Header) bool {
+	if len(s.fallback) == 0 {
 		return false
 	}
 	for _, v := range h.Values(live.HeaderCDNLoop) {
@@ -78,9 +78,9 @@ var errAbsent = errors.New("origin: announced, and not to be had yet")
 
 // obtain gets a candidate's bytes: from the store, or, where that is too slow or
 // does not have what was announced, from another region.
-func (o *Origin) obtain(ctx context.Context, e *event, k windowKey, c live.Candidate, fallBack bool) ([]byte, error) {
+func (s *deliverServer) obtain(ctx context.Context, e *event, k windowKey, c live.Candidate, fallBack bool) ([]byte, error) {
 	if !fallBack {
-		return o.retrieveYoung(ctx, e, k, c)
+		return s.retrieveYoung(ctx, e, k, c)
 	}
 	type result struct {
 		data []byte
@@ -92,17 +92,17 @@ func (o *Origin) obtain(ctx context.Context, e *event, k windowKey, c live.Candi
 	// was not waited for ends with ctx.
 	ours, theirs := make(chan result, 1), make(chan result, 1)
 	go func() {
-		data, err := o.retrieve(ctx, e, k, c.Size)
+		data, err := s.retrieve(ctx, e, k, c.Size)
 		ours <- result{data, err}
 	}()
-	patience := time.NewTimer(o.cfg.FallbackAfter)
+	patience := time.NewTimer(s.fallbackAfter)
 	defer patience.Stop()
 	var begun bool
 	begin := func() {
 		if !begun {
 			begun = true
 			go func() {
-				data, err := o.askOthers(ctx, e, k, c)
+				data, err := s.askOthers(ctx, e, k, c)
 				theirs <- result{data, err}
 			}()
 		}
@@ -137,11 +137,11 @@ func (o *Origin) obtain(ctx context.Context, e *event, k windowKey, c live.Candi
 
 // retrieveYoung waits a little for what was announced by another node and is
 // not in the store yet.
-func (o *Origin) retrieveYoung(ctx context.Context, e *event, k windowKey, c live.Candidate) ([]byte, error) {
+func (s *deliverServer) retrieveYoung(ctx context.Context, e *event, k windowKey, c live.Candidate) ([]byte, error) {
 	end := time.Now().Add(arrivalWait)
 	for {
-		data, err := o.retrieve(ctx, e, k, c.Size)
-		if o.alone || !errors.Is(err, store.ErrNotFound) || time.Since(c.Published) >= young {
+		data, err := s.retrieve(ctx, e, k, c.Size)
+		if s.book.alone || !errors.Is(err, store.ErrNotFound) || time.Since(c.Published) >= young {
 			return data, err
 		}
 		if time.Now().After(end) {
@@ -158,37 +158,37 @@ func (o *Origin) retrieveYoung(ctx context.Context, e *event, k windowKey, c liv
 }
 
 // askOthers asks the other regions in order, for exactly these bytes.
-func (o *Origin) askOthers(ctx context.Context, e *event, k windowKey, c live.Candidate) ([]byte, error) {
-	if !o.fallbacks.EnterFor(k.event.Tenant, admit.Live, 1) {
-		o.metrics.fallbacks[fallbackShed].Inc()
+func (s *deliverServer) askOthers(ctx context.Context, e *event, k windowKey, c live.Candidate) ([]byte, error) {
+	if !s.asking.EnterFor(k.event.Tenant, admit.Live, 1) {
+		s.fallbacks[fallbackShed].Inc()
 		return nil, errFallback
 	}
-	defer o.fallbacks.LeaveFor(k.event.Tenant, 1)
+	defer s.asking.LeaveFor(k.event.Tenant, 1)
 	path := live.Path{Event: k.event, File: live.FileSegment, Rendition: k.rendition, Number: k.number}
 	err := errFallback
-	for _, base := range o.cfg.Fallback {
-		data, outcome, e := o.askOther(ctx, strings.TrimSuffix(base, "/")+path.String(), k.digest, c.Size)
+	for _, base := range s.fallback {
+		data, outcome, e := s.askOther(ctx, strings.TrimSuffix(base, "/")+path.String(), k.digest, c.Size)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx) // not wanted any more: no outcome
 		}
-		o.metrics.fallbacks[outcome].Inc()
+		s.fallbacks[outcome].Inc()
 		if outcome == fallbackServed {
 			return data, nil
 		}
 		err = fmt.Errorf("%w: %w", err, e)
-		o.log.Warn("another region", "url", base, "path", path.String(), "outcome", string(outcome), "err", e)
+		s.log.Warn("another region", "url", base, "path", path.String(), "outcome", string(outcome), "err", e)
 	}
 	return nil, err
 }
 
-func (o *Origin) askOther(ctx context.Context, url string, want live.Digest, size int64) ([]byte, fallbackOutcome, error) {
+func (s *deliverServer) askOther(ctx context.Context, url string, want live.Digest, size int64) ([]byte, fallbackOutcome, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, fallbackFailed, err
 	}
 	req.Header.Set(live.HeaderCDNLoop, loopMember)
 	req.Header.Set("If-Match", want.ETag()) // 412 where another candidate would be served
-	res, err := o.far.Do(req)
+	res, err := s.far.Do(req)
 	if err != nil {
 		return nil, fallbackFailed, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"headwater/cmaf"
 	"headwater/live"
+	"headwater/selection"
 	"headwater/store"
 )
 
@@ -118,4 +119,16 @@ func newInit(data []byte, source live.Source, published time.Time) (*initSegment
 		return nil, fmt.Errorf("%w: %d tracks, a CMAF init segment has one", cmaf.ErrMalformed, len(parsed.Tracks))
 	}
 	return &initSegment{data: data, digest: live.DigestOf(data), track: parsed.Tracks[0], source: source, published: published}, nil
+}
+
+// readPins brings back from the journal which choices stand.
+func readPins(ctx context.Context, s store.Store, e *event, from, to live.Number) error {
+	return readJournal(ctx, s, life{e.id, e.life}, from, to, func(_ string, x *entry) {
+		digest, err := live.ParseDigest([]string{x.Digest})
+		if x.Digest == "" || x.Turn == inPlace || err != nil {
+			return
+		}
+		e.adopt(x.Rendition, x.Number, &pin{reason: selection.Reason(x.Reason), Pin: selection.Pin{Pipeline: x.Pipeline, Region: x.Region, Digest: digest,
+			Turn: x.Turn, At: time.Unix(0, x.Chosen).UTC(), Node: x.By, Version: x.Version}})
+	})
 }

@@ -7,8 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"headwater/announce"
 	"headwater/live"
 	"headwater/store"
 )
@@ -81,14 +83,26 @@ const (
 // probeRecord is where probes write. It is not read by anything.
 var probeRecord = store.Record{Namespace: store.Control, ID: "probe"}
 
-func (o *Origin) newDependencies() {
-	o.writes = &dependency{name: "store-writes", probe: func(ctx context.Context) error {
-		return o.store.Put(ctx, probeRecord, store.Item{Key: o.node, Token: o.tokens.Next(), Expires: time.Now().Add(time.Minute)})
+// writesOf and readsOf are how writing to a store goes, and reading from it.
+func writesOf(s store.Store, node string, tokens *store.Tokens) *dependency {
+	return &dependency{name: "store-writes", probe: func(ctx context.Context) error {
+		return s.Put(ctx, probeRecord, store.Item{Key: node, Token: tokens.Next(), Expires: time.Now().Add(time.Minute)})
 	}}
-	o.readings = &dependency{name: "store-reads", probe: func(ctx context.Context) error {
-		_, err := o.reader.Get(ctx, probeRecord, o.node)
+}
+
+func readsOf(s store.Store, node string) *dependency {
+	return &dependency{name: "store-reads", probe: func(ctx context.Context) error {
+		_, err := s.Get(ctx, probeRecord, node)
 		return err
 	}}
+}
+
+// readiness is what the roles of an origin depend on.
+type readiness struct {
+	writes, reads *dependency
+	bus           announce.Bus
+	draining      <-chan struct{}
+	metrics       *prometheus.Registry
 }
 
 type dependencyJSON struct {
@@ -101,10 +115,10 @@ type dependencyJSON struct {
 // ready answers whether a role can do its work: 200 or 503, and in the body
 // which of what it depends on is healthy. Without announcements all goes on,
 // with more looking into the store.
-func (o *Origin) ready(of role) http.HandlerFunc {
+func (h *readiness) ready(of role) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case <-o.draining:
+		case <-h.draining:
 			live.ErrDraining.Write(w, r)
 			return
 		default:
@@ -114,7 +128,7 @@ func (o *Origin) ready(of role) http.HandlerFunc {
 			Ready        bool             `json:"ready"`
 			Dependencies []dependencyJSON `json:"dependencies"`
 		}{Role: of, Ready: true}
-		for _, d := range o.needs(of) {
+		for _, d := range h.needs(of) {
 			j := dependencyJSON{Name: d.name, Healthy: true, Required: true}
 			if err, tooLong := d.check(r.Context()); err != nil {
 				j.Healthy, j.Detail = false, err.Error()
@@ -123,7 +137,7 @@ func (o *Origin) ready(of role) http.HandlerFunc {
 			body.Dependencies = append(body.Dependencies, j)
 		}
 		j := dependencyJSON{Name: "announcements", Healthy: true}
-		if err := o.cfg.Bus.Health(); err != nil {
+		if err := h.bus.Health(); err != nil {
 			j.Healthy, j.Detail = false, err.Error()
 		}
 		body.Dependencies = append(body.Dependencies, j)
@@ -131,37 +145,38 @@ func (o *Origin) ready(of role) http.HandlerFunc {
 		if !body.Ready {
 			status = http.StatusServiceUnavailable
 		}
-		_ = answer(w, status, body) // nothing in it can fail
+		_ = writeJSON(w, status, body) // nothing in it can fail
 	}
 }
 
-func (o *Origin) needs(r role) []*dependency {
+func (h *readiness) needs(r role) []*dependency {
 	switch r {
 	case publishRole:
-		return []*dependency{o.writes}
+		return []*dependency{h.writes}
 	case deliverRole:
-		return []*dependency{o.readings}
+		return []*dependency{h.reads}
 	}
-	return []*dependency{o.writes, o.readings}
+	return []*dependency{h.writes, h.reads}
 }
 
-// healthy serves /healthz, /readyz and /metrics of a role, which may be the only
-// one of its process, and reports whether that was what was asked for.
-func (o *Origin) healthy(of role, w http.ResponseWriter, r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return false
-	}
-	switch r.URL.Path {
-	case "/healthz":
-		w.Header().Set(live.HeaderCacheControl, "no-store")
-		_, _ = w.Write([]byte("ok\n"))
-		return true
-	case "/readyz":
-		o.ready(of)(w, r)
-		return true
-	case "/metrics":
-		promhttp.HandlerFor(o.cfg.Metrics, promhttp.HandlerOpts{}).ServeHTTP(w, r)
-		return true
-	}
-	return false
+// beside serves /healthz, /readyz and /metrics of a role, which may be the only
+// one of its process, beside what else it serves.
+func (h *readiness) beside(of role, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.Path
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			path = ""
+		}
+		switch path {
+		case "/healthz":
+			w.Header().Set(live.HeaderCacheControl, "no-store")
+			_, _ = w.Write([]byte("ok\n"))
+		case "/readyz":
+			h.ready(of)(w, r)
+		case "/metrics":
+			promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
 }

@@ -107,8 +107,8 @@ func TestHedges(t *testing.T) {
 				if !bytes.Equal(w.Body.Bytes(), r.m.segment(r.tl, "v", n, take{mark: "x"})) {
 					t.Error("other bytes are served")
 				}
-				if len(r.o.busy.taken) != 0 || r.o.bodies.Used() != 0 {
-					t.Errorf("%d turns and %d bytes are left", len(r.o.busy.taken), r.o.bodies.Used())
+				if len(r.o.publish.busy.taken) != 0 || r.o.publish.bodies.Used() != 0 {
+					t.Errorf("%d turns and %d bytes are left", len(r.o.publish.busy.taken), r.o.publish.bodies.Used())
 				}
 			})
 		})
@@ -160,7 +160,7 @@ func TestStoreTooSlow(t *testing.T) {
 		if time.Since(began) != 2*time.Second || w.Header().Get("Retry-After") != "1" {
 			t.Errorf("after %v, %v", time.Since(began), w.Header())
 		}
-		if _, known := r.o.events.get(testID).candidate("v", n, "a"); known {
+		if _, known := r.o.book.get(testID).candidate("v", n, "a"); known {
 			t.Error("known although it is not stored")
 		}
 		delay.Store(0)

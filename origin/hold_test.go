@@ -36,8 +36,8 @@ func TestHoldsAreReleasedAtOnce(t *testing.T) {
 		}
 		until(r.tl.Expected(n))
 		synctest.Wait()
-		if waiting, _ := r.waiting("v", n); waiting != crowd || r.o.holds.Used() != crowd {
-			t.Fatalf("%d wait, %d are counted", waiting, r.o.holds.Used())
+		if waiting, _ := r.waiting("v", n); waiting != crowd || r.o.deliver.holds.Used() != crowd {
+			t.Fatalf("%d wait, %d are counted", waiting, r.o.deliver.holds.Used())
 		}
 		r.putSegment("a", "v", n, take{}, 201)
 		released := time.Now()
@@ -49,8 +49,8 @@ func TestHoldsAreReleasedAtOnce(t *testing.T) {
 		if !time.Now().Equal(released) {
 			t.Errorf("the last was released %v after the first", time.Since(released))
 		}
-		if waiting, _ := r.waiting("v", n); waiting != 0 || r.o.holds.Used() != 0 {
-			t.Errorf("%d wait, %d are counted", waiting, r.o.holds.Used())
+		if waiting, _ := r.waiting("v", n); waiting != 0 || r.o.deliver.holds.Used() != 0 {
+			t.Errorf("%d wait, %d are counted", waiting, r.o.deliver.holds.Used())
 		}
 	})
 }
@@ -69,11 +69,11 @@ func TestHoldEndsWithItsClient(t *testing.T) {
 		var answers []<-chan *httptest.ResponseRecorder
 		for range crowd {
 			answers = append(answers, r.ask(ctx, "v/"+live.SegmentName(n)))
-			answers = append(answers, r.ask(ctx, "event.json?after="+r.o.events.get(testID).view.Load().etag))
+			answers = append(answers, r.ask(ctx, "event.json?after="+r.o.book.get(testID).view.Load().etag))
 		}
 		synctest.Wait()
-		if r.o.holds.Used() != 2*crowd {
-			t.Fatalf("%d are held", r.o.holds.Used())
+		if r.o.deliver.holds.Used() != 2*crowd {
+			t.Fatalf("%d are held", r.o.deliver.holds.Used())
 		}
 		cancel()
 		synctest.Wait()
@@ -90,8 +90,8 @@ func TestHoldEndsWithItsClient(t *testing.T) {
 			runtime.Gosched()
 		}
 		waiting, now := r.waiting("v", n)
-		if waiting != 0 || now != slots || r.o.holds.Used() != 0 || runtime.NumGoroutine() > before+crowd/100 {
-			t.Errorf("%d wait in %d slots, %d before; %d are counted; %d goroutines, %d before", waiting, now, slots, r.o.holds.Used(), runtime.NumGoroutine(), before)
+		if waiting != 0 || now != slots || r.o.deliver.holds.Used() != 0 || runtime.NumGoroutine() > before+crowd/100 {
+			t.Errorf("%d wait in %d slots, %d before; %d are counted; %d goroutines, %d before", waiting, now, slots, r.o.deliver.holds.Used(), runtime.NumGoroutine(), before)
 		}
 	})
 }
@@ -122,7 +122,7 @@ func TestTooManyHolds(t *testing.T) {
 		until(r.tl.Due(n))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		etag := r.o.events.get(testID).view.Load().etag
+		etag := r.o.book.get(testID).view.Load().etag
 		for range 2 {
 			r.ask(ctx, "event.json?after="+etag)
 		}
@@ -141,8 +141,8 @@ func TestTooManyHolds(t *testing.T) {
 		r.want(r.get("event.json"), 200, "")
 		cancel()
 		synctest.Wait()
-		if r.o.holds.Used() != 0 {
-			t.Errorf("%d are counted", r.o.holds.Used())
+		if r.o.deliver.holds.Used() != 0 {
+			t.Errorf("%d are counted", r.o.deliver.holds.Used())
 		}
 	})
 }
@@ -198,7 +198,7 @@ func TestEventDeletedWhileHeld(t *testing.T) {
 		n := r.next() + 1
 		until(r.tl.Due(n))
 		seg := r.ask(t.Context(), "v/"+live.SegmentName(n))
-		cfg := r.ask(t.Context(), "event.json?after="+r.o.events.get(testID).view.Load().etag)
+		cfg := r.ask(t.Context(), "event.json?after="+r.o.book.get(testID).view.Load().etag)
 		synctest.Wait()
 		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
 		for _, ch := range []<-chan *httptest.ResponseRecorder{seg, cfg} {
@@ -207,8 +207,8 @@ func TestEventDeletedWhileHeld(t *testing.T) {
 				t.Fatalf("held while the event went: %v", w)
 			}
 		}
-		if r.o.holds.Used() != 0 {
-			t.Errorf("%d are counted", r.o.holds.Used())
+		if r.o.deliver.holds.Used() != 0 {
+			t.Errorf("%d are counted", r.o.deliver.holds.Used())
 		}
 	})
 }
@@ -255,7 +255,7 @@ func TestDrain(t *testing.T) {
 		n := r.next() + 1
 		until(r.tl.Due(n))
 		seg := r.ask(t.Context(), "v/"+live.SegmentName(n))
-		cfg := r.ask(t.Context(), "event.json?after="+r.o.events.get(testID).view.Load().etag)
+		cfg := r.ask(t.Context(), "event.json?after="+r.o.book.get(testID).view.Load().etag)
 		synctest.Wait()
 		r.want(serve(r.ctl, request("GET", "/readyz", nil)), 200, "")
 		r.o.Drain()

@@ -225,7 +225,7 @@ func TestGateOfAnUnreachableStore(t *testing.T) {
 		r.putInits("a")
 		faulty.Add(storetest.Fault{Op: storetest.Scan, Namespace: store.Control, Err: store.ErrUnavailable})
 		r.putSegment("a", "v", r.next(), take{}, 201)
-		if got := counted(t, r.o.metrics.gateLooksFailed); got != 1 {
+		if got := counted(t, r.o.look.gatesFailed); got != 1 {
 			t.Errorf("%v looks failed", got)
 		}
 	})
@@ -344,7 +344,7 @@ func TestRefusedWhileASegmentIsStored(t *testing.T) {
 		r.want(<-ch, 412, "init-differs")
 		b.before = nil
 		for _, x := range []*rig{r, openRig(t, Config{Store: b.Store})} {
-			if got := x.o.events.get(testID).candidates("v", n); len(got) > 0 {
+			if got := x.o.book.get(testID).candidates("v", n); len(got) > 0 {
 				t.Errorf("it is a candidate: %v", got)
 			}
 		}
@@ -377,12 +377,12 @@ func TestRefusedAtAnotherNodeWhileASegmentIsStored(t *testing.T) {
 		one.putSegment("b", "v", n, take{}, 201)
 		three := openRig(t, Config{Store: st, Bus: bus})
 		for i, r := range []*rig{one, two, three} {
-			r.o.lookAtRange(t.Context(), r.o.events.get(testID), "v", n, n, 0)
+			r.o.look.around(t.Context(), r.o.book.get(testID), "v", n, n, 0)
 			w := r.want(r.getSegment("v", n), 200, "")
 			if w.Header().Get("Live-Pipeline") != "b;region=west" {
 				t.Errorf("node %d: %v", i, w.Header())
 			}
-			if c, ok := r.o.events.get(testID).candidate("v", n, "a"); r == two && !c.Findings.Has(live.InitMismatch) || r != two && ok {
+			if c, ok := r.o.book.get(testID).candidate("v", n, "a"); r == two && !c.Findings.Has(live.InitMismatch) || r != two && ok {
 				t.Errorf("node %d: %v %v", i, ok, c.Findings)
 			}
 		}
@@ -465,9 +465,9 @@ func TestAnotherClockIsAhead(t *testing.T) {
 		r := newRig(t, Config{Store: st, Bus: bus})
 		r.putInits("a")
 		two := openRig(t, Config{Store: st, Bus: bus})
-		p := &publication{r: request("PUT", "/", nil), path: live.PublishPath{Event: testID, Pipeline: "a", Rendition: "v"}, event: r.o.events.get(testID)}
+		p := &publication{r: request("PUT", "/", nil), path: live.PublishPath{Event: testID, Pipeline: "a", Rendition: "v"}, event: r.o.book.get(testID)}
 		ahead := time.Now().Add(500 * time.Millisecond).UTC()
-		if err := r.o.keepGate(p, gate{token: store.Token{Time: ahead.UnixNano()}, since: ahead, why: "x"}); err != nil {
+		if err := r.o.publish.keepGate(p, gate{token: store.Token{Time: ahead.UnixNano()}, since: ahead, why: "x"}); err != nil {
 			t.Fatal(err)
 		}
 		two.want(two.putInit("v"), 200, "")
@@ -499,7 +499,7 @@ func TestFittingAgain(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		r.want(r.putInit("v"), 200, "")
 		for _, x := range []*rig{r, openRig(t, Config{Store: faulty.Store})} {
-			if c, ok := x.o.events.get(testID).candidate("v", n, "a"); !ok || !c.Clean() {
+			if c, ok := x.o.book.get(testID).candidate("v", n, "a"); !ok || !c.Clean() {
 				t.Errorf("%v %v", ok, c.Findings)
 			}
 		}

@@ -19,19 +19,19 @@ import (
 	"headwater/store/storetest"
 )
 
-type readiness struct {
+type readyAnswer struct {
 	Role         string           `json:"role"`
 	Ready        bool             `json:"ready"`
 	Dependencies []dependencyJSON `json:"dependencies"`
 }
 
 // readyz asks each role; it checks that status and body agree.
-func (r *rig) readyz() map[string]readiness {
+func (r *rig) readyz() map[string]readyAnswer {
 	r.Helper()
-	out := make(map[string]readiness)
+	out := make(map[string]readyAnswer)
 	for name, h := range map[string]http.Handler{"publish": r.pub, "deliver": r.del, "control": r.ctl} {
 		w := serve(h, request("GET", "/readyz", nil))
-		var x readiness
+		var x readyAnswer
 		if err := json.Unmarshal(w.Body.Bytes(), &x); err != nil || x.Role != name || x.Ready != (w.Code == 200) {
 			r.Fatalf("%s: %d %s, %v", name, w.Code, w.Body, err)
 		}
@@ -40,7 +40,7 @@ func (r *rig) readyz() map[string]readiness {
 	return out
 }
 
-func (x readiness) healthy(name string) bool {
+func (x readyAnswer) healthy(name string) bool {
 	i := slices.IndexFunc(x.Dependencies, func(d dependencyJSON) bool { return d.Name == name })
 	return i >= 0 && x.Dependencies[i].Healthy
 }
@@ -157,7 +157,7 @@ func TestStepsAreTold(t *testing.T) {
 		if got := w.Header().Get("Server-Timing"); got != "read;dur=0.0, inspect;dur=0.0, store;dur=30.0, staged;dur=20.0, committed;dur=10.0, cache;dur=0.0, announce;dur=0.0" {
 			t.Error(got)
 		}
-		if got := counted(t, r.o.metrics.overGoal); got != 0 {
+		if got := counted(t, r.o.publish.overGoal); got != 0 {
 			t.Errorf("%v over the goal", got)
 		}
 	})
@@ -240,7 +240,7 @@ func TestAbsentIsWaitedFor(t *testing.T) {
 		n := one.next()
 		one.putSegment("a", "v", n, take{}, 201)
 		synctest.Wait()
-		if got := two.o.events.get(testID).candidates("v", n); len(got) != 1 {
+		if got := two.o.book.get(testID).candidates("v", n); len(got) != 1 {
 			t.Fatalf("announced: %v", got)
 		}
 		began := time.Now()
@@ -317,7 +317,7 @@ func TestFallback(t *testing.T) {
 			t.Errorf("%v", w.Header())
 		}
 	}
-	if got := counted(t, two.o.metrics.fallbacks[fallbackServed]); got == 0 || got > 20 || int64(got) != asked.Load() {
+	if got := counted(t, two.o.deliver.fallbacks[fallbackServed]); got == 0 || got > 20 || int64(got) != asked.Load() {
 		t.Errorf("%v served, %d asked", got, asked.Load())
 	}
 	// Slow.
@@ -336,12 +336,12 @@ func TestFallback(t *testing.T) {
 	// Wrong bytes are not passed on.
 	spoil.Store(true)
 	two.want(two.getSegment("v", n), 503, "store-unavailable")
-	if got := counted(t, two.o.metrics.fallbacks[fallbackWrong]); got != 1 {
+	if got := counted(t, two.o.deliver.fallbacks[fallbackWrong]); got != 1 {
 		t.Errorf("%v counted as wrong", got)
 	}
 	spoil.Store(false)
 	// Gone from both: each asks the other once, and neither asks on.
-	if err := east.Put(t.Context(), mediaRecord(testID, "v"), store.Gone(segmentKey(n, "a"), one.o.tokens.Next())); err != nil {
+	if err := east.Put(t.Context(), mediaRecord(testID, "v"), store.Gone(segmentKey(n, "a"), one.o.book.tokens.Next())); err != nil {
 		t.Fatal(err)
 	}
 	before := asked.Load()

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	"log/slog"
 	"slices"
 	"strconv"
 	"sync"
@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"headwater/live"
-	"headwater/selection"
 	"headwater/store"
 )
 
@@ -25,7 +24,7 @@ import (
 // key that no other batch has. So nodes do not meet, a batch that is written
 // twice is there once, and all that is read is merged.
 type journal struct {
-	o    *Origin
+	journalConfig
 	grew chan struct{} // holds one while there is something to write
 
 	mu      sync.Mutex // guards the following
@@ -34,8 +33,29 @@ type journal struct {
 	count   int64    // batches made
 	held    int      // entries in both
 
-	written, dropped, overruled prometheus.Counter
+	written, dropped prometheus.Counter
 }
+
+// A journalConfig is what a journal is built from.
+type journalConfig struct {
+	store, reader store.Store // to write to, and to read from
+	tokens        *store.Tokens
+	node          string
+	timeout       time.Duration // of one store operation
+	// timeline is that of an event, while it lives.
+	timeline func(of life) (live.Timeline, bool)
+	log      *slog.Logger
+	metrics  *prometheus.Registry
+}
+
+// A life names one of the events that had a name, one after the other.
+type life struct {
+	event live.EventID
+	life  int64
+}
+
+// errOver is what writing for an event returns that is no more.
+var errOver = errors.New("origin: the event is over")
 
 // The limits of a journal.
 const (
@@ -78,11 +98,11 @@ const inPlace = -1
 
 // An entryKey is what makes one entry of several.
 type entryKey struct {
-	event     *event
+	of        life
 	rendition string
 	number    live.Number
-	problem   string      // of a refusal
-	digest    live.Digest // of a choice
+	problem   string // of a refusal
+	digest    string // of a choice
 	turn      int64
 }
 
@@ -91,60 +111,27 @@ type batch struct {
 	Life    int64    `json:"life,omitempty"`
 	Entries []*entry `json:"entries"`
 
-	event *event
-	key   string
+	of  life
+	key string
 }
 
-func newJournal(o *Origin) *journal {
-	one := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "headwater", Subsystem: "origin", Name: name, Help: help})
-		o.cfg.Metrics.MustRegister(c)
-		return c
+func newJournal(cfg journalConfig) *journal {
+	j := &journal{journalConfig: cfg, grew: make(chan struct{}, 1), pending: make(map[entryKey]*entry),
+		written: newCounter(cfg.metrics, "journal_written_total", "Entries of the journal that are durable."),
+		dropped: newCounter(cfg.metrics, "journal_dropped_total", "Entries of the journal that were lost, since too many waited to be written."),
 	}
-	j := &journal{o: o, grew: make(chan struct{}, 1), pending: make(map[entryKey]*entry),
-		written:   one("journal_written_total", "Entries of the journal that are durable."),
-		dropped:   one("journal_dropped_total", "Entries of the journal that were lost, since too many waited to be written."),
-		overruled: one("choices_overruled_total", "Segments that this node had served otherwise than another node which chose at the same time, and whose choice stands."),
-	}
-	o.cfg.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "headwater", Subsystem: "origin", Name: "journal_pending", Help: "Entries of the journal that wait to be written."},
-		func() float64 { j.mu.Lock(); defer j.mu.Unlock(); return float64(j.held) }))
+	newGauge(cfg.metrics, "journal_pending", "Entries of the journal that wait to be written.", func() float64 {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return float64(j.held)
+	})
 	return j
 }
 
-// served enters a choice that is being sent, the first time that this node does.
-// Who asks for exactly these bytes, or for none, is no viewer.
-func (j *journal) served(d *delivery, findings live.Findings, now time.Time) {
-	if d.r.Method != http.MethodGet || d.r.Header["If-Match"] != nil {
-		return
-	}
-	c, p := d.decision.Candidate, d.decision.pin
-	chosen := p != nil && p.Pipeline == c.Pipeline && p.Digest == c.Digest
-	if chosen && (p.served.Load() != 0 || !p.served.CompareAndSwap(0, now.UnixNano())) {
-		return // nearly always: a hit makes no entry
-	}
-	e := entry{Rendition: d.path.Rendition, Number: c.Number, Pipeline: c.Pipeline, Region: c.Region, Digest: c.Digest.String(),
-		Defects: findings.String(), First: now.UnixNano()}
-	if chosen {
-		e.Reason, e.Turn, e.Version, e.Chosen, e.By = string(p.reason), p.Turn, p.Version, p.At.UnixNano(), p.Node
-	} else {
-		// In place of a choice that cannot be had here yet. It is none: after a
-		// restart it must not stand.
-		e.Reason, e.Turn, e.Version, e.Chosen, e.By = string(d.decision.Reason), inPlace, d.view.config().Version, e.First, j.o.node
-	}
-	j.enter(entryKey{event: d.event, rendition: e.Rendition, number: e.Number, digest: c.Digest, turn: e.Turn}, e)
-}
-
-// refused enters that a segment which should be there was not given.
-func (j *journal) refused(d *delivery, p *live.Problem) {
-	if d.event == nil || d.path.File != live.FileSegment || p.Code != live.ErrLost.Code && p.Status != http.StatusServiceUnavailable {
-		return
-	}
-	now := time.Now().UnixNano()
-	j.enter(entryKey{event: d.event, rendition: d.path.Rendition, number: d.path.Number, problem: p.Code},
-		entry{Rendition: d.path.Rendition, Number: d.path.Number, Status: p.Status, Problem: p.Code, Count: 1, First: now, Last: now})
-}
-
-func (j *journal) enter(k entryKey, e entry) {
+// enter takes an entry of an event. Those that are the same but for when and how
+// often become one.
+func (j *journal) enter(of life, e entry) {
+	k := entryKey{of, e.Rendition, e.Number, e.Problem, e.Digest, e.Turn}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch old := j.pending[k]; {
@@ -190,7 +177,7 @@ func (j *journal) run(ctx context.Context) {
 // flush writes what has gathered. What cannot be written is tried again the next
 // time.
 func (j *journal) flush(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, j.o.cfg.StoreTimeout)
+	ctx, cancel := context.WithTimeout(ctx, j.timeout)
 	defer cancel()
 	var writers errgroup.Group
 	writers.SetLimit(journalWriters)
@@ -202,7 +189,7 @@ func (j *journal) flush(ctx context.Context) {
 		writers.Go(func() error {
 			err := j.write(ctx, b)
 			j.wrote(b, err)
-			if errors.Is(err, errNoEvent) {
+			if errors.Is(err, errOver) {
 				return nil // nobody asks for its history any more
 			}
 			return err
@@ -213,23 +200,23 @@ func (j *journal) flush(ctx context.Context) {
 		j.mu.Lock()
 		left, held := len(j.batches), j.held
 		j.mu.Unlock()
-		j.o.log.Warn("journal", "batches", left, "entries", held, "err", err)
+		j.log.Warn("journal", "batches", left, "entries", held, "err", err)
 	}
 }
 
 // gather makes batches of what is pending. It needs mu.
 func (j *journal) gather() {
 	type block struct {
-		event *event
+		of    life
 		first live.Number
 	}
 	open := make(map[block]*batch)
 	for k, e := range j.pending {
-		at := block{k.event, k.number - k.number%journalBlock}
+		at := block{k.of, k.number - k.number%journalBlock}
 		b := open[at]
 		if b == nil || len(b.Entries) == maxBatch {
 			j.count++
-			b = &batch{Life: k.event.life, event: k.event, key: numberKey(at.first) + j.o.node + "-" + strconv.FormatInt(j.count, 10)}
+			b = &batch{Life: k.of.life, of: k.of, key: numberKey(at.first) + j.node + "-" + strconv.FormatInt(j.count, 10)}
 			open[at] = b
 			j.batches = append(j.batches, b)
 		}
@@ -241,7 +228,7 @@ func (j *journal) gather() {
 func (j *journal) wrote(b *batch, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err != nil && !errors.Is(err, errNoEvent) {
+	if err != nil && !errors.Is(err, errOver) {
 		j.signal() // to be tried again
 		return
 	}
@@ -254,16 +241,16 @@ func (j *journal) wrote(b *batch, err error) {
 
 // write stores a batch, for as long as its segments are there.
 func (j *journal) write(ctx context.Context, b *batch) error {
-	if j.o.events.get(b.event.id) != b.event {
-		return errNoEvent
+	tl, alive := j.timeline(b.of)
+	if !alive {
+		return errOver
 	}
 	value, err := json.Marshal(b)
 	if err != nil {
 		return fmt.Errorf("origin: journal: %w", err)
 	}
-	tl := b.event.view.Load().config().Event.Timeline()
 	block, _ := blockOf(b.key)
-	return j.o.store.Put(ctx, journalRecord(b.event.id), store.Item{Key: b.key, Token: j.o.tokens.Next(), Value: value,
+	return j.store.Put(ctx, journalRecord(b.of.event), store.Item{Key: b.key, Token: j.tokens.Next(), Value: value,
 		Expires: tl.GoneAt(block + journalBlock - 1).Add(time.Minute)})
 }
 
@@ -275,17 +262,17 @@ func blockOf(key string) (live.Number, error) {
 
 // read calls f for what all nodes have entered of an event's numbers from and
 // to, inclusive; what this one has not written yet is among it, once.
-func (j *journal) read(ctx context.Context, e *event, from, to live.Number, f func(*entry)) error {
+func (j *journal) read(ctx context.Context, of life, from, to live.Number, f func(*entry)) error {
 	j.mu.Lock()
 	j.gather() // into batches, so that each has the key that it is written under
 	own := make(map[string]*batch)
 	for _, b := range j.batches {
-		if b.event == e {
+		if b.of == of {
 			own[b.key] = b
 		}
 	}
 	j.mu.Unlock()
-	err := readJournal(ctx, j.o.reader, e, from, to, func(key string, x *entry) {
+	err := readJournal(ctx, j.reader, of, from, to, func(key string, x *entry) {
 		delete(own, key)
 		f(x)
 	})
@@ -305,34 +292,22 @@ func (b *batch) each(from, to live.Number, f func(*entry)) {
 
 // readJournal calls f for what the nodes have written of an event's numbers from
 // and to, inclusive, with the key of its batch. What cannot be read is left out.
-func readJournal(ctx context.Context, s store.Store, e *event, from, to live.Number, f func(key string, x *entry)) error {
+func readJournal(ctx context.Context, s store.Store, of life, from, to live.Number, f func(key string, x *entry)) error {
 	opt := store.ScanOptions{Values: true}
 	opt.From, _ = numberRange(from - from%journalBlock)
 	_, opt.To = numberRange(to)
-	for item, err := range store.All(ctx, s, journalRecord(e.id), opt) {
+	for item, err := range store.All(ctx, s, journalRecord(of.event), opt) {
 		if errors.Is(err, store.ErrCorrupt) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("origin: reading the journal of %v: %w", e.id, err)
+			return fmt.Errorf("origin: reading the journal of %v: %w", of.event, err)
 		}
 		var b batch
-		if json.Unmarshal(item.Value, &b) != nil || b.Life != e.life {
+		if json.Unmarshal(item.Value, &b) != nil || b.Life != of.life {
 			continue
 		}
 		b.each(from, to, func(x *entry) { f(item.Key, x) })
 	}
 	return nil
-}
-
-// readPins brings back from the journal which choices stand.
-func readPins(ctx context.Context, s store.Store, e *event, from, to live.Number) error {
-	return readJournal(ctx, s, e, from, to, func(_ string, x *entry) {
-		digest, err := live.ParseDigest([]string{x.Digest})
-		if x.Digest == "" || x.Turn == inPlace || err != nil {
-			return
-		}
-		e.adopt(x.Rendition, x.Number, &pin{reason: selection.Reason(x.Reason), Pin: selection.Pin{Pipeline: x.Pipeline, Region: x.Region, Digest: digest,
-			Turn: x.Turn, At: time.Unix(0, x.Chosen).UTC(), Node: x.By, Version: x.Version}})
-	})
 }

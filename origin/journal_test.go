@@ -240,9 +240,9 @@ func TestJournalNeverHoldsUp(t *testing.T) {
 		if got := counted(t, r.o.journal.written); got != 0 {
 			t.Errorf("%v entries are written", got)
 		}
-		e := r.o.events.get(testID)
+		e := r.o.book.get(testID)
 		for i := range maxEntries + 7 {
-			r.o.journal.enter(entryKey{event: e, rendition: "v", number: live.Number(i), problem: "lost"}, entry{Rendition: "v", Number: live.Number(i), Status: 410, Problem: "lost", Count: 1})
+			r.o.journal.enter(life{e.id, e.life}, entry{Rendition: "v", Number: live.Number(i), Status: 410, Problem: "lost", Count: 1})
 		}
 		if got := counted(t, r.o.journal.dropped); got != 8 {
 			t.Errorf("%v entries are dropped", got)
@@ -277,10 +277,10 @@ func TestServedInPlaceOfTheChoice(t *testing.T) {
 		r.putInits("a", "b")
 		n := r.next()
 		r.putSegment("b", "v", n, take{}, 201)
-		e := r.o.events.get(testID)
+		e := r.o.book.get(testID)
 		b, _ := e.candidate("v", n, "b")
 		view := e.view.Load()
-		r.o.journal.served(&delivery{r: request("GET", "/", nil), event: e, view: view, path: live.Path{Event: testID, Rendition: "v"},
+		r.o.deliver.noteServed(&delivery{r: request("GET", "/", nil), event: e, view: view, path: live.Path{Event: testID, Rendition: "v"},
 			decision: choice{selection.Decision{Candidate: &b, Reason: selection.Preferred}, nil}}, nil, time.Now())
 		time.Sleep(time.Second)
 		r.putSegment("a", "v", n, take{}, 201)
@@ -320,13 +320,13 @@ func TestHitMakesNoEntry(t *testing.T) {
 		n := r.next()
 		r.putSegment("a", "v", n, take{}, 201)
 		r.getSegment("v", n)
-		e := r.o.events.get(testID)
+		e := r.o.book.get(testID)
 		d := &delivery{r: request("GET", "/", nil), event: e, view: e.view.Load(), path: live.Path{Event: testID, Rendition: "v", Number: n}}
 		d.decision = e.choose(d.view, "v", n, nil, time.Now())
 		if d.decision.Reason != selection.Pinned {
 			t.Fatal(d.decision.Reason)
 		}
-		if got := testing.AllocsPerRun(100, func() { r.o.journal.served(d, nil, time.Now()) }); got != 0 {
+		if got := testing.AllocsPerRun(100, func() { r.o.deliver.noteServed(d, nil, time.Now()) }); got != 0 {
 			t.Errorf("%v allocations", got)
 		}
 	})
@@ -343,7 +343,7 @@ func TestJournalIsOfOneLife(t *testing.T) {
 		time.Sleep(time.Second)
 		r.getSegment("w", n-3) // lost, and not written yet
 		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
-		if page, err := r.o.store.Scan(t.Context(), journalRecord(testID), store.ScanOptions{}); err != nil || len(page.Items) > 0 {
+		if page, err := r.o.book.store.Scan(t.Context(), journalRecord(testID), store.ScanOptions{}); err != nil || len(page.Items) > 0 {
 			t.Errorf("%v, %d items are left", err, len(page.Items))
 		}
 		r.create(testEvent())

@@ -72,13 +72,13 @@ func TestMissedAnnouncementsAreCaughtUp(t *testing.T) {
 		one.putSegment("a", "v", n, take{}, 201)
 		one.want(one.control("POST", "/notifications", `{"type": "x", "id": "1", "from": 1}`), 200, "")
 		synctest.Wait()
-		if got := two.o.events.get(testID).candidates("v", n); len(got) > 0 {
+		if got := two.o.book.get(testID).candidates("v", n); len(got) > 0 {
 			t.Fatal("the bus brings what it should lose")
 		}
 		bus.back(down)
 		synctest.Wait() // at once: no time passes
 		for _, m := range []live.Number{n - 1, n} {
-			if got := two.o.events.get(testID).candidates("v", m); len(got) != 1 {
+			if got := two.o.book.get(testID).candidates("v", m); len(got) != 1 {
 				t.Errorf("segment %d is not known: %v", m, got)
 			}
 		}
@@ -86,7 +86,7 @@ func TestMissedAnnouncementsAreCaughtUp(t *testing.T) {
 		if two.want(w, 200, ""); w.Header().Get("Live-Notifications") != `1, x;id="1";from=1` || w.Header().Get("Live-Edge") != n.String() {
 			t.Errorf("%v", w.Header())
 		}
-		if got := counted(t, two.o.metrics.missedAnnouncements); got != 2 {
+		if got := counted(t, two.o.look.missed); got != 2 {
 			t.Errorf("%v counted as missed", got)
 		}
 	})
@@ -134,7 +134,7 @@ func TestPublishedEarlyAndUnannounced(t *testing.T) {
 		for _, ch := range answers {
 			two.want(<-ch, 200, "")
 		}
-		if d := time.Since(published); d > two.o.cfg.GuardInterval {
+		if d := time.Since(published); d > two.o.look.interval {
 			t.Errorf("released after %v", d)
 		}
 		if scans := counting.Count(storetest.Scan) - before; scans > 1 {
@@ -311,7 +311,7 @@ func TestReadYourWrite(t *testing.T) {
 	}
 	n := p.oldest()
 	measure("NATS", n, 100)
-	if got := counted(t, p.two.o.metrics.missedAnnouncements); got > 1 {
+	if got := counted(t, p.two.o.look.missed); got > 1 {
 		t.Errorf("%v of 100 were found by looking", got)
 	}
 	p.server.Stop()

@@ -1,7 +1,6 @@
 package origin
 
 import (
-	"crypto/rand"
 	"fmt"
 	"net/http"
 	"slices"
@@ -27,11 +26,11 @@ func answerNotifications(w http.ResponseWriter, v *view) error {
 	for _, n := range v.record.Notifications.Set {
 		set = append(set, notificationJSON{Type: n.Type, ID: n.ID, From: n.From, To: n.To, Data: n.Data})
 	}
-	return answer(w, http.StatusOK, map[string]any{"sequence": v.record.Notifications.Sequence, "notifications": set})
+	return writeJSON(w, http.StatusOK, map[string]any{"sequence": v.record.Notifications.Sequence, "notifications": set})
 }
 
-func (o *Origin) getNotifications(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	e, err := o.lookUp(id)
+func (s *controlServer) getNotifications(w http.ResponseWriter, r *http.Request, id live.EventID) error {
+	e, err := s.lookUp(id)
 	if err != nil {
 		return err
 	}
@@ -40,7 +39,7 @@ func (o *Origin) getNotifications(w http.ResponseWriter, r *http.Request, id liv
 
 // postNotification adds a notification, or replaces the one of its id, or
 // withdraws it.
-func (o *Origin) postNotification(c *change) error {
+func (s *controlServer) postNotification(c *change) error {
 	var in struct {
 		notificationJSON
 		From point `json:"from"`
@@ -50,9 +49,9 @@ func (o *Origin) postNotification(c *change) error {
 		return err
 	}
 	if in.Withdraw {
-		return o.withdraw(c, in.ID)
+		return s.withdraw(c, in.ID)
 	}
-	e, err := o.lookUp(c.id)
+	e, err := s.lookUp(c.id)
 	if err != nil {
 		return err
 	}
@@ -67,13 +66,15 @@ func (o *Origin) postNotification(c *change) error {
 	if n.Type == withdrawType {
 		return &live.FieldError{Field: "type", Reason: `"withdraw" is what packagers say: here it is "withdraw": true`}
 	}
-	return o.notify(c, func([]live.Notification) (live.Notification, error) { return n, nil })
+	return s.notify(c, func([]live.Notification) (live.Notification, error) { return n, nil })
 }
 
-func (o *Origin) withdrawNotification(c *change) error { return o.withdraw(c, c.r.PathValue("id")) }
+func (s *controlServer) withdrawNotification(c *change) error {
+	return s.withdraw(c, c.r.PathValue("id"))
+}
 
-func (o *Origin) withdraw(c *change, name string) error {
-	return o.notify(c, func(set []live.Notification) (live.Notification, error) {
+func (s *controlServer) withdraw(c *change, name string) error {
+	return s.notify(c, func(set []live.Notification) (live.Notification, error) {
 		if !slices.ContainsFunc(set, func(n live.Notification) bool { return n.ID == name }) {
 			return live.Notification{}, live.ErrNotHere.For(-1).With(fmt.Sprintf("the event has no notification %q", name))
 		}
@@ -89,11 +90,11 @@ const (
 )
 
 func answerMasks(w http.ResponseWriter, v *view) error {
-	return answer(w, http.StatusOK, map[string]any{"masks": append([]live.Mask{}, v.config().Masks...)})
+	return writeJSON(w, http.StatusOK, map[string]any{"masks": append([]live.Mask{}, v.config().Masks...)})
 }
 
-func (o *Origin) getMasks(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	e, err := o.lookUp(id)
+func (s *controlServer) getMasks(w http.ResponseWriter, r *http.Request, id live.EventID) error {
+	e, err := s.lookUp(id)
 	if err != nil {
 		return err
 	}
@@ -102,9 +103,9 @@ func (o *Origin) getMasks(w http.ResponseWriter, r *http.Request, id live.EventI
 
 // postMask takes candidates out of selection. What it takes out is named, and
 // what leaves viewers with nothing is said to be meant.
-func (o *Origin) postMask(c *change) error {
+func (s *controlServer) postMask(c *change) error {
 	var in scopeRequest
-	scope, err := o.readScope(c, &in)
+	scope, err := s.readScope(c, &in)
 	if err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func (o *Origin) postMask(c *change) error {
 	case !in.From.set():
 		return &live.FieldError{Field: "from", Reason: `is needed: the first segment's number, "now", a duration like "-10m", or a time`}
 	}
-	return o.apply(c, &scope, existing(c.id, func(rec *eventRecord) (edit, error) {
+	return s.apply(c, &scope, existing(c.id, func(rec *eventRecord) (edit, error) {
 		x := edit{Mask: &m}
 		if i := slices.IndexFunc(rec.Config.Masks, func(x live.Mask) bool { return x.ID == m.ID }); i >= 0 {
 			// What the old one took out may be served again.
@@ -140,7 +141,7 @@ func (o *Origin) postMask(c *change) error {
 			return x, live.ErrBlackout.With(fmt.Sprintf("of segment %d of %s, and maybe more, no pipeline would be left unmasked: add ?yes=true if that is meant", n, rendition))
 		}
 		return x, nil
-	}), func(*view) error { return answer(c.w, http.StatusOK, m) })
+	}), func(*view) error { return writeJSON(c.w, http.StatusOK, m) })
 }
 
 // unmasked is what caches must ask for again when a mask goes: what was served
@@ -150,9 +151,9 @@ func unmasked(s live.Scope) live.Scope {
 	return s
 }
 
-func (o *Origin) removeMask(c *change) error {
+func (s *controlServer) removeMask(c *change) error {
 	name := c.r.PathValue("id")
-	return o.apply(c, nil, existing(c.id, func(rec *eventRecord) (edit, error) {
+	return s.apply(c, nil, existing(c.id, func(rec *eventRecord) (edit, error) {
 		i := slices.IndexFunc(rec.Config.Masks, func(m live.Mask) bool { return m.ID == name })
 		if i < 0 {
 			return edit{}, live.ErrNotHere.For(-1).With(fmt.Sprintf("the event has no mask %q", name))
@@ -163,35 +164,45 @@ func (o *Origin) removeMask(c *change) error {
 	}), func(v *view) error { return answerMasks(c.w, v) })
 }
 
-func (o *Origin) postInvalidation(c *change) error {
+func (s *controlServer) postInvalidation(c *change) error {
 	var req scopeRequest
-	s, err := o.readScope(c, &req)
+	scope, err := s.readScope(c, &req)
 	if err != nil {
 		return err
 	}
 	var x edit
-	x.invalidate(s)
-	return o.apply(c, &s, existing(c.id, func(*eventRecord) (edit, error) { return x, nil }), func(v *view) error {
+	x.invalidate(scope)
+	return s.apply(c, &scope, existing(c.id, func(*eventRecord) (edit, error) { return x, nil }), func(v *view) error {
 		in := x.Invalidate[0]
 		for _, there := range v.config().Invalidations {
 			if there.ID == in.ID {
 				in = there
 			}
 		}
-		return answer(c.w, http.StatusOK, in)
+		return writeJSON(c.w, http.StatusOK, in)
 	})
 }
 
 // flush tells caches to drop everything of the event.
-func (o *Origin) flush(c *change) error {
-	if err := c.mayHurt(o.events.get(c.id), "every cache asks for all of it again"); err != nil {
+func (s *controlServer) flush(c *change) error {
+	if err := c.mayHurt(s.book.get(c.id), "every cache asks for all of it again"); err != nil {
 		return err
 	}
-	return o.apply(c, &live.Scope{}, existing(c.id, func(*eventRecord) (edit, error) {
+	return s.apply(c, &live.Scope{}, existing(c.id, func(*eventRecord) (edit, error) {
 		return edit{Flush: true}, nil
 	}), func(v *view) error {
-		return answer(c.w, http.StatusOK, map[string]int64{"version": v.config().Version, "flush_version": v.config().FlushVersion})
+		return writeJSON(c.w, http.StatusOK, map[string]int64{"version": v.config().Version, "flush_version": v.config().FlushVersion})
 	})
 }
 
-func newID() string { return rand.Text()[:12] }
+// notify changes the set by the control API.
+func (s *controlServer) notify(c *change, f func(set []live.Notification) (live.Notification, error)) error {
+	return s.apply(c, nil, existing(c.id, func(rec *eventRecord) (edit, error) {
+		n, err := f(rec.Notifications.Set)
+		if err != nil {
+			return edit{}, err
+		}
+		said := []live.Notification{n}
+		return edit{Notify: said}, rec.mayNotify(said, time.Now())
+	}), func(v *view) error { return answerNotifications(c.w, v) })
+}

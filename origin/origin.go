@@ -12,60 +12,32 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"sync"
 
-	"golang.org/x/sync/singleflight"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/admit"
 	"headwater/announce"
-	"headwater/live"
 	"headwater/store"
 )
 
 // An Origin is one node. New makes it, Run keeps house until its context ends,
 // and the handlers serve.
 type Origin struct {
-	cfg      Config
-	log      *slog.Logger
-	node     string // what announcements call this node
-	store    store.Store
-	tokens   *store.Tokens
-	events   *registry
-	window   *window
-	metrics  *metrics
-	watchman *watchman
-	inbox    *inbox
+	book     *registry
+	look     *looker
+	hear     *listener
 	journal  *journal
-	alone    bool          // no other node announces anything
-	held     chan struct{} // holds one when a request began to be held
+	watchman *watchman
+	health   *readiness
+
+	publish *publishServer
+	deliver *deliverServer
+	control http.Handler
+
 	draining chan struct{} // closed by Drain
 	drain    sync.Once
-
-	// Publishing side.
-	bodies *admit.Quota    // bytes being read
-	writes *dependency     // the store's
-	busy   *turns[busyKey] // slots being published
-
-	// Delivering side.
-	reader    store.Store
-	readings  *dependency        // of reader
-	pace      *admit.Pace        // of reader
-	holds     *admit.Quota       // requests held
-	reads     *admit.Quota       // store reads under way
-	egress    *admit.Quota       // bytes being sent
-	fallbacks *admit.Quota       // segments asked of other regions
-	far       *http.Client       // for them
-	shared    singleflight.Group // store reads, each once for all who ask
-}
-
-// A busyKey is what one publication at a time may change.
-type busyKey struct {
-	event     live.EventID
-	pipeline  string
-	rendition string
-	number    live.Number // -1 for the init segment
 }
 
 // New builds an origin and reads from the store what there is.
@@ -74,34 +46,67 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	tokens := store.NewTokens()
-	o := &Origin{
-		cfg: cfg, log: cfg.Log, node: rand.Text(), store: cfg.Store, tokens: tokens,
-		events:    newRegistry(cfg.Store, tokens, cfg.StoreTimeout, cfg.Log),
-		window:    newWindow(cfg.MemoryBytes),
-		inbox:     newInbox(),
-		held:      make(chan struct{}, 1),
-		draining:  make(chan struct{}),
-		bodies:    admit.NewQuota(cfg.PublishBytes, cfg.TenantPercent),
-		busy:      newTurns[busyKey](),
-		reader:    cfg.DeliverStore,
-		pace:      admit.NewPace(cfg.ReadTarget),
-		holds:     admit.NewQuota(cfg.MaxHolds, cfg.TenantPercent),
-		reads:     admit.NewQuota(cfg.MaxReads, cfg.TenantPercent),
-		egress:    admit.NewQuota(cfg.EgressBytes, cfg.TenantPercent),
-		fallbacks: admit.NewQuota(maxFallbacks, cfg.TenantPercent),
-		far:       fallbackClient(),
+	node, tokens := rand.Text(), store.NewTokens()
+	_, alone := cfg.Bus.(*announce.Local)
+	var (
+		bodies = admit.NewQuota(cfg.PublishBytes, cfg.TenantPercent)
+		holds  = admit.NewQuota(cfg.MaxHolds, cfg.TenantPercent)
+		reads  = admit.NewQuota(cfg.MaxReads, cfg.TenantPercent)
+		egress = admit.NewQuota(cfg.EgressBytes, cfg.TenantPercent)
+		pace   = admit.NewPace(cfg.ReadTarget)
+		window = newWindow(cfg.MemoryBytes)
+	)
+	for _, c := range admit.Classes {
+		opts := prometheus.CounterOpts{Name: originName("shed_total"), Help: "Requests shed by class.", ConstLabels: prometheus.Labels{"class": c.String()}}
+		cfg.Metrics.MustRegister(prometheus.NewCounterFunc(opts, func() float64 {
+			return float64(holds.Shed(c) + reads.Shed(c) + bodies.Shed(c) + egress.Shed(c) + pace.Shed(c))
+		}))
 	}
-	o.newDependencies()
-	_, o.alone = cfg.Bus.(*announce.Local)
-	o.events.saidAgain = o.changed
-	o.metrics = newMetrics(cfg.Metrics, o)
-	o.journal = newJournal(o)
-	o.watchman = newWatchman(o)
-	if err := o.events.load(ctx); err != nil {
+	o := &Origin{draining: make(chan struct{})}
+	o.health = &readiness{writes: writesOf(cfg.Store, node, tokens), reads: readsOf(cfg.DeliverStore, node), bus: cfg.Bus, draining: o.draining, metrics: cfg.Metrics}
+	o.book = newRegistry(registryConfig{store: cfg.Store, tokens: tokens, bus: cfg.Bus, node: node, alone: alone,
+		timeout: cfg.StoreTimeout, log: cfg.Log, metrics: cfg.Metrics})
+	o.look = newLooker(lookerConfig{book: o.book, store: cfg.DeliverStore, reads: reads, pace: pace, health: o.health.reads, holding: holds.Used,
+		interval: cfg.GuardInterval, timeout: cfg.StoreTimeout, log: cfg.Log, metrics: cfg.Metrics})
+	o.hear = newListener(o.book, o.look, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
+	o.journal = newJournal(journalConfig{store: cfg.Store, reader: cfg.DeliverStore, tokens: tokens, node: node, timeout: cfg.StoreTimeout,
+		timeline: o.book.timeline, log: cfg.Log, metrics: cfg.Metrics})
+	o.watchman = newWatchman(o.book, cfg.Log, cfg.Metrics)
+	o.publish = newPublishServer(publishConfig{book: o.book, look: o.look, window: window, cache: cfg.Cache, bodies: bodies, writes: o.health.writes,
+		secrets: cfg.PublishTokens, maxSegmentBytes: cfg.MaxSegmentBytes, bodyTimeout: cfg.BodyTimeout, storeTimeout: cfg.StoreTimeout,
+		futureTolerance: cfg.FutureTolerance, log: cfg.Log, metrics: cfg.Metrics})
+	o.deliver = newDeliverServer(deliverConfig{book: o.book, look: o.look, window: window, journal: o.journal, watchman: o.watchman, cache: cfg.DeliverCache,
+		holds: holds, egress: egress, asking: admit.NewQuota(maxFallbacks, cfg.TenantPercent), draining: o.draining,
+		region: cfg.Region, writeTimeout: cfg.WriteTimeout, storeTimeout: cfg.StoreTimeout, fallback: cfg.Fallback, fallbackAfter: cfg.FallbackAfter,
+		log: cfg.Log, metrics: cfg.Metrics})
+	o.control = newControl(controlConfig{book: o.book, window: window, journal: o.journal, watchman: o.watchman,
+		token: cfg.ControlToken, bodyTimeout: cfg.BodyTimeout, storeTimeout: cfg.StoreTimeout, log: cfg.Log})
+	if err := o.book.load(ctx); err != nil {
 		return nil, fmt.Errorf("origin: reading the store: %w", err)
 	}
 	return o, nil
+}
+
+// PublishHandler serves the publish listener.
+func (o *Origin) PublishHandler() http.Handler { return o.health.beside(publishRole, o.publish) }
+
+// DeliverHandler serves the delivery listener.
+func (o *Origin) DeliverHandler() http.Handler { return o.health.beside(deliverRole, o.deliver) }
+
+// ControlHandler serves the control listener.
+func (o *Origin) ControlHandler() http.Handler { return o.health.beside(controlRole, o.control) }
+
+// Run listens to announcements, looks for what is waited for and keeps house until
+// ctx ends.
+func (o *Origin) Run(ctx context.Context) error {
+	defer o.Drain()
+	defer o.deliver.far.CloseIdleConnections()
+	var tasks sync.WaitGroup
+	for _, run := range [...]func(context.Context){o.hear.run, o.look.guard, o.watchman.run, o.journal.run, o.book.run} {
+		tasks.Go(func() { run(ctx) })
+	}
+	tasks.Wait()
+	return nil
 }
 
 // Drain answers every hold, now and from now on, so that the listeners can

@@ -1,18 +1,83 @@
 package origin
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/admit"
 	"headwater/announce"
+	"headwater/blobs"
 	"headwater/cmaf"
 	"headwater/live"
+	"headwater/selection"
 	"headwater/store"
 )
+
+// A publishServer serves the publish listener.
+type publishServer struct {
+	publishConfig
+	busy *turns[busyKey] // slots being published
+
+	seconds     prometheus.Histogram
+	stepSeconds [len(steps)]prometheus.Observer
+	overGoal    prometheus.Counter
+	hearings    map[hearing]prometheus.Counter
+}
+
+// A publishConfig is what the publishing side is built from.
+type publishConfig struct {
+	book   *registry
+	look   *looker
+	window *window
+	cache  *blobs.Cache
+	bodies *admit.Quota // bytes being read
+	writes *dependency  // the store's
+
+	secrets         map[string]string // by tenant
+	maxSegmentBytes int64
+	bodyTimeout     time.Duration
+	storeTimeout    time.Duration
+	futureTolerance time.Duration
+
+	log     *slog.Logger
+	metrics *prometheus.Registry
+}
+
+// A busyKey is what one publication at a time may change.
+type busyKey struct {
+	event     live.EventID
+	pipeline  string
+	rendition string
+	number    live.Number // -1 for the init segment
+}
+
+func newPublishServer(cfg publishConfig) *publishServer {
+	s := &publishServer{publishConfig: cfg, busy: newTurns[busyKey](),
+		seconds:  newSeconds(cfg.metrics, "publish_seconds", "From a PUT's headers to its acknowledgement."),
+		overGoal: newCounter(cfg.metrics, "publications_over_goal_total", "Publications that took longer than their goal, from the end of the body to the answer."),
+		hearings: newCounters(cfg.metrics, "packager_notifications_total", "Live-Notifications headers of publications by what became of them.", "outcome", hearings),
+	}
+	byStep := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: originName("publish_step_seconds"), Help: "Steps of publications.",
+		Buckets: []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2}}, []string{"step"})
+	cfg.metrics.MustRegister(byStep)
+	for i, name := range steps {
+		s.stepSeconds[i] = byStep.WithLabelValues(name)
+	}
+	newGauge(cfg.metrics, "write_goal_seconds", "What a publication should take from the end of its body to the answer.", WriteGoal.Seconds)
+	return s
+}
 
 // A publication is one PUT on its way through the steps.
 type publication struct {
@@ -27,9 +92,12 @@ type publication struct {
 	sent     live.Digest   // what the packager says it sent; zero: nothing
 	said     *saying       // what the packager says in Live-Notifications
 	body     []byte
-	consumed bool  // the body has been read to its end
-	held     int64 // of the bodies gate
-	init     *initSegment
+	consumed bool         // the body has been read to its end
+	held     int64        // of the bodies gate
+	leave    func()       // ends its turn; nil where it has none
+	before   time.Time    // when this pipeline published what was there of the slot
+	init     *initSegment // the rendition's, or what is being published
+	known    bool         // of an init segment: it may not replace what is stored
 	found    cmaf.Report
 	cand     live.Candidate
 	outcome  publishOutcome
@@ -51,72 +119,47 @@ const (
 	dropped   publishOutcome = "dropped"   // 200: a manifest of the packager's own, or a DELETE
 )
 
-// PublishHandler serves the publish listener.
-func (o *Origin) PublishHandler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if o.healthy(publishRole, w, r) {
-			return
-		}
-		p := &publication{r: r, w: w, received: time.Now()}
-		if err := o.publish(p); err != nil {
-			o.refusePublication(p, err)
-			return
-		}
-		o.tell(p)
-		o.acknowledge(p)
-		o.finish(p)
-	})
+// ServeHTTP implements http.Handler.
+func (s *publishServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p := &publication{r: r, w: w, received: time.Now()}
+	if err := s.publish(p); err != nil {
+		s.refuse(p, err)
+		return
+	}
+	s.tell(p)
+	s.acknowledge(p)
+	s.learn(p)
 }
 
-// publish is the walk of one PUT. Each step returns a *live.Problem or an
-// error that refusePublication maps.
-func (o *Origin) publish(p *publication) error {
-	defer o.release(p)
-	if err := o.limit(p); err != nil {
-		return err
-	}
-	if err := p.parse(); err != nil {
-		return err
-	}
-	if err := o.authorise(p); err != nil {
-		return err
-	}
-	if p.outcome == dropped {
-		return o.drop(p)
-	}
-	if err := p.parseHeaders(); err != nil {
-		return err
-	}
-	if err := o.locate(p); err != nil {
-		return err
-	}
-	if err := o.place(p); err != nil {
-		return err
-	}
-	o.arrive(p)
-	if err := o.read(p); err != nil {
-		return err
-	}
-	if err := p.verify(); err != nil {
-		return err
-	}
-	if p.path.File == live.FileInit {
-		if err := o.publishInit(p); err != nil {
+// publish is the walk of one PUT. Each step returns a *live.Problem or an error
+// that refuse maps; a publication with an outcome that is dropped goes no further.
+func (s *publishServer) publish(p *publication) error {
+	defer s.release(p)
+	for _, step := range [...]func(*publication) error{s.bound, s.parse, s.authorise, s.drop, s.headers, s.locate, s.place, s.arrive, s.read, s.verify} {
+		if err := step(p); err != nil || p.consumed && p.outcome == dropped {
 			return err
 		}
-		return o.hearNotifications(p)
 	}
-	if err := o.inspect(p); err != nil {
-		return err
+	rest := [...]func(*publication) error{s.inspect, s.takeTurn, s.reconcile, s.keep, s.notify}
+	if p.path.File == live.FileInit {
+		rest = [...]func(*publication) error{s.takeTurn, s.inspectInit, s.reconcileInit, s.keepInit, s.notify}
 	}
-	if err := o.publishSegment(p); err != nil {
-		return err
+	for _, step := range rest {
+		if err := step(p); err != nil {
+			return err
+		}
 	}
-	return o.hearNotifications(p)
+	return nil
+}
+
+// bound gives a body until the body time-out to arrive, whatever it is. read
+// gives a segment longer, once it is known to be one.
+func (s *publishServer) bound(p *publication) error {
+	return p.setReadDeadline(p.received.Add(s.bodyTimeout))
 }
 
 // parse reads method and path.
-func (p *publication) parse() error {
+func (s *publishServer) parse(p *publication) error {
 	switch p.r.Method {
 	case http.MethodPut, http.MethodPost, http.MethodDelete:
 	default:
@@ -134,14 +177,55 @@ func (p *publication) parse() error {
 	return nil
 }
 
+// authorise checks the tenant's secret.
+func (s *publishServer) authorise(p *publication) error {
+	if len(s.secrets) == 0 {
+		return nil
+	}
+	secret, ok := credentials(p.r)
+	if !ok {
+		p.w.Header().Set("WWW-Authenticate", `Bearer realm="publish"`)
+		return live.ErrUnauthorized.With("send Authorization: Bearer SECRET, or Basic with SECRET as the password")
+	}
+	known := false
+	for tenant, want := range s.secrets {
+		if subtle.ConstantTimeCompare([]byte(secret), []byte(want)) == 1 {
+			known = true
+			if tenant == p.path.Event.Tenant {
+				return nil
+			}
+		}
+	}
+	if known {
+		return live.ErrForbidden.With(fmt.Sprintf("the credentials are not for tenant %q", p.path.Event.Tenant))
+	}
+	p.w.Header().Set("WWW-Authenticate", `Bearer realm="publish"`)
+	return live.ErrUnauthorized.With("nobody has these credentials")
+}
+
+// drop reads a body that nobody wants, and ends the walk.
+func (s *publishServer) drop(p *publication) error {
+	if p.outcome != dropped {
+		return nil
+	}
+	n, err := io.CopyN(io.Discard, p.r.Body, maxDropped+1)
+	switch {
+	case n > maxDropped:
+		return live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", maxDropped))
+	case err != io.EOF:
+		return s.bodyError(p, err, n, "no more than that is waited for")
+	}
+	return p.end()
+}
+
 // Limits of what a packager claims in Live-Defects.
 const (
 	maxClaims    = 16
 	maxClaimName = 64
 )
 
-// parseHeaders reads what the packager says of its body.
-func (p *publication) parseHeaders() error {
+// headers reads what the packager says of its body.
+func (s *publishServer) headers(p *publication) error {
 	h := p.r.Header
 	if ct := h.Get("Content-Type"); !plausibleType(ct) {
 		return live.ErrNotCMAF.With(fmt.Sprintf("Content-Type is %q: segments are video/mp4, audio/mp4 or application/mp4", ct))
@@ -187,8 +271,8 @@ func plausibleType(ct string) bool {
 }
 
 // locate finds event, pipeline and rendition, in memory.
-func (o *Origin) locate(p *publication) error {
-	if p.event = o.events.get(p.path.Event); p.event == nil {
+func (s *publishServer) locate(p *publication) error {
+	if p.event = s.book.get(p.path.Event); p.event == nil {
 		return noEvent(p.path.Event)
 	}
 	p.view = p.event.view.Load()
@@ -203,15 +287,9 @@ func (o *Origin) locate(p *publication) error {
 	return nil
 }
 
-func noEvent(id live.EventID) error { return live.ErrNoEvent.For(-1).With(noEventText(id)) }
-
-func noEventText(id live.EventID) string {
-	return fmt.Sprintf("event %v was deleted, or never created", id)
-}
-
 // place refuses what cannot exist: numbers outside the event, segments of
 // which not a frame can have been filmed, and what has left the DVR window.
-func (o *Origin) place(p *publication) error {
+func (s *publishServer) place(p *publication) error {
 	if p.path.File != live.FileSegment {
 		return nil
 	}
@@ -223,7 +301,7 @@ func (o *Origin) place(p *publication) error {
 		}
 		return live.ErrOutside.With(fmt.Sprintf("segment %d is outside the event: first %d, %s", n, tl.First(), last))
 	}
-	if ahead := tl.Start(n).Sub(p.received); ahead > o.cfg.FutureTolerance {
+	if ahead := tl.Start(n).Sub(p.received); ahead > s.futureTolerance {
 		return live.ErrFuture.With(fmt.Sprintf("segment %d begins at %s, %v ahead of this origin's clock: check the packager's clock and the event's start, first_number and media_time",
 			n, tl.Start(n).Format(live.TimeLayout), ahead.Truncate(time.Second)))
 	}
@@ -233,12 +311,325 @@ func (o *Origin) place(p *publication) error {
 	return nil
 }
 
-// elapsed is how long the publication has taken.
-func (p *publication) elapsed() time.Duration { return time.Since(p.received) }
+// arrive gives the PUT of an init segment its place in the order of arrivals,
+// and begins to look for a refusal that no announcement told of.
+func (s *publishServer) arrive(p *publication) error {
+	looked := make(chan struct{})
+	p.looked = looked
+	if s.book.alone {
+		close(looked)
+	} else {
+		go func() {
+			defer close(looked)
+			s.look.gate(p.r.Context(), p.event, p.path.Rendition, p.path.Pipeline)
+		}()
+	}
+	if p.path.File == live.FileInit {
+		<-looked
+		known := p.event.gateOf(p.path.Rendition, p.path.Pipeline)
+		p.arrived = tokenAfter(s.book.tokens, time.Unix(0, known.token.Time))
+	}
+	return nil
+}
+
+// read takes the body, bounded in size, in time and together with all others,
+// and digests it as it comes.
+func (s *publishServer) read(p *publication) error {
+	most := s.maxSegmentBytes
+	if p.path.File == live.FileInit {
+		most = min(most, maxInit)
+	}
+	if p.r.ContentLength > most {
+		return live.ErrTooLarge.With(fmt.Sprintf("%d bytes, at most %d", p.r.ContentLength, most))
+	}
+	var came []*[pieceBytes]byte
+	defer func() {
+		for _, x := range came {
+			pieces.Put(x)
+		}
+	}()
+	filmed := time.Duration(0)
+	if p.path.File == live.FileSegment {
+		tl := p.view.timelines[p.path.Rendition]
+		filmed = tl.End(p.path.Number).Sub(tl.Start(p.path.Number))
+	}
+	size, sum := int64(0), sha256.New()
+	for {
+		until, altogether := bodyUntil(p.received, time.Now(), s.bodyTimeout, filmed, size)
+		if err := p.setReadDeadline(until); err != nil {
+			return err
+		}
+		var room []byte
+		at := size % pieceBytes
+		switch {
+		case size == most:
+			room = make([]byte, 1) // only to see that it ends
+		case at == 0 && size == int64(len(came))*pieceBytes:
+			if err := s.hold(p, min(pieceBytes, most-size)); err != nil {
+				return err
+			}
+			came = append(came, pieces.Get().(*[pieceBytes]byte))
+			fallthrough
+		default:
+			room = came[len(came)-1][at:min(pieceBytes, at+most-size)]
+		}
+		n, err := p.r.Body.Read(room)
+		if n > 0 && size == most {
+			return live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", most))
+		}
+		sum.Write(room[:n])
+		size += int64(n)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			late := "then none for " + s.bodyTimeout.String()
+			if altogether {
+				late = "that is too slow"
+			}
+			return s.bodyError(p, err, size, late)
+		}
+	}
+	if size == 0 {
+		return live.ErrMalformedMedia.With("the body is empty")
+	}
+	p.body = make([]byte, 0, size) // to the byte: it may stay in memory for long
+	for _, x := range came {
+		p.body = append(p.body, x[:min(pieceBytes, size-int64(len(p.body)))]...)
+	}
+	p.cand.Digest = live.Digest(sum.Sum(nil))
+	p.step(stepRead, p.elapsed())
+	return p.end()
+}
+
+// verify holds the body against the packager's digest.
+func (s *publishServer) verify(p *publication) error {
+	if got := p.cand.Digest; !p.sent.IsZero() && p.sent != got {
+		return live.ErrDigest.With(fmt.Sprintf("Content-Digest says %v, the %d bytes that arrived have %v", p.sent, len(p.body), got))
+	}
+	return nil
+}
+
+// inspect finds what is wrong. Nobody's word is taken: what the packager says
+// and what is found here are merged.
+func (s *publishServer) inspect(p *publication) error {
+	<-p.looked
+	if err := s.passGate(p); err != nil {
+		return err
+	}
+	var own pipelineInit
+	if p.init, own = p.event.initOf(p.path.Rendition, p.path.Pipeline); own.digest.IsZero() {
+		// Another node may have taken it.
+		if err := s.look.inits(p.r.Context(), p.event, p.path.Rendition); err != nil {
+			return err
+		}
+		if p.init, own = p.event.initOf(p.path.Rendition, p.path.Pipeline); own.digest.IsZero() {
+			return live.ErrInitMissing.With(fmt.Sprintf("pipeline %q has not published %s of rendition %q: PUT it first", p.path.Pipeline, live.InitName, p.path.Rendition))
+		}
+	}
+	began := time.Now()
+	tl := p.view.timelines[p.path.Rendition]
+	ms := tl.Segment().Milliseconds()
+	start, end := tl.Media(p.path.Number, int64(p.init.track.Timescale))
+	// Where the segment before ends, of the same pipeline, this one may begin.
+	before, _ := p.event.candidate(p.path.Rendition, p.path.Number-1, p.path.Pipeline)
+	var err error
+	p.found, err = cmaf.Inspect(p.body, &p.init.track, cmaf.Window{Start: start, End: end, SegmentMS: ms, Previous: before.Span})
+	p.step(stepInspect, time.Since(began))
+	if err != nil {
+		return mediaProblem(err)
+	}
+	if p.found.Findings.Has(live.WrongTrack) || p.found.Findings.Has(live.InitMismatch) {
+		return live.ErrInitDiffers.With(fmt.Sprintf("segment %d does not belong to the rendition's init segment (%v): %s. Its track is %d, %s at %d ticks per second",
+			p.path.Number, p.found.Findings, cmp.Or(p.found.Foreign, "another track"), p.init.track.ID, p.init.track.Codecs, p.init.track.Timescale))
+	}
+	for i := range p.claimed {
+		p.claimed[i].MissingMS = min(p.claimed[i].MissingMS, ms) // more than all cannot be missing
+	}
+	p.cand = live.Candidate{
+		Pipeline: p.source.Pipeline, Region: p.source.Region, Number: p.path.Number, Digest: p.cand.Digest, Size: int64(len(p.body)),
+		Span: p.found.Span, Findings: p.claimed.Merge(p.found.Findings),
+	}
+	if p.received.After(tl.Deadline(p.path.Number)) {
+		p.cand.Findings = p.cand.Findings.Merge(live.Findings{{Kind: live.Late}})
+	}
+	return nil
+}
+
+func mediaProblem(err error) *live.Problem {
+	if errors.Is(err, cmaf.ErrNotCMAF) {
+		return live.ErrNotCMAF.With(err.Error())
+	}
+	return live.ErrMalformedMedia.With(err.Error())
+}
+
+// takeTurn waits for the other publications of the slot by its pipeline, so that
+// a hedged PUT meets its twin's outcome instead of racing it. Those of an init
+// segment go one at a time for the whole rendition: the first must be one.
+func (s *publishServer) takeTurn(p *publication) (err error) {
+	k := busyKey{p.path.Event, p.path.Pipeline, p.path.Rendition, p.path.Number}
+	if p.path.File == live.FileInit {
+		k = busyKey{p.path.Event, "", p.path.Rendition, -1}
+	}
+	p.leave, err = s.busy.enter(p.r.Context(), k)
+	return err
+}
+
+// reconcile compares with what this pipeline has already published of the slot,
+// and when that was.
+func (s *publishServer) reconcile(p *publication) error {
+	p.outcome = created
+	old, ok := p.event.candidate(p.path.Rendition, p.path.Number, p.path.Pipeline)
+	switch {
+	case !ok:
+	case old.Digest == p.cand.Digest && old.Findings.Has(live.DigestMismatch) && !p.cand.Findings.Has(live.DigestMismatch):
+		p.outcome = repaired // what was stored of these very bytes is bad or gone
+	case old.Digest == p.cand.Digest:
+		p.outcome, p.cand = identical, old
+	case selection.Better(p.cand.Findings, old.Findings):
+		p.outcome = repaired
+	case old.Clean():
+		return live.ErrConflict.With(fmt.Sprintf("pipeline %q has published other bytes of segment %d, without a defect", p.path.Pipeline, p.path.Number))
+	default:
+		return live.ErrConflict.With(fmt.Sprintf("pipeline %q has published segment %d with %v, and these bytes (%v) are no better", p.path.Pipeline, p.path.Number, old.Findings, p.cand.Findings))
+	}
+	p.before = old.Published
+	return nil
+}
+
+// keep stores durably and writes through to memory. What it stores is newer
+// than what was there, whatever the clock did.
+func (s *publishServer) keep(p *publication) error {
+	if p.outcome == identical {
+		return nil
+	}
+	tl := p.view.timelines[p.path.Rendition]
+	// What is stored says when storing began, since it cannot say when it ended;
+	// what is announced says when it was durable. They differ by one group commit.
+	began := time.Now()
+	token := tokenAfter(s.book.tokens, p.before)
+	p.cand.Published = time.Unix(0, token.Time).UTC()
+	meta, err := encodeMeta(p.cand, p.event.life)
+	if err != nil {
+		return fmt.Errorf("publish: metadata: %w", err)
+	}
+	// The packager may be gone; what it sent whole is worth keeping all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), s.storeTimeout)
+	defer cancel()
+	var inside []timed // what the store says of its own steps
+	ctx = store.WithTrace(ctx, func(step string, d time.Duration) { inside = append(inside, timed{step, d}) })
+	record := mediaRecord(p.path.Event, p.path.Rendition)
+	item := store.Item{
+		Key: segmentKey(p.path.Number, p.path.Pipeline), Token: token, Meta: meta, Value: p.body,
+		Expires: tl.GoneAt(p.path.Number).Add(time.Minute),
+	}
+	err = s.cache.Put(ctx, s.book.store, record, item, p.cand.Digest)
+	s.writes.note(time.Now(), err)
+	if err != nil {
+		return fmt.Errorf("publish: storing segment %d: %w", p.path.Number, err)
+	}
+	if s.book.get(p.path.Event) != p.event {
+		// The event was deleted meanwhile. Where its deletion did not cover this,
+		// it is of that event's life, and so of no other event's, and expires.
+		return noEvent(p.path.Event)
+	}
+	p.cand.Published = after(time.Now(), p.cand.Published)
+	if err := s.passGate(p); err != nil {
+		// Its pipeline's init segment was refused while this was stored.
+		s.takeBack(ctx, p, record, item)
+		return err
+	}
+	p.step(stepStore, time.Since(began))
+	for _, x := range inside {
+		p.timing.Add(x.step, x.d)
+	}
+	began = time.Now()
+	s.window.put(windowKey{p.path.Event, p.path.Rendition, p.path.Number, p.path.Pipeline, p.cand.Digest}, p.body)
+	s.book.learn(p.event, p.path.Rendition, p.cand)
+	p.step(stepCache, time.Since(began))
+	p.news = append(p.news, announce.Message{Kind: announce.Published, Event: p.path.Event, Life: p.event.life, Rendition: p.path.Rendition, Candidate: p.cand})
+	return nil
+}
+
+// takeBack deletes what was stored and is not to be published after all.
+func (s *publishServer) takeBack(ctx context.Context, p *publication, record store.Record, item store.Item) {
+	if err := s.book.store.Put(ctx, record, store.Gone(item.Key, tokenAfter(s.book.tokens, time.Unix(0, item.Token.Time)))); err != nil {
+		s.log.Warn("a segment that was refused is left in the store", "path", p.path.String(), "err", err)
+	}
+}
+
+// after is t, or before where t is not later.
+func after(t, before time.Time) time.Time {
+	if t = t.UTC().Round(0); t.Before(before) { // as it comes back from the store
+		return before
+	}
+	return t
+}
+
+// notify takes what the packager said, once its segment is stored,
+// and before it is acknowledged: a 2xx says that both are durable. What would
+// make the set too large is left out, for a segment is worth more.
+func (s *publishServer) notify(p *publication) error {
+	if p.said == nil {
+		return nil
+	}
+	pipeline, mark := p.path.Pipeline, p.said.mark
+	if !p.event.hears(pipeline, mark) {
+		s.hearings[heardStale].Inc()
+		return nil
+	}
+	outcome := heardUnchanged
+	_, err := s.book.edit(p.r.Context(), p.path.Event, func(rec *eventRecord, exists bool) (edit, error) {
+		switch {
+		case !exists:
+			return edit{}, noEvent(p.path.Event)
+		case !mark.newer(rec.Heard[pipeline]):
+			outcome = heardStale
+			return edit{}, errUnchanged
+		case slices.EqualFunc(notified(rec.Notifications.Set, p.said.Set), rec.Notifications.Set, sameNotification):
+			return edit{}, errUnchanged
+		}
+		x := edit{Notify: p.said.Set, Heard: map[string]heard{pipeline: mark}}
+		if err := rec.mayNotify(x.Notify, p.received); err != nil {
+			return x, err
+		}
+		outcome = heardChanged
+		return x, nil
+	})
+	switch {
+	case errors.Is(err, live.ErrBadRequest):
+		outcome = heardRefused
+		s.log.Warn("notifications left out", "event", p.path.Event.String(), "pipeline", pipeline, "err", err)
+	case errors.Is(err, live.ErrNoEvent):
+		return err
+	case err != nil:
+		return live.ErrNotStored.With(fmt.Sprintf("the segment is stored, its notifications are not: PUT it again: %v", err))
+	}
+	p.event.hear(pipeline, mark)
+	s.hearings[outcome].Inc()
+	if outcome == heardChanged {
+		s.log.Info("notifications by a packager", "event", p.path.Event.String(), "pipeline", pipeline, "by", s.publisher(p), "from", p.r.RemoteAddr, "said", p.said.brief())
+		p.news = append(p.news, announce.Message{Kind: announce.Changed, Event: p.path.Event, Stamp: s.book.stamp(p.path.Event)})
+	}
+	return nil
+}
+
+// tell announces what was published. It comes before the answer, since it never
+// waits: who has the answer finds the segment at any node that is connected.
+func (s *publishServer) tell(p *publication) {
+	if len(p.news) == 0 {
+		return
+	}
+	began := time.Now()
+	for _, m := range p.news {
+		s.book.announce(m)
+	}
+	p.step(stepAnnounce, time.Since(began))
+}
 
 // acknowledge answers what ended well.
-func (o *Origin) acknowledge(p *publication) {
-	o.metrics.published(o.events.get(p.path.Event), p)
+func (s *publishServer) acknowledge(p *publication) {
+	s.count(p)
 	h := p.w.Header()
 	h.Set(live.HeaderCacheControl, "no-store")
 	status := http.StatusOK
@@ -261,35 +652,22 @@ func (o *Origin) acknowledge(p *publication) {
 	h.Set("Content-Length", "0")
 	p.w.WriteHeader(status)
 	if p.path.File == live.FileSegment && p.outcome != dropped && !p.cand.Clean() {
-		o.log.Warn("defective segment", "event", p.path.Event.String(), "pipeline", p.path.Pipeline, "rendition", p.path.Rendition,
+		s.log.Warn("defective segment", "event", p.path.Event.String(), "pipeline", p.path.Pipeline, "rendition", p.path.Rendition,
 			"number", int64(p.path.Number), "defects", p.cand.Findings.String(), "outcome", string(p.outcome))
 	}
 }
 
-// tell announces what was published. It comes before the answer, since it never
-// waits: who has the answer finds the segment at any node that is connected.
-func (o *Origin) tell(p *publication) {
-	if len(p.news) == 0 {
-		return
-	}
-	began := time.Now()
-	for _, m := range p.news {
-		o.announce(m)
-	}
-	p.step(stepAnnounce, time.Since(began))
-}
-
-// finish does what the packager need not wait for, once it has its answer: a
+// learn does what the packager need not wait for, once it has its answer: a
 // store that hangs must not turn a stored segment into a late one.
-func (o *Origin) finish(p *publication) {
-	if p.path.File == live.FileSegment && p.outcome == created && o.wantsFrameRate(p) {
+func (s *publishServer) learn(p *publication) {
+	if p.path.File == live.FileSegment && p.outcome == created && s.wantsFrameRate(p) {
 		_ = http.NewResponseController(p.w).Flush() // or the answer goes when this returns
-		o.learnFrameRate(p)
+		s.learnFrameRate(p)
 	}
 }
 
-// refusePublication maps an error to its status: the one place that does.
-func (o *Origin) refusePublication(p *publication, err error) {
+// refuse maps an error to its status: the one place that does.
+func (s *publishServer) refuse(p *publication, err error) {
 	var problem *live.Problem
 	switch {
 	case errors.As(err, &problem):
@@ -300,10 +678,10 @@ func (o *Origin) refusePublication(p *publication, err error) {
 	default:
 		problem = live.ErrNotStored.With(err.Error())
 	}
-	o.metrics.refused(p.event, "publish", problem)
-	level := o.log.Warn
+	s.book.refused(p.event, "publish", problem)
+	level := s.log.Warn
 	if problem.Status >= 500 {
-		level = o.log.Error
+		level = s.log.Error
 	}
 	level("refused a publication", "path", p.r.URL.Path, "status", problem.Status, "problem", problem.Code, "detail", problem.Detail)
 	if p.event != nil {
@@ -311,4 +689,15 @@ func (o *Origin) refusePublication(p *publication, err error) {
 	}
 	p.finishBody()
 	problem.Write(p.w, p.r)
+}
+
+// release gives back what the publication holds: its turn, and what its body had
+// of the bodies gate.
+func (s *publishServer) release(p *publication) {
+	if p.leave != nil {
+		p.leave()
+	}
+	if p.held > 0 {
+		s.bodies.LeaveFor(p.path.Event.Tenant, p.held)
+	}
 }

@@ -12,8 +12,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"headwater/announce"
 	"headwater/live"
 	"headwater/store"
 )
@@ -21,10 +23,9 @@ import (
 // A registry holds every event in memory, and changes them through the store.
 // Reading never leaves memory, so an unknown event costs a map look-up.
 type registry struct {
-	store   store.Store
-	tokens  *store.Tokens
-	timeout time.Duration // of one change
-	log     *slog.Logger
+	registryConfig
+	lost     prometheus.Counter // announcements
+	counters *byEvent
 	// turns: whoever has an event's may read, change and write its record.
 	turns *turns[live.EventID]
 
@@ -34,20 +35,42 @@ type registry struct {
 	// tenants has those of events and tombs, and perhaps some more: whoever is
 	// not in it never had an event.
 	tenants map[string]bool
-	// saidAgain is called, in the event's turn, when this node has edited an event
-	// by itself.
-	saidAgain func(id live.EventID)
 }
 
-func newRegistry(s store.Store, tokens *store.Tokens, timeout time.Duration, log *slog.Logger) *registry {
-	return &registry{store: s, tokens: tokens, timeout: timeout, log: log, turns: newTurns[live.EventID](),
-		events: make(map[live.EventID]*event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool), saidAgain: func(live.EventID) {}}
+// A registryConfig is what a registry is built from.
+type registryConfig struct {
+	store   store.Store
+	tokens  *store.Tokens
+	bus     announce.Bus
+	node    string        // what announcements call this node
+	alone   bool          // no other node announces anything
+	timeout time.Duration // of one change
+	log     *slog.Logger
+	metrics *prometheus.Registry
+}
+
+func newRegistry(cfg registryConfig) *registry {
+	g := &registry{registryConfig: cfg, turns: newTurns[live.EventID](),
+		events: make(map[live.EventID]*event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool)}
+	g.lost = newCounter(cfg.metrics, "lost_announcements_total", "Announcements that the bus did not take.")
+	g.counters = newByEvent(g.list)
+	cfg.metrics.MustRegister(g.counters)
+	newGauge(cfg.metrics, "events", "Events known.", func() float64 { return float64(len(g.list())) })
+	return g
 }
 
 func (g *registry) get(id live.EventID) *event {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return g.events[id]
+}
+
+// timeline is that of an event, while it lives.
+func (g *registry) timeline(of life) (live.Timeline, bool) {
+	if e := g.get(of.event); e != nil && e.life == of.life {
+		return e.view.Load().config().Event.Timeline(), true
+	}
+	return live.Timeline{}, false
 }
 
 func (g *registry) hasTenant(name string) bool {
@@ -198,7 +221,7 @@ func (g *registry) read(ctx context.Context, id live.EventID) error {
 			if err := g.put(ctx, e, x); err != nil {
 				return err
 			}
-			g.saidAgain(id)
+			g.changed(id)
 		}
 	}
 	return nil
@@ -516,4 +539,81 @@ func (g *registry) remove(ctx context.Context, id live.EventID) error {
 		}
 		return g.sweep(ctx, id, left)
 	})
+}
+
+// announce tells the other nodes. It may fail: they look into the store.
+func (g *registry) announce(m announce.Message) {
+	m.Node = g.node
+	if err := g.bus.Announce(m); err != nil {
+		g.lost.Inc()
+		g.log.Warn("announcement lost", "event", m.Event.String(), "rendition", m.Rendition, "number", int64(m.Candidate.Number), "err", err)
+	}
+}
+
+// changed announces a change of an event.
+func (g *registry) changed(id live.EventID) {
+	g.announce(announce.Message{Kind: announce.Changed, Event: id, Stamp: g.stamp(id)})
+}
+
+// learn enters a candidate and what it tells of the rendition's lateness. It
+// reports whether it was news.
+func (g *registry) learn(e *event, rendition string, c live.Candidate) bool {
+	if !e.learn(rendition, c) {
+		return false
+	}
+	tl := e.view.Load().config().Event.Timeline()
+	if late, changed := e.measure(rendition, c, tl.Expected(c.Number)); changed {
+		if err := e.setLateness(rendition, late); err != nil {
+			g.log.Error("observed lateness", "event", e.id.String(), "rendition", rendition, "err", err)
+		}
+	}
+	return true
+}
+
+// keepHouse is how often what is over is forgotten, and what no announcement
+// told of is looked for. While announcements do not come, changes of events are
+// looked for every checkVersions.
+const (
+	keepHouse     = 10 * time.Second
+	checkVersions = time.Second
+)
+
+// run keeps house until ctx ends.
+func (g *registry) run(ctx context.Context) {
+	tick := time.NewTicker(checkVersions)
+	defer tick.Stop()
+	kept := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		whole := now.Sub(kept) >= keepHouse
+		if whole {
+			kept = now
+			for _, e := range g.list() {
+				e.prune(now)
+			}
+			g.prune(now)
+		}
+		if whole || g.bus.Health() != nil {
+			g.checkEvents(ctx)
+		}
+	}
+}
+
+// checkEvents compares the versions of all events with the store's.
+func (g *registry) checkEvents(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, g.timeout)
+	defer cancel()
+	if err := g.check(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		g.log.Warn("looking for changes", "err", err)
+	}
+	for _, e := range g.list() {
+		if err := g.fold(ctx, e); err != nil && !errors.Is(err, context.Canceled) {
+			g.log.Warn("writing an event's record anew", "event", e.id.String(), "err", err)
+		}
+	}
 }

@@ -76,7 +76,7 @@ func TestRestart(t *testing.T) {
 func TestInitStaysWhateverTheClockDoes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Config{})
-		e := r.o.events.get(testID)
+		e := r.o.book.get(testID)
 		first, err := newInit(r.m.inits["v"], live.Source{Pipeline: "b"}, time.Now().Add(time.Hour))
 		if err != nil {
 			t.Fatal(err)
@@ -96,7 +96,7 @@ func TestRepairWhateverTheClockDoes(t *testing.T) {
 		r := newRig(t, Config{})
 		r.putInits("a")
 		n := r.next()
-		e := r.o.events.get(testID)
+		e := r.o.book.get(testID)
 		findings := live.Findings{{Kind: live.Short, MissingMS: 1000}}
 		e.learn("v", live.Candidate{Pipeline: "a", Number: n, Digest: live.DigestOf([]byte("x")), Findings: findings, Published: time.Now().Add(30 * time.Second)})
 		r.putSegment("a", "v", n, take{}, 200)
@@ -120,7 +120,7 @@ func TestLatenessIsLearntAndKept(t *testing.T) {
 			}
 		}
 		lateness := func(r *rig) time.Duration {
-			return time.Duration(r.o.events.get(testID).view.Load().config().LatenessMS["v"]) * time.Millisecond
+			return time.Duration(r.o.book.get(testID).view.Load().config().LatenessMS["v"]) * time.Millisecond
 		}
 		etag := r.get("event.json").Header().Get("ETag")
 		publish(700*time.Millisecond, 15)
@@ -154,9 +154,9 @@ func TestLatenessIsLearntAndKept(t *testing.T) {
 		// On the border of two steps it stands still.
 		views := 0
 		for i := range 40 {
-			before := r.o.events.get(testID).view.Load()
+			before := r.o.book.get(testID).view.Load()
 			publish(400*time.Millisecond+time.Duration(i%2*8-4)*time.Millisecond, 1)
-			if r.o.events.get(testID).view.Load() != before {
+			if r.o.book.get(testID).view.Load() != before {
 				views++
 			}
 		}
@@ -192,7 +192,7 @@ func TestOneBadItemDoesNotStopAStart(t *testing.T) {
 			{eventsRecord, store.Item{Key: "acme/other", Value: []byte("not JSON")}},
 			{eventsRecord, store.Item{Key: "no event's name"}},
 		} {
-			bad.item.Token = r.o.tokens.Next()
+			bad.item.Token = r.o.book.tokens.Next()
 			if err := st.Put(t.Context(), bad.record, bad.item); err != nil {
 				t.Fatal(err)
 			}

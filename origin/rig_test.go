@@ -79,7 +79,7 @@ func stoppableRig(t *testing.T, cfg Config) (r *rig, stop func()) {
 	stop = func() { cancel(); house.Wait() }
 	t.Cleanup(stop)
 	r = &rig{T: t, o: o, id: testID, m: testMedia(), pub: o.PublishHandler(), del: o.DeliverHandler(), ctl: o.ControlHandler()}
-	if e := o.events.get(testID); e != nil {
+	if e := o.book.get(testID); e != nil {
 		r.tl = e.view.Load().config().Event.Timeline()
 	}
 	return r, stop
@@ -205,7 +205,7 @@ func until(t time.Time) { time.Sleep(time.Until(t)) }
 
 // waiting is how many holds watch a segment, and slots how many the rendition has.
 func (r *rig) waiting(rendition string, n live.Number) (waiting, slots int) {
-	e := r.o.events.get(r.id)
+	e := r.o.book.get(r.id)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t := e.tracks[rendition]

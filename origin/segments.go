@@ -76,8 +76,8 @@ type refusedRow struct {
 // listSegments says of each segment what was published, what viewers got of it,
 // and what selection makes of it now: of the last ten, or the ten up to to, unless
 // from says more.
-func (o *Origin) listSegments(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	e, err := o.lookUp(id)
+func (s *controlServer) listSegments(w http.ResponseWriter, r *http.Request, id live.EventID) error {
+	e, err := s.lookUp(id)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (o *Origin) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 	}
 	from, to, err := readRange(&tl, asked("from"), asked("to"), now)
 	if out := (outsideError{}); errors.As(err, &out) {
-		return answer(w, http.StatusOK, segmentList{[]segmentRow{}, out.Error()})
+		return writeJSON(w, http.StatusOK, segmentList{[]segmentRow{}, out.Error()})
 	}
 	if err != nil {
 		return err
@@ -119,12 +119,12 @@ func (o *Origin) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 		if edge >= tl.First() {
 			why = fmt.Sprintf("segment %d is not published: the last is %d", from, edge)
 		}
-		return answer(w, http.StatusOK, segmentList{[]segmentRow{}, why})
+		return writeJSON(w, http.StatusOK, segmentList{[]segmentRow{}, why})
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), o.cfg.StoreTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), s.storeTimeout)
 	defer cancel()
 	h := make(history)
-	if err := o.journal.read(ctx, e, from, to, h.add); err != nil {
+	if err := s.journal.read(ctx, life{e.id, e.life}, from, to, h.add); err != nil {
 		return live.ErrStoreDown.With(err.Error())
 	}
 	rows := []segmentRow{}
@@ -135,7 +135,7 @@ func (o *Origin) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 			rows = append(rows, row)
 		}
 	}
-	return answer(w, http.StatusOK, segmentList{rows, ""})
+	return writeJSON(w, http.StatusOK, segmentList{rows, ""})
 }
 
 func (e *event) segmentRow(v *view, rendition string, n live.Number, now time.Time) segmentRow {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"headwater/admit"
 	"headwater/live"
 )
 
@@ -23,15 +22,16 @@ const lookEvery = 250 * time.Millisecond
 // A watchman looks at all events and writes what the watch says into the log. It
 // costs requests nothing, but those that it counts: refusals.
 type watchman struct {
-	o *Origin
+	book *registry
+	log  *slog.Logger
 
 	mu    sync.Mutex // guards the following; taken before an event's
 	watch *watch
 }
 
-func newWatchman(o *Origin) *watchman {
-	w := &watchman{o: o, watch: newWatch()}
-	o.cfg.Metrics.MustRegister(w)
+func newWatchman(book *registry, log *slog.Logger, metrics *prometheus.Registry) *watchman {
+	w := &watchman{book: book, log: log, watch: newWatch()}
+	metrics.MustRegister(w)
 	return w
 }
 
@@ -53,13 +53,13 @@ func (w *watchman) run(ctx context.Context) {
 func (w *watchman) look(now time.Time) {
 	w.mu.Lock()
 	var seen []seenEvent
-	for _, e := range w.o.events.list() {
+	for _, e := range w.book.list() {
 		seen = append(seen, e.seen(func(rendition string) live.Number { return w.watch.from(e.id, rendition) }))
 	}
 	lines := w.watch.look(seen, now)
 	w.mu.Unlock()
 	for _, l := range lines {
-		w.o.log.Log(context.Background(), l.level, l.text, l.attrs...)
+		w.log.Log(context.Background(), l.level, l.text, l.attrs...)
 	}
 }
 
@@ -95,19 +95,17 @@ func (e *event) seen(from func(rendition string) live.Number) seenEvent {
 	return out
 }
 
-// refused notes a refusal at the live edge: there a viewer sees a gap.
-func (w *watchman) refused(d *delivery, p *live.Problem) {
-	if p.Code != live.ErrLost.Code || d.class != admit.Live {
-		return
-	}
+// refused notes that a segment was refused as lost at the live edge: there a
+// viewer sees a gap.
+func (w *watchman) refused(id live.EventID, rendition string, n live.Number) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.watch.note(repeatKey{d.path.Event, "refused at the live edge", p.Code}, slog.LevelError, d.path.Rendition, d.path.Number, 1, time.Now())
+	w.watch.note(repeatKey{id, "refused at the live edge", live.ErrLost.Code}, slog.LevelError, rendition, n, 1, time.Now())
 }
 
 // refusedControl notes an attempt to change an event that was refused, or to see
 // one without the secret.
-func (w *watchman) refusedControl(r *http.Request, p *live.Problem) {
+func (w *watchman) refusedControl(r *http.Request, by string, p *live.Problem) {
 	if r.Method == http.MethodGet && p.Code != live.ErrUnauthorized.Code {
 		return
 	}
@@ -115,7 +113,7 @@ func (w *watchman) refusedControl(r *http.Request, p *live.Problem) {
 	if err != nil {
 		host = r.RemoteAddr
 	}
-	path, by := r.URL.Path, w.o.by()
+	path := r.URL.Path
 	if len(path) > 128 {
 		path = path[:128]
 	}
@@ -146,7 +144,7 @@ func (w *watchman) Collect(ch chan<- prometheus.Metric) {
 	}
 	var all []named
 	for id, e := range w.watch.events {
-		if now := w.o.events.get(id); now != nil && now.life == e.life {
+		if now := w.book.get(id); now != nil && now.life == e.life {
 			all = append(all, named{id, e})
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"headwater/announce"
 	"headwater/live"
 	"headwater/store"
 )
@@ -193,107 +192,6 @@ func (g *registry) learnGate(ctx context.Context, e *event, rendition, pipeline 
 		g.log.Info("pipeline taken again: its init segment fits", "event", e.id.String(), "pipeline", pipeline, "rendition", rendition,
 			"after", x.until.Sub(x.since).Truncate(time.Millisecond).String())
 	}
-}
-
-// gateLook bounds a look at a gate in the store. What it does not bring in time
-// is not waited for: then the refusal must have been announced.
-const gateLook = 250 * time.Millisecond
-
-// arrive gives the PUT of an init segment its place in the order of arrivals,
-// and begins to look for a refusal that no announcement told of.
-func (o *Origin) arrive(p *publication) {
-	looked := make(chan struct{})
-	p.looked = looked
-	if o.alone {
-		close(looked)
-	} else {
-		go func() {
-			defer close(looked)
-			o.lookAtGate(p.r.Context(), p)
-		}()
-	}
-	if p.path.File == live.FileInit {
-		<-looked
-		known := p.event.gateOf(p.path.Rendition, p.path.Pipeline)
-		p.arrived = tokenAfter(o.tokens, time.Unix(0, known.token.Time))
-	}
-}
-
-// lookAtGate learns from the store what another node may have decided.
-func (o *Origin) lookAtGate(ctx context.Context, p *publication) {
-	ctx, cancel := context.WithTimeout(ctx, gateLook)
-	defer cancel()
-	if err := o.events.fillGates(ctx, p.event, p.path.Rendition, p.path.Pipeline); err != nil {
-		o.metrics.gateLooksFailed.Inc()
-	}
-}
-
-// pass refuses a segment whose pipeline's gate is shut.
-func (o *Origin) pass(p *publication) error {
-	g := p.event.gateOf(p.path.Rendition, p.path.Pipeline)
-	if !g.shut() {
-		return nil
-	}
-	if !g.stored {
-		if err := o.keepGate(p, g); err != nil {
-			o.log.Error("a refused init segment is known to this node alone: the store does not take it", "path", p.path.String(), "err", err)
-		}
-	}
-	return g.problem(p.path.Pipeline, p.path.Rendition)
-}
-
-// refuseInit shuts the gate, and returns why: the problem, or an error where
-// it is shut at this node and not durable.
-func (o *Origin) refuseInit(p *publication, why *live.Problem) error {
-	old := p.event.gateOf(p.path.Rendition, p.path.Pipeline)
-	g := gate{token: p.arrived, since: time.Now().UTC().Round(0), why: why.Detail}
-	if old.shut() {
-		g.since = old.since
-	}
-	o.events.learnGate(p.r.Context(), p.event, p.path.Rendition, p.path.Pipeline, g)
-	if err := o.keepGate(p, g); err != nil {
-		return err
-	}
-	return why
-}
-
-// openGate lets the pipeline publish whose init segment fits.
-func (o *Origin) openGate(p *publication) error {
-	old := p.event.gateOf(p.path.Rendition, p.path.Pipeline)
-	g := gate{token: p.arrived, since: old.since, until: old.until}
-	if old.shut() {
-		g.until = time.Unix(0, p.arrived.Time).UTC()
-	}
-	if err := o.keepGate(p, g); err != nil {
-		return err
-	}
-	if now := p.event.gateOf(p.path.Rendition, p.path.Pipeline); now.shut() {
-		return live.ErrInitDiffers.With(fmt.Sprintf("this init segment fits, but another of pipeline %q came after it and was refused (%s): PUT it again", p.path.Pipeline, now.why))
-	}
-	return nil
-}
-
-// keepGate stores a gate, enters it and announces it. A fitting init segment's
-// is not known here before it is durable, a refused one's is already.
-func (o *Origin) keepGate(p *publication, g gate) error {
-	meta, err := json.Marshal(gateJSON{Life: p.event.life, Since: unixNano(g.since), Until: unixNano(g.until), Why: g.why})
-	if err != nil {
-		return fmt.Errorf("publish: gate: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), o.cfg.StoreTimeout)
-	defer cancel()
-	item := store.Item{Key: p.path.Pipeline + gateSuffix, Token: g.token, Meta: meta}
-	if err := o.store.Put(ctx, initRecord(p.path.Event, p.path.Rendition), item); err != nil {
-		return fmt.Errorf("publish: storing what became of the init segment: %w", err)
-	}
-	g.stored = true
-	o.events.learnGate(ctx, p.event, p.path.Rendition, p.path.Pipeline, g)
-	if !o.alone {
-		o.lookAtGate(ctx, p) // where a newer one was there already, Put has changed nothing
-	}
-	o.announce(announce.Message{Kind: announce.Init, Event: p.path.Event, Life: p.event.life, Rendition: p.path.Rendition,
-		Candidate: live.Candidate{Pipeline: p.path.Pipeline, Region: p.source.Region, Digest: p.cand.Digest, Size: int64(len(p.body)), Published: time.Unix(0, g.token.Time).UTC()}})
-	return nil
 }
 
 // A refusedInit is a shut gate in the control API.
