@@ -34,16 +34,6 @@ import (
 	"headwater/live"
 )
 
-// buildBinary builds the program as it is.
-func buildBinary(t *testing.T, dir string) string {
-	t.Helper()
-	binary := filepath.Join(dir, "headwater")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return binary
-}
-
 // A clockwork is an origin whose event has a segment each half second, there
 // when it is expected.
 type clockwork struct {
@@ -201,7 +191,8 @@ func TestHandOverUnderViewers(t *testing.T) {
 		t.Skip("plays in real time: make test runs it")
 	}
 	dir := t.TempDir()
-	binary, origin := buildBinary(t, dir), newClockwork(t)
+	t.Parallel()
+	binary, origin := build(t), newClockwork(t)
 	certFile, keyFile, pool := pair(t, dir)
 	plain, secure := freePort(t), freePort(t)
 	args := []string{
@@ -293,7 +284,7 @@ func TestStopsInOrder(t *testing.T) {
 		t.Skip("plays in real time: make test runs it")
 	}
 	dir := t.TempDir()
-	binary, origin := buildBinary(t, dir), newClockwork(t)
+	binary, origin := build(t), newClockwork(t)
 	addr := freePort(t)
 	p := startEdge(t, filepath.Join(dir, "log"), binary, "edge", "--listen", addr, "--parent", origin.URL, "--drain-delay", "300ms")
 	p.logged(t, "for=listen", 1)
@@ -361,7 +352,7 @@ func TestFewDescriptors(t *testing.T) {
 		t.Skip("starts processes: make test runs it")
 	}
 	dir := t.TempDir()
-	binary, origin := buildBinary(t, dir), newClockwork(t)
+	binary, origin := build(t), newClockwork(t)
 	for _, flag := range []string{"--max-conns=0", "--max-conns=1000"} {
 		t.Run(flag, func(t *testing.T) {
 			addr := freePort(t)

@@ -28,7 +28,7 @@ func TestMemoryOfHeldViewers(t *testing.T) {
 		t.Skip("MEASURE_HEADWATER=2000 measures")
 	}
 	dir := t.TempDir()
-	binary, origin := buildBinary(t, dir), newClockwork(t, func(e *live.Event) { e.HoldMS = 60_000 })
+	binary, origin := build(t), newClockwork(t, func(e *live.Event) { e.HoldMS = 60_000 })
 	certFile, keyFile, pool := pair(t, dir)
 	config := &tls.Config{RootCAs: pool}
 	for _, c := range []struct {

@@ -33,11 +33,11 @@ type refusal struct {
 // in the end; the edge counts it; and what the origin's history lists afterwards
 // is what viewers have in their own logs.
 func TestBothPipelinesDie(t *testing.T) {
+	t.Parallel()
 	viewers, outage, watch := "50", 20*time.Second, "45s"
 	edit := func(map[string]any) {}
 	if testing.Short() {
 		// The same with a small budget, so that all is over soon.
-		t.Parallel()
 		viewers, outage, watch = "8", 3*time.Second, "22s"
 		edit = func(e map[string]any) { e["budget_ms"] = 500 }
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -41,14 +43,63 @@ func (p *process) kill() {
 	p.cmd.Wait()
 }
 
+// ports are below those that the system gives to connections, so that nobody
+// else takes one before the process has it for which it was chosen.
+var ports struct {
+	mu    sync.Mutex
+	given map[int]bool // guarded by mu
+}
+
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	ports.mu.Lock()
+	defer ports.mu.Unlock()
+	if ports.given == nil {
+		ports.given = make(map[int]bool)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	for range 1000 {
+		port := 10_000 + rand.IntN(20_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		if ports.given[port] {
+			l.Close()
+			continue
+		}
+		ports.given[port] = true
+		l.Close()
+		return l.Addr().String()
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
+// built is the program, of which all tests have the same.
+var built struct {
+	once sync.Once
+	dir  string
+	out  []byte
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	os.RemoveAll(built.dir)
+	os.Exit(code)
+}
+
+func build(t *testing.T) string {
+	t.Helper()
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "headwater-"); built.err == nil {
+			built.out, built.err = exec.Command("go", "build", "-o", built.dir, ".").CombinedOutput()
+		}
+	})
+	if built.err != nil {
+		t.Fatalf("%v: %s", built.err, built.out)
+	}
+	return filepath.Join(built.dir, "headwater")
 }
 
 // A deployment is an origin, an edge and the packagers of two pipelines, each a
@@ -65,10 +116,7 @@ type deployment struct {
 func deploy(t *testing.T, edit func(map[string]any)) *deployment {
 	t.Helper()
 	d := &deployment{dir: t.TempDir(), edge: freePort(t), control: freePort(t)}
-	d.binary = filepath.Join(d.dir, "headwater")
-	if out, err := exec.Command("go", "build", "-o", d.binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	d.binary = build(t)
 	publish, deliver := freePort(t), freePort(t)
 	d.store = "disk:" + filepath.Join(d.dir, "data")
 	d.processes = map[string]*process{
@@ -133,6 +181,7 @@ func TestKillEverything(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays in real time: make test runs it")
 	}
+	t.Parallel()
 	d := deploy(t, nil)
 	var killer sync.WaitGroup
 	killer.Go(func() {

@@ -28,11 +28,9 @@ func TestSiteOfProcesses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays in real time: make test runs it")
 	}
+	t.Parallel()
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "headwater")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	binary := build(t)
 	publish, deliver, control := freePort(t), freePort(t), freePort(t)
 	// What the edges ask goes through a counter.
 	counter := &gets{next: "http://" + deliver, answered: make(map[string]int), asked: make(map[string]int)}
