@@ -34,14 +34,16 @@ var may = map[string][]string{
 	"blobs":               {"live", "store", "github.com/prometheus/client_golang"},
 	"blobs/memcachedtest": {"internal/proc"},
 	"internal/proc":       {}, // for tests and benchmarks
-	"origin":              {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "blobs", "internal/hedge", "github.com/prometheus/client_golang", "golang.org/x/sync"},
+	"origin":              {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "blobs", "access", "internal/hedge", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"edge":                {"edge/exchange", "live", "manifest", "admit", "store", "store/disk", "internal/hedge", "github.com/prometheus/client_golang"},
 	"edge/exchange":       {"live"},
 	"edge/front":          {"edge/exchange", "edge/front/record", "edge/front/h2", "live", "github.com/prometheus/client_golang", "github.com/quic-go/quic-go", "golang.org/x/sys", "golang.org/x/net"},
 	"edge/front/record":   {"golang.org/x/crypto"},
 	"edge/front/h2":       {"golang.org/x/net"},
-	"listen":              {"golang.org/x/sys", "golang.org/x/net"},
+	"listen":              {"internal/reread", "golang.org/x/sys", "golang.org/x/net"},
 	"packager":            {"live", "cmaf", "packager/clip", "internal/hedge"},
+	"internal/reread":     {},
+	"access":              {"live", "internal/reread", "github.com/prometheus/client_golang"},
 	"packager/clip":       {},
 	"player":              {},
 	"viewer":              {"live", "cmaf"},
@@ -65,7 +67,7 @@ var may = map[string][]string{
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"internal/memnet", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
+var forTests = []string{"internal/memnet", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "pgregory.net/rapid", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}

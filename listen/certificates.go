@@ -3,114 +3,121 @@ package listen
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"headwater/internal/reread"
 )
 
-// Certificates are a certificate and its key, read again when their files
-// change. A new pair that is broken changes nothing but the log.
+// Certificates are a certificate and its key, and those who may sign clients'
+// certificates, read again when their files change. What is new and broken
+// changes nothing but the log.
 type Certificates struct {
-	certFile, keyFile string
-	log               *slog.Logger
-	now               atomic.Pointer[tls.Certificate]
-	failures          atomic.Int64
-
-	mu   sync.Mutex // guards the following
-	seen [2]stamp   // of the files when they were read last
+	certFile, keyFile, clientCA string
+	log                         *slog.Logger
+	files                       *reread.Files
+	now                         atomic.Pointer[pair]
+	failures                    atomic.Int64
 }
 
-// A stamp changes when a file does.
-type stamp struct {
-	size     int64
-	modified time.Time
+// A pair is what a connection is begun with.
+type pair struct {
+	cert    *tls.Certificate
+	clients *x509.CertPool // nil: clients are not asked for certificates
 }
 
-// pollCertificates is how often the files are looked at.
-const pollCertificates = 5 * time.Second
-
-// ReadCertificates reads the pair for the first time.
-func ReadCertificates(certFile, keyFile string, log *slog.Logger) (*Certificates, error) {
-	c := &Certificates{certFile: certFile, keyFile: keyFile, log: log}
-	if _, err := c.read(true); err != nil {
-		return nil, err
+// ReadCertificates reads the files for the first time. clientCA is one of
+// certificates (PEM) that sign those of clients; "": clients need none.
+func ReadCertificates(certFile, keyFile, clientCA string, log *slog.Logger) (*Certificates, error) {
+	names := []string{certFile, keyFile}
+	if clientCA != "" {
+		names = append(names, clientCA)
 	}
-	return c, nil
+	c := &Certificates{certFile: certFile, keyFile: keyFile, clientCA: clientCA, log: log, files: reread.Of(names...)}
+	if _, err := c.files.Changed(); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return c, c.read()
 }
 
-// Config is for servers: it gives each connection the newest certificate.
-// HTTP/2 is offered before HTTP/1.1.
+// Config is for servers: it gives each connection the newest certificate, and
+// verifies that of a client where it sends one. HTTP/2 is offered before HTTP/1.1.
 func (c *Certificates) Config() *tls.Config {
-	return &tls.Config{
+	base := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return c.now.Load(), nil
+			return c.now.Load().cert, nil
 		},
 	}
+	if c.clientCA == "" {
+		return base
+	}
+	out := base.Clone()
+	out.ClientAuth = tls.VerifyClientCertIfGiven
+	out.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := out.Clone()
+		now.GetConfigForClient, now.ClientCAs = nil, c.now.Load().clients
+		// Sessions that are resumed would keep whom an older CA signed for.
+		now.SessionTicketsDisabled = true
+		return now, nil
+	}
+	return out
 }
 
 // Expires is when the certificate in use does.
-func (c *Certificates) Expires() time.Time { return c.now.Load().Leaf.NotAfter }
+func (c *Certificates) Expires() time.Time { return c.now.Load().cert.Leaf.NotAfter }
 
-// Failures counts the pairs that were broken.
+// Failures counts what was new and broken.
 func (c *Certificates) Failures() int64 { return c.failures.Load() }
 
 // Run looks at the files until ctx ends, and at once when reload says so.
 func (c *Certificates) Run(ctx context.Context, reload <-chan os.Signal) {
-	tick := time.NewTicker(pollCertificates)
-	defer tick.Stop()
-	for {
-		anyway := false
-		select {
-		case <-tick.C:
-		case <-reload:
-			anyway = true
-		case <-ctx.Done():
+	failed := func(err error) {
+		c.failures.Add(1)
+		c.log.Error("the new certificate is not usable: the old one stays", "err", err, "expires", c.Expires())
+	}
+	c.files.Run(ctx, reload, func() {
+		if err := c.read(); err != nil {
+			failed(err)
 			return
 		}
-		switch changed, err := c.read(anyway); {
-		case err != nil:
-			c.failures.Add(1)
-			c.log.Error("the new certificate is not usable: the old one stays", "err", err, "expires", c.Expires())
-		case changed:
-			c.log.Info("certificate read", "file", c.certFile, "expires", c.Expires())
-		}
-	}
+		c.log.Info("certificate read", "file", c.certFile, "expires", c.Expires())
+	}, failed)
 }
 
-// read reads the pair where a file changed, or anyway. A pair that is broken
-// is tried again when a file changes again: they are seldom written at once.
-func (c *Certificates) read(anyway bool) (changed bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var seen [2]stamp
-	for i, name := range []string{c.certFile, c.keyFile} {
-		info, err := os.Stat(name)
-		if err != nil {
-			if !anyway && c.seen[i] == (stamp{}) {
-				return false, nil // it was said before
-			}
-			c.seen[i] = stamp{}
-			return false, fmt.Errorf("listen: %w", err)
-		}
-		seen[i] = stamp{info.Size(), info.ModTime()}
-	}
-	if seen == c.seen && !anyway {
-		return false, nil
-	}
-	c.seen = seen
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+func (c *Certificates) read() error {
+	cert, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
-		return false, fmt.Errorf("listen: certificate %s with key %s: %w", c.certFile, c.keyFile, err)
+		return fmt.Errorf("listen: certificate %s with key %s: %w", c.certFile, c.keyFile, err)
 	}
-	if pair.Leaf == nil {
-		return false, errors.New("listen: certificate without a leaf")
+	if cert.Leaf == nil {
+		return errors.New("listen: certificate without a leaf")
 	}
-	c.now.Store(&pair)
-	return true, nil
+	p := &pair{cert: &cert}
+	if c.clientCA != "" {
+		if p.clients, err = ReadPool(c.clientCA); err != nil {
+			return err
+		}
+	}
+	c.now.Store(p)
+	return nil
+}
+
+// ReadPool reads certificates (PEM) that sign others.
+func ReadPool(file string) (*x509.CertPool, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("listen: %s has no certificate in PEM", file)
+	}
+	return pool, nil
 }

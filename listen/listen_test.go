@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"headwater/internal/reread"
 	"io"
 	"log/slog"
 	"math/big"
@@ -73,11 +74,11 @@ func serial(t *testing.T, c *Certificates) int64 {
 func TestCertificates(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")
-	if _, err := ReadCertificates(certFile, keyFile, quiet); !errors.Is(err, os.ErrNotExist) {
+	if _, err := ReadCertificates(certFile, keyFile, "", quiet); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without files: %v", err)
 	}
 	writePair(t, certFile, keyFile, 1)
-	c, err := ReadCertificates(certFile, keyFile, quiet)
+	c, err := ReadCertificates(certFile, keyFile, "", quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestCertificates(t *testing.T) {
 		go c.Run(ctx, reload)
 		step := func(what string, want int64, failures int64) {
 			t.Helper()
-			time.Sleep(pollCertificates)
+			time.Sleep(reread.Every)
 			synctest.Wait()
 			if got := serial(t, c); got != want || c.Failures() != failures {
 				t.Errorf("%s: certificate %d, want %d; %d failures, want %d", what, got, want, c.Failures(), failures)

@@ -13,7 +13,7 @@ var (
 	ErrFuture         = &Problem{Code: "number-in-future", Status: 400, Title: "The segment cannot have been filmed yet", Lifetime: -1}
 	ErrIncomplete     = &Problem{Code: "incomplete-body", Status: 400, Title: "The body ended early", Lifetime: -1}
 	ErrUnauthorized   = &Problem{Code: "unauthorized", Status: 401, Title: "Credentials are missing or unknown", Lifetime: -1}
-	ErrForbidden      = &Problem{Code: "forbidden", Status: 403, Title: "These credentials are not for this tenant", Lifetime: -1}
+	ErrForbidden      = &Problem{Code: "forbidden", Status: 403, Title: "These credentials do not allow this", Lifetime: -1}
 	ErrNoPipeline     = &Problem{Code: "no-such-pipeline", Status: 404, Title: "The event has no such pipeline", Lifetime: -1}
 	ErrOutside        = &Problem{Code: "outside-event", Status: 404, Title: "The event has no such segment", Lifetime: -1}
 	ErrTimeout        = &Problem{Code: "body-timeout", Status: 408, Title: "The body took too long", Lifetime: -1}
@@ -51,6 +51,7 @@ var (
 	ErrStarted    = &Problem{Code: "event-started", Status: 409, Title: "Segments are already published on the old timeline", Lifetime: -1}
 	ErrInUse      = &Problem{Code: "in-use", Status: 409, Title: "What is published would be dropped", Lifetime: -1}
 	ErrBlackout   = &Problem{Code: "blackout", Status: 409, Title: "Viewers would be left with nothing", Lifetime: -1}
+	ErrNotJSON    = &Problem{Code: "not-json", Status: 415, Title: "The body is not JSON", Lifetime: -1}
 	ErrBadRequest = &Problem{Code: "bad-request", Status: 400, Title: "The request is not valid", Lifetime: -1}
 )
 
@@ -59,5 +60,5 @@ var Problems = []*Problem{
 	ErrBadPath, ErrMalformedMedia, ErrBadHeader, ErrDigest, ErrFuture, ErrIncomplete, ErrUnauthorized, ErrForbidden,
 	ErrNoPipeline, ErrOutside, ErrTimeout, ErrConflict, ErrInitMissing, ErrInitDiffers, ErrTooLarge, ErrNotCMAF, ErrNotStored,
 	ErrNotHere, ErrNoEvent, ErrNoTenant, ErrNoRendition, ErrNever, ErrEarly, ErrNoInit, ErrMethod, ErrLost, ErrGone, ErrShed, ErrStoreDown,
-	ErrDraining, ErrUpstream, ErrInternal, ErrLoop, ErrBadEvent, ErrStarted, ErrInUse, ErrBlackout, ErrBadRequest,
+	ErrDraining, ErrUpstream, ErrInternal, ErrLoop, ErrBadEvent, ErrStarted, ErrInUse, ErrBlackout, ErrNotJSON, ErrBadRequest,
 }

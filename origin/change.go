@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"headwater/access"
 	"headwater/live"
 )
 
@@ -19,6 +20,7 @@ type change struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	id   live.EventID
+	by   *access.Identity
 	verb string
 
 	dryRun  bool // change nothing, say what would be touched
@@ -34,7 +36,7 @@ type change struct {
 func (s *controlServer) changing(verb string, f func(c *change) error, params ...string) controlFunc {
 	params = append(params, "dry_run")
 	return func(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-		c := &change{w: w, r: r, id: id, verb: verb}
+		c := &change{w: w, r: r, id: id, by: identityOf(r), verb: verb}
 		for name, values := range r.URL.Query() {
 			on, err := strconv.ParseBool(values[0])
 			switch {

@@ -10,9 +10,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/access"
 	"headwater/announce"
 	"headwater/blobs"
-	"headwater/live"
 	"headwater/store"
 )
 
@@ -31,12 +31,13 @@ type Config struct {
 	Bus announce.Bus
 	// Region is what Live-Pipeline says answered. Default: the pipeline's own.
 	Region string
-	// PublishTokens is by tenant the secret that its packagers send, as a
-	// Bearer token or as the password of Basic authentication. Without any,
-	// publishing is open.
-	PublishTokens map[string]string
-	// ControlToken, where set, is the Bearer token of the control API.
-	ControlToken string
+	// Access knows who may publish, control, and fill. Default: everybody may do
+	// everything.
+	Access *access.Guard
+	// ControlHosts are the names under which the control listener is reached,
+	// besides addresses and names without a dot. Requests without a secret in the
+	// header are refused under any other.
+	ControlHosts []string
 
 	// MaxSegmentBytes bounds one body. Default 32 MiB, at most 64 MiB.
 	MaxSegmentBytes int64
@@ -161,11 +162,6 @@ func (c *Config) Validate() error {
 		u, err := url.Parse(base)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil || strings.Trim(u.Path, "/") != "" {
 			return fmt.Errorf("origin: Fallback: %q is not http://HOST:PORT", base)
-		}
-	}
-	for tenant, secret := range c.PublishTokens {
-		if !live.ValidName(tenant) || secret == "" {
-			return fmt.Errorf("origin: PublishTokens: tenant %q is no name, or has an empty secret", tenant)
 		}
 	}
 	return nil

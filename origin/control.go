@@ -2,7 +2,7 @@ package origin
 
 import (
 	"bytes"
-	"crypto/subtle"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"headwater/access"
 	"headwater/live"
 )
 
@@ -30,19 +31,26 @@ type controlConfig struct {
 	journal  *journal
 	watchman *watchman
 
-	token        string // "" where anyone may
+	access       *access.Guard // nil: anybody may
+	hosts        []string      // names with a dot that are this listener's
 	bodyTimeout  time.Duration
 	storeTimeout time.Duration
 	log          *slog.Logger
 }
 
+// What the control API is about.
+const (
+	eventsPattern = "/v1/events"
+	eventPattern  = "/v1/events/{tenant}/{event}"
+)
+
 // newControl serves the control API.
 func newControl(cfg controlConfig) http.Handler {
 	s := &controlServer{cfg}
 	mux := http.NewServeMux()
-	const event = "/v1/events/{tenant}/{event}"
+	const event = eventPattern
 	for path, methods := range map[string]map[string]controlFunc{
-		"/v1/events":                  {"GET": s.listEvents},
+		eventsPattern:                 {"GET": s.listEvents},
 		event:                         {"PUT": s.changing(configureVerb, s.putEvent, "replace", "yes"), "GET": s.getEvent, "DELETE": s.changing("delete", s.deleteEvent, "yes")},
 		event + "/segments":           {"GET": s.listSegments},
 		event + "/notifications":      {"GET": s.getNotifications, "POST": s.changing("notify", s.postNotification)},
@@ -74,7 +82,8 @@ type controlFunc func(http.ResponseWriter, *http.Request, live.EventID) error
 // control authorises, reads the event's name and maps errors to statuses.
 func (s *controlServer) control(f controlFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := s.controlled(w, r, f); err != nil {
+		by, err := s.controlled(w, r, f)
+		if err != nil {
 			var problem *live.Problem
 			var field *live.FieldError
 			switch {
@@ -88,32 +97,31 @@ func (s *controlServer) control(f controlFunc) http.Handler {
 				s.log.Error("control", "path", r.URL.Path, "err", err)
 			}
 			s.book.refused(s.book.get(live.EventID{Tenant: r.PathValue("tenant"), Name: r.PathValue("event")}), "control", problem)
-			s.watchman.refusedControl(r, s.by(), problem)
+			s.watchman.refusedControl(r, by, problem)
 			problem.Write(w, r)
 		}
 	})
 }
 
-func (s *controlServer) controlled(w http.ResponseWriter, r *http.Request, f controlFunc) error {
+func (s *controlServer) controlled(w http.ResponseWriter, r *http.Request, f controlFunc) (*access.Identity, error) {
 	// As a packager's, an operator's body has its time. Writers of tests may not
 	// have deadlines.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.bodyTimeout))
-	if s.token != "" {
-		secret, _ := credentials(r)
-		if subtle.ConstantTimeCompare([]byte(secret), []byte(s.token)) != 1 {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="control"`)
-			return live.ErrUnauthorized.With("send Authorization: Bearer SECRET")
-		}
+	by, err := s.mayControl(w, r)
+	if err != nil {
+		return by, err
 	}
 	var id live.EventID
 	if r.PathValue("tenant") != "" {
-		var err error
 		if id, err = live.ParseEventID(r.PathValue("tenant") + "/" + r.PathValue("event")); err != nil {
-			return live.ErrBadRequest.With(live.PathReason(err))
+			return by, live.ErrBadRequest.With(live.PathReason(err))
 		}
 	}
+	if err := jsonOnly(r); err != nil {
+		return by, err
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)
-	return f(w, r, id)
+	return by, f(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, by)), id)
 }
 
 func body(r *http.Request) ([]byte, error) {
@@ -175,6 +183,9 @@ func (s *controlServer) listEvents(w http.ResponseWriter, r *http.Request, _ liv
 	}
 	rows := []row{}
 	for _, e := range s.book.list() {
+		if access.Decide(identityOf(r), access.Want{Right: access.Read, Tenant: e.id.Tenant}) != access.Allowed {
+			continue
+		}
 		cfg := e.view.Load().config()
 		tl := cfg.Event.Timeline()
 		x := row{Event: e.id.String(), Version: cfg.Version, Start: cfg.Start, Finished: tl.Finished(time.Now())}
@@ -198,6 +209,7 @@ func (s *controlServer) putEvent(c *change) error {
 		return live.ErrBadEvent.With(err.Error())
 	}
 	status := http.StatusOK
+	create := access.Want{Right: access.Admin, Tenant: c.id.Tenant}
 	return s.apply(c, nil, func(rec *eventRecord, exists bool) (edit, error) {
 		if exists {
 			ev = keepLearnt(ev, rec.Config.Event)
@@ -208,6 +220,9 @@ func (s *controlServer) putEvent(c *change) error {
 				return edit{}, err
 			}
 		} else {
+			if v := access.Decide(c.by, create); v != access.Allowed {
+				return edit{}, v.Problem(create)
+			}
 			status = http.StatusCreated
 		}
 		return edit{Configure: &ev}, nil

@@ -119,7 +119,7 @@ func TestControlRefusals(t *testing.T) {
 				t.Errorf("%s %s: no Allow", c.method, c.path)
 			}
 		}
-		locked := openRig(t, Config{ControlToken: "s3"})
+		locked := openRig(t, Config{Access: guard(t, "s3=admin")})
 		for auth, status := range map[string]int{"": 401, "Bearer x": 401, "Bearer s3": 404} {
 			if w := locked.control("GET", "", "", "Authorization", auth); w.Code != status {
 				t.Errorf("%q: %d", auth, w.Code)
@@ -231,7 +231,6 @@ func TestConfigValidate(t *testing.T) {
 		"MaxSegmentBytes":      {Store: st, MaxSegmentBytes: store.MaxValueBytes + 1},
 		"MaxHolds is negative": {Store: st, MaxHolds: -1},
 		"GuardInterval":        {Store: st, GuardInterval: -1},
-		"PublishTokens":        {Store: st, PublishTokens: map[string]string{"acme": ""}},
 	} {
 		if _, err := New(t.Context(), c); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)

@@ -11,18 +11,10 @@ import (
 // Every change by an operator is a line in the log: what, of which event, by
 // whose token, from which address, and what is different.
 
-// by names who sends a request that is let through.
-func (s *controlServer) by() string {
-	if s.token == "" {
-		return "anyone"
-	}
-	return "control"
-}
-
 // logChange logs one that was made.
 func (s *controlServer) logChange(c *change, before, after *eventRecord) {
 	was, is := differences(before, after)
-	s.log.Info("control", "did", c.verb, "event", c.id.String(), "by", s.by(), "from", c.r.RemoteAddr, "before", was, "after", is)
+	s.log.Info("control", "did", c.verb, "event", c.id.String(), "by", c.by.Name, "from", c.r.RemoteAddr, "before", was, "after", is)
 }
 
 // maxDifference bounds what a line says of a change, in bytes.

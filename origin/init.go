@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"headwater/access"
 	"headwater/announce"
 	"headwater/live"
 	"headwater/store"
@@ -40,6 +41,14 @@ func (s *publishServer) reconcileInit(p *publication) error {
 	in := p.init
 	first, own := p.event.initOf(p.path.Rendition, p.path.Pipeline)
 	p.outcome, p.before = created, own.published
+	if first == nil {
+		// A key that is stolen from one pipeline must not decide what all others
+		// have to fit.
+		want := access.Want{Right: access.Init, Tenant: p.path.Event.Tenant, Pipeline: p.path.Pipeline}
+		if v := access.Decide(p.by, want); v != access.Allowed {
+			return v.Problem(want)
+		}
+	}
 	switch {
 	case own.digest == in.digest:
 		p.outcome, in.published = identical, own.published

@@ -76,14 +76,6 @@ const (
 
 var hearings = []hearing{heardChanged, heardUnchanged, heardStale, heardRefused}
 
-// publisher names whose token a publication came with.
-func (s *publishServer) publisher(p *publication) string {
-	if len(s.secrets) == 0 {
-		return "anyone"
-	}
-	return "publish " + p.path.Event.Tenant
-}
-
 // brief is the saying in a line of the log.
 func (s *saying) brief() string {
 	text, _ := s.Header() // parseSaying had it

@@ -73,14 +73,14 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		timeline: o.book.timeline, log: cfg.Log, metrics: cfg.Metrics})
 	o.watchman = newWatchman(o.book, cfg.Log, cfg.Metrics)
 	o.publish = newPublishServer(publishConfig{book: o.book, look: o.look, window: window, cache: cfg.Cache, bodies: bodies, writes: o.health.writes,
-		secrets: cfg.PublishTokens, maxSegmentBytes: cfg.MaxSegmentBytes, bodyTimeout: cfg.BodyTimeout, storeTimeout: cfg.StoreTimeout,
+		access: cfg.Access, maxSegmentBytes: cfg.MaxSegmentBytes, bodyTimeout: cfg.BodyTimeout, storeTimeout: cfg.StoreTimeout,
 		futureTolerance: cfg.FutureTolerance, log: cfg.Log, metrics: cfg.Metrics})
 	o.deliver = newDeliverServer(deliverConfig{book: o.book, look: o.look, window: window, journal: o.journal, watchman: o.watchman, cache: cfg.DeliverCache,
 		holds: holds, egress: egress, asking: admit.NewQuota(maxFallbacks, cfg.TenantPercent), draining: o.draining,
 		region: cfg.Region, writeTimeout: cfg.WriteTimeout, storeTimeout: cfg.StoreTimeout, fallback: cfg.Fallback, fallbackAfter: cfg.FallbackAfter,
 		log: cfg.Log, metrics: cfg.Metrics})
 	o.control = newControl(controlConfig{book: o.book, window: window, journal: o.journal, watchman: o.watchman,
-		token: cfg.ControlToken, bodyTimeout: cfg.BodyTimeout, storeTimeout: cfg.StoreTimeout, log: cfg.Log})
+		access: cfg.Access, hosts: cfg.ControlHosts, bodyTimeout: cfg.BodyTimeout, storeTimeout: cfg.StoreTimeout, log: cfg.Log})
 	if err := o.book.load(ctx); err != nil {
 		return nil, fmt.Errorf("origin: reading the store: %w", err)
 	}

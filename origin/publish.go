@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/access"
 	"headwater/admit"
 	"headwater/announce"
 	"headwater/blobs"
@@ -45,7 +45,7 @@ type publishConfig struct {
 	bodies *admit.Quota // bytes being read
 	writes *dependency  // the store's
 
-	secrets         map[string]string // by tenant
+	access          *access.Guard // nil: anybody may
 	maxSegmentBytes int64
 	bodyTimeout     time.Duration
 	storeTimeout    time.Duration
@@ -87,6 +87,7 @@ type publication struct {
 	event  *event
 	view   *view
 	source live.Source
+	by     *access.Identity
 
 	claimed  live.Findings // what the packager says is wrong
 	sent     live.Digest   // what the packager says it sent; zero: nothing
@@ -177,30 +178,10 @@ func (s *publishServer) parse(p *publication) error {
 	return nil
 }
 
-// authorise checks the tenant's secret.
-func (s *publishServer) authorise(p *publication) error {
-	if len(s.secrets) == 0 {
-		return nil
-	}
-	secret, ok := credentials(p.r)
-	if !ok {
-		p.w.Header().Set("WWW-Authenticate", `Bearer realm="publish"`)
-		return live.ErrUnauthorized.With("send Authorization: Bearer SECRET, or Basic with SECRET as the password")
-	}
-	known := false
-	for tenant, want := range s.secrets {
-		if subtle.ConstantTimeCompare([]byte(secret), []byte(want)) == 1 {
-			known = true
-			if tenant == p.path.Event.Tenant {
-				return nil
-			}
-		}
-	}
-	if known {
-		return live.ErrForbidden.With(fmt.Sprintf("the credentials are not for tenant %q", p.path.Event.Tenant))
-	}
-	p.w.Header().Set("WWW-Authenticate", `Bearer realm="publish"`)
-	return live.ErrUnauthorized.With("nobody has these credentials")
+// authorise finds out who publishes, and whether they may as this pipeline.
+func (s *publishServer) authorise(p *publication) (err error) {
+	p.by, err = s.access.Check(p.w, p.r, access.Want{Right: access.Publish, Tenant: p.path.Event.Tenant, Pipeline: p.path.Pipeline})
+	return err
 }
 
 // drop reads a body that nobody wants, and ends the walk.
@@ -608,7 +589,7 @@ func (s *publishServer) notify(p *publication) error {
 	p.event.hear(pipeline, mark)
 	s.hearings[outcome].Inc()
 	if outcome == heardChanged {
-		s.log.Info("notifications by a packager", "event", p.path.Event.String(), "pipeline", pipeline, "by", s.publisher(p), "from", p.r.RemoteAddr, "said", p.said.brief())
+		s.log.Info("notifications by a packager", "event", p.path.Event.String(), "pipeline", pipeline, "by", p.by.Name, "from", p.r.RemoteAddr, "said", p.said.brief())
 		p.news = append(p.news, announce.Message{Kind: announce.Changed, Event: p.path.Event, Stamp: s.book.stamp(p.path.Event)})
 	}
 	return nil

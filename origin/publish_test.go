@@ -225,7 +225,7 @@ func TestLateBackfill(t *testing.T) {
 
 func TestDropped(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		r := newRig(t, Config{PublishTokens: map[string]string{"acme": "s3"}})
+		r := newRig(t, Config{Access: guard(t, "s3=publish:acme")})
 		auth := []string{"Authorization", "Bearer s3"}
 		for _, path := range []string{"manifest.mpd", "a/master.m3u8", "a/v/media.m3u8"} {
 			r.want(r.put(path, []byte("#EXTM3U"), auth...), 200, "")
@@ -237,7 +237,7 @@ func TestDropped(t *testing.T) {
 
 func TestCredentials(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		r := newRig(t, Config{PublishTokens: map[string]string{"acme": "s3", "globex": "t4"}})
+		r := newRig(t, Config{Access: guard(t, "s3=publish:acme", "t4=publish:globex")})
 		basic := func(secret string) string {
 			req := request("PUT", "/", nil)
 			req.SetBasicAuth("packager", secret)

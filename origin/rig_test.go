@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/access"
 	"headwater/live"
 	"headwater/store/memory"
 )
@@ -91,7 +95,7 @@ func (r *rig) create(ev live.Event) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	if w := r.control("PUT", "", string(b)); w.Code >= 300 {
+	if w := r.control("PUT", "", string(b), "Authorization", "Bearer root"); w.Code >= 300 {
 		r.Fatalf("creating the event: %d %s", w.Code, w.Body)
 	}
 	r.tl = ev.Timeline()
@@ -110,7 +114,14 @@ func serve(h http.Handler, req *http.Request) *httptest.ResponseRecorder {
 // headers makes pairs of name and value into what request takes.
 func request(method, url string, body io.Reader, headers ...string) *http.Request {
 	req := httptest.NewRequest(method, url, body)
+	req.Host = "origin:7003"
+	if strings.HasPrefix(url, eventsPattern) {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Content-Type" {
+			req.Header.Del(headers[i])
+		}
 		req.Header.Add(headers[i], headers[i+1])
 	}
 	return req
@@ -216,6 +227,22 @@ func (r *rig) waiting(rendition string, n live.Number) (waiting, slots int) {
 		waiting = s.waiting
 	}
 	return waiting, len(t.slots)
+}
+
+// guard knows secrets, each with a grant that is its name: "s3=publish:acme"; and
+// "root", with which rigs create their events.
+func guard(t *testing.T, secrets ...string) *access.Guard {
+	t.Helper()
+	var list []access.Credential
+	for _, s := range append(secrets, "root=admin") {
+		secret, grant, _ := strings.Cut(s, "=")
+		list = append(list, access.Credential{Name: grant, Secrets: []string{access.Hash(secret)}, Grants: []string{grant}})
+	}
+	g, err := access.NewGuard("", list, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
 }
 
 // bubble runs a test in virtual time.

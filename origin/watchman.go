@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/access"
 	"headwater/live"
 )
 
@@ -104,25 +105,25 @@ func (w *watchman) refused(id live.EventID, rendition string, n live.Number) {
 }
 
 // refusedControl notes an attempt to change an event that was refused, or to see
-// one without the secret.
-func (w *watchman) refusedControl(r *http.Request, by string, p *live.Problem) {
-	if r.Method == http.MethodGet && p.Code != live.ErrUnauthorized.Code {
+// what is not for who asked; by is nil where that is nobody who is known.
+func (w *watchman) refusedControl(r *http.Request, by *access.Identity, p *live.Problem) {
+	if r.Method == http.MethodGet && p.Code != live.ErrUnauthorized.Code && p.Code != live.ErrForbidden.Code {
 		return
 	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
 	}
-	path := r.URL.Path
+	path, who := r.URL.Path, "nobody"
 	if len(path) > 128 {
 		path = path[:128]
 	}
-	if p.Code == live.ErrUnauthorized.Code {
-		by = "nobody"
+	if by != nil {
+		who = by.Name
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.watch.note(repeatKey{text: "control refused", how: p.Code + ": " + r.Method + " " + path + " from " + host + " by " + by}, slog.LevelWarn, "", 0, 1, time.Now())
+	w.watch.note(repeatKey{text: "control refused", how: p.Code + ": " + r.Method + " " + path + " from " + host + " by " + who}, slog.LevelWarn, "", 0, 1, time.Now())
 }
 
 var (

@@ -154,7 +154,7 @@ func TestSwitchIsALine(t *testing.T) {
 func TestControlIsLogged(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		book := new(logbook)
-		r := openRig(t, Config{Log: book.log(), ControlToken: "s3"})
+		r := openRig(t, Config{Log: book.log(), Access: guard(t, "s3=admin")})
 		do := func(method, path, body string, status int) *httptest.ResponseRecorder {
 			t.Helper()
 			return r.want(r.control(method, path, body, "Authorization", "Bearer s3"), status, "")
@@ -168,11 +168,11 @@ func TestControlIsLogged(t *testing.T) {
 			}
 		}
 		do("PUT", "", ev+"}", 201)
-		if got := book.take("msg=control"); !strings.HasPrefix(got, `level=INFO msg=control did=configure event=acme/final by=control from=192.0.2.1:1234 before="" after="`) || !strings.Contains(got, "pipelines=") {
+		if got := book.take("msg=control"); !strings.HasPrefix(got, `level=INFO msg=control did=configure event=acme/final by=admin from=192.0.2.1:1234 before="" after="`) || !strings.Contains(got, "pipelines=") {
 			t.Error(got)
 		}
 		do("PUT", "", ev+`, "dvr_seconds": 60}`, 200)
-		wants("level=INFO msg=control did=configure event=acme/final by=control from=192.0.2.1:1234 before=\"dvr_seconds=14400\" after=\"dvr_seconds=60\"\n")
+		wants("level=INFO msg=control did=configure event=acme/final by=admin from=192.0.2.1:1234 before=\"dvr_seconds=14400\" after=\"dvr_seconds=60\"\n")
 		do("POST", "/masks", `{"id": "m", "pipeline": "a", "from": 7}`, 200)
 		if got := book.take("msg=control"); !strings.Contains(got, "did=mask") || !strings.Contains(got, `masks=[{\"id\":\"m\",\"pipeline\":\"a\",\"from\":7}]`) || !strings.Contains(got, `before=""`) {
 			t.Error(got)
@@ -203,7 +203,7 @@ func TestControlIsLogged(t *testing.T) {
 		do("POST", "/masks", `{"from": 7}`, 400)
 		time.Sleep(2 * lookEvery)
 		if got := book.take(`msg="control refused"`); strings.Count(got, "\n") != 3 || strings.Count(got, "count=50") != 2 || !strings.Contains(got, "unauthorized: DELETE /v1/events/acme/final from 192.0.2.1 by nobody") ||
-			!strings.Contains(got, "bad-request: POST /v1/events/acme/final/masks from 192.0.2.1 by control") || strings.Contains(got, "s3") {
+			!strings.Contains(got, "bad-request: POST /v1/events/acme/final/masks from 192.0.2.1 by admin") || strings.Contains(got, "s3") {
 			t.Error(got)
 		}
 		do("DELETE", "?yes=true", "", 204)

@@ -2,6 +2,7 @@ package packager
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,8 @@ type Config struct {
 	To []string
 	// Token is sent as a bearer token (RFC 6750); empty: none.
 	Token string
+	// TLS is how to speak to https:// origins. Default: as the system says.
+	TLS *tls.Config
 
 	// Spec is the event's configuration. Nil: it is fetched from EventURL, and
 	// followed there while the packager runs, so that an end of the event

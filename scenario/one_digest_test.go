@@ -106,7 +106,11 @@ func oneDigest(t *testing.T, count int, lag time.Duration) {
 	tl := ev.Timeline()
 	do := func(h http.Handler, method, path string, body []byte) *httptest.ResponseRecorder {
 		rec := httptest.NewRecorder()
-		h.ServeHTTP(rec, httptest.NewRequest(method, path, bytes.NewReader(body)))
+		req := httptest.NewRequest(method, path, bytes.NewReader(body))
+		if req.Host = "origin:7003"; strings.HasPrefix(path, "/v1/") {
+			req.Header.Set("Content-Type", "application/json")
+		}
+		h.ServeHTTP(rec, req)
 		return rec
 	}
 	b, err := json.Marshal(ev)

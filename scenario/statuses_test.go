@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -19,6 +20,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/access"
 	"headwater/edge"
 	"headwater/edge/front"
 	"headwater/live"
@@ -109,6 +113,9 @@ func (b *bench) want(status int, code, method, url string, body []byte, header .
 	}
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
+	}
+	if strings.HasPrefix(url, b.control+"/") && req.Header.Get("Content-Type") == "" {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -265,8 +272,14 @@ func (b *bench) raw(url string, cut bool, status int, code string) {
 
 func credentialStatuses(t *testing.T) *bench {
 	b := newBench(t, func(c *origin.Config) {
-		c.PublishTokens = map[string]string{"t": "secret", "u": "other"}
-		c.ControlToken = "control"
+		var list []access.Credential
+		for secret, grant := range map[string]string{"secret": "publish:t", "other": "publish:u", "control": "admin"} {
+			list = append(list, access.Credential{Name: grant, Secrets: []string{access.Hash(secret)}, Grants: []string{grant}})
+		}
+		var err error
+		if c.Access, err = access.NewGuard("", list, slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err != nil {
+			t.Fatal(err)
+		}
 	})
 	b.want(401, "unauthorized", "GET", b.control+"/v1/events", nil)
 	b.want(200, "", "GET", b.control+"/v1/events", nil, "Authorization", "Bearer control")
@@ -399,6 +412,8 @@ func controlStatuses(t *testing.T) *bench {
 	b.want(200, "", "PUT", url, body)
 	b.want(200, "", "GET", url, nil)
 	b.want(400, "bad-event", "PUT", url, []byte(`{"start":"2026-11-23T20:00:00Z","colour":1}`))
+	b.want(415, "not-json", "POST", url+"/flush", []byte(`{}`), "Content-Type", "text/plain")
+	b.want(403, "forbidden", "POST", url+"/flush", nil, "Origin", "http://elsewhere.example")
 	b.want(400, "bad-request", "POST", url+"/notifications", []byte(`{"type":"x"}`))
 	b.want(200, "", "POST", url+"/notifications", []byte(`{"type":"ad-break","id":"b1","from":3,"data":"e30="}`))
 	r := b.want(410, "gone", "GET", b.deliver+"/t/e/v/1.m4s", nil)

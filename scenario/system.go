@@ -194,6 +194,7 @@ func (s *System) Control(ctx context.Context, method, path string, body, out any
 	if err != nil {
 		return err
 	}
+	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err

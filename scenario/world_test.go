@@ -188,7 +188,10 @@ func (w *world) create() error {
 // control asks the origin's control API, at a path below the event's.
 func (w *world) control(method, path, body string) *httptest.ResponseRecorder {
 	rec := httptest.NewRecorder()
-	w.origin.Load().ControlHandler().ServeHTTP(rec, httptest.NewRequest(method, "/v1/events/t/e"+path, strings.NewReader(body)))
+	req := httptest.NewRequest(method, "/v1/events/t/e"+path, strings.NewReader(body))
+	req.Host = "origin:7003"
+	req.Header.Set("Content-Type", "application/json")
+	w.origin.Load().ControlHandler().ServeHTTP(rec, req)
 	return rec
 }
 

@@ -185,7 +185,7 @@ func (s *system) store(p *place) string {
 
 func (s *system) originArgs(p, other *place, o int) []string {
 	a := p.addr(hostOrigin + o)
-	args := []string{"origin", "--publish", a + ":7001", "--deliver", a + ":7002", "--control", a + ":7003", "--region", p.name,
+	args := []string{"origin", "--insecure", "--publish", a + ":7001", "--deliver", a + ":7002", "--control", a + ":7003", "--region", p.name,
 		"--store", s.store(p), "--memory", "32MiB",
 		"--cache", fmt.Sprintf("memcached://zone-a=%s:11211;zone-b=%s:11211", p.addr(hostMemcached), p.addr(hostMemcached+1)),
 		"--announce", fmt.Sprintf("nats://%s:4222,%s:4222", p.addr(hostNATS), other.addr(hostNATS))}
@@ -238,6 +238,9 @@ func call(ctx context.Context, method, url string, body []byte, into any) error 
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return err
+	}
+	if strings.Contains(url, "/v1/events") {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

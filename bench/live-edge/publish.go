@@ -264,6 +264,9 @@ func do(ctx context.Context, method, url string, body []byte) error {
 	if err != nil {
 		return err
 	}
+	if strings.Contains(url, "/v1/events") {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err

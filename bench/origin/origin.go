@@ -88,6 +88,9 @@ func (o *origin) do(method, url string, body []byte) error {
 	if err != nil {
 		return err
 	}
+	if strings.Contains(url, "/v1/events") {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return err

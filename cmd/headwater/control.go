@@ -259,6 +259,7 @@ func list(names []string) string {
 // control is a client of the control API.
 type control struct {
 	base, token string
+	client      *http.Client
 	what        string // is done, for errors
 	out         io.Writer
 }
@@ -288,10 +289,13 @@ func (c *control) request(ctx context.Context, method, path string, body any) ([
 	if err != nil {
 		return nil, err
 	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("--control: %w", err)
 	}

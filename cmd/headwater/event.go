@@ -54,7 +54,8 @@ not yes; 2 for wrong flags, and where --yes is wanted.`,
 func init() { eventCommand.run = runEvent }
 
 type eventFlags struct {
-	control, token, file, at    string
+	client                      clientFlags
+	control, file, at           string
 	kind, id, data              string
 	pipeline, region, rendition string
 	from, to                    string
@@ -67,7 +68,7 @@ const controlURL = "http://" + defaultControl
 
 func (f *eventFlags) register(o *options) {
 	o.String(&f.control, "control", controlURL, "base `URL` of the origin's control listener")
-	o.String(&f.token, "control-token", "", "`SECRET` of the control API")
+	f.client.register(o, "control-token")
 	o.String(&f.file, "f", "", "create: `FILE` of the event's JSON, - for standard input")
 	o.String(&f.at, "at", "", "end: `TIME` instead of now: RFC 3339, or from now like +10m")
 	o.Bool(&f.never, "never", "end: take the end back")
@@ -134,7 +135,13 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 	if len(rest) == 0 {
 		return usagef("say what to do: %s", verbs)
 	}
-	c := &control{base: strings.TrimSuffix(f.control, "/"), token: f.token, out: env.stdout}
+	c := &control{base: strings.TrimSuffix(f.control, "/"), out: env.stdout}
+	if c.token, err = f.client.secret(); err != nil {
+		return err
+	}
+	if c.client, err = f.client.client(); err != nil {
+		return err
+	}
 	if u, err := url.Parse(c.base); err != nil || u.Host == "" {
 		return usagef("--control: %q is not a URL like %s", f.control, controlURL)
 	}
@@ -144,7 +151,7 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 		return usagef("%q is not a verb of event: there are %s%s", verb, verbs, didYouMean(verb, "", slices.Collect(maps.Keys(eventVerbs()))))
 	}
 	// A flag that would do nothing was meant to do something.
-	taken := append(strings.Fields(v.flags), "control", "control-token", "config")
+	taken := append(strings.Fields(v.flags), append(f.client.names(), "control", "config")...)
 	for _, name := range o.typed {
 		if !slices.Contains(taken, name) {
 			return usagef("%s: --%s is not for this verb", verb, name)

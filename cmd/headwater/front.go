@@ -165,7 +165,7 @@ func (fr *front) start(ctx, helpers context.Context, reg *prometheus.Registry) e
 		plain.Close()
 		return err
 	}
-	fr.measure(reg)
+	measureCertificates("edge", fr.certs, reg)
 	reload := make(chan os.Signal, 1)
 	if hangup != nil {
 		signal.Notify(reload, hangup)
@@ -195,7 +195,7 @@ type tlsSockets struct {
 // secure reads the certificate and listens for TLS.
 func (fr *front) secure(ctx context.Context) (*tlsSockets, error) {
 	var err error
-	if fr.certs, err = listen.ReadCertificates(fr.tlsCert, fr.tlsKey, fr.log); err != nil {
+	if fr.certs, err = listen.ReadCertificates(fr.tlsCert, fr.tlsKey, "", fr.log); err != nil {
 		return nil, fmt.Errorf("--tls-cert: %w", err)
 	}
 	tcp, err := fr.socks.Listen(ctx, fr.tlsListen)
@@ -261,13 +261,13 @@ func startLike() (pid int, err error) {
 	return pid, c.Process.Release()
 }
 
-// measure tells of the certificate.
-func (fr *front) measure(reg *prometheus.Registry) {
+// measureCertificates tells of the certificate of a role's listeners.
+func measureCertificates(role string, certs *listen.Certificates, reg prometheus.Registerer) {
 	reg.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "headwater", Subsystem: "edge", Name: "certificate_expires_seconds", Help: "Unix time at which the certificate in use expires."},
-			func() float64 { return float64(fr.certs.Expires().Unix()) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "headwater", Subsystem: "edge", Name: "certificate_failures_total", Help: "New certificates that were not usable."},
-			func() float64 { return float64(fr.certs.Failures()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "headwater", Subsystem: role, Name: "certificate_expires_seconds", Help: "Unix time at which the certificate in use expires."},
+			func() float64 { return float64(certs.Expires().Unix()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "headwater", Subsystem: role, Name: "certificate_failures_total", Help: "New certificates that were not usable."},
+			func() float64 { return float64(certs.Failures()) }),
 	)
 }
 

@@ -2,54 +2,215 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
-	"headwater/scenario"
+	"headwater/access"
 )
 
-// keys breaks things as the person at the terminal presses keys.
-func (d *demo) keys(ctx context.Context) {
-	in, ok := d.env.stdin.(*os.File)
-	if !ok || !d.interactive() {
-		return
-	}
-	restore := oneByOne(in)
-	defer restore()
-	pressed := make(chan byte)
-	// A read of a terminal cannot be interrupted: the goroutine ends with the
-	// process, or with the next key.
-	go func() {
-		var b [1]byte
-		for {
-			if n, err := in.Read(b[:]); err != nil || n == 0 {
-				return
-			}
-			select {
-			case pressed <- b[0]:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	for {
-		select {
-		case k := <-pressed:
-			if k == 'q' {
-				interrupt()
-				continue
-			}
-			if f, ok := scenario.FindFault(string(k)); ok {
-				d.set(f, !d.sys.Active(f))
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
+var keysCommand = &command{
+	name: "keys", summary: "make credentials",
+	usage: "VERB [flags]",
+	about: `
+Verbs:
+  init DIR   make DIR/credentials.json for --credentials, and a file with the secret of
+             each: publish (of all tenants), control (admin), deliver, and peer (of edges).
+             What is there stays: it may run at each start
+  add        add one to the file of --credentials: --name, --grant; print its secret
+  list       list names and grants of the file of --credentials
+
+A grant is RIGHT, RIGHT:TENANT or, of publish and init, RIGHT:TENANT/PIPELINE. The rights:
+  publish  PUT segments; a tenant's also sets the init segment of a rendition
+  init     of a pipeline: set the init segment of a rendition, which is all pipelines'
+  deliver  fill from a delivery listener
+  read     see events, what was done, and metrics
+  operate  change events that there are
+  admin    create and delete events, and say who may watch
+  peer     be a node of the site
+
+The file has hashes of secrets, not the secrets. To put a new secret in the place of an
+old one add it under the same name, give it to who uses it, and take the old one out.`,
 }
 
-// interrupt is what Ctrl-C does.
-func interrupt() {
-	if p, err := os.FindProcess(os.Getpid()); err == nil {
-		p.Signal(os.Interrupt)
+func init() { keysCommand.run = runKeys }
+
+type keysFlags struct {
+	credentials, name string
+	grants            []string
+}
+
+func (f *keysFlags) register(o *options) {
+	o.String(&f.credentials, "credentials", "", "add, list: `FILE` of credentials")
+	o.String(&f.name, "name", "", "add: `NAME` of who it is for, as logs have it")
+	o.List(&f.grants, "grant", "add: `GRANT` that it has")
+}
+
+func runKeys(_ context.Context, env *environment, args []string) error {
+	var f keysFlags
+	o := newOptions("keys")
+	f.register(o)
+	rest, err := o.parse(env, args)
+	if err != nil {
+		return err
 	}
+	const verbs = "init, add or list"
+	if len(rest) == 0 {
+		return usagef("say what to do: %s", verbs)
+	}
+	verb, rest := rest[0], rest[1:]
+	switch {
+	case verb == "init" && len(rest) == 1:
+		return initKeys(env, rest[0])
+	case verb == "init":
+		return usagef("init: name one directory")
+	case verb != "add" && verb != "list":
+		return usagef("%q is not a verb of keys: there are %s%s", verb, verbs, didYouMean(verb, "", []string{"init", "add", "list"}))
+	case len(rest) > 0:
+		return usagef("%s: %q: takes only flags", verb, rest[0])
+	case f.credentials == "":
+		return usagef("--credentials: name the file")
+	case verb == "list":
+		return listKeys(env, f.credentials)
+	}
+	return f.add(env)
+}
+
+// readCredentials reads a file of credentials; one that is not there has none.
+func readCredentials(name string) (*access.File, error) {
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return new(access.File), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := access.ParseFile(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return f, nil
+}
+
+func (f *keysFlags) add(env *environment) error {
+	if f.name == "" || len(f.grants) == 0 {
+		return usagef("add: give --name and --grant")
+	}
+	file, err := readCredentials(f.credentials)
+	if err != nil {
+		return err
+	}
+	secret, hash := access.NewSecret()
+	same := func(c access.Credential) bool { return c.Name == f.name && slices.Equal(c.Grants, f.grants) }
+	if i := slices.IndexFunc(file.Credentials, same); i >= 0 {
+		file.Credentials[i].Secrets = append(file.Credentials[i].Secrets, hash)
+	} else {
+		file.Credentials = append(file.Credentials, access.Credential{Name: f.name, Secrets: []string{hash}, Grants: f.grants})
+	}
+	if _, err := access.NewKeyring(file.Credentials...); err != nil {
+		return usageError{err}
+	}
+	if err := writeCredentials(f.credentials, file); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(env.stdout, secret)
+	return err
+}
+
+func listKeys(env *environment, name string) error {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return usagef("--credentials: %w", err)
+	}
+	file, err := access.ParseFile(b)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if _, err := access.NewKeyring(file.Credentials...); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	for _, c := range file.Credentials {
+		line := fmt.Sprintf("%s: %s (%s", c.Name, strings.Join(c.Grants, " "), count(len(c.Secrets), "secret"))
+		if len(c.Certificates) > 0 {
+			line += "; " + strings.Join(c.Certificates, " ")
+		}
+		if !c.Expires.IsZero() {
+			line += "; until " + c.Expires.UTC().Format("2006-01-02T15:04:05Z")
+		}
+		fmt.Fprintln(env.stdout, line+")")
+	}
+	return nil
+}
+
+// writeCredentials writes a file that others must not read, nor see half-written.
+func writeCredentials(name string, file *access.File) error {
+	b, err := json.MarshalIndent(file, "", "  ")
+	if err != nil {
+		return err
+	}
+	mode := fs.FileMode(0o600)
+	if info, err := os.Stat(name); err == nil {
+		mode = info.Mode().Perm()
+	}
+	return replaceFile(name, append(b, '\n'), mode)
+}
+
+func replaceFile(name string, b []byte, mode fs.FileMode) error {
+	tmp, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(b)
+	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), name)
+}
+
+// initKeys makes what a deployment needs, once. Of several at once the one that
+// is first to link the file of credentials makes them; that is whole by then.
+func initKeys(env *environment, dir string) error {
+	name := filepath.Join(dir, "credentials.json")
+	there := func() error {
+		fmt.Fprintf(env.stderr, "%s is there, and stays\n", name)
+		return nil
+	}
+	if _, err := os.Stat(name); err == nil {
+		return there()
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	file := new(access.File)
+	secrets := make(map[string]string)
+	for _, c := range []struct{ name, grant string }{{"publish", "publish"}, {"control", "admin"}, {"deliver", "deliver"}, {"peer", "peer"}} {
+		secret, hash := access.NewSecret()
+		secrets[c.name] = secret
+		file.Credentials = append(file.Credentials, access.Credential{Name: c.name, Secrets: []string{hash}, Grants: []string{c.grant}})
+	}
+	mine := filepath.Join(dir, ".new-"+rand.Text())
+	if err := writeCredentials(mine, file); err != nil {
+		return err
+	}
+	err := os.Link(mine, name)
+	if err = errors.Join(err, os.Remove(mine)); errors.Is(err, fs.ErrExist) {
+		return there()
+	} else if err != nil {
+		return err
+	}
+	for name, secret := range secrets {
+		if err := replaceFile(filepath.Join(dir, name+".secret"), []byte(secret+"\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(env.stderr, "%s has the hashes, publish.secret, control.secret, deliver.secret and peer.secret beside it the secrets\n", name)
+	return nil
 }

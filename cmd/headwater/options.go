@@ -23,12 +23,13 @@ type options struct {
 	command string
 	set     *flag.FlagSet
 	lists   map[string]bool // flags that repeat
+	secrets map[string]bool // flags that take a secret: help does not show them
 	config  string
 	typed   []string // flags that the command line gave, not the environment or a file
 }
 
 func newOptions(command string) *options {
-	o := &options{command: command, set: flag.NewFlagSet(command, flag.ContinueOnError), lists: make(map[string]bool)}
+	o := &options{command: command, set: flag.NewFlagSet(command, flag.ContinueOnError), lists: make(map[string]bool), secrets: make(map[string]bool)}
 	o.set.SetOutput(io.Discard)
 	o.set.StringVar(&o.config, "config", "", "`FILE` of JSON with a key for each flag, - written as _; a key that is another command's is ignored")
 	return o
@@ -53,6 +54,18 @@ func (o *options) Duration(p *time.Duration, name string, value time.Duration, u
 func (o *options) List(p *[]string, name, usage string) {
 	o.lists[name] = true
 	o.set.Var((*listValue)(p), name, usage+" (repeatable)")
+}
+
+// Secret and SecretList are flags that take secrets. They are for the environment
+// and configuration files: others see a command line, so there it is warned of.
+func (o *options) Secret(p *string, name, usage string) {
+	o.secrets[name] = true
+	o.set.StringVar(p, name, "", usage)
+}
+
+func (o *options) SecretList(p *[]string, name, usage string) {
+	o.secrets[name] = true
+	o.List(p, name, usage)
 }
 
 // Bytes is a size such as 1GiB, 256MB or 4096.
@@ -127,6 +140,9 @@ func (o *options) parse(env *environment, args []string) (rest []string, err err
 	o.set.Visit(func(f *flag.Flag) {
 		given[f.Name] = true
 		o.typed = append(o.typed, f.Name)
+		if o.secrets[f.Name] && env.stderr != nil {
+			fmt.Fprintf(env.stderr, "headwater %s: --%s: others see a secret on the command line: give it in a file, or as %s\n", o.command, f.Name, o.variable(f.Name))
+		}
 	})
 	o.set.VisitAll(func(f *flag.Flag) {
 		if v := env.getenv(o.variable(f.Name)); v != "" && !given[f.Name] && err == nil {
@@ -167,6 +183,9 @@ func (o *options) assign(name, value, source string) error {
 	}
 	for _, v := range values {
 		if err := o.set.Set(name, v); err != nil {
+			if o.secrets[name] {
+				v = "the secret"
+			}
 			return usagef("%s: %q %v", source, v, err)
 		}
 	}
@@ -238,6 +257,9 @@ func configValues(raw json.RawMessage) ([]string, error) {
 func (o *options) describe(w io.Writer) {
 	fmt.Fprintf(w, "\nFlags (each is also a key of --config FILE, with _ for -, and an environment variable):\n")
 	o.set.VisitAll(func(f *flag.Flag) {
+		if o.secrets[f.Name] {
+			return
+		}
 		kind, usage := flag.UnquoteUsage(f)
 		head := "  --" + f.Name
 		if kind != "" {

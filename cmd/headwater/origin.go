@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ var described = map[string]func(*options){
 	"event":    func(o *options) { new(eventFlags).register(o) },
 	"demo":     func(o *options) { new(demoFlags).register(o) },
 	"load":     func(o *options) { new(loadFlags).register(o) },
+	"keys":     func(o *options) { new(keysFlags).register(o) },
 	"store":    func(o *options) { new(storeFlags).register(o) },
 }
 
@@ -47,8 +49,7 @@ type originFlags struct {
 	cache                     cacheFlags
 	region                    string
 	roles                     string
-	tokens                    []string
-	controlToken              string
+	access                    accessFlags
 	memory, maxSegment        int64
 	storeMax, storeReserve    int64
 	bodyTimeout               time.Duration
@@ -60,9 +61,10 @@ type originFlags struct {
 }
 
 func (f *originFlags) register(o *options) {
-	o.String(&f.publish, "publish", ":7001", "`ADDRESS` of the publish listener")
-	o.String(&f.deliver, "deliver", ":7002", "`ADDRESS` of the delivery listener")
-	o.String(&f.control, "control", ":7003", "`ADDRESS` of the control listener")
+	o.String(&f.publish, "publish", defaultPublish, "`ADDRESS` of the publish listener; beyond this machine it wants --credentials")
+	o.String(&f.deliver, "deliver", defaultDeliver, "`ADDRESS` of the delivery listener")
+	o.String(&f.control, "control", defaultControl, "`ADDRESS` of the control listener; beyond this machine it wants --credentials")
+	f.access.register(o)
 	o.String(&f.roles, "roles", "publish,deliver,control", "`LIST` of the listeners to run")
 	o.String(&f.store, "store", "disk:headwater-data", "`STORE` to keep segments in: disk:DIR, memory:, cassandra://HOST,.../KEYSPACE?dc=NAME or s3://BUCKET/PREFIX?endpoint=URL")
 	o.String(&f.controlStore, "control-store", "", "`STORE` to keep events, masks and notifications in; default where --store keeps segments")
@@ -70,8 +72,6 @@ func (f *originFlags) register(o *options) {
 	o.Bytes(&f.storeMax, "store-max", 0, "`SIZE` that the segments of a disk store may take; beyond it packagers get 503; 0 is all there is")
 	o.Bytes(&f.storeReserve, "store-reserve", 64<<20, "`SIZE` that a disk store leaves free on its file system")
 	o.String(&f.region, "region", "", "`NAME` of the region that answers, for Live-Pipeline; default each pipeline's own")
-	o.List(&f.tokens, "publish-token", "`TENANT=SECRET` that packagers must send (Bearer, or Basic's password); without any, publishing is open")
-	o.String(&f.controlToken, "control-token", "", "`SECRET` that control clients must send (Bearer); without it, control is open")
 	o.Bytes(&f.memory, "memory", 256<<20, "`SIZE` of the window of newest segments kept in memory")
 	o.Bytes(&f.maxSegment, "max-segment", 32<<20, "`SIZE` of the largest segment taken, at most 64MiB")
 	o.Duration(&f.bodyTimeout, "body-timeout", 10*time.Second, "`TIME` in which some bytes of a segment must arrive; see Limits in docs/protocol.md")
@@ -97,16 +97,29 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	tokens, err := parseTokens(f.tokens)
-	if err != nil {
-		return err
-	}
 	roles, err := f.parseRoles()
 	if err != nil {
 		return err
 	}
-	f.announceStart(log)
+	addresses := make(map[string]string)
+	for role, addr := range map[string]string{"publish": f.publish, "deliver": f.deliver, "control": f.control} {
+		if roles[role] {
+			addresses[role] = addr
+		}
+	}
+	if err := f.access.safe(addresses); err != nil {
+		return err
+	}
 	metrics := newRegistry()
+	guard, err := f.access.guard(log, metrics)
+	if err != nil {
+		return err
+	}
+	certs, err := f.access.certificates(log)
+	if err != nil {
+		return err
+	}
+	f.announceStart(log)
 	open := opening{
 		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log}, log: log, metrics: metrics,
 	}
@@ -143,7 +156,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 
 	cfg := origin.Config{
 		Store: st, DeliverStore: reader, Cache: caches[0], DeliverCache: caches[1], Bus: bus, TenantPercent: f.tenantShare, Fallback: f.fallback, FallbackAfter: f.fallbackAfter,
-		Region: f.region, PublishTokens: tokens, ControlToken: f.controlToken,
+		Region: f.region, Access: guard, ControlHosts: f.access.hosts,
 		MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
 		Log: log, Metrics: metrics,
 	}
@@ -161,6 +174,13 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	defer tasks.Wait()
 	defer stop()
 
+	watched := []func(context.Context, <-chan os.Signal){guard.Run}
+	if certs != nil {
+		watched = append(watched, certs.Run)
+		measureCertificates("origin", certs, metrics)
+	}
+	defer reread(watched...)()
+
 	var listeners []*listener
 	for _, l := range []*listener{
 		{flag: "publish", addr: f.publish, handler: org.PublishHandler()},
@@ -171,7 +191,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 			listeners = append(listeners, l)
 		}
 	}
-	return serve(ctx, log, org.Drain, listeners...)
+	return serve(ctx, log, certs, org.Drain, listeners...)
 }
 
 // announceStart says what runs here, before anything else is said.
@@ -182,7 +202,13 @@ func (f *originFlags) announceStart(log *slog.Logger) {
 			args = append(args, l.role, l.address)
 		}
 	}
-	log.Info("starting", append(args, "store", shown(f.store), "control-store", shown(f.controlStore), "cache", shown(f.cache.address), "region", f.region)...)
+	if !f.access.wanted() && f.access.insecure {
+		log.Warn("nobody has to say who they are: whoever reaches a listener may publish and control (--insecure)")
+	}
+	if f.access.wanted() && f.access.tlsCert == "" && !(loopback(f.publish) && loopback(f.control)) {
+		log.Warn("secrets go over the network as they are, without --tls-cert")
+	}
+	log.Info("starting", append(args, "credentials", f.access.credentials, "tls", f.access.tlsCert != "", "store", shown(f.store), "control-store", shown(f.controlStore), "cache", shown(f.cache.address), "region", f.region)...)
 }
 
 // overNetwork reports whether a store's clients have connections, which those
@@ -201,21 +227,6 @@ func (f *originFlags) parseRoles() (map[string]bool, error) {
 		roles[r] = true
 	}
 	return roles, nil
-}
-
-func parseTokens(list []string) (map[string]string, error) {
-	tokens := make(map[string]string)
-	for _, t := range list {
-		tenant, secret, ok := strings.Cut(t, "=")
-		if !ok || tenant == "" || secret == "" {
-			return nil, usagef("--publish-token: %q is not TENANT=SECRET", t)
-		}
-		if _, twice := tokens[tenant]; twice {
-			return nil, usagef("--publish-token: tenant %q is there twice", tenant)
-		}
-		tokens[tenant] = secret
-	}
-	return tokens, nil
 }
 
 // reserve maps the flag to the option, where 0 is the default and less is none.

@@ -38,7 +38,8 @@ func init() { packagerCommand.run = runPackager }
 type packagerFlags struct {
 	event, pipeline string
 	to              []string
-	token, eventURL string
+	client          clientFlags
+	eventURL        string
 	eventWait       time.Duration
 	afterEnd        time.Duration
 	clip, print     bool
@@ -56,7 +57,7 @@ func (f *packagerFlags) register(o *options) {
 	o.String(&f.event, "event", "", "`TENANT/EVENT` to publish to")
 	o.String(&f.pipeline, "pipeline", "", "`NAME` of the event's pipeline that this is")
 	o.List(&f.to, "to", "base `URL` of an origin's publish listener, e.g. http://host:7001; the first is preferred")
-	o.String(&f.token, "token", "", "`SECRET` of the tenant, sent as a Bearer token")
+	f.client.register(o, "token")
 	o.String(&f.eventURL, "event-url", "", "base `URL` of a delivery listener or edge that has the event; default: the host of --to, its port plus one")
 	o.Duration(&f.eventWait, "event-wait", 30*time.Second, "`TIME` that the event may be unknown at the start")
 	o.Duration(&f.afterEnd, "after-end", 5*time.Minute, "`TIME` to stay after the end of the event, in case it is taken back; 0 is not at all")
@@ -102,12 +103,20 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
+	token, err := f.client.secret()
+	if err != nil {
+		return err
+	}
+	tlsConfig, err := f.client.tls()
+	if err != nil {
+		return err
+	}
 	log.Info("starting", "command", "packager", "version", version(), "event", f.event, "pipeline", f.pipeline, "to", shown(f.to...), "listen", f.listen, "clip", f.clip)
 	if f.afterEnd == 0 {
 		f.afterEnd = -1
 	}
 	cfg := packager.Config{
-		Event: f.event, Pipeline: f.pipeline, To: f.to, Token: f.token, EventURL: f.eventURL, EventWait: f.eventWait, AfterEnd: f.afterEnd,
+		Event: f.event, Pipeline: f.pipeline, To: f.to, Token: token, TLS: tlsConfig, EventURL: f.eventURL, EventWait: f.eventWait, AfterEnd: f.afterEnd,
 		Clip: f.clip, ClipVersion: f.clipVersion, Listen: f.listen, Clock: packager.ClockMode(f.clock),
 		BackfillBytes: f.backfill, DrainFor: f.drain, Faults: f.faults, Log: log,
 	}

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
+
+	"headwater/listen"
 )
 
 // A listener is one address that a command serves.
@@ -30,7 +33,8 @@ const (
 // serve opens every listener before it serves any, so that a taken port stops
 // the command before it begins. When ctx ends it calls drain, and shuts the
 // listeners down in reverse order: what is being answered is answered.
-func serve(ctx context.Context, log *slog.Logger, drain func(), listeners ...*listener) error {
+// With certificates all of them speak TLS.
+func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, drain func(), listeners ...*listener) error {
 	for i, l := range listeners {
 		var err error
 		if l.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", l.addr); err != nil {
@@ -47,7 +51,13 @@ func serve(ctx context.Context, log *slog.Logger, drain func(), listeners ...*li
 			Handler: l.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		}
-		log.Info("listening", "for", l.flag, "address", l.Addr().String())
+		if certs != nil {
+			// Each held request has a connection of its own, as without TLS.
+			cfg := certs.Config()
+			cfg.NextProtos = []string{"http/1.1"}
+			l.Listener = tls.NewListener(l.Listener, cfg)
+		}
+		log.Info("listening", "for", l.flag, "address", l.Addr().String(), "tls", certs != nil)
 		go func() { failed <- servers[i].Serve(l) }()
 	}
 	var err error

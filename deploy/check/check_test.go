@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -115,13 +117,39 @@ func TestCompose(t *testing.T) {
 		for v := range s.Environment {
 			variable(t, "compose "+name, v)
 		}
+		// Whoever reaches an origin has to say who they are, and its credentials are made first.
+		if file := s.Environment["HEADWATER_ORIGIN_CREDENTIALS"]; s.Command[0] == "origin" {
+			if file == nil || len(s.Volumes) != 1 || !strings.HasPrefix(*file, s.Volumes[0].Target+"/") {
+				t.Errorf("%s: has no credentials", name)
+			}
+			if s.DependsOn["keys"].Condition != "service_completed_successfully" {
+				t.Errorf("%s: does not wait for its credentials", name)
+			}
+			for _, p := range s.Ports {
+				if p.HostIP != "127.0.0.1" {
+					t.Errorf("%s: is published on %q", name, p.HostIP)
+				}
+			}
+		}
 	}
 }
 
 // kubernetes returns the objects that the kustomization makes, strictly read.
 func kubernetes(t *testing.T) []any {
 	t.Helper()
-	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "../kubernetes")
+	make := krusty.MakeKustomizer(krusty.MakeDefaultOptions())
+	if _, err := make.Run(filesys.MakeFsOnDisk(), "../kubernetes"); err == nil || !strings.Contains(err.Error(), "credentials.json") {
+		t.Errorf("something is applied without credentials: %v", err)
+	}
+	// As its first line says.
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../kubernetes")); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(binary, "keys", "init", filepath.Join(dir, "keys")).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	made, err := make.Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +175,10 @@ func kubernetes(t *testing.T) []any {
 			o = new(batchv1.Job)
 		case "policy/v1 PodDisruptionBudget":
 			o = new(policyv1.PodDisruptionBudget)
+		case "v1 Secret":
+			o = new(corev1.Secret)
+		case "networking.k8s.io/v1 NetworkPolicy":
+			o = new(networkingv1.NetworkPolicy)
 		default:
 			t.Fatalf("%s %s is of a kind that nothing here checks", kind, r.GetName())
 		}
@@ -234,6 +266,66 @@ func TestKubernetes(t *testing.T) {
 	}
 }
 
+// TestKubernetesIsClosed: by default nobody connects to any pod; what a policy
+// names are pods and ports that there are; and every origin has credentials.
+func TestKubernetesIsClosed(t *testing.T) {
+	all := kubernetes(t)
+	secrets := map[string]bool{}
+	var pods []corev1.PodTemplateSpec
+	for _, o := range all {
+		switch o := o.(type) {
+		case *corev1.Secret:
+			secrets[o.Name] = true
+		case *appsv1.Deployment:
+			pods = append(pods, o.Spec.Template)
+		case *appsv1.StatefulSet:
+			pods = append(pods, o.Spec.Template)
+		}
+	}
+	closed, named := false, map[int]bool{}
+	for _, o := range all {
+		p, ok := o.(*networkingv1.NetworkPolicy)
+		if !ok {
+			continue
+		}
+		if len(p.Spec.PodSelector.MatchLabels) == 0 {
+			closed = len(p.Spec.Ingress) == 0 && len(p.Spec.PolicyTypes) == 1 && p.Spec.PolicyTypes[0] == networkingv1.PolicyTypeIngress
+			continue
+		}
+		found := false
+		for i, pod := range pods {
+			if !labels.SelectorFromSet(p.Spec.PodSelector.MatchLabels).Matches(labels.Set(pod.Labels)) {
+				continue
+			}
+			found, named[i] = true, true
+			for _, in := range p.Spec.Ingress {
+				for _, port := range in.Ports {
+					if !slices.ContainsFunc(pod.Spec.Containers[0].Ports, func(c corev1.ContainerPort) bool { return c.ContainerPort == port.Port.IntVal }) {
+						t.Errorf("policy %s: pod %v has no port %s", p.Name, pod.Labels, port.Port)
+					}
+				}
+			}
+		}
+		if !found {
+			t.Errorf("policy %s selects no pod", p.Name)
+		}
+	}
+	if !closed {
+		t.Error("no policy closes what no other opens")
+	}
+	for i, pod := range pods {
+		if !named[i] {
+			t.Errorf("nothing may connect to pod %v", pod.Labels)
+		}
+		if pod.Labels["app"] != "origin" {
+			continue
+		}
+		if v := pod.Spec.Volumes; len(v) == 0 || v[0].Secret == nil || !secrets[v[0].Secret.SecretName] || pod.Spec.Containers[0].VolumeMounts[0].MountPath != "/keys" {
+			t.Errorf("pod %v has no credentials", pod.Labels)
+		}
+	}
+}
+
 func selects(t *testing.T, name string, selector, of map[string]string) {
 	t.Helper()
 	if !labels.SelectorFromSet(selector).Matches(labels.Set(of)) {
@@ -277,7 +369,7 @@ func TestSystemd(t *testing.T) {
 			t.Errorf("%s: %v\n%s", unit, err, out)
 		}
 		for _, line := range strings.Split(string(text), "\n") {
-			if _, words, ok := strings.Cut(line, binary+" "); ok && strings.HasPrefix(line, "ExecStart=") {
+			if _, words, ok := strings.Cut(line, binary+" "); ok && strings.HasPrefix(line, "ExecStart") {
 				arguments(t, unit, strings.Fields(strings.Trim(words, `"`)))
 			}
 			if _, v, ok := strings.Cut(line, "HEADWATER_"); ok && strings.HasPrefix(line, "#") {
@@ -302,7 +394,7 @@ func TestRunbookCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	for _, m := range regexp.MustCompile("(?:^|[`(/ ])headwater ((?:origin|edge|packager|event|load|store|demo|drill)\\b[^`\\n|&>]*)").FindAllSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile("(?:^|[`(/ ])headwater ((?:origin|edge|packager|event|load|store|keys|demo|drill)\\b[^`\\n|&>]*)").FindAllSubmatch(text, -1) {
 		words := strings.Fields(string(m[1]))
 		var plain []string
 		for _, w := range words {

@@ -1,0 +1,78 @@
+// Package reread notices when files change that a running process has read:
+// certificates, credentials, keys.
+package reread
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+// Every is how often files are looked at.
+const Every = 5 * time.Second
+
+// Files are some that are read together.
+type Files struct {
+	names []string
+
+	mu   sync.Mutex // guards the following
+	seen []stamp    // of the files when they were looked at last
+}
+
+// A stamp changes when a file does. The zero stamp is of one that is not there.
+type stamp struct {
+	size     int64
+	modified time.Time
+}
+
+// Of are the files of these names.
+func Of(names ...string) *Files { return &Files{names: names, seen: make([]stamp, len(names))} }
+
+// Changed reports whether a file is another than when it was asked last. One
+// that is not there is an error, once; what is broken is looked at again when it
+// changes, since files are seldom written at once.
+func (f *Files) Changed() (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changed := false
+	for i, name := range f.names {
+		info, err := os.Stat(name)
+		if err != nil {
+			said := f.seen[i] == (stamp{})
+			f.seen[i] = stamp{}
+			if said {
+				return false, nil
+			}
+			return false, fmt.Errorf("reread: %w", err)
+		}
+		now := stamp{info.Size(), info.ModTime()}
+		changed = changed || now != f.seen[i]
+		f.seen[i] = now
+	}
+	return changed, nil
+}
+
+// Run looks until ctx ends, and at once when reload says so: then, and when a
+// file has changed, it calls read; failed is told what else went wrong.
+func (f *Files) Run(ctx context.Context, reload <-chan os.Signal, read func(), failed func(error)) {
+	tick := time.NewTicker(Every)
+	defer tick.Stop()
+	for {
+		anyway := false
+		select {
+		case <-tick.C:
+		case <-reload:
+			anyway = true
+		case <-ctx.Done():
+			return
+		}
+		switch changed, err := f.Changed(); {
+		case err != nil:
+			failed(err)
+		case changed || anyway:
+			read()
+		}
+	}
+}
