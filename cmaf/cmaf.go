@@ -45,13 +45,20 @@ type Track struct {
 	ID        uint32
 	Type      live.MediaType // video, audio, text; "" for other handlers
 	Timescale uint32         // ticks per second of decode times and durations
-	Codecs    string         // RFC 6381, e.g. avc1.64001f, mp4a.40.2, wvtt, stpp
+	Codecs    string         // RFC 6381, e.g. avc1.64001f, mp4a.40.2, wvtt, stpp.ttml.im1t
 	Language  string         // ISO 639-2/T or elng's BCP 47; "" when und
 	Width     int            // video, pixels
 	Height    int
 	// SampleRate in Hz and Channels, audio only.
 	SampleRate int
 	Channels   int
+	// ChannelConfig is the ChannelConfiguration of ISO/IEC 23091-3 and JOC the
+	// complexity index of E-AC-3 with objects, audio only; 0 where not known.
+	ChannelConfig, JOC int
+	// SAR is the shape of a video sample (pasp), e.g. "4:3", and Color primaries,
+	// transfer and matrix of ISO/IEC 23091-2 (colr, vpcC), e.g. "9-16-9"; ""
+	// where not known.
+	SAR, Color string
 	Encrypted  bool // a protected sample entry (encv, enca, ...): samples stay opaque
 	// Descriptions counts the sample entries: a fragment may refer to 1..Descriptions.
 	Descriptions int

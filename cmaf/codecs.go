@@ -38,6 +38,8 @@ func (t *Track) videoCodecs(e *entry) error {
 			return err
 		}
 		t.Codecs = av1Codecs(p)
+	case "vvc1", "vvi1":
+		t.Codecs = vvcCodecs(name, e.child("vvcC"))
 	case "vp08", "vp09":
 		p, err := e.need("vpcC", 12)
 		if err != nil {
@@ -113,6 +115,7 @@ func (t *Track) audioCodecs(e *entry) error {
 			if object, rate, channels, ok := parseAudioConfig(d.specific); ok {
 				t.Codecs = fmt.Sprintf("mp4a.40.%d", object)
 				t.sound(rate, channels)
+				t.ChannelConfig = audioConfigChannels(d.specific)
 			}
 		}
 	case "ac-3":
@@ -120,15 +123,19 @@ func (t *Track) audioCodecs(e *entry) error {
 			v := bitReader{b: x.Payload()}
 			rate := dolbyRate(v.read(2))
 			v.read(5 + 3)
-			t.sound(rate, dolbyChannels(v.read(3), v.read(1)))
+			t.dolby(rate, v.read(3), v.read(1))
 		}
 	case "ec-3":
 		if x := e.child("dec3"); x.Data != nil && len(x.Payload()) >= 5 {
-			v := bitReader{b: x.Payload()}
-			v.read(13 + 3)
-			rate := dolbyRate(v.read(2))
-			v.read(5 + 1 + 1 + 3)
-			t.sound(rate, dolbyChannels(v.read(3), v.read(1)))
+			t.enhancedAC3(x.Payload())
+		}
+	case "ac-4":
+		if x := e.child("dac4"); x.Data != nil {
+			t.ac4(x.Payload())
+		}
+	case "iamf":
+		if x := e.child("iacb"); x.Data != nil {
+			t.Codecs = iamfCodecs(x.Payload())
 		}
 	case "Opus":
 		if x := e.child("dOps"); x.Data != nil && len(x.Payload()) >= 2 {

@@ -225,6 +225,7 @@ func (t *Track) describe(e *entry) error {
 	switch t.Type {
 	case live.Video:
 		t.Width, t.Height = int(be16(p[24:])), int(be16(p[26:]))
+		t.picture(e)
 		return t.videoCodecs(e)
 	case live.Audio:
 		t.Channels, t.SampleRate = int(be16(p[16:])), int(be32(p[24:])>>16)
@@ -234,5 +235,8 @@ func (t *Track) describe(e *entry) error {
 		return t.audioCodecs(e)
 	}
 	t.Codecs = e.format.String()
+	if t.Type == live.Text && t.Codecs == "stpp" {
+		t.Codecs = timedTextCodecs(p[plainFields:])
+	}
 	return nil
 }

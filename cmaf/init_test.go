@@ -109,8 +109,16 @@ func TestCodecs(t *testing.T) {
 		{name: "ec-3 of 5.1", init: audio("ec-3", box("dec3", []byte{0x07, 0x00, 0x20, 0x0f, 0x00})), codecs: "ec-3", rate: 48000, channels: 6},
 		{name: "mpeg h", init: audio("mhm1", box("mhaC", []byte{1, 0x0d, 0, 0, 0})), codecs: "mhm1.0x0D", rate: 48000, channels: 2},
 		{name: "encrypted aac", init: audio("enca", esds(0x40, 0x11, 0x90), protected("mp4a")), codecs: "mp4a.40.2", rate: 48000, channels: 2, encrypted: true},
+		{name: "ec-3 with objects", init: audio("ec-3", box("dec3", []byte{0x18, 0x00, 0x20, 0x0f, 0x00, 0x01, 0x10})), codecs: "ec-3", rate: 48000, channels: 6},
+		{name: "ac-4", init: audio("ac-4", box("dac4", []byte{0x20, 0xa2, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0x0b, 0, 0})), codecs: "ac-4.02.01.03", rate: 48000, channels: 2},
+		{name: "ac-4 cut short", init: audio("ac-4", box("dac4", []byte{0x20, 0xa2, 0x01})), codecs: "ac-4", rate: 48000, channels: 2},
+		{name: "iamf of opus", init: audio("iamf", box("iacb", []byte{1, 19, 31 << 3, 6, 'i', 'a', 'm', 'f', 0, 1, 0, 9, 0x80, 1, 'O', 'p', 'u', 's', 0, 0, 0})), codecs: "iamf.000.001.Opus", rate: 48000, channels: 2},
+		{name: "iamf of aac", init: audio("iamf", box("iacb", []byte{1, 15, 31 << 3, 6, 'i', 'a', 'm', 'f', 1, 1, 0, 5, 0, 'm', 'p', '4', 'a'})), codecs: "iamf.001.001.mp4a.40.2", rate: 48000, channels: 2},
+		{name: "iamf with a size beyond the end", init: audio("iamf", box("iacb", []byte{1, 200, 1, 31 << 3, 100, 'i'})), codecs: "iamf", rate: 48000, channels: 2},
+		{name: "vvc main 10", init: video("vvc1", full("vvcC", 0, 0, []byte{0xff, 0, 0x10, 0x1f, 1, 2, 51, 0x80, 0, 0})), codecs: "vvc1.1.L51.CQA"},
+		{name: "vvc without a profile", init: video("vvc1", full("vvcC", 0, 0, []byte{0xfe})), codecs: "vvc1"},
 		{name: "webvtt", init: wvttInit(), codecs: "wvtt"},
-		{name: "ttml", init: stppInit(), codecs: "stpp"},
+		{name: "ttml", init: stppInit(), codecs: "stpp.ttml.im1t"},
 		{name: "encrypted webvtt", init: handInit("text", 1000, entryOf(live.Text, "enct", box("vttC", "WEBVTT"), protected("wvtt"))), codecs: "wvtt", encrypted: true},
 		{name: "encrypted ttml", init: handInit("subt", 1000, box("encs", make([]byte, 8), "urn:a\x00\x00\x00", protected("stpp"))), codecs: "stpp", encrypted: true},
 		{name: "metadata", init: handInit("meta", 1000, box("urim", make([]byte, 8), "any")), codecs: "urim"},
@@ -122,6 +130,44 @@ func TestCodecs(t *testing.T) {
 					x.Codecs, x.SampleRate, x.Channels, x.Encrypted, c.codecs, c.rate, c.channels, c.encrypted)
 			}
 		})
+	}
+}
+
+// What an init segment says of how its track is shown and heard.
+func TestProperties(t *testing.T) {
+	colr := box("colr", "nclx", []byte{0, 9, 0, 16, 0, 9, 0})
+	pasp := box("pasp", uint32(8), uint32(6))
+	avcC := box("avcC", []byte{1, 0x4d, 0x40, 0x1f, 0xff, 0xe0, 0})
+	aac := func(specific ...byte) []byte {
+		config := append([]byte{4, byte(13 + 2 + len(specific)), 0x40, 0x15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, byte(len(specific))}, specific...)
+		return full("esds", 0, 0, []byte{3, byte(3 + len(config)), 0, 1, 0}, config)
+	}
+	type properties struct {
+		sar, color  string
+		config, joc int
+	}
+	for name, c := range map[string]struct {
+		init []byte
+		want properties
+	}{
+		"hdr, wide samples":       {handInit("vide", 90000, entryOf(live.Video, "avc1", avcC, colr, pasp)), properties{sar: "4:3", color: "9-16-9"}},
+		"nothing said":            {handInit("vide", 90000, entryOf(live.Video, "avc1", avcC)), properties{}},
+		"color not specified":     {handInit("vide", 90000, entryOf(live.Video, "avc1", avcC, box("colr", "nclx", []byte{0, 2, 0, 2, 0, 2, 0}))), properties{}},
+		"a profile of color":      {handInit("vide", 90000, entryOf(live.Video, "avc1", avcC, box("colr", "prof", make([]byte, 12)))), properties{}},
+		"samples of no shape":     {handInit("vide", 90000, entryOf(live.Video, "avc1", avcC, box("pasp", uint32(0), uint32(1)))), properties{}},
+		"vp9 says its color":      {handInit("vide", 90000, entryOf(live.Video, "vp09", full("vpcC", 1, 0, []byte{2, 41, 0xa0, 9, 18, 9, 0, 0}))), properties{color: "9-18-9"}},
+		"stereo":                  {handInit("soun", 48000, entryOf(live.Audio, "mp4a", aac(0x11, 0x90))), properties{config: 2}},
+		"aac of 7.1 in the front": {handInit("soun", 48000, entryOf(live.Audio, "mp4a", aac(0x11, 0xb8))), properties{config: 7}},
+		"ac-3 of 5.1":             {handInit("soun", 48000, entryOf(live.Audio, "ac-3", box("dac3", []byte{0x10, 0x3d, 0xe0}))), properties{config: 6}},
+		"ac-3 of two in the back": {handInit("soun", 48000, entryOf(live.Audio, "ac-3", box("dac3", []byte{0x10, 0x30, 0x00}))), properties{config: 10}},
+		"ec-3 of 5.1":             {handInit("soun", 48000, entryOf(live.Audio, "ec-3", box("dec3", []byte{0x07, 0x00, 0x20, 0x0f, 0x00}))), properties{config: 6}},
+		"ec-3 with objects":       {handInit("soun", 48000, entryOf(live.Audio, "ec-3", box("dec3", []byte{0x18, 0x00, 0x20, 0x0f, 0x00, 0x01, 0x10}))), properties{config: 6, joc: 16}},
+		"ec-3 of 7.1":             {handInit("soun", 48000, entryOf(live.Audio, "ec-3", box("dec3", []byte{0x18, 0x00, 0x20, 0x0f, 0x02, 0x02}))), properties{}},
+	} {
+		x := handTrack(t, c.init)
+		if got := (properties{x.SAR, x.Color, x.ChannelConfig, x.JOC}); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
 	}
 }
 

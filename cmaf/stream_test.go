@@ -158,6 +158,23 @@ func twoTracks(t testing.TB) []byte {
 	return append(b, trex...)
 }
 
+// A muxer disables all but the first track of a type. One of its own is enabled.
+func TestSingleEnablesItsTrack(t *testing.T) {
+	b := twoTracks(t)
+	for i := range b {
+		if bytes.HasPrefix(b[i:], []byte("tkhd")) {
+			b[i+7] = 0
+		}
+	}
+	one, err := parts(t, b)[0].Init.Single(b, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := bytes.Index(one, []byte("tkhd")); one[at+7] != trackEnabled|trackInMovie {
+		t.Errorf("flags of tkhd are %d", one[at+7])
+	}
+}
+
 func TestReaderRefuses(t *testing.T) {
 	m := single(t, "avc-aac.mp4", 1)
 	for _, c := range []struct {

@@ -65,6 +65,9 @@ func (i *Init) singleMovie(dst []byte, moov Box, id uint32) ([]byte, error) {
 	return end(dst), nil
 }
 
+// Flags of tkhd (ISO/IEC 14496-12, 8.3.2.3).
+const trackEnabled, trackInMovie = 1, 2
+
 func singleTrack(dst []byte, trak Box, t Track) ([]byte, error) {
 	dst, end := openBox(dst, boxTrak)
 	for s := trak.children(0); s.more(); {
@@ -85,8 +88,12 @@ func singleTrack(dst []byte, trak Box, t Track) ([]byte, error) {
 			if version > 0 {
 				id += 8
 			}
+			at := len(dst)
 			dst = append(dst, x.Data...)
 			binary.BigEndian.PutUint32(dst[id:], 1)
+			// A muxer disables all but the first track of a type, but here it is the
+			// only one: VLC plays none that is disabled.
+			dst[at+x.Header+3] |= trackEnabled | trackInMovie
 		default:
 			dst = append(dst, x.Data...)
 		}

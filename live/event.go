@@ -2,10 +2,13 @@ package live
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Limits of an event. They keep every product of the timeline's arithmetic
@@ -21,6 +24,9 @@ const (
 	maxPatienceMS    = 10_000
 	maxSettle        = 32 // as far back as selection looks
 	maxWindowSeconds = 366 * 24 * 3600
+	MaxSessionData   = 32
+	maxSessionValue  = 1024 // bytes
+	maxLabel         = 64   // bytes
 )
 
 // An Event is the configuration of one live event, as the control API takes
@@ -56,6 +62,11 @@ type Event struct {
 	// SettleSegments is how many segments in a row a preferred pipeline must have
 	// been clean and in time to serve again. Default 5.
 	SettleSegments int64
+	// TimeURL is an absolute URL of some edge's or origin's /time, by which DASH
+	// players set their clocks. Without it they get one that is relative to the MPD.
+	TimeURL string
+	// SessionData is said in HLS multivariant playlists.
+	SessionData []SessionDatum
 	// Pipelines in order of preference.
 	Pipelines []Pipeline
 	// Renditions in the order manifests list them.
@@ -83,6 +94,13 @@ type Pipeline struct {
 	Region string `json:"region,omitempty"`
 }
 
+// A SessionDatum is what EXT-X-SESSION-DATA says (RFC 8216bis, 4.4.6.4).
+type SessionDatum struct {
+	ID       string `json:"id"` // a reverse DNS name
+	Value    string `json:"value"`
+	Language string `json:"language,omitempty"`
+}
+
 // A Rendition is one encoding of the event. What an init segment tells may be
 // left out of the configuration and is learnt from it.
 type Rendition struct {
@@ -98,6 +116,43 @@ type Rendition struct {
 	Timescale  int64  `json:"timescale,omitempty"`  // ticks per second
 	SampleRate int    `json:"sample_rate,omitempty"`
 	Channels   int    `json:"channels,omitempty"`
+	// ChannelConfig is the ChannelConfiguration of ISO/IEC 23091-3, e.g. 6 for 5.1.
+	ChannelConfig int `json:"channel_config,omitempty"`
+	// JOC is the complexity index of E-AC-3 that carries objects.
+	JOC int `json:"joc,omitempty"`
+	// SAR is the shape of a sample, "1:1" or e.g. "4:3".
+	SAR string `json:"sar,omitempty"`
+	// Color has primaries, transfer and matrix of ISO/IEC 23091-2, e.g. "9-16-9".
+	Color string `json:"color,omitempty"`
+
+	// Role is what the track is for: one of Roles, or empty.
+	Role Role `json:"role,omitempty"`
+	// Label is what people read where they choose a track.
+	Label string `json:"label,omitempty"`
+}
+
+// A Role is what a track is for (ISO/IEC 23009-1, 5.8.5.5).
+type Role string
+
+// Roles are those that a rendition may have.
+var Roles = []Role{"main", "alternate", "supplementary", "commentary", "dub", "description", "enhanced-audio-intelligibility",
+	"sign", "caption", "subtitle", "forced-subtitle", "easyreader"}
+
+// ColorCodes are the three codes of Color; ok is false where it has none.
+func (r *Rendition) ColorCodes() (primaries, transfer, matrix int, ok bool) {
+	parts := strings.Split(r.Color, "-")
+	if len(parts) != 3 {
+		return 0, 0, 0, false
+	}
+	var v [3]int
+	for i, p := range parts {
+		n, err := strconv.ParseUint(p, 10, 8)
+		if err != nil {
+			return 0, 0, 0, false
+		}
+		v[i] = int(n)
+	}
+	return v[0], v[1], v[2], true
 }
 
 // Default returns an event with every default set and nothing that has none.
@@ -175,7 +230,36 @@ func (e *Event) Validate() error {
 	if err := e.validatePipelines(); err != nil {
 		return err
 	}
+	if err := e.validateSigns(); err != nil {
+		return err
+	}
 	return e.validateRenditions()
+}
+
+// validateSigns looks at what manifests say beside the media.
+func (e *Event) validateSigns() error {
+	if u, err := url.Parse(e.TimeURL); e.TimeURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || !plain(e.TimeURL)) {
+		return badField("time_url", "%q is not an absolute http or https URL", clip(e.TimeURL))
+	}
+	if n := len(e.SessionData); n > MaxSessionData {
+		return badField("session_data", "%d given, at most %d are possible", n, MaxSessionData)
+	}
+	for i, d := range e.SessionData {
+		at := "session_data[" + strconv.Itoa(i) + "]."
+		if d.ID == "" || !plain(d.ID) {
+			return badField(at+"id", "%q is not a name like com.example.title", clip(d.ID))
+		}
+		if d.Value == "" || !readable(d.Value, maxSessionValue) {
+			return badField(at+"value", "is not 1 to %d bytes of text without quotes and control characters", maxSessionValue)
+		}
+		if d.Language != "" && !validLanguage(d.Language) {
+			return badField(at+"language", "%q is not a BCP 47 tag", d.Language)
+		}
+		if slices.ContainsFunc(e.SessionData[:i], func(o SessionDatum) bool { return o.ID == d.ID && o.Language == d.Language }) {
+			return badField(at+"id", "%q is there twice in one language", d.ID)
+		}
+	}
+	return nil
 }
 
 func (e *Event) validatePipelines() error {
@@ -226,13 +310,25 @@ func (e *Event) validateRenditions() error {
 		if r.FrameRate != "" && !validFrameRate(r.FrameRate) {
 			return badField(at+"frame_rate", "%q is not a number like 30 or 30000/1001", r.FrameRate)
 		}
+		if r.Role != "" && !slices.Contains(Roles, r.Role) {
+			return badField(at+"role", "%q is none of %v", clip(string(r.Role)), Roles)
+		}
+		if r.Label != "" && !readable(r.Label, maxLabel) {
+			return badField(at+"label", "is not 1 to %d bytes of text without quotes and control characters", maxLabel)
+		}
+		if _, _, _, ok := r.ColorCodes(); r.Color != "" && !ok {
+			return badField(at+"color", "%q is not PRIMARIES-TRANSFER-MATRIX like 9-16-9", clip(r.Color))
+		}
+		if r.SAR != "" && !validRatio(r.SAR) {
+			return badField(at+"sar", "%q is not a ratio like 4:3", clip(r.SAR))
+		}
 		for _, f := range []struct {
 			name    string
 			v, most int64
 		}{
 			{"width", int64(r.Width), 65535}, {"height", int64(r.Height), 65535},
 			{"timescale", r.Timescale, 1<<32 - 1}, {"sample_rate", int64(r.SampleRate), 1 << 24},
-			{"channels", int64(r.Channels), 255},
+			{"channels", int64(r.Channels), 255}, {"channel_config", int64(r.ChannelConfig), 63}, {"joc", int64(r.JOC), 255},
 		} {
 			if f.v < 0 || f.v > f.most {
 				return badField(at+f.name, "%d is outside 0 to %d", f.v, f.most)
@@ -314,6 +410,17 @@ func plain(s string) bool {
 		}
 	}
 	return true
+}
+
+// readable reports whether s is text that can stand in a quoted string of a
+// playlist, of 1 to most bytes.
+func readable(s string, most int) bool {
+	return s != "" && len(s) <= most && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r == '"' || unicode.IsControl(r) })
+}
+
+func validRatio(s string) bool {
+	a, b, ok := strings.Cut(s, ":")
+	return ok && validFrameRate(a) && validFrameRate(b) && !strings.Contains(s, "/")
 }
 
 func validFrameRate(s string) bool {

@@ -10,20 +10,22 @@ import (
 // eventJSON is the event on the wire. Times are strings here so that a bad one
 // is reported with its field; numbers are pointers so that 0 is not a default.
 type eventJSON struct {
-	Start             *string     `json:"start"`
-	End               *string     `json:"end"`
-	FirstNumber       *Number     `json:"first_number"`
-	Segment           *Duration   `json:"segment"`
-	MediaTime         *MediaEpoch `json:"media_time"`
-	AllowanceMS       *int64      `json:"allowance_ms"`
-	HoldMS            *int64      `json:"hold_ms"`
-	BudgetMS          *int64      `json:"budget_ms"`
-	DVRSeconds        *int64      `json:"dvr_seconds"`
-	LiveWindowSeconds *int64      `json:"live_window_seconds"`
-	PatienceMS        *int64      `json:"patience_ms"`
-	SettleSegments    *int64      `json:"settle_segments"`
-	Pipelines         []Pipeline  `json:"pipelines"`
-	Renditions        []Rendition `json:"renditions"`
+	Start             *string        `json:"start"`
+	End               *string        `json:"end"`
+	FirstNumber       *Number        `json:"first_number"`
+	Segment           *Duration      `json:"segment"`
+	MediaTime         *MediaEpoch    `json:"media_time"`
+	AllowanceMS       *int64         `json:"allowance_ms"`
+	HoldMS            *int64         `json:"hold_ms"`
+	BudgetMS          *int64         `json:"budget_ms"`
+	DVRSeconds        *int64         `json:"dvr_seconds"`
+	LiveWindowSeconds *int64         `json:"live_window_seconds"`
+	PatienceMS        *int64         `json:"patience_ms"`
+	SettleSegments    *int64         `json:"settle_segments"`
+	TimeURL           *string        `json:"time_url,omitempty"`
+	SessionData       []SessionDatum `json:"session_data,omitempty"`
+	Pipelines         []Pipeline     `json:"pipelines"`
+	Renditions        []Rendition    `json:"renditions"`
 }
 
 // configJSON is what GET returns: an event and what the origin adds.
@@ -86,6 +88,8 @@ func (w *eventJSON) event() (Event, error) {
 	set(&e.LiveWindowSeconds, w.LiveWindowSeconds)
 	set(&e.PatienceMS, w.PatienceMS)
 	set(&e.SettleSegments, w.SettleSegments)
+	set(&e.TimeURL, w.TimeURL)
+	e.SessionData = w.SessionData
 	e.Pipelines, e.Renditions = w.Pipelines, w.Renditions
 	return e, nil
 }
@@ -117,7 +121,10 @@ func (e *Event) wire() eventJSON {
 		AllowanceMS: &e.AllowanceMS, HoldMS: &e.HoldMS, BudgetMS: &e.BudgetMS,
 		DVRSeconds: &e.DVRSeconds, LiveWindowSeconds: &e.LiveWindowSeconds,
 		PatienceMS: &e.PatienceMS, SettleSegments: &e.SettleSegments,
-		Pipelines: e.Pipelines, Renditions: e.Renditions,
+		SessionData: e.SessionData, Pipelines: e.Pipelines, Renditions: e.Renditions,
+	}
+	if e.TimeURL != "" {
+		w.TimeURL = &e.TimeURL
 	}
 	if !e.End.IsZero() {
 		end := e.End.UTC().Format(time.RFC3339Nano)

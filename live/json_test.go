@@ -17,10 +17,12 @@ const full = `{
   "start": "2026-11-23T20:00:00.000000001Z", "end": "2026-11-23T22:00:00Z", "first_number": 0,
   "segment": {"ticks": 180180, "timescale": 90000}, "media_time": "start",
   "allowance_ms": 0, "hold_ms": 0, "budget_ms": 0, "dvr_seconds": 1, "live_window_seconds": 1, "patience_ms": 0, "settle_segments": 0,
+  "time_url": "https://cdn.example/time", "session_data": [{"id": "com.example.title", "value": "Final", "language": "en"}],
   "pipelines": [{"name": "a", "region": "us-east-1"}, {"name": "b", "region": "us-west-2"}],
   "renditions": [
     {"name": "v720", "type": "video", "bandwidth": 3000000, "codecs": "avc1.64001f", "width": 1280, "height": 720, "frame_rate": "30000/1001", "timescale": 90000},
-    {"name": "a-en", "type": "audio", "bandwidth": 128000, "language": "en-GB", "codecs": "mp4a.40.2", "sample_rate": 48000, "channels": 2},
+    {"name": "a-en", "type": "audio", "bandwidth": 128000, "language": "en-GB", "codecs": "mp4a.40.2", "sample_rate": 48000, "channels": 2,
+     "channel_config": 2, "joc": 16, "role": "commentary", "label": "Kommentar \u00fc"},
     {"name": "t-en", "type": "text", "bandwidth": 1000, "language": "en"}]}`
 
 func TestParseEventDefaults(t *testing.T) {
@@ -75,6 +77,18 @@ func TestParseEventNamesBadFields(t *testing.T) {
 		{`7`, "event", "is a number, not an object"},
 		{`{"start":}`, "event", "not JSON"},
 		{`{start:1}`, "event", "not JSON"},
+		{replace(`"https://cdn.example/time"`, `"/time"`), "time_url", "absolute"},
+		{replace(`"https://cdn.example/time"`, `"ftp://x/time"`), "time_url", "absolute"},
+		{replace(`[{"id": "com.example.title", "value": "Final", "language": "en"}]`, `[{"id": "com.a", "value": ""}]`), "session_data[0].value", "1 to 1024 bytes"},
+		{replace(`[{"id": "com.example.title", "value": "Final", "language": "en"}]`, `[{"id": "a b", "value": "x"}]`), "session_data[0].id", "not a name"},
+		{replace(`[{"id": "com.example.title", "value": "Final", "language": "en"}]`, `[{"id": "a", "value": "x", "language": "?"}]`), "session_data[0].language", "BCP 47"},
+		{replace(`[{"id": "com.example.title", "value": "Final", "language": "en"}]`, `[{"id": "a", "value": "x"}, {"id": "a", "value": "y"}]`), "session_data[1].id", "twice"},
+		{replace(`"height": 720`, `"role": "hero"`), "renditions[0].role", "is none of"},
+		{replace(`"height": 720`, `"label": "a\"b"`), "renditions[0].label", "without quotes"},
+		{replace(`"height": 720`, `"color": "9-16"`), "renditions[0].color", "PRIMARIES"},
+		{replace(`"height": 720`, `"color": "9-16-x"`), "renditions[0].color", "PRIMARIES"},
+		{replace(`"height": 720`, `"sar": "4/3"`), "renditions[0].sar", "ratio"},
+		{replace(`"height": 720`, `"channel_config": 64`), "renditions[0].channel_config", "outside 0 to 63"},
 		{replace(`"start": "2026`, `"start": "26`), "start", "RFC 3339"},
 		{replace(`"start": "2026-11-23T20:00:00.000000001Z"`, `"start": 1795405280`), "start", "is a number, not a string"},
 		{replace(`"start": "2026-11-23T20:00:00.000000001Z",`, ``), "start", "is required"},

@@ -307,6 +307,10 @@ func learnFrom(r, from *live.Rendition) {
 	setIfEmpty(&r.FrameRate, from.FrameRate)
 	setIfEmpty(&r.Timescale, from.Timescale)
 	setIfEmpty(&r.SampleRate, from.SampleRate)
+	setIfEmpty(&r.ChannelConfig, from.ChannelConfig)
+	setIfEmpty(&r.JOC, from.JOC)
+	setIfEmpty(&r.SAR, from.SAR)
+	setIfEmpty(&r.Color, from.Color)
 	setIfEmpty(&r.Channels, from.Channels)
 }
 

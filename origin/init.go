@@ -79,7 +79,8 @@ func (s *publishServer) keepInit(p *publication) error {
 		p.event.learnInit(p.path.Rendition, p.init)
 		t := p.init.track
 		s.learnRendition(p, &live.Rendition{Name: p.path.Rendition, Codecs: t.Codecs, Width: t.Width, Height: t.Height,
-			Timescale: int64(t.Timescale), SampleRate: t.SampleRate, Channels: t.Channels})
+			Timescale: int64(t.Timescale), SampleRate: t.SampleRate, Channels: t.Channels,
+			ChannelConfig: t.ChannelConfig, JOC: t.JOC, SAR: t.SAR, Color: t.Color})
 	}
 	return s.openGate(p)
 }
