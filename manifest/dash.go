@@ -1,7 +1,7 @@
 package manifest
 
 import (
-	"strings"
+	"cmp"
 	"time"
 
 	"headwater/live"
@@ -56,17 +56,11 @@ func MPD(in Input) ([]byte, error) {
 	if len(sets) == 0 {
 		return nil, live.ErrNoInit
 	}
-	p := period{tl: &tl, first: tl.First()}
-	p.last, p.ends = tl.Last()
-	p.static = tl.Finished(in.Now)
-	if p.static {
-		if p.first = tl.Oldest(in.Now.Add(margin(&tl))); p.first > p.last {
-			return nil, live.ErrGone
-		}
+	p := in.period(&tl)
+	if p.static && p.first > p.last {
+		return nil, live.ErrGone
 	}
-	p.scale = scaleOf(in.Config)
-
-	x := &xmlWriter{b: make([]byte, 0, 2048+512*len(in.Config.Renditions))}
+	x := &xmlWriter{b: make([]byte, 0, 3072+1024*len(in.Config.Renditions))}
 	x.b = append(x.b, `<?xml version="1.0" encoding="UTF-8"?>`...)
 	x.start("MPD")
 	x.attr("xmlns", "urn:mpeg:dash:schema:mpd:2011")
@@ -74,6 +68,9 @@ func MPD(in Input) ([]byte, error) {
 	in.timing(x, &p)
 	x.attrDuration("minBufferTime", roundUp(tl.Segment(), time.Millisecond))
 	x.attrDuration("maxSegmentDuration", roundUp(tl.Segment(), time.Millisecond))
+	if !p.static {
+		serviceDescription(x, &tl)
+	}
 	x.start("Period")
 	x.attr("id", "1")
 	x.attrDuration("start", tl.Start(p.first).Sub(tl.Start(tl.First())))
@@ -82,23 +79,34 @@ func MPD(in Input) ([]byte, error) {
 	}
 	x.end()
 	if !p.static {
-		// In the same place as the manifest's host, tenant and event: /time.
 		x.start("UTCTiming")
-		x.attr("schemeIdUri", "urn:mpeg:dash:utc:http-iso:2014")
-		x.attr("value", "../../time")
+		x.attr("schemeIdUri", isoClock)
+		// In the same place as the manifest's host, tenant and event: /time.
+		x.attr("value", cmp.Or(in.Config.TimeURL, "../../time"))
 		x.end()
 	}
 	x.end()
 	return append(x.b, '\n'), nil
 }
 
+const isoClock = "urn:mpeg:dash:utc:http-iso:2014"
+
 // A period is what the MPD shows of the event.
 type period struct {
 	tl          *live.Timeline
 	first, last live.Number
 	ends        bool // last is known
-	static      bool
+	static      bool // nothing is to come any more
 	scale       scale
+}
+
+func (in *Input) period(tl *live.Timeline) period {
+	p := period{tl: tl, first: tl.First(), static: tl.Finished(in.Now), scale: scaleOf(in.Config)}
+	p.last, p.ends = tl.Last()
+	if p.static {
+		p.first = tl.Oldest(in.Now.Add(margin(tl)))
+	}
+	return p
 }
 
 func (in *Input) timing(x *xmlWriter, p *period) {
@@ -109,8 +117,9 @@ func (in *Input) timing(x *xmlWriter, p *period) {
 		return
 	}
 	x.attr("type", "dynamic")
-	// Where it is the event's start, latency that players work out from it is
-	// that from the camera.
+	// Where it is the event's start, latency that players work out from it is that from
+	// the camera. That is why it is not said by availabilityTimeOffset that they
+	// may ask before a segment is expected: the sum is the same, the latency not.
 	x.attr("availabilityStartTime", isoTime(tl.Start(tl.First()).Add(tl.Allowance()-ahead(tl))))
 	x.attr("publishTime", isoTime(in.Now.Truncate(time.Second)))
 	update := steady
@@ -125,96 +134,33 @@ func (in *Input) timing(x *xmlWriter, p *period) {
 	x.attrDuration("suggestedPresentationDelay", delay(tl))
 }
 
-// A set is one AdaptationSet: renditions among which a player may switch.
-type set struct {
-	id         int
-	main       bool // the first of its type
-	renditions []*live.Rendition
-}
-
-// group sorts the known renditions into adaptation sets: by type, language,
-// codec family and channels.
-func group(rs []live.Rendition) []*set {
-	var sets []*set
-	seen := map[live.MediaType]bool{}
-next:
-	for i := range rs {
-		r := &rs[i]
-		if !known(r) {
-			continue
-		}
-		for _, s := range sets {
-			if f := s.renditions[0]; f.Type == r.Type && f.Language == r.Language &&
-				family(f.Codecs) == family(r.Codecs) && f.Channels == r.Channels {
-				s.renditions = append(s.renditions, r)
-				continue next
-			}
-		}
-		sets = append(sets, &set{id: i + 1, main: !seen[r.Type], renditions: []*live.Rendition{r}})
-		seen[r.Type] = true
-	}
-	return sets
-}
-
-// family is the sample entry of an RFC 6381 string: what cannot be switched
-// within one source buffer.
-func family(codecs string) string {
-	f, _, _ := strings.Cut(codecs, ".")
-	return f
-}
-
-func (s *set) write(x *xmlWriter, p *period) {
-	r := s.renditions[0]
-	x.start("AdaptationSet")
-	x.attrInt("id", int64(s.id))
-	x.attr("contentType", string(r.Type))
-	x.attr("mimeType", r.Type.ContentType())
-	x.attr("lang", r.Language)
-	x.attr("segmentAlignment", "true")
-	x.attr("startWithSAP", "1")
-	if r.Type == live.Video {
-		var w, h int
-		for _, r := range s.renditions {
-			w, h = max(w, r.Width), max(h, r.Height)
-		}
-		x.attrPositive("maxWidth", int64(w))
-		x.attrPositive("maxHeight", int64(h))
-	}
-	if role := s.role(); role != "" {
-		x.start("Role")
-		x.attr("schemeIdUri", "urn:mpeg:dash:role:2011")
-		x.attr("value", role)
-		x.end()
-	}
-	p.template(x)
-	for _, r := range s.renditions {
-		x.start("Representation")
-		x.attr("id", r.Name)
-		x.attrInt("bandwidth", r.Bandwidth)
-		x.attr("codecs", r.Codecs)
-		x.attrPositive("width", int64(r.Width))
-		x.attrPositive("height", int64(r.Height))
-		x.attr("frameRate", r.FrameRate)
-		x.attrPositive("audioSamplingRate", int64(r.SampleRate))
-		if r.Channels > 0 {
-			x.start("AudioChannelConfiguration")
-			x.attr("schemeIdUri", "urn:mpeg:dash:23003:3:audio_channel_configuration:2011")
-			x.attrInt("value", int64(r.Channels))
-			x.end()
-		}
-		x.end()
-	}
+// serviceDescription says how far behind the camera players should stay, and
+// that they may play a little faster or slower for it.
+func serviceDescription(x *xmlWriter, tl *live.Timeline) {
+	x.start("ServiceDescription")
+	x.attrInt("id", 0)
+	x.start("Latency")
+	x.attrInt("referenceId", captureID)
+	x.attrInt("target", delay(tl).Milliseconds())
+	x.end()
+	x.start("PlaybackRate")
+	x.attr("min", "0.96")
+	x.attr("max", "1.04")
+	x.end()
 	x.end()
 }
 
-func (s *set) role() string {
-	switch {
-	case s.renditions[0].Type == live.Text:
-		return "subtitle"
-	case s.main:
-		return "main"
-	}
-	return "alternate"
+// captureID names the ProducerReferenceTime by which latency is measured.
+const captureID = 0
+
+// captured says which media time was filmed when.
+func (p *period) captured(x *xmlWriter) {
+	x.start("ProducerReferenceTime")
+	x.attrInt("id", captureID)
+	x.attr("type", "captured")
+	x.attr("wallClockTime", isoTime(p.tl.Start(p.first)))
+	x.attrInt("presentationTime", p.scale.offset(p.tl, p.first))
+	x.end()
 }
 
 // template is the same for every rendition: numbers are aligned, and the

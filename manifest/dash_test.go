@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -37,15 +38,11 @@ type mpdXML struct {
 			ContentType string `xml:"contentType,attr"`
 			MimeType    string `xml:"mimeType,attr"`
 			Lang        string `xml:"lang,attr"`
-			Template    struct {
-				Timescale int64        `xml:"timescale,attr"`
-				Duration  int64        `xml:"duration,attr"`
-				Start     live.Number  `xml:"startNumber,attr"`
-				End       *live.Number `xml:"endNumber,attr"`
-				Offset    int64        `xml:"presentationTimeOffset,attr"`
-				Init      string       `xml:"initialization,attr"`
-				Media     string       `xml:"media,attr"`
-			} `xml:"SegmentTemplate"`
+			Captured    []struct {
+				At    string `xml:"wallClockTime,attr"`
+				Media int64  `xml:"presentationTime,attr"`
+			} `xml:"ProducerReferenceTime"`
+			Template        templateXML `xml:"SegmentTemplate"`
 			Representations []struct {
 				ID        string `xml:"id,attr"`
 				Bandwidth int64  `xml:"bandwidth,attr"`
@@ -57,6 +54,16 @@ type mpdXML struct {
 		Scheme string `xml:"schemeIdUri,attr"`
 		Value  string `xml:"value,attr"`
 	} `xml:"UTCTiming"`
+}
+
+type templateXML struct {
+	Timescale int64        `xml:"timescale,attr"`
+	Duration  int64        `xml:"duration,attr"`
+	Start     live.Number  `xml:"startNumber,attr"`
+	End       *live.Number `xml:"endNumber,attr"`
+	Offset    int64        `xml:"presentationTimeOffset,attr"`
+	Init      string       `xml:"initialization,attr"`
+	Media     string       `xml:"media,attr"`
 }
 
 var isoPattern = regexp.MustCompile(`^PT[0-9]+(\.[0-9]+)?S$`)
@@ -126,7 +133,7 @@ func checkMPD(t rapid.TB, in Input, b []byte) {
 		if parseISO(t, "suggestedPresentationDelay", m.Delay) < tl.Segment()+tl.Allowance()+tl.Budget() {
 			t.Errorf("suggestedPresentationDelay %s gives a late segment no chance", m.Delay)
 		}
-		if len(m.UTCTiming) != 1 || m.UTCTiming[0].Scheme != "urn:mpeg:dash:utc:http-iso:2014" || m.UTCTiming[0].Value != "../../time" {
+		if len(m.UTCTiming) != 1 || m.UTCTiming[0].Scheme != "urn:mpeg:dash:utc:http-iso:2014" || m.UTCTiming[0].Value != cmp.Or(in.Config.TimeURL, "../../time") {
 			t.Errorf("UTCTiming %+v", m.UTCTiming)
 		}
 	}
@@ -152,6 +159,16 @@ func checkMPD(t rapid.TB, in Input, b []byte) {
 		}
 		if tp.Timescale < 1 || tp.Timescale > 1<<32-1 || tp.Duration < 1 || tp.Duration > 1<<32-1 {
 			t.Errorf("timescale %d or duration %d is no xs:unsignedInt", tp.Timescale, tp.Duration)
+		}
+		if want := 1; !static {
+			if len(s.Captured) != want {
+				t.Fatalf("%d ProducerReferenceTime", len(s.Captured))
+			}
+			at, err := time.Parse(time.RFC3339Nano, s.Captured[0].At)
+			start, _ := tl.Media(tl.NumberNear(s.Captured[0].Media, tp.Timescale), tp.Timescale)
+			if d := at.Sub(tl.Start(tl.NumberNear(s.Captured[0].Media, tp.Timescale))); err != nil || d > 0 || d <= -time.Millisecond || start != s.Captured[0].Media {
+				t.Errorf("media time %d was filmed at %s, %v: %v", s.Captured[0].Media, s.Captured[0].At, d, err)
+			}
 		}
 		if (tp.End != nil) != ends || ends && *tp.End != last {
 			t.Errorf("endNumber %v, want %d", tp.End, last)
@@ -223,6 +240,15 @@ func TestTextIsEscaped(t *testing.T) {
 	c.Renditions[0].Codecs = `a"b<c>&d` // Validate refuses it; the writer does not rely on that
 	b, err := MPD(Input{Config: c, Now: at("2026-11-23T20:01:00Z")})
 	if err != nil || !strings.Contains(string(b), `codecs="a&quot;b&lt;c&gt;&amp;d"`) {
+		t.Errorf("%v\n%s", err, b)
+	}
+}
+
+func TestLabelsAreEscaped(t *testing.T) {
+	c := config("2026-11-23T20:00:00Z", twoSeconds, v720)
+	c.Renditions[0].Label = "a<b> & 'c'"
+	b, err := MPD(Input{Config: c, Now: at("2026-11-23T20:01:00Z")})
+	if err != nil || !strings.Contains(string(b), "<Label>a&lt;b&gt; &amp; 'c'</Label>\n") {
 		t.Errorf("%v\n%s", err, b)
 	}
 }

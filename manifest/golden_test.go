@@ -50,6 +50,19 @@ var (
 	tDe   = live.Rendition{Name: "t-de", Type: live.Text, Bandwidth: 2_000, Language: "de", Codecs: "stpp.ttml.im1t"}
 )
 
+var (
+	hdr2160 = live.Rendition{Name: "h2160", Type: live.Video, Bandwidth: 14_000_000, Codecs: "hvc1.2.4.L153.B0", Width: 3840, Height: 2160, FrameRate: "60", SAR: "1:1", Color: "9-16-9"}
+	hdr1080 = live.Rendition{Name: "h1080", Type: live.Video, Bandwidth: 7_000_000, Codecs: "hvc1.2.4.L123.B0", Width: 1920, Height: 1080, FrameRate: "60", SAR: "1:1", Color: "9-16-9"}
+	aEnLow  = live.Rendition{Name: "a-en-64", Type: live.Audio, Bandwidth: 64_000, Language: "en", Codecs: "mp4a.40.5", SampleRate: 48000, Channels: 2, ChannelConfig: 2}
+	aJOC    = live.Rendition{Name: "a-en-joc", Type: live.Audio, Bandwidth: 448_000, Language: "en", Codecs: "ec-3", SampleRate: 48000, Channels: 6, ChannelConfig: 6, JOC: 16}
+)
+
+// as is a rendition of another track.
+func as(r live.Rendition, name string, role live.Role, label string) live.Rendition {
+	r.Name, r.Role, r.Label = name, role, label
+	return r
+}
+
 func unknown(r live.Rendition) live.Rendition {
 	return live.Rendition{Name: r.Name, Type: r.Type, Bandwidth: r.Bandwidth, Language: r.Language}
 }
@@ -154,6 +167,15 @@ var golden = []struct {
 	{"codecs", Input{ // two families of video, stereo and surround
 		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v2160, v1080, aEn, a51, aMain), short),
 		Now:    at("2026-11-23T20:00:20Z"),
+	}},
+	{"tracks", Input{ // what viewers choose among, each in formats that players choose among
+		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v1080, hdr2160, hdr1080, aEn, aEnLow, aJOC, as(aEn, "a-talk", "commentary", "Commentary"),
+			as(aEn, "a-ad", "description", "Described <en>"), as(aDe, "a-de", "dub", ""), as(tEn, "t-cc", "caption", "English CC"), as(tDe, "t-de-forced", "forced-subtitle", "")), func(c *live.Config) {
+			short(c)
+			c.TimeURL = "https://cdn.example/time"
+			c.SessionData = []live.SessionDatum{{ID: "com.example.title", Value: "The Final", Language: "en"}, {ID: "com.example.id", Value: "7"}}
+		}),
+		Now: at("2026-11-23T20:00:20Z"),
 	}},
 	{"delta", Input{ // only what is new
 		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v720), func(c *live.Config) { c.DVRSeconds = 300 }),

@@ -165,14 +165,18 @@ func checkMultivariant(t rapid.TB, in Input, b []byte) {
 		name, value, _ := strings.Cut(line, ":")
 		switch name {
 		case "#EXTM3U", "#EXT-X-VERSION", "#EXT-X-INDEPENDENT-SEGMENTS":
+		case "#EXT-X-SESSION-DATA":
+			if a := parseAttributes(t, value); a["DATA-ID"] == "" || a["VALUE"] == "" {
+				t.Errorf("line %d: %s", i+1, line)
+			}
 		case "#EXT-X-MEDIA":
 			a := parseAttributes(t, value)
 			key := a["TYPE"] + " " + a["GROUP-ID"]
 			if a["NAME"] == "" || slices.ContainsFunc(groups[key], func(b map[string]string) bool { return b["NAME"] == a["NAME"] }) {
 				t.Errorf("line %d: NAME %q is empty or there twice in its group", i+1, a["NAME"])
 			}
-			if (a["DEFAULT"] == "YES") != (a["TYPE"] == "AUDIO" && len(groups[key]) == 0) {
-				t.Errorf("line %d: DEFAULT=%s", i+1, a["DEFAULT"])
+			if a["DEFAULT"] == "YES" && (a["TYPE"] != "AUDIO" || a["AUTOSELECT"] != "YES") {
+				t.Errorf("line %d: DEFAULT=%s, AUTOSELECT=%s", i+1, a["DEFAULT"], a["AUTOSELECT"])
 			}
 			if a["URI"] != "" {
 				uris[a["URI"]] = true
@@ -206,13 +210,20 @@ func checkMultivariant(t rapid.TB, in Input, b []byte) {
 	if variants == 0 || variant != nil {
 		t.Errorf("no variant, or one without URI:\n%s", b)
 	}
-	// All groups of a type offer the same languages.
+	// All groups of a type offer the same languages, and one rendition by default.
 	languages := map[string]string{}
 	for key, group := range groups {
 		kind, _, _ := strings.Cut(key, " ")
 		var l []string
+		defaults := 0
 		for _, a := range group {
-			l = append(l, a["LANGUAGE"])
+			l = append(l, a["LANGUAGE"]+" "+a["CHARACTERISTICS"])
+			if a["DEFAULT"] == "YES" {
+				defaults++
+			}
+		}
+		if want := map[string]int{"AUDIO": 1}[kind]; defaults != want {
+			t.Errorf("%s has %d defaults", key, defaults)
 		}
 		all := strings.Join(l, " ")
 		if was, ok := languages[kind]; ok && was != all {

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,9 +13,8 @@ import (
 // 4.4.6). Errors are *live.Problem, ready to be answered: live.ErrNoInit
 // while too little is known of what there is to play.
 //
-// Every video rendition is offered with every audio group. A group holds one
-// rendition per language; where a language has several, the second of each
-// makes the second group, and so on. An event without video offers its audio
+// Every video rendition is offered with every audio group. A group holds what a
+// viewer may choose among, in one format. An event without video offers its audio
 // groups themselves.
 func Multivariant(in Input) ([]byte, error) {
 	tl := in.Config.Event.Timeline()
@@ -40,6 +40,7 @@ func Multivariant(in Input) ([]byte, error) {
 	}
 	b := append(make([]byte, 0, 1024+512*len(in.Config.Renditions)), "#EXTM3U\n#EXT-X-VERSION:"...)
 	b = append(appendInt(b, hlsVersion), "\n#EXT-X-INDEPENDENT-SEGMENTS\n"...)
+	b = appendSessionData(b, in.Config.SessionData)
 	for i, g := range groups {
 		b = appendMedia(b, "AUDIO", groupID("audio", i), g, len(videos) == 0)
 	}
@@ -61,25 +62,47 @@ func Multivariant(in Input) ([]byte, error) {
 	return b, nil
 }
 
-// audioGroups sorts audio renditions into groups with one rendition per
-// language each. A group that has run out of a language repeats its last
-// rendition: all groups must offer the same languages (RFC 8216bis, 4.4.6.1.1).
+// audioGroups sorts audio renditions into groups of one format each: its best,
+// its second best, and so on. In each there is one rendition of every track, since
+// all groups must offer the same (RFC 8216bis, 4.4.6.1.1): a track that the format
+// does not have is there with what is nearest to it.
 func audioGroups(rs []*live.Rendition) [][]*live.Rendition {
-	var languages []string
-	by := map[string][]*live.Rendition{}
-	n := 0
-	for _, r := range rs {
-		if by[r.Language] == nil {
-			languages = append(languages, r.Language)
-		}
-		by[r.Language] = append(by[r.Language], r)
-		n = max(n, len(by[r.Language]))
+	type level struct {
+		format format
+		n      int // of the track's renditions in the format
 	}
-	groups := make([][]*live.Rendition, n)
-	for i := range groups {
-		for _, l := range languages {
-			of := by[l]
-			groups[i] = append(groups[i], of[min(i, len(of)-1)])
+	var tracks []track
+	var levels []level
+	by := map[track][]*live.Rendition{}
+	at := map[track]map[level]*live.Rendition{}
+	for _, r := range rs {
+		t := trackOf(r)
+		if at[t] == nil {
+			tracks, at[t] = append(tracks, t), map[level]*live.Rendition{}
+		}
+		l := level{format: formatOf(r)}
+		for ; at[t][l] != nil; l.n++ {
+		}
+		by[t], at[t][l] = append(by[t], r), r
+		if !slices.Contains(levels, l) {
+			levels = append(levels, l)
+		}
+	}
+	var groups [][]*live.Rendition
+	for _, l := range levels {
+		var group []*live.Rendition
+		for _, t := range tracks {
+			r := at[t][l]
+			for ; r == nil && l.n > 0; l.n-- {
+				r = at[t][level{l.format, l.n - 1}]
+			}
+			if r == nil {
+				r = by[t][0]
+			}
+			group = append(group, r)
+		}
+		if !slices.ContainsFunc(groups, func(g []*live.Rendition) bool { return slices.Equal(g, group) }) {
+			groups = append(groups, group)
 		}
 	}
 	return groups
@@ -96,28 +119,57 @@ func groupID(kind string, i int) string {
 // variant stream itself it has no URI.
 func appendMedia(b []byte, kind, group string, rs []*live.Rendition, firstIsVariant bool) []byte {
 	names := map[string]bool{}
+	first := max(0, slices.IndexFunc(rs, func(r *live.Rendition) bool { return r.Role == "main" }))
 	for i, r := range rs {
 		a := attributes{b: append(b, "#EXT-X-MEDIA:"...)}
 		a.word("TYPE", kind)
 		a.quoted("GROUP-ID", group)
 		// A name is used once in a group.
-		name := r.Language
+		name := cmp.Or(r.Label, r.Language)
 		if name == "" || names[name] {
 			name = r.Name
 		}
 		names[name] = true
 		a.quoted("NAME", name)
 		a.quoted("LANGUAGE", r.Language)
-		if kind == "AUDIO" && i == 0 {
+		if kind == "AUDIO" && i == first {
 			a.word("DEFAULT", "YES")
 		}
-		a.word("AUTOSELECT", "YES")
-		if r.Channels > 0 && kind == "AUDIO" {
-			a.quoted("CHANNELS", strconv.Itoa(r.Channels))
+		// Who speaks the language is given this by itself. That is not what a
+		// commentary is for.
+		if r.Role != "commentary" && r.Role != "supplementary" {
+			a.word("AUTOSELECT", "YES")
+		}
+		if kind == "SUBTITLES" && r.Role == "forced-subtitle" {
+			a.word("FORCED", "YES")
+		}
+		a.quoted("CHARACTERISTICS", characteristics[r.Role])
+		if kind == "AUDIO" {
+			a.quoted("CHANNELS", channels(r))
 		}
 		if i > 0 || !firstIsVariant {
 			a.quoted("URI", r.Name+"/"+live.PlaylistName)
 		}
+		b = append(a.b, '\n')
+	}
+	return b
+}
+
+// characteristics are Apple's names of what a role is for.
+var characteristics = map[live.Role]string{
+	"description":                    "public.accessibility.describes-video",
+	"enhanced-audio-intelligibility": "public.accessibility.enhances-speech-intelligibility",
+	"caption":                        "public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound",
+	"easyreader":                     "public.easy-to-read",
+}
+
+// appendSessionData writes what the event's settings say of it.
+func appendSessionData(b []byte, data []live.SessionDatum) []byte {
+	for _, d := range data {
+		a := attributes{b: append(b, "#EXT-X-SESSION-DATA:"...)}
+		a.quoted("DATA-ID", d.ID)
+		a.quoted("VALUE", d.Value)
+		a.quoted("LANGUAGE", d.Language)
 		b = append(a.b, '\n')
 	}
 	return b
@@ -165,6 +217,9 @@ func (in *Input) appendVariant(b []byte, v variant) []byte {
 		a.word("RESOLUTION", strconv.Itoa(v.main.Width)+"x"+strconv.Itoa(v.main.Height))
 	}
 	a.word("FRAME-RATE", decimalFrameRate(v.main.FrameRate))
+	if slices.ContainsFunc(in.Config.Renditions, func(r live.Rendition) bool { return r.Color != "" }) && v.main.Type == live.Video {
+		a.word("VIDEO-RANGE", videoRange(v.main)) // of all, or of none
+	}
 	if len(v.audio) > 0 {
 		a.quoted("AUDIO", groupID("audio", v.group))
 	}

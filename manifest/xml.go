@@ -12,6 +12,7 @@ type xmlWriter struct {
 	b    []byte
 	open []string // elements that wait for their end tag
 	tag  bool     // the last start tag can still take attributes
+	flat bool     // the innermost element holds text
 }
 
 func (x *xmlWriter) indent() {
@@ -46,7 +47,10 @@ func (x *xmlWriter) end() {
 		x.tag = false
 		return
 	}
-	x.indent()
+	if !x.flat {
+		x.indent()
+	}
+	x.flat = false
 	x.b = append(append(append(x.b, '<', '/'), name...), '>')
 }
 
@@ -70,6 +74,21 @@ func (x *xmlWriter) attrPositive(name string, v int64) {
 }
 
 func (x *xmlWriter) attrDuration(name string, d time.Duration) { x.attr(name, isoDuration(d)) }
+
+// text is all that the element that was just begun holds.
+func (x *xmlWriter) text(s string) {
+	x.closeTag()
+	x.b = xmlEscape(x.b, s)
+	x.flat = true
+}
+
+// descriptor writes an element of DescriptorType (ISO/IEC 23009-1, 5.8.2).
+func (x *xmlWriter) descriptor(name, scheme, value string) {
+	x.start(name)
+	x.attr("schemeIdUri", scheme)
+	x.attr("value", value)
+	x.end()
+}
 
 func xmlEscape(b []byte, s string) []byte {
 	for i := range len(s) {

@@ -1,0 +1,139 @@
+package manifest
+
+import (
+	"strconv"
+
+	"headwater/live"
+)
+
+// A set is one AdaptationSet: renditions among which a player may switch.
+type set struct {
+	id         int
+	role       live.Role
+	renditions []*live.Rendition
+}
+
+// group sorts the known renditions into adaptation sets: tracks that tell
+// another thing, and of each what one source buffer can hold.
+func group(rs []live.Rendition) []*set {
+	var sets []*set
+	main := map[live.MediaType]track{} // what is the first of its type
+	for i := range rs {
+		r := &rs[i]
+		if _, ok := main[r.Type]; known(r) && (!ok || r.Role == "main" && main[r.Type].role != "main") {
+			main[r.Type] = trackOf(r)
+		}
+	}
+next:
+	for i := range rs {
+		r := &rs[i]
+		if !known(r) {
+			continue
+		}
+		for _, s := range sets {
+			if f := s.renditions[0]; f.Type == r.Type && trackOf(f) == trackOf(r) && formatOf(f) == formatOf(r) {
+				s.renditions = append(s.renditions, r)
+				continue next
+			}
+		}
+		s := &set{id: i + 1, role: r.Role, renditions: []*live.Rendition{r}}
+		switch {
+		case s.role != "":
+		case r.Type == live.Text:
+			s.role = "subtitle"
+		case trackOf(r) == main[r.Type]:
+			s.role = "main"
+		default:
+			s.role = "alternate"
+		}
+		sets = append(sets, s)
+	}
+	return sets
+}
+
+// Schemes of descriptors.
+const (
+	roleScheme     = "urn:mpeg:dash:role:2011"
+	purposeScheme  = "urn:tva:metadata:cs:AudioPurposeCS:2007" // TV-Anytime, as ETSI TS 103 285 uses it
+	channelsScheme = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
+	colorScheme    = "urn:mpeg:mpegB:cicp:"
+	jocScheme      = "tag:dolby.com,2018:dash:EC3_ExtensionType:2018"
+	jocIndexScheme = "tag:dolby.com,2018:dash:EC3_ExtensionComplexityIndex:2018"
+)
+
+func (s *set) write(x *xmlWriter, p *period) {
+	r := s.renditions[0]
+	x.start("AdaptationSet")
+	x.attrInt("id", int64(s.id))
+	x.attr("contentType", string(r.Type))
+	x.attr("mimeType", r.Type.ContentType())
+	x.attr("lang", r.Language)
+	x.attr("segmentAlignment", "true")
+	x.attr("startWithSAP", "1")
+	if r.Type == live.Video {
+		var w, h int
+		for _, r := range s.renditions {
+			w, h = max(w, r.Width), max(h, r.Height)
+		}
+		x.attrPositive("maxWidth", int64(w))
+		x.attrPositive("maxHeight", int64(h))
+	}
+	s.color(x)
+	if r.Label != "" {
+		x.start("Label")
+		x.text(r.Label)
+		x.end()
+	}
+	if !p.static {
+		p.captured(x)
+	}
+	switch s.role { // what it is for those who need it
+	case "description":
+		x.descriptor("Accessibility", purposeScheme, "1")
+	case "caption":
+		x.descriptor("Accessibility", purposeScheme, "2")
+	case "enhanced-audio-intelligibility":
+		x.descriptor("Accessibility", purposeScheme, "8")
+	}
+	x.descriptor("Role", roleScheme, string(s.role))
+	p.template(x)
+	for _, r := range s.renditions {
+		representation(x, r)
+	}
+	x.end()
+}
+
+// color says how samples become light. Who cannot show HDR must not take it.
+func (s *set) color(x *xmlWriter) {
+	primaries, transfer, matrix, ok := s.renditions[0].ColorCodes()
+	if !ok {
+		return
+	}
+	property := "SupplementalProperty"
+	if videoRange(s.renditions[0]) != "SDR" {
+		property = "EssentialProperty"
+	}
+	x.descriptor(property, colorScheme+"ColourPrimaries", strconv.Itoa(primaries))
+	x.descriptor(property, colorScheme+"TransferCharacteristics", strconv.Itoa(transfer))
+	x.descriptor(property, colorScheme+"MatrixCoefficients", strconv.Itoa(matrix))
+}
+
+func representation(x *xmlWriter, r *live.Rendition) {
+	x.start("Representation")
+	x.attr("id", r.Name)
+	x.attrInt("bandwidth", r.Bandwidth)
+	x.attr("codecs", r.Codecs)
+	x.attrPositive("width", int64(r.Width))
+	x.attrPositive("height", int64(r.Height))
+	x.attr("sar", r.SAR)
+	x.attr("frameRate", r.FrameRate)
+	x.attrPositive("audioSamplingRate", int64(r.SampleRate))
+	if c := channelConfig(r); c > 0 {
+		x.descriptor("AudioChannelConfiguration", channelsScheme, strconv.Itoa(c))
+	}
+	if r.JOC > 0 {
+		x.descriptor("SupplementalProperty", jocScheme, "JOC")
+		x.descriptor("SupplementalProperty", jocIndexScheme, strconv.Itoa(r.JOC))
+	}
+	x.end()
+}
