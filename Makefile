@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 # What is mutated, how many lines of it, and which.
 MUTANTS  ?= 300
 SEED     ?= 1
-MUTATED  ?= ./live ./selection ./cmaf ./edge ./origin ./packager
+MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./edge/front ./origin ./packager
 
 .PHONY: check lint test setup bench fuzz mutate build
 
@@ -32,7 +32,7 @@ lint:
 # Tests in virtual time. In a bubble of testing/synctest the race detector of Go
 # 1.26 crashes now and then where two threads run timers of the bubble at once
 # (runtime: unlockAndRun, one racectx for a bubble), so these have one thread of Go.
-VIRTUAL = ./edge ./listen ./origin ./packager ./scenario ./viewer
+VIRTUAL = ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./listen ./origin ./packager ./scenario ./viewer
 
 test: setup lint
 	$(GO) test -race -cpu 1 -timeout 15m $(VIRTUAL)

@@ -35,8 +35,12 @@ var may = map[string][]string{
 	"blobs/memcachedtest": {"internal/proc"},
 	"internal/proc":       {}, // for tests and benchmarks
 	"origin":              {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "blobs", "access", "internal/hedge", "github.com/prometheus/client_golang", "golang.org/x/sync"},
-	"edge":                {"edge/exchange", "live", "manifest", "admit", "store", "store/disk", "internal/hedge", "github.com/prometheus/client_golang"},
+	"edge":                {"edge/exchange", "edge/event", "edge/object", "edge/parents", "edge/site", "live", "manifest", "github.com/prometheus/client_golang"},
 	"edge/exchange":       {"live"},
+	"edge/object":         {"edge/exchange", "live", "store", "store/disk", "github.com/prometheus/client_golang"},
+	"edge/parents":        {"live", "internal/hedge"},
+	"edge/site":           {"edge/parents", "live"},
+	"edge/event":          {"edge/exchange", "edge/parents", "live", "github.com/prometheus/client_golang"},
 	"edge/front":          {"edge/exchange", "edge/front/record", "edge/front/h2", "live", "github.com/prometheus/client_golang", "github.com/quic-go/quic-go", "golang.org/x/sys", "golang.org/x/net"},
 	"edge/front/record":   {"golang.org/x/crypto"},
 	"edge/front/h2":       {"golang.org/x/net"},

@@ -147,7 +147,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			r.get("/t/e/s/" + live.SegmentName(n))
 		}
 		r.at(90 * time.Second)
-		r.ed.cache.sweep(time.Now())
+		r.ed.cache.Sweep(time.Now())
 		// Stale refusals are gone, and nothing is counted for them.
 		if n, b := r.metric("objects"), r.metric("memory_bytes"); n > 5 || b > n*(60<<10) {
 			t.Errorf("%v objects, %v bytes", n, b)

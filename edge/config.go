@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/edge/object"
 	"headwater/live"
 )
 
@@ -50,7 +51,7 @@ type Config struct {
 	Log     *slog.Logger
 	Metrics *prometheus.Registry
 
-	openDisk func() (diskStore, error) // of tests
+	openDisk func() (object.Store, error) // nil: there is no disk
 }
 
 func (c *Config) setDefaults() {
@@ -62,6 +63,9 @@ func (c *Config) setDefaults() {
 	def(&c.EventIdle, 5*time.Minute)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.openDisk == nil && c.Disk != "" {
+		c.openDisk = object.OpenDisk(c.Disk, c.DiskBytes, c.Log)
 	}
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()

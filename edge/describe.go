@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"headwater/edge/exchange"
+	"headwater/edge/object"
 	"headwater/live"
 	"headwater/manifest"
 )
@@ -13,32 +14,17 @@ import (
 // cors is on every answer.
 var cors = exchange.CORS()
 
-// prepare makes the part of heads that all who get the whole object have in
-// common. It needs an object whose head is there.
-func (o *object) prepare() {
-	p := exchange.CORS()
-	for _, name := range kept {
-		if v := o.header[name]; len(v) > 0 && name != "Retry-After" {
-			p.Put(name, v...)
-		}
-	}
-	if o.status == http.StatusOK {
-		p.Put("Accept-Ranges", "bytes")
-	}
-	o.common = p
-}
-
 // describeObject puts on an answer what the parent said of the object, what time
 // has made of it, and what this cache did.
-func (ed *Edge) describeObject(q *request, l exchange.Answer, p exchange.Part, size int64) {
+func (q *request) describeObject(l exchange.Answer, p exchange.Part, size int64) {
 	o, now := q.object, q.now()
 	f := l.Fields(p.Status, now)
-	if p.Status == o.status {
-		f.Add(o.common)
+	if p.Status == o.Status {
+		f.Add(o.Common)
 	} else {
 		f.Add(cors)
-		for _, name := range kept {
-			v := o.header[name]
+		for _, name := range object.Kept {
+			v := o.Header[name]
 			switch {
 			case len(v) == 0, name == "Retry-After":
 				continue
@@ -55,10 +41,10 @@ func (ed *Edge) describeObject(q *request, l exchange.Answer, p exchange.Part, s
 		}
 		f.Put("Accept-Ranges", "bytes")
 	}
-	ed.stamp(q, f, now)
-	elapsed := now.Sub(o.received)
-	ed.lifetimes(f, o.lifetime-elapsed, o.plain, o.age+elapsed)
-	if v := o.header["Retry-After"]; len(v) > 0 {
+	q.stamp(f, now)
+	elapsed := now.Sub(o.Received)
+	lifetimes(f, o.Lifetime-elapsed, o.Plain, o.Age+elapsed)
+	if v := o.Header["Retry-After"]; len(v) > 0 {
 		f.Put("Retry-After", waited(v[0], elapsed))
 	}
 	switch p.Status {
@@ -79,7 +65,7 @@ func (ed *Edge) describeObject(q *request, l exchange.Answer, p exchange.Part, s
 	if size >= 0 {
 		f.Number("Content-Length", size)
 	}
-	ed.metrics.answered(q, p.Status, o.problem)
+	q.ed.metrics.answered(q, p.Status, o.Problem)
 	if p.Status == http.StatusNotModified {
 		size = 0
 	}
@@ -93,7 +79,7 @@ func (ed *Edge) describeObject(q *request, l exchange.Answer, p exchange.Part, s
 // and plain at most for those who do not heed invalidations.
 // As everywhere (RFC 9111, 4.2) Age is to be taken off both directives, so what
 // remains comes out exact in milliseconds, and rounded down in seconds.
-func (ed *Edge) lifetimes(f *exchange.Fields, left, plain, age time.Duration) {
+func lifetimes(f *exchange.Fields, left, plain, age time.Duration) {
 	seconds := max(age, 0) / time.Second
 	left = max(left, 0).Truncate(time.Millisecond)
 	taken := seconds * time.Second
@@ -112,14 +98,14 @@ func waited(s string, elapsed time.Duration) string {
 }
 
 // describeProblem begins a refusal. All of it is short.
-func (ed *Edge) describeProblem(q *request, l exchange.Answer) {
+func (q *request) describeProblem(l exchange.Answer) {
 	p, now := q.problem, q.now()
 	f := l.Fields(p.Status, now)
 	f.Add(cors)
 	if p.Status == http.StatusMethodNotAllowed {
 		f.Put("Allow", "GET, HEAD, OPTIONS")
 	}
-	ed.stamp(q, f, now)
+	q.stamp(f, now)
 	f.Put("Content-Type", live.ProblemType)
 	if q.life >= 0 {
 		f.Value = live.AppendLifetimes(f.Value[:0], q.life, q.life)
@@ -135,7 +121,7 @@ func (ed *Edge) describeProblem(q *request, l exchange.Answer) {
 	q.detail = p.AppendBody(q.detail, q.detail)
 	body := q.detail[n:]
 	f.Number("Content-Length", int64(len(body)))
-	ed.metrics.answered(q, p.Status, p.Code)
+	q.ed.metrics.answered(q, p.Status, p.Code)
 	if q.Method == http.MethodHead {
 		body = nil
 	}
@@ -144,7 +130,7 @@ func (ed *Edge) describeProblem(q *request, l exchange.Answer) {
 }
 
 // describeText begins an answer that this node has in memory.
-func (ed *Edge) describeText(q *request, l exchange.Answer) {
+func (q *request) describeText(l exchange.Answer) {
 	p := exchange.Part{Status: http.StatusOK, To: int64(len(q.text))}
 	if q.More != nil {
 		p = q.More.Decide(exchange.Represented{ETag: q.about.Get("Etag"), Size: p.To})
@@ -152,7 +138,7 @@ func (ed *Edge) describeText(q *request, l exchange.Answer) {
 	now := q.now()
 	f := l.Fields(p.Status, now)
 	f.Add(cors)
-	ed.stamp(q, f, now)
+	q.stamp(f, now)
 	for name, v := range q.about {
 		f.Put(name, v[0])
 	}
@@ -166,7 +152,7 @@ func (ed *Edge) describeText(q *request, l exchange.Answer) {
 	if p.Status != http.StatusNotModified {
 		f.Number("Content-Length", int64(len(body)))
 	}
-	ed.metrics.answered(q, p.Status, "")
+	q.ed.metrics.answered(q, p.Status, "")
 	if q.Method == http.MethodHead {
 		body = nil
 	}
@@ -176,11 +162,11 @@ func (ed *Edge) describeText(q *request, l exchange.Answer) {
 
 // standIn answers for a manifest that no parent gives: this node knows enough
 // to write one, except for which segments were lost.
-func (ed *Edge) standIn(q *request) bool {
-	if q.view == nil {
+func (q *request) standIn() bool {
+	if q.config == nil {
 		return false
 	}
-	in := manifest.Input{Config: &q.view.config, Now: ed.now()}
+	in := manifest.Input{Config: &q.config.Config, Now: q.ed.parents.Theirs(time.Now())}
 	var body []byte
 	var err error
 	ct := manifest.HLSType
@@ -207,18 +193,18 @@ func (ed *Edge) standIn(q *request) bool {
 
 // stamp puts on an answer what every answer of the event carries, what this
 // cache did, and how long that took.
-func (ed *Edge) stamp(q *request, f *exchange.Fields, now time.Time) {
-	if q.event != nil && q.view != nil {
-		f.Add(q.event.stamp(q.view))
+func (q *request) stamp(f *exchange.Fields, now time.Time) {
+	if q.event != nil && q.config != nil {
+		f.Add(q.event.Stamp(q.config))
 	}
 	f.Value = f.Value[:0]
-	if o := q.object; o != nil && q.outcome != Hit && o.isReady() {
+	if o := q.object; o != nil && q.outcome != Hit && o.Ready() {
 		// What the caches before this one did for this request.
-		for _, v := range o.passed {
+		for _, v := range o.Passed {
 			f.Put(live.HeaderCacheStatus, v)
 		}
 	}
-	s := ed.cacheStatus(q, now)
+	s := q.cacheStatus(now)
 	f.Value = s.Append(f.Value)
 	f.Made(live.HeaderCacheStatus)
 	if q.outcome != "" {
@@ -228,18 +214,18 @@ func (ed *Edge) stamp(q *request, f *exchange.Fields, now time.Time) {
 }
 
 // cacheStatus is our member of RFC 9211's Cache-Status.
-func (ed *Edge) cacheStatus(q *request, now time.Time) live.CacheStatus {
-	s := live.CacheStatus{Cache: ed.name, Detail: string(q.outcome), Disk: q.fromDisk}
+func (q *request) cacheStatus(now time.Time) live.CacheStatus {
+	s := live.CacheStatus{Cache: q.ed.name, Detail: string(q.outcome), Disk: q.fromDisk}
 	switch o := q.object; q.outcome {
 	case Hit:
 		s.Hit = true
-		if o.err == nil {
-			s.HasTTL, s.TTL = true, int64((o.lifetime-now.Sub(o.received))/time.Second)
+		if o.Err == nil {
+			s.HasTTL, s.TTL = true, int64((o.Lifetime-now.Sub(o.Received))/time.Second)
 		}
 	case Fill, Join, Hold:
 		s.Fwd = "uri-miss"
-		if o.isReady() && o.err == nil {
-			s.FwdStatus, s.Stored = o.status, q.began && o.lifetime > 0
+		if o.Ready() && o.Err == nil {
+			s.FwdStatus, s.Stored = o.Status, q.began && o.Lifetime > 0
 		}
 		s.Collapsed = !q.began
 	}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/edge/object"
 	"headwater/live"
 	"headwater/store"
 	"headwater/store/disk"
@@ -17,7 +18,7 @@ import (
 
 // A badDisk is a disk that fails as it is told.
 type badDisk struct {
-	diskStore
+	object.Store
 	mu  sync.Mutex // guards the following
 	put func(context.Context) error
 	get func(context.Context) error
@@ -41,7 +42,7 @@ func (b *badDisk) Put(ctx context.Context, r store.Record, item store.Item) erro
 			return err
 		}
 	}
-	return b.diskStore.Put(ctx, r, item)
+	return b.Store.Put(ctx, r, item)
 }
 
 func (b *badDisk) Get(ctx context.Context, r store.Record, key string) (store.Item, error) {
@@ -50,7 +51,7 @@ func (b *badDisk) Get(ctx context.Context, r store.Record, key string) (store.It
 	b.mu.Unlock()
 	if f != nil {
 		if err := f(ctx); errors.Is(err, errFlip) {
-			item, err := b.diskStore.Get(ctx, r, key)
+			item, err := b.Store.Get(ctx, r, key)
 			if err == nil {
 				item.Value[len(item.Value)/2] ^= 1
 			}
@@ -59,7 +60,7 @@ func (b *badDisk) Get(ctx context.Context, r store.Record, key string) (store.It
 			return store.Item{}, err
 		}
 	}
-	return b.diskStore.Get(ctx, r, key)
+	return b.Store.Get(ctx, r, key)
 }
 
 func failing(err error) func(context.Context) error {
@@ -77,9 +78,9 @@ func runBad(t *testing.T, f func(*rig, *badDisk)) {
 		r.seen(1, 30)
 		f(r, bad)
 	}, onDisk(dir), func(c *Config) {
-		c.openDisk = func() (diskStore, error) {
+		c.openDisk = func() (object.Store, error) {
 			st, err := disk.Open(dir, disk.Options{Cache: true})
-			bad.diskStore = st
+			bad.Store = st
 			return bad, err
 		}
 	})

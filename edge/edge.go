@@ -2,6 +2,11 @@
 // timeline of an event, so it refuses what cannot exist without asking anyone,
 // holds requests at the live edge, and fills each object once for all who wait.
 // Its parents are HTTP and nothing else.
+//
+// Here is the walk of a request (walk.go), and what an answer is made of. Its parts
+// are packages: what is known of events (event), what parents answered (object), the
+// parents themselves (parents), the other nodes of a site (site), and viewers'
+// connections with what drives their requests (front).
 package edge
 
 import (
@@ -9,6 +14,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +22,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"headwater/edge/event"
+	"headwater/edge/exchange"
+	"headwater/edge/object"
+	"headwater/edge/parents"
+	"headwater/edge/site"
 	"headwater/live"
 )
 
@@ -23,26 +34,24 @@ import (
 type Edge struct {
 	cfg      Config
 	log      *slog.Logger
-	upstream *upstream
-	cache    *cache
-	disk     *diskCache
+	parents  *parents.Upstream
+	site     *site.Site // nil where this node is alone
+	cache    *object.Cache
+	disk     *object.Disk
+	events   *event.Registry
 	metrics  *metrics
 	exporter http.Handler
-	id       string // of this process
-	member   string // of CDN-Loop
-	name     string // as an item of a structured field
-
+	id       string    // of this process
+	member   live.Loop // of CDN-Loop
+	name     string    // as an item of a structured field
 	draining atomic.Bool
 
-	ctx     context.Context // of everything the edge does by itself
-	cancel  context.CancelFunc
-	tasks   sync.WaitGroup // fills, followers, probes, the sweeper
-	unknown chan struct{}  // one slot per request for an event of which nothing is known
+	ctx    context.Context // of everything the edge does by itself
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // fills, followers, probes, the sweeper
 
-	mu      sync.Mutex // guards the following
-	closed  bool
-	events  map[live.EventID]*event
-	tenants map[string]time.Time // that the parents do not know, until
+	mu     sync.Mutex // guards the following
+	closed bool
 }
 
 // New starts an edge.
@@ -53,34 +62,39 @@ func New(cfg Config) (*Edge, error) {
 	}
 	id := "n" + strings.ToLower(rand.Text()[:12])
 	ed := &Edge{
-		cfg: cfg, log: cfg.Log, upstream: newUpstream(&cfg), cache: newCache(cfg.MemoryBytes),
-		events: make(map[live.EventID]*event), tenants: make(map[string]time.Time), unknown: make(chan struct{}, unknownAtOnce), name: cfg.Name,
+		cfg: cfg, log: cfg.Log, cache: object.NewCache(cfg.MemoryBytes, cfg.Metrics), name: cfg.Name,
+		parents: parents.NewUpstream(&parents.Config{URLs: cfg.Parents, Regions: cfg.ParentRegions, Region: cfg.Region, Dial: cfg.Dial, Log: cfg.Log}),
 		// Several nodes may go by one name, one above the other: only the
 		// node itself knows itself again.
-		id: id, member: live.LoopMember(cfg.Name, id),
+		id: id, member: live.Loop(live.LoopMember(cfg.Name, id)),
+		exporter: promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{}),
 	}
 	if c := cfg.Name[0]; c >= '0' && c <= '9' {
 		ed.name = `"` + cfg.Name + `"` // not a token (RFC 9651, 3.3.4)
 	}
-	ed.disk = newDiskCache(&cfg, ed.cache, ed.spawn)
-	if len(cfg.Site) > 0 {
-		ed.upstream.site = newSite(&cfg, ed.upstream, id)
-	}
-	ed.metrics = newMetrics(cfg.Metrics, ed)
-	ed.exporter = promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{})
 	ed.ctx, ed.cancel = context.WithCancel(context.Background())
-	if ed.disk.open != nil {
-		ed.tasks.Go(func() { ed.disk.run(ed.ctx) })
-		ed.disk.await()
+	if len(cfg.Site) > 0 {
+		ed.site = site.New(cfg.Name, id, cfg.Site, ed.parents, cfg.Log)
+		ed.parents.Join(ed.site)
+	}
+	ed.disk = object.NewDisk(object.DiskConfig{Open: cfg.openDisk, Queue: cfg.MemoryBytes / 8, Spawn: ed.spawn, Log: cfg.Log, Metrics: cfg.Metrics}, ed.cache)
+	tallies := event.NewTallies(cfg.Metrics)
+	ed.metrics = newMetrics(cfg.Metrics, tallies, ed.parents)
+	ed.events = event.NewRegistry(ed.ctx, event.Config{
+		Parents: ed.parents, Disk: ed.disk, Tallies: tallies, Loop: ed.member, Sent: ed.metrics.asked,
+		Max: cfg.MaxEvents, Idle: cfg.EventIdle, Spawn: ed.spawn, Log: cfg.Log,
+	})
+	ed.metrics.remembered(cfg.Metrics, ed.events)
+	if ed.disk.There() {
+		ed.tasks.Go(func() { ed.disk.Run(ed.ctx) })
+		ed.disk.Await()
 	}
 	ed.tasks.Go(ed.sweep)
-	for _, p := range ed.upstream.parents {
-		ed.tasks.Go(func() { ed.upstream.watch(ed.ctx, p) })
+	for _, p := range ed.parents.Own() {
+		ed.tasks.Go(func() { ed.parents.Watch(ed.ctx, p) })
 	}
-	if s := ed.upstream.site; s != nil {
-		for _, p := range s.peers {
-			ed.tasks.Go(func() { s.watch(ed.ctx, p) })
-		}
+	if ed.site != nil {
+		ed.tasks.Go(func() { ed.site.Watch(ed.ctx) })
 	}
 	return ed, nil
 }
@@ -92,9 +106,9 @@ func (ed *Edge) Close() error {
 	ed.closed = true
 	ed.mu.Unlock()
 	ed.cancel()
-	ed.tellAll()
+	ed.events.Tell()
 	ed.tasks.Wait()
-	ed.upstream.close()
+	ed.parents.Close()
 	return nil
 }
 
@@ -115,31 +129,23 @@ func (ed *Edge) sweep() {
 	for {
 		select {
 		case <-tick.C:
-			ed.cache.sweep(time.Now())
-			ed.sweepEvents(time.Now())
+			ed.cache.Sweep(time.Now())
+			ed.events.Sweep(time.Now())
 		case <-ed.ctx.Done():
 			return
 		}
 	}
 }
 
+// Request makes a request, for whoever drives it.
+func (ed *Edge) Request() exchange.Request { return &request{ed: ed} }
+
 // Drain says that this node is about to stop: /readyz is 503 from now on, so
 // that load balancers send nobody more, and requests held for a change of an
 // event's configuration are answered. All else goes on.
 func (ed *Edge) Drain() {
 	ed.draining.Store(true)
-	ed.tellAll()
-}
-
-// serveReady tells load balancers whether to send viewers here.
-func (ed *Edge) serveReady(w http.ResponseWriter) {
-	if ed.draining.Load() {
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		w.Write([]byte("draining\n"))
-		return
-	}
-	w.Write([]byte("ok\n" + ed.disk.says()))
+	ed.events.Tell()
 }
 
 // ServeNode answers what is about this node and not about an event, and reports
@@ -147,8 +153,8 @@ func (ed *Edge) serveReady(w http.ResponseWriter) {
 func (ed *Edge) ServeNode(w http.ResponseWriter, r *http.Request) bool {
 	switch r.URL.Path {
 	case live.TimePath:
-		if s := ed.upstream.site; s != nil {
-			s.greet(w, r)
+		if ed.site != nil {
+			ed.site.Greet(w, r)
 		}
 		ed.serveTime(w, r)
 	case "/metrics":
@@ -161,4 +167,29 @@ func (ed *Edge) ServeNode(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	return true
+}
+
+// serveReady tells load balancers whether to send viewers here.
+func (ed *Edge) serveReady(w http.ResponseWriter) {
+	if ed.draining.Load() {
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		w.Write([]byte("draining\n"))
+		return
+	}
+	w.Write([]byte("ok\n" + ed.disk.Says()))
+}
+
+// serveTime is live.ServeTime with the parents' clock: a viewer above this
+// edge is to have the time of the origin.
+func (ed *Edge) serveTime(w http.ResponseWriter, r *http.Request) {
+	live.AllowCORS(w.Header())
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set(live.HeaderCacheControl, "no-store")
+	s := ed.parents.Theirs(time.Now()).UTC().Format(live.TimeLayout)
+	h.Set("Content-Length", strconv.Itoa(len(s)))
+	if r.Method != http.MethodHead {
+		w.Write([]byte(s))
+	}
 }

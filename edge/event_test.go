@@ -77,21 +77,15 @@ func TestUnknownEventsAreBounded(t *testing.T) {
 				t.Fatalf("%d", v.status())
 			}
 		}
-		r.ed.mu.Lock()
-		n := len(r.ed.events)
-		r.ed.mu.Unlock()
-		if n > 10 {
-			t.Errorf("%d events are remembered", n)
+		if n := r.metric("events"); n > 10 {
+			t.Errorf("%v events are remembered", n)
 		}
 		if r.get("/t/e/v/0.m4s"); r.parent.asks("/t/e/event.json") != 2 { // the first, and the held one
 			t.Errorf("the known event was forgotten")
 		}
 		r.at(time.Minute)
-		r.ed.mu.Lock()
-		n = len(r.ed.events)
-		r.ed.mu.Unlock()
-		if n != 1 {
-			t.Errorf("%d events are remembered after their refusals ran out", n)
+		if n := r.metric("events"); n != 1 {
+			t.Errorf("%v events are remembered after their refusals ran out", n)
 		}
 	}, func(c *Config) { c.MaxEvents = 10 })
 }

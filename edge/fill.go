@@ -8,10 +8,15 @@ import (
 	"hash"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/edge/event"
+	"headwater/edge/object"
+	"headwater/edge/parents"
+	"headwater/edge/site"
 	"headwater/live"
 )
 
@@ -28,64 +33,101 @@ const (
 	stallTimeout = 2 * time.Second // of a body
 )
 
-// kept are the headers of a parent's answer that go on to viewers.
-var kept = []string{
-	"Content-Type", "Etag", "Last-Modified", "Retry-After",
-	live.HeaderContentDigest, live.HeaderPipeline, live.HeaderDefects, live.HeaderPublished, "Cmsd-Static",
+// fillFrom says how a fill goes to the parents.
+func (q *request) fillFrom(now time.Time) parents.Request {
+	r := parents.Request{Path: q.Path, Until: q.until, Late: now.Add(parents.HedgeAfter), Loop: q.ed.member, Step: parents.HedgeAfter}
+	r.Own = r.Late
+	if q.More != nil {
+		r.Loop = q.More.Loop.Add(string(q.ed.member))
+	}
+	if q.Path.File == live.FileSegment {
+		// Observed lateness is left out: it changes without a version, and all
+		// nodes of a site must come to the same.
+		tl := q.config.Event.Timeline()
+		r.Due = tl.Due(q.Path.Number)
+	}
+	if q.held {
+		tl := &q.config.Renditions[q.Path.Rendition].Timeline
+		// The parent holds it too. It is late when the segment is.
+		if late := q.expected.Add(parents.HedgeAfter); late.After(r.Late) {
+			r.Late = late
+		}
+		// Up to its decision time the origin may wait for a better one.
+		if r.Own = q.ed.parents.Ours(tl.Decide(q.Path.Number)).Add(parents.HedgeAfter); r.Own.Before(r.Late) {
+			r.Own = r.Late
+		}
+		r.Step = site.StepHeld
+	} else {
+		r.Share = max(q.until.Sub(now)/2, parents.HedgeAfter)
+	}
+	path := q.Path
+	ed := q.ed
+	r.Sent = func(p *parents.Parent) { ed.metrics.asked(path, p) }
+	return r
 }
 
-// fill gets an object from the parents. The cache owns it: it has a goroutine
-// of its own, and goes on when the viewer who began it leaves.
-func (ed *Edge) fill(e *event, o *object, a asking) {
-	defer o.cancel()
-	defer ed.cache.filled(o)
-	if ed.fillFromDisk(e, o) {
-		return
-	}
-	rep, err := ed.upstream.ask(o.ctx, a)
-	if err != nil {
-		if o.ctx.Err() == nil {
-			ed.metrics.fillErrors.Inc()
-			ed.log.Warn("fill", "path", o.key.path.String(), "err", err)
+// fill gets an object from the disk or the parents. The cache owns it: it has a
+// goroutine of its own, and goes on when the viewer who began it leaves.
+func (ed *Edge) fill(e *event.Event, o *object.Object, r parents.Request) {
+	defer o.Done()
+	defer ed.cache.Filled(o)
+	if h, body, ok := ed.disk.Read(o, &e.Config().Config); ok {
+		if !ed.cache.Charge(o, h.Size) {
+			ed.cache.Refuse(o)
+			return
 		}
-		o.fail(err)
+		o.Finish(body, nil)
+		o.Open(h, ed.sending(e, o, &h)...)
 		return
 	}
-	e.hear(rep.Header)
-	o.head(rep.Response)
-	o.sending = ed.metrics.sending(e, o)
-	b := body{o: o, limit: ed.cfg.MaxObjectBytes, hash: sha256.New(), charge: func(n int64) { ed.cache.charge(o, n) }}
-	if o.size <= b.limit && !ed.cache.charge(o, max(o.size, 0)) {
-		rep.close()
-		ed.shed(o)
+	rep, err := ed.parents.Get(o.Ctx, r)
+	if err != nil {
+		if o.Ctx.Err() == nil {
+			ed.metrics.fillErrors.Inc()
+			ed.log.Warn("fill", "path", o.Key.Path.String(), "err", err)
+		}
+		o.Fail(err)
+		return
+	}
+	e.Hear(rep.Header)
+	h := object.HeadOf(rep.Response, o.Begun, time.Now())
+	b := body{o: o, h: &h, limit: ed.cfg.MaxObjectBytes, hash: sha256.New(), charge: func(n int64) { ed.cache.Charge(o, n) }}
+	if h.Size <= b.limit && !ed.cache.Charge(o, max(h.Size, 0)) {
+		rep.Close()
+		ed.cache.Refuse(o)
 		return
 	}
 	// A refusal is short, and what it says is counted: it is read before it is told.
-	refusal := o.status >= 400 && o.size >= 0 && o.size <= maxProblem
-	switch {
-	case refusal:
-	case o.status >= 400:
-		o.problem = otherLabel
-		fallthrough
-	default:
-		o.open()
+	refusal := h.Status >= 400 && h.Size >= 0 && h.Size <= maxProblem
+	if h.Status >= 400 {
+		h.Problem = otherLabel
 	}
-	err = ed.copy(&b, rep, a)
+	sending := ed.sending(e, o, &h)
+	if !refusal {
+		o.Open(h, sending...)
+	}
+	err = ed.copy(&b, rep, r)
 	if err != nil {
 		ed.metrics.fillErrors.Inc()
-		ed.log.Error("fill", "path", o.key.path.String(), "err", err)
+		ed.log.Error("fill", "path", o.Key.Path.String(), "err", err)
 		b.charge(0)
 	}
+	o.Finish(b.buf, err)
 	if refusal {
-		o.problem = problemOf(b.buf)
-	}
-	o.finish(b.buf, err)
-	if refusal {
-		o.open()
+		h.Problem = problemOf(b.buf)
+		o.Open(h, sending...)
 	}
 	if err == nil {
-		ed.disk.offer(o)
+		ed.disk.Offer(o)
 	}
+}
+
+// sending are the counters of each time that an object is sent.
+func (ed *Edge) sending(e *event.Event, o *object.Object, h *object.Head) []prometheus.Counter {
+	if o.Key.Path.File != live.FileSegment || h.Status != http.StatusOK {
+		return nil
+	}
+	return ed.metrics.Sending(e, h.Source.Pipeline, h.Header[live.HeaderDefects])
 }
 
 // maxProblem is how long a refusal may be that is read before it is told.
@@ -100,50 +142,44 @@ func problemOf(body []byte) string {
 	return p.Code
 }
 
-// shed ends a fill for which there is no room.
-func (ed *Edge) shed(o *object) {
-	ed.cache.refused(o)
-	o.fail(live.ErrShed.With("memory is taken by what is being filled and read"))
-}
-
 // copy reads the body, and goes on with another request for the rest where it
 // breaks off.
-func (ed *Edge) copy(b *body, rep *reply, a asking) error {
-	o := b.o
-	want, _ := live.ParseDigest(o.header[live.HeaderContentDigest])
+func (ed *Edge) copy(b *body, rep *parents.Reply, a parents.Request) error {
+	o, h := b.o, b.h
+	want, _ := live.ParseDigest(h.Header[live.HeaderContentDigest])
 	for {
 		err := b.read(rep)
-		from := rep.parent
-		rep.close()
+		from := rep.Parent
+		rep.Close()
 		switch {
 		case err == nil && !want.IsZero() && live.Digest(b.hash.Sum(nil)) != want:
 			ed.metrics.digestMismatches.Inc()
-			ed.upstream.distrust(from)
+			ed.parents.Distrust(from)
 			return errDigest
 		case err == nil:
 			return nil
-		case o.ctx.Err() != nil, errors.Is(err, errTooLarge), o.status != http.StatusOK:
+		case o.Ctx.Err() != nil, errors.Is(err, errTooLarge), h.Status != http.StatusOK:
 			return err
 		}
-		ed.upstream.failed(from, err, false)
-		a.from, a.etag, a.avoid = int64(len(b.buf)), o.header.Get("Etag"), from
-		if strong := strings.HasPrefix(a.etag, `"`); want.IsZero() && !strong {
+		ed.parents.Failed(from, err, false)
+		a.From, a.ETag, a.Avoid = int64(len(b.buf)), h.Header.Get("Etag"), from
+		if strong := strings.HasPrefix(a.ETag, `"`); want.IsZero() && !strong {
 			return err // nothing says that the rest is of the same bytes
 		}
 		// Where the body breaks off again and again, so many times must do.
-		if b.resumed++; b.resumed > triesInRow {
+		if b.resumed++; b.resumed > object.TriesInRow {
 			return err
 		}
-		a.until = time.Now().Add(retryBudget)
-		a.late, a.share = time.Now().Add(hedgeAfter), retryBudget/2
-		a.own, a.step = a.late, hedgeAfter
+		a.Until = time.Now().Add(retryBudget)
+		a.Late, a.Share = time.Now().Add(parents.HedgeAfter), retryBudget/2
+		a.Own, a.Step = a.Late, parents.HedgeAfter
 		ed.metrics.resumed.Inc()
-		next, rerr := ed.upstream.ask(o.ctx, a)
+		next, rerr := ed.parents.Get(o.Ctx, a)
 		if rerr != nil {
 			return errors.Join(err, rerr)
 		}
 		if rerr := b.join(next, a, want); rerr != nil {
-			next.close()
+			next.Close()
 			return errors.Join(err, rerr)
 		}
 		rep = next
@@ -152,7 +188,8 @@ func (ed *Edge) copy(b *body, rep *reply, a asking) error {
 
 // A body is what a fill has read.
 type body struct {
-	o       *object
+	o       *object.Object
+	h       *object.Head
 	limit   int64
 	buf     []byte
 	hash    hash.Hash
@@ -163,18 +200,18 @@ type body struct {
 // read reads up to the end. Readers see all of it as it comes, except for the
 // piece that completes it, which waits until the whole has been held against
 // its digest: so a bad body never looks complete to anybody.
-func (b *body) read(rep *reply) error {
-	o := b.o
-	if o.size > b.limit {
-		return fmt.Errorf("%w: %d bytes", errTooLarge, o.size)
+func (b *body) read(rep *parents.Reply) error {
+	o, size := b.o, b.h.Size
+	if size > b.limit {
+		return fmt.Errorf("%w: %d bytes", errTooLarge, size)
 	}
 	if b.buf == nil {
-		b.buf = make([]byte, 0, max(o.size, 4096))
+		b.buf = make([]byte, 0, max(size, 4096))
 	}
-	stall := time.AfterFunc(stallTimeout, func() { rep.cancel(errStall) })
+	stall := time.AfterFunc(stallTimeout, func() { rep.Cancel(parents.ErrStall) })
 	defer stall.Stop()
 	for {
-		if o.size >= 0 && int64(len(b.buf)) == o.size {
+		if size >= 0 && int64(len(b.buf)) == size {
 			return nil
 		}
 		if len(b.buf) == cap(b.buf) {
@@ -192,16 +229,16 @@ func (b *body) read(rep *reply) error {
 			b.buf = b.buf[:before+n]
 			b.hash.Write(b.buf[before:])
 			switch {
-			case o.size < 0:
+			case size < 0:
 				// Any byte may be the last.
-				o.grow(b.buf, len(b.buf)-1)
-			case int64(len(b.buf)) < o.size:
-				o.grow(b.buf, len(b.buf))
+				o.Grow(b.buf, len(b.buf)-1)
+			case int64(len(b.buf)) < size:
+				o.Grow(b.buf, len(b.buf))
 			}
 		}
 		switch {
 		case err == nil:
-		case err == io.EOF && (o.size < 0 || int64(len(b.buf)) == o.size):
+		case err == io.EOF && (size < 0 || int64(len(b.buf)) == size):
 			return nil
 		default:
 			return fmt.Errorf("%w after %d bytes: %w", errTruncated, len(b.buf), err)
@@ -210,13 +247,13 @@ func (b *body) read(rep *reply) error {
 }
 
 // join makes an answer to a request for the rest continue the body.
-func (b *body) join(rep *reply, a asking, want live.Digest) error {
+func (b *body) join(rep *parents.Reply, a parents.Request, want live.Digest) error {
 	etag := rep.Header.Get("Etag")
 	digest, _ := live.ParseDigest(rep.Header[live.HeaderContentDigest])
-	same := a.etag != "" && etag == a.etag || !want.IsZero() && digest == want
+	same := a.ETag != "" && etag == a.ETag || !want.IsZero() && digest == want
 	if rep.StatusCode == http.StatusPartialContent {
 		var from, to, size int64
-		if _, err := fmt.Sscanf(rep.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size); err != nil || from != a.from || b.o.size >= 0 && size != b.o.size {
+		if _, err := fmt.Sscanf(rep.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size); err != nil || from != a.From || b.h.Size >= 0 && size != b.h.Size {
 			return fmt.Errorf("%w: Content-Range %q", errOther, rep.Header.Get("Content-Range"))
 		}
 		// If-Range made sure that it is the same, except of a parent that ignores it.
@@ -225,39 +262,14 @@ func (b *body) join(rep *reply, a asking, want live.Digest) error {
 		}
 		return nil
 	}
-	if rep.StatusCode != http.StatusOK || !same || b.o.size >= 0 && rep.ContentLength >= 0 && rep.ContentLength != b.o.size {
+	if rep.StatusCode != http.StatusOK || !same || b.h.Size >= 0 && rep.ContentLength >= 0 && rep.ContentLength != b.h.Size {
 		return fmt.Errorf("%w: %s", errOther, rep.Status)
 	}
 	// All of it again: pass over what is there.
-	stall := time.AfterFunc(stallTimeout, func() { rep.cancel(errStall) })
+	stall := time.AfterFunc(stallTimeout, func() { rep.Cancel(parents.ErrStall) })
 	defer stall.Stop()
-	if _, err := io.CopyN(io.Discard, rep.Body, a.from); err != nil {
+	if _, err := io.CopyN(io.Discard, rep.Body, a.From); err != nil {
 		return fmt.Errorf("%w: %w", errOther, err)
 	}
 	return nil
-}
-
-// head takes status and headers of an answer.
-func (o *object) head(resp *http.Response) {
-	o.status = resp.StatusCode
-	o.size = resp.ContentLength
-	o.received = time.Now()
-	o.header = make(http.Header, len(kept))
-	for _, name := range kept {
-		if v, ok := resp.Header[name]; ok {
-			o.header[name] = v
-		}
-	}
-	o.passed = resp.Header[live.HeaderCacheStatus]
-	o.source, _ = live.ParseSource(resp.Header.Get(live.HeaderPipeline))
-	o.made = o.begun
-	if v, err := live.ParseVersion(resp.Header.Get(live.HeaderVersion)); err == nil {
-		o.made = v
-	}
-	plain, lifetime, _ := live.ParseLifetimes(resp.Header[live.HeaderCacheControl])
-	if age, err := strconv.ParseInt(resp.Header.Get("Age"), 10, 32); err == nil && age > 0 {
-		o.age = time.Duration(age) * time.Second
-	}
-	// What is left of it (RFC 9111, 4.2).
-	o.lifetime, o.plain = max(lifetime-o.age, 0), max(plain-o.age, 0)
 }

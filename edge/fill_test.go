@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/edge/object"
 	"headwater/live"
 )
 
@@ -67,7 +68,7 @@ func TestWrongBytesNeverLookComplete(t *testing.T) {
 				t.Fatalf("a wrong body looks complete: %d, %d bytes", v.status(), len(v.text()))
 			}
 		}
-		if n := r.parent.asks(path) - before; n > triesInRow {
+		if n := r.parent.asks(path) - before; n > object.TriesInRow {
 			t.Errorf("%d requests for a crowd", n)
 		}
 		if n := r.metric("digest_mismatches_total"); n < 1 {

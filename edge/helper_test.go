@@ -19,8 +19,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/edge/front"
+	"headwater/edge/parents"
 	"headwater/internal/memnet"
 	"headwater/live"
+)
+
+// Times that the parts of an edge keep to, as viewers come to feel them.
+const (
+	grace         = parents.Grace
+	clockGrain    = time.Millisecond       // of /time
+	diskPatience  = 250 * time.Millisecond // for a read
+	diskRetry     = time.Second            // of a disk that fails
+	diskWrite     = 5 * time.Second        // then a write has failed
+	retryAfter    = time.Second            // a failed fill is remembered
+	diskStrikes   = 3                      // reads in a row that fail
+	talliedEvents = 100                    // have counters of their own
 )
 
 // A driver is what walks the requests of viewers.

@@ -4,7 +4,10 @@ import (
 	"net/http"
 	"time"
 
+	"headwater/edge/event"
 	"headwater/edge/exchange"
+	"headwater/edge/object"
+	"headwater/edge/parents"
 	"headwater/live"
 )
 
@@ -12,25 +15,25 @@ import (
 // drives it says what is asked; the rest is the walk's.
 type request struct {
 	exchange.Asked
-	edge *Edge
+	ed   *Edge
 	step step
 
 	paused bool // it has waited: when it arrived is no longer now
-	event  *event
-	view   *view
+	event  *event.Event
+	config *event.Configuration
 
-	until     time.Time // how long a parent is worth asking
-	expected  time.Time // when the segment should be there, where that is not long past
-	live      bool      // the segment is one that a crowd asks for,
-	liveUntil time.Time // until then
-	held      bool      // the segment is not published as far as we know
-	holding   bool      // it is counted as held just now
-	began     bool      // this request began the fill
-	fromDisk  bool      // it waited for the disk, and not for a parent
-	tries     int       // fills that failed it
-	peer      *parent   // the node of our site that asks
+	until     time.Time       // how long a parent is worth asking
+	expected  time.Time       // when the segment should be there, where that is not long past
+	live      bool            // the segment is one that a crowd asks for,
+	liveUntil time.Time       // until then
+	held      bool            // the segment is not published as far as we know
+	holding   bool            // it is counted as held just now
+	began     bool            // this request began the fill
+	fromDisk  bool            // it waited for the disk, and not for a parent
+	tries     int             // fills that failed it
+	peer      *parents.Parent // the node of our site that asks
 	outcome   Outcome
-	object    *object // in use until release
+	object    *object.Object // in use until release
 
 	problem *live.Problem // the answer, where it is a refusal,
 	life    time.Duration // for so long
@@ -41,19 +44,10 @@ type request struct {
 	to      int64       // and where that ends; -1: at its end
 }
 
-// Request makes a request: see package exchange.
-func (ed *Edge) Request() exchange.Request { return &request{edge: ed} }
-
 // Begin takes up what a viewer asks.
 func (q *request) Begin(a exchange.Asked) {
-	*q = request{Asked: a, edge: q.edge, detail: q.detail[:0]}
+	*q = request{Asked: a, ed: q.ed, detail: q.detail[:0]}
 }
-
-// Walk goes on with it.
-func (q *request) Walk(a exchange.Answer) exchange.Pause { return q.edge.walk(q, a) }
-
-// Leave ends it before its time.
-func (q *request) Leave() { q.edge.leave(q) }
 
 // Keep moves it to memory of its own.
 func (q *request) Keep() exchange.Request {
@@ -85,7 +79,7 @@ func (q *request) refuseWith(p *live.Problem, life time.Duration) step {
 	return stepDescribe
 }
 
-// step is what the request went through, as Server-Timing calls it.
+// went is what the request went through, as Server-Timing calls it.
 func (q *request) went() string {
 	if q.fromDisk {
 		return "disk"
@@ -93,34 +87,19 @@ func (q *request) went() string {
 	return string(q.outcome)
 }
 
-// asking says how a fill goes to the parents.
-func (ed *Edge) asking(q *request, now time.Time) asking {
-	a := asking{path: q.Path, key: keyOf(q.Path), until: q.until, late: now.Add(hedgeAfter), loop: live.Loop(ed.member)}
-	a.own, a.step = a.late, hedgeAfter
-	if q.More != nil {
-		a.loop = q.More.Loop.Add(ed.member)
-	}
-	if q.Path.File == live.FileSegment {
-		// Observed lateness is left out: it changes without a version, and all
-		// nodes of a site must come to the same.
-		tl := q.view.config.Event.Timeline()
-		a.due = tl.Due(q.Path.Number)
-	}
-	if q.held {
-		tl := &q.view.renditions[q.Path.Rendition].timeline
-		// The parent holds it too. It is late when the segment is.
-		if late := q.expected.Add(hedgeAfter); late.After(a.late) {
-			a.late = late
-		}
-		// Up to its decision time the origin may wait for a better one.
-		if a.own = ed.ours(tl.Decide(q.Path.Number)).Add(hedgeAfter); a.own.Before(a.late) {
-			a.own = a.late
-		}
-		a.step = stepHeld
-	} else {
-		a.share = max(q.until.Sub(now)/2, hedgeAfter)
-	}
-	path := q.Path
-	a.sent = func(p *parent) { ed.metrics.asked(path, p) }
-	return a
-}
+// An Outcome is how a request was met. Counters and Cache-Status share the names.
+type Outcome string
+
+// The outcomes.
+const (
+	Never Outcome = "never" // refused: the event never has it
+	Early Outcome = "early" // refused: it cannot exist yet
+	Gone  Outcome = "gone"  // refused: it has left the DVR window
+	Hit   Outcome = "hit"   // answered from the cache
+	Join  Outcome = "join"  // answered by a fill that another began
+	Fill  Outcome = "fill"  // began a fill
+	Hold  Outcome = "hold"  // began or joined one of a segment that is not published yet
+)
+
+// Outcomes lists every outcome, for counters.
+var Outcomes = []Outcome{Never, Early, Gone, Hit, Join, Fill, Hold}

@@ -1,17 +1,12 @@
 package edge
 
 import (
-	"fmt"
 	"net/http"
-	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
-	"headwater/edge/exchange"
 	"headwater/live"
 )
 
@@ -32,7 +27,7 @@ func TestAnswersAreCounted(t *testing.T) {
 			case 4:
 				http.Error(w, "not one of ours", http.StatusGone)
 			case 5:
-				w.WriteHeader(http.StatusTeapot)
+				w.WriteHeader(http.StatusUnavailableForLegalReasons)
 			default:
 				serveBytes(w, req, segment(req))
 			}
@@ -90,72 +85,6 @@ func TestMetricsAreWellNamed(t *testing.T) {
 		problems, err := promlint.NewWithMetricFamilies(families).Lint()
 		if err != nil || len(problems) > 0 {
 			t.Errorf("%v %v", problems, err)
-		}
-	})
-}
-
-// However many events there are, those beyond a number share their counters;
-// an event that is forgotten leaves its place.
-func TestTalliesAreBounded(t *testing.T) {
-	reg := prometheus.NewRegistry()
-	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-		reg.MustRegister(v)
-		return v
-	}
-	ts := newTallies(vec, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "live_edge"}, []string{"event"}))
-	v := &view{renditions: map[string]*rendition{"v": {}}}
-	v.config.Pipelines = []live.Pipeline{{Name: "a"}}
-	id := func(i int) live.EventID { return live.EventID{Tenant: "t", Name: fmt.Sprint("e", i)} }
-	for i := range talliedEvents {
-		if got := ts.know(id(i), v); got.label != id(i).String() {
-			t.Fatalf("event %d is %s", i, got.label)
-		}
-	}
-	series := func() (n int) {
-		families, err := reg.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range families {
-			n += len(f.GetMetric())
-		}
-		return n
-	}
-	before := series()
-	for i := range 50 {
-		if got := ts.know(id(1000+i), v); got != ts.rest {
-			t.Fatalf("one too many is %s", got.label)
-		}
-		ts.asked(live.Path{Event: id(1000 + i), Rendition: "v"})
-	}
-	if n := series(); n > before+1 {
-		t.Errorf("%d series, then %d", before, n)
-	}
-	ts.forget(id(7))
-	if got := ts.know(id(1000), v); got.label != id(1000).String() {
-		t.Errorf("the place of one that was forgotten: %s", got.label)
-	}
-	if families, _ := reg.Gather(); strings.Contains(fmt.Sprint(families), `"t/e7"`) {
-		t.Error("what was forgotten is still there")
-	}
-}
-
-// To count an answer takes no memory.
-func TestCountingDoesNotAllocate(t *testing.T) {
-	run(t, 1, func(r *rig) {
-		r.know()
-		synctest.Wait()
-		e := r.ed.events[live.EventID{Tenant: "t", Name: "e"}]
-		o := &object{key: key{path: live.Path{Event: e.id, File: live.FileSegment, Rendition: "v"}}, status: 200, source: live.Source{Pipeline: "a"}}
-		o.sending = r.ed.metrics.sending(e, o)
-		q := &request{Asked: exchange.Asked{Method: "GET"}, event: e, object: o}
-		if n := testing.AllocsPerRun(100, func() {
-			r.ed.metrics.answered(q, 200, "")
-			r.ed.metrics.answered(q, 410, "lost")
-			r.ed.metrics.answered(q, 499, "strange")
-		}); n != 0 {
-			t.Errorf("%v allocations", n)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"headwater/edge/exchange"
+	"headwater/edge/object"
 	"headwater/live"
 )
 
@@ -16,46 +17,46 @@ import (
 type step uint8
 
 const (
-	stepParse     step = iota // what is asked for
-	stepLocate                // the event and the rendition
-	stepConfig                // event.json, held until it is another
-	stepPlace                 // on the timeline: what cannot exist is refused
-	stepLookUp                // the object, or the one fill of it
-	stepAwaitHead             // of the object
-	stepDescribe              // the head of the answer
-	stepSend                  // the body, as far as it is there and the viewer takes it
-	stepAwaitMore             // of the body
+	stepParse       step = iota // what is asked for
+	stepLocate                  // the event and the rendition
+	stepAwaitConfig             // event.json, held until it is another
+	stepPlace                   // on the timeline: what cannot exist is refused
+	stepLookUp                  // the object, or the one fill of it
+	stepAwaitHead               // of the object
+	stepDescribe                // the head of the answer
+	stepSend                    // the body, as far as it is there and the viewer takes it
+	stepAwaitMore               // of the body
 	stepDone
 )
 
 // A pause is what a step that does not go on waits for.
 type pause = exchange.Pause
 
-// walk goes on with a request until it is answered or must wait.
-func (ed *Edge) walk(q *request, l exchange.Answer) pause {
+// Walk goes on with a request until it is answered or must wait.
+func (q *request) Walk(a exchange.Answer) pause {
 	for {
 		var p pause
 		switch q.step {
 		case stepParse:
-			q.step = ed.parse(q)
+			q.step = q.parse()
 		case stepLocate:
-			q.step, p = ed.locate(q)
-		case stepConfig:
-			q.step, p = ed.config(q)
+			q.step, p = q.locate()
+		case stepAwaitConfig:
+			q.step, p = q.awaitConfig()
 		case stepPlace:
-			q.step = ed.place(q)
+			q.step = q.place()
 		case stepLookUp:
-			q.step = ed.lookUp(q)
+			q.step = q.lookUp()
 		case stepAwaitHead:
-			q.step, p = ed.awaitHead(q)
+			q.step, p = q.awaitHead()
 		case stepDescribe:
-			q.step, p = ed.describe(q, l)
+			q.step, p = q.describe(a)
 		case stepSend:
-			q.step, p = ed.send(q, l)
+			q.step, p = q.send(a)
 		case stepAwaitMore:
-			q.step, p = ed.awaitMore(q)
+			q.step, p = q.awaitMore()
 		case stepDone:
-			ed.conclude(q)
+			q.conclude()
 			return pause{}
 		}
 		if p.Why != exchange.Finished {
@@ -66,7 +67,7 @@ func (ed *Edge) walk(q *request, l exchange.Answer) pause {
 }
 
 // parse reads method and path, and where the request has been.
-func (ed *Edge) parse(q *request) step {
+func (q *request) parse() step {
 	if q.Method != http.MethodGet && q.Method != http.MethodHead {
 		return q.refuse(live.ErrMethod.With(q.Method + " is not for delivery"))
 	}
@@ -77,42 +78,41 @@ func (ed *Edge) parse(q *request) step {
 		}
 	}
 	// RFC 8586: what has been here before goes no further.
-	if q.More != nil && q.More.Loop != "" && q.More.Loop.Has(ed.id) {
+	if q.More != nil && q.More.Loop != "" && q.More.Loop.Has(q.ed.id) {
 		return q.refuse(live.ErrLoop.With("the request has been here before"))
 	}
 	return stepLocate
 }
 
 // locate finds the event and its rendition, in memory once the event is known.
-func (ed *Edge) locate(q *request) (step, pause) {
+func (q *request) locate() (step, pause) {
 	if q.event == nil {
-		e, problem := ed.event(q.Path.Event, q.now())
+		e, problem := q.ed.events.Event(q.Path.Event, q.now())
 		if problem != nil {
 			return q.refuse(problem), pause{}
 		}
 		// What was parsed may lie in a buffer that is used again.
-		q.event, q.Path.Event = e, e.id
+		q.event, q.Path.Event = e, e.ID
 	}
-	if !q.event.known.Load() {
-		_, news := q.event.heard()
-		if !q.event.known.Load() {
+	if !q.event.Known() {
+		_, news := q.event.Heard()
+		if !q.event.Known() {
 			q.own()
 			return stepLocate, waitFor(q.event, news)
 		}
 	}
-	if q.event.refusal != nil {
-		p := q.event.refusal.For(max(q.event.until.Sub(q.now()), 0))
+	if p := q.event.Refusal(q.now()); p != nil {
 		q.event = nil // it is not one
 		return q.refuse(p), pause{}
 	}
-	q.view = q.event.view.Load()
+	q.config = q.event.Config()
 	switch q.Path.File {
 	case live.FileConfig:
-		return stepConfig, pause{}
+		return stepAwaitConfig, pause{}
 	case live.FileMPD, live.FileHLS:
 		return stepPlace, pause{}
 	}
-	r := q.view.renditions[q.Path.Rendition]
+	r := q.config.Renditions[q.Path.Rendition]
 	if r == nil {
 		q.outcome = Never
 		q.detail = append(q.detail[:0], "event "...)
@@ -120,7 +120,7 @@ func (ed *Edge) locate(q *request) (step, pause) {
 		q.detail = append(append(append(q.detail, ` has no rendition "`...), q.Path.Rendition...), '"')
 		return q.refuseWith(live.ErrNoRendition, live.ErrNoRendition.Lifetime), pause{}
 	}
-	q.Path.Rendition = r.name
+	q.Path.Rendition = r.Name
 	return stepPlace, pause{}
 }
 
@@ -132,28 +132,28 @@ func waitFor(on exchange.Awaited, seen int) pause {
 // configHold is how long event.json?after= is held when nothing changes.
 const configHold = 25 * time.Second
 
-// config answers with event.json; with ?after=ETAG, once it is another, and with
+// awaitConfig answers with event.json; with ?after=ETAG, once it is another, and with
 // &notifications=SEQUENCE also once the set of them is another. It is for the
 // followers of edges below, and no crowd.
-func (ed *Edge) config(q *request) (step, pause) {
-	m, v := q.More, q.view
+func (q *request) awaitConfig() (step, pause) {
+	m, v := q.More, q.config
 	q.until = q.Arrived.Add(configHold)
-	sequence, news := q.event.heard()
-	same := m.After != "" && (v.etag == m.After || v.etag == `"`+m.After+`"`) && (m.Sequence == "" || m.Sequence == strconv.FormatInt(sequence, 10))
-	if same && time.Now().Before(q.until) && !ed.draining.Load() {
-		if ed.ctx.Err() != nil {
+	sequence, news := q.event.Heard()
+	same := m.After != "" && (v.ETag == m.After || v.ETag == `"`+m.After+`"`) && (m.Sequence == "" || m.Sequence == strconv.FormatInt(sequence, 10))
+	if same && time.Now().Before(q.until) && !q.ed.draining.Load() {
+		if q.ed.ctx.Err() != nil {
 			return q.refuse(live.ErrDraining.With("ask another edge")), pause{}
 		}
-		if q.event.over.Load() || q.event.view.Load() != v {
+		if q.event.Over() || q.event.Config() != v {
 			q.event = nil
 			return stepLocate, pause{}
 		}
 		p := waitFor(q.event, news)
 		p.Until = q.until
-		return stepConfig, p
+		return stepAwaitConfig, p
 	}
-	q.text, q.about = v.json, http.Header{
-		"Content-Type": {"application/json"}, "Etag": {v.etag}, live.HeaderCacheControl: {live.FormatLifetime(time.Second)}, "Accept-Ranges": {"bytes"},
+	q.text, q.about = v.JSON, http.Header{
+		"Content-Type": {"application/json"}, "Etag": {v.ETag}, live.HeaderCacheControl: {live.FormatLifetime(time.Second)}, "Accept-Ranges": {"bytes"},
 	}
 	return stepDescribe, pause{}
 }
@@ -164,20 +164,20 @@ const othersLive = time.Minute
 
 // place refuses a segment by the timeline alone: what cannot exist never
 // reaches a parent.
-func (ed *Edge) place(q *request) step {
+func (q *request) place() step {
 	q.until, q.live = q.Arrived.Add(retryBudget), true
 	q.liveUntil = q.Arrived.Add(othersLive)
 	switch q.Path.File {
 	case live.FileSegment:
 	case live.FileMPD, live.FileHLS, live.FilePlaylist:
-		if ed.upstream.orphaned() {
+		if q.ed.parents.Orphaned() {
 			q.until = q.Arrived // players need not wait for what this node can write itself
 		}
 		return stepLookUp
 	default:
 		return stepLookUp
 	}
-	n, tl, now := q.Path.Number, &q.view.renditions[q.Path.Rendition].timeline, ed.theirs(q.Arrived)
+	n, tl, now := q.Path.Number, &q.config.Renditions[q.Path.Rendition].Timeline, q.ed.parents.Theirs(q.Arrived)
 	r, life, refused := tl.Refuse(n, now)
 	if refused {
 		q.outcome = outcomeOf[r.Place]
@@ -185,49 +185,49 @@ func (ed *Edge) place(q *request) step {
 		return q.refuseWith(r.Problem, life)
 	}
 	if r.Place == live.Due {
-		q.held = int64(n) > q.event.edge.Load()
-		q.until = ed.ours(tl.Deadline(n))
-		q.expected = ed.ours(tl.Expected(n))
+		q.held = int64(n) > q.event.Newest()
+		q.until = q.ed.parents.Ours(tl.Deadline(n))
+		q.expected = q.ed.parents.Ours(tl.Expected(n))
 	}
 	q.live = tl.Live(n, now)
-	q.liveUntil = ed.ours(tl.End(n).Add(time.Duration(q.view.config.LiveWindowSeconds) * time.Second))
+	q.liveUntil = q.ed.parents.Ours(tl.End(n).Add(time.Duration(q.config.LiveWindowSeconds) * time.Second))
 	return stepLookUp
 }
 
 var outcomeOf = map[live.Place]Outcome{live.Never: Never, live.Early: Early, live.Gone: Gone}
 
 // lookUp finds the object, or begins the one fill for all who wait.
-func (ed *Edge) lookUp(q *request) step {
+func (q *request) lookUp() step {
 	now := q.now()
-	o, begin, problem := ed.cache.lookUp(wanted{
-		key: key{q.Path, q.view.config.FlushVersion}, view: q.view, now: now, liveUntil: q.liveUntil, keep: q.live, ctx: ed.ctx,
+	o, begin, ok := q.ed.cache.LookUp(object.Wanted{
+		Key: object.Key{Path: q.Path, Flush: q.config.FlushVersion}, Config: &q.config.Config, Now: now, LiveUntil: q.liveUntil, Keep: q.live, Ctx: q.ed.ctx,
 	})
-	if problem != nil {
+	if !ok {
 		q.object, q.outcome = nil, ""
-		return q.refuse(problem)
+		return q.refuse(live.ErrShed.With("memory is taken by what is being filled and read"))
 	}
 	q.object, q.began = o, begin
-	if s := ed.upstream.site; s != nil && q.More != nil && !o.isReady() {
-		if q.peer = s.asker(q.More.Loop); q.peer != nil {
-			s.wait(q.Path, q.peer)
+	if s := q.ed.site; s != nil && q.More != nil && !o.Ready() {
+		if q.peer = s.Asker(q.More.Loop); q.peer != nil {
+			s.Wait(q.Path, q.peer)
 		}
 	}
 	outcome := Join
 	switch {
 	case begin:
 		outcome = Fill
-		e, a := q.event, ed.asking(q, now)
-		if !ed.spawn(func() { ed.fill(e, o, a) }) {
-			o.fail(errClosed)
-			ed.cache.filled(o)
+		ed, e, r := q.ed, q.event, q.fillFrom(now)
+		if !ed.spawn(func() { ed.fill(e, o, r) }) {
+			o.Fail(errClosed)
+			q.ed.cache.Filled(o)
 			return q.refuse(live.ErrDraining.With("ask another edge"))
 		}
-	case o.ended():
+	case o.Ended():
 		outcome = Hit
 	}
 	// Whoever began the fill of a segment not known to be there held for it,
 	// even where the answer was as fast as this line.
-	if q.held && outcome != Hit && (begin || !o.isReady()) {
+	if q.held && outcome != Hit && (begin || !o.Ready()) {
 		outcome = Hold
 	}
 	if q.tries == 0 { // else it is what it was met with first
@@ -237,58 +237,58 @@ func (ed *Edge) lookUp(q *request) step {
 }
 
 // awaitHead waits for the object's head, as long as the viewer does.
-func (ed *Edge) awaitHead(q *request) (step, pause) {
+func (q *request) awaitHead() (step, pause) {
 	o := q.object
-	if !o.isReady() {
+	if !o.Ready() {
 		if q.outcome == Hold && !q.holding {
 			q.holding = true
-			ed.metrics.holding.Inc()
+			q.ed.metrics.holding.Inc()
 		}
 		if q.More == nil && q.Method == http.MethodGet {
 			return stepAwaitHead, waitFor(o, 0) // nothing is sent before the first byte
 		}
-		return stepAwaitHead, waitFor(o, headOnly)
+		return stepAwaitHead, waitFor(o, object.HeadOnly)
 	}
-	ed.heldNoMore(q)
-	if o.err != nil {
-		return q.refuse(o.refusal(time.Now())), pause{}
+	q.heldNoMore()
+	if o.Err != nil {
+		return q.refuse(o.Refusal(time.Now())), pause{}
 	}
-	if o.onDisk && q.outcome != Hit {
+	if o.OnDisk && q.outcome != Hit {
 		// It makes a hit of a request whose object turned out to be on the disk.
 		q.outcome, q.fromDisk = Hit, true
-		ed.metrics.disk.hits.Inc()
+		q.ed.metrics.diskHits.Inc()
 	}
 	return stepDescribe, pause{}
 }
 
 // heldNoMore takes a request out of the number of those that are held.
-func (ed *Edge) heldNoMore(q *request) {
+func (q *request) heldNoMore() {
 	if q.holding {
 		q.holding = false
-		ed.metrics.holding.Dec()
+		q.ed.metrics.holding.Dec()
 	}
 }
 
 // describe begins the answer: with a problem, with what this node has in memory,
 // or with the object. Where a fill fails before its first byte has gone to this
 // viewer there is time for another.
-func (ed *Edge) describe(q *request, l exchange.Answer) (step, pause) {
+func (q *request) describe(a exchange.Answer) (step, pause) {
 	switch {
-	case q.problem != nil && q.problem.Code == live.ErrUpstream.Code && ed.standIn(q):
+	case q.problem != nil && q.problem.Code == live.ErrUpstream.Code && q.standIn():
 		fallthrough
 	case q.text != nil:
-		ed.describeText(q, l)
+		q.describeText(a)
 		return stepSend, pause{}
 	case q.problem != nil:
-		ed.describeProblem(q, l)
+		q.describeProblem(a)
 		return stepSend, pause{}
 	}
 	o := q.object
-	came, done, err := o.progress()
+	came, done, err := o.Progress()
 	if err != nil {
-		return ed.again(q), pause{}
+		return q.again(), pause{}
 	}
-	size, conditional := o.size, o.status == http.StatusOK && q.conditional()
+	size, conditional := o.Size, o.Status == http.StatusOK && q.conditional()
 	if size < 0 && !done && (conditional || q.Method == http.MethodHead || q.Old) {
 		// Without a length HTTP/1.0 ends a body with the connection, and what is
 		// cut off would look complete.
@@ -297,9 +297,9 @@ func (ed *Edge) describe(q *request, l exchange.Answer) (step, pause) {
 	if size < 0 && done {
 		size = int64(came)
 	}
-	p := exchange.Part{Status: o.status, To: size}
+	p := exchange.Part{Status: o.Status, To: size}
 	if conditional {
-		p = q.More.Decide(exchange.Represented{ETag: o.header.Get("Etag"), Modified: lastModified(o.header), Size: size})
+		p = q.More.Decide(exchange.Represented{ETag: o.Header.Get("Etag"), Modified: lastModified(o.Header), Size: size})
 	}
 	switch {
 	case q.Method == http.MethodHead:
@@ -310,26 +310,26 @@ func (ed *Edge) describe(q *request, l exchange.Answer) (step, pause) {
 	default:
 		q.from, q.to = p.From, p.To
 	}
-	ed.describeObject(q, l, p, size)
+	q.describeObject(a, p, size)
 	return stepSend, pause{}
 }
 
 // again looks the object up anew, where nothing of it has gone to the viewer.
-func (ed *Edge) again(q *request) step {
-	if q.tries++; q.tries == triesInRow || !time.Now().Before(q.until) {
+func (q *request) again() step {
+	if q.tries++; q.tries == object.TriesInRow || !time.Now().Before(q.until) {
 		return q.refuse(live.ErrUpstream.With("what the parents sent was cut off or wrong"))
 	}
-	ed.release(q)
+	q.release()
 	return stepLookUp
 }
 
 // send sends what is there of the body. One that turns out to be cut off or
 // wrong ends the connection.
-func (ed *Edge) send(q *request, l exchange.Answer) (step, pause) {
+func (q *request) send(a exchange.Answer) (step, pause) {
 	for q.to < 0 || q.from < q.to {
-		data, done, _, err := q.object.view()
+		data, done, err := q.object.Body()
 		if err != nil {
-			ed.conclude(q)
+			q.conclude()
 			return stepDone, pause{Why: exchange.Cut}
 		}
 		end := int64(len(data))
@@ -342,21 +342,21 @@ func (ed *Edge) send(q *request, l exchange.Answer) (step, pause) {
 			}
 			break
 		}
-		n, err := l.Write(data[q.from:end])
+		n, err := a.Write(data[q.from:end])
 		q.from += int64(n)
-		ed.metrics.bytes.Add(float64(n))
+		q.ed.metrics.bytes.Add(float64(n))
 		if err != nil {
-			ed.leave(q) // gone, or too slow
+			q.Leave() // gone, or too slow
 			return stepDone, pause{Why: exchange.Cut}
 		}
 		if q.from < end {
 			return stepSend, pause{Why: exchange.Full}
 		}
 	}
-	all, err := l.End()
+	all, err := a.End()
 	switch {
 	case err != nil:
-		ed.leave(q)
+		q.Leave()
 		return stepDone, pause{Why: exchange.Cut}
 	case !all:
 		return stepSend, pause{Why: exchange.Full}
@@ -365,36 +365,36 @@ func (ed *Edge) send(q *request, l exchange.Answer) (step, pause) {
 }
 
 // awaitMore waits for more of the body.
-func (ed *Edge) awaitMore(q *request) (step, pause) {
-	if came, done, _ := q.object.progress(); int64(came) > q.from || done {
+func (q *request) awaitMore() (step, pause) {
+	if came, done, _ := q.object.Progress(); int64(came) > q.from || done {
 		return stepSend, pause{}
 	}
 	return stepAwaitMore, waitFor(q.object, int(q.from))
 }
 
 // conclude ends a request: it gives back what it had, and counts it.
-func (ed *Edge) conclude(q *request) {
-	ed.heldNoMore(q)
-	ed.release(q)
-	if c := ed.metrics.requests[q.outcome]; c != nil {
+func (q *request) conclude() {
+	q.heldNoMore()
+	q.release()
+	if c := q.ed.metrics.requests[q.outcome]; c != nil {
 		c.Inc()
 	}
 }
 
-// leave ends a request whose viewer has left, or is let go.
-func (ed *Edge) leave(q *request) {
-	ed.conclude(q)
-	ed.metrics.left.Inc()
+// Leave ends a request whose viewer has left, or is let go.
+func (q *request) Leave() {
+	q.conclude()
+	q.ed.metrics.left.Inc()
 }
 
 // release says that a request has done with its object.
-func (ed *Edge) release(q *request) {
+func (q *request) release() {
 	if q.peer != nil {
-		ed.upstream.site.unwait(q.Path, q.peer)
+		q.ed.site.Unwait(q.Path, q.peer)
 		q.peer = nil
 	}
 	if q.object != nil {
-		ed.cache.release(q.object)
+		q.ed.cache.Release(q.object)
 		q.object = nil
 	}
 }

@@ -1,18 +1,21 @@
-package edge
+package site
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
+	"headwater/edge/parents"
 	"headwater/live"
 )
 
 const (
 	peerEvery   = 200 * time.Millisecond // between two probes of a peer
 	peerTimeout = 250 * time.Millisecond // so one that hangs is down after at most 0.7 s
+	probeMisses = 2                      // in a row, and it is
 	// peerFresh is how long what a peer said of us holds. It is less than the
 	// others take to find a node down: one that was stopped, and goes on, knows
 	// before it does anything that they may have given up on it.
@@ -21,11 +24,13 @@ const (
 
 var errNotPeer = errors.New("edge: it is not that node of this site")
 
-// A peer is what a parent is besides, where it is a node of our own site.
+// A peer is another node of the site.
 type peer struct {
+	*parents.Parent
 	kick chan struct{} // probe it now
 
-	known // guarded by the parent's mu
+	mu    sync.Mutex // guards the following
+	known            // and with it whether the parent is down, where a probe says so
 }
 
 // A known is what is known of a peer. It is a value: sees is replaced, not changed.
@@ -38,15 +43,23 @@ type known struct {
 	sees     map[string]time.Time // when it last had contact to others, by our clock
 }
 
-// watch probes a peer: for its life, for when it takes on what, and for which
-// others it sees.
-func (s *site) watch(ctx context.Context, p *parent) {
+// Watch probes the peers, until ctx ends: for their lives, for when they take on
+// what, and for which others they see.
+func (s *Site) Watch(ctx context.Context) {
+	var tasks sync.WaitGroup
+	for _, p := range s.peers {
+		tasks.Go(func() { s.watch(ctx, p) })
+	}
+	tasks.Wait()
+}
+
+func (s *Site) watch(ctx context.Context, p *peer) {
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for first := true; ; first = false {
 		select {
 		case <-t.C:
-		case <-p.peer.kick:
+		case <-p.kick:
 		case <-ctx.Done():
 			if first {
 				s.probed()
@@ -69,69 +82,61 @@ func (s *site) watch(ctx context.Context, p *parent) {
 }
 
 // probed counts the peers that were probed for the first time.
-func (s *site) probed() {
+func (s *Site) probed() {
 	if s.unprobed.Add(-1) == 0 {
 		close(s.ready)
 	}
 }
 
 // probe asks a peer for what it says of itself.
-func (s *site) probe(ctx context.Context, p *parent) (live.SiteNode, error) {
+func (s *Site) probe(ctx context.Context, p *peer) (live.SiteNode, error) {
 	var told live.SiteNode
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base+live.TimePath, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Base+live.TimePath, nil)
 	if err != nil {
 		return told, err
 	}
 	req.Header.Set(live.HeaderSite, live.SiteNode{Name: s.name, ID: s.id}.Header())
-	resp, err := s.u.client.Do(req)
+	resp, err := s.u.Client().Do(req)
 	if err != nil {
 		return told, err
 	}
 	resp.Body.Close()
 	told, err = live.ParseSiteNode(resp.Header.Values(live.HeaderSite))
-	if err != nil || told.Name != p.name {
+	if err != nil || told.Name != p.Name {
 		return told, fmt.Errorf("%w: it says %q", errNotPeer, told.Name)
 	}
 	return told, nil
 }
 
 // learn takes the outcome of a probe.
-func (s *site) learn(p *parent, told live.SiteNode, err error, asked, answered time.Time) {
+func (s *Site) learn(p *peer, told live.SiteNode, err error, asked, answered time.Time) {
 	if err != nil {
 		p.mu.Lock()
-		p.peer.misses++
-		dead := p.peer.misses >= probeMisses || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, errNotPeer)
+		p.misses++
+		dead := p.misses >= probeMisses || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, errNotPeer)
 		p.mu.Unlock()
 		if dead {
-			s.u.failed(p, err, true)
+			s.u.Failed(p.Parent, err, true)
 		}
 		return
 	}
 	p.mu.Lock()
-	q, news := p.peer.known.hear(told, p.health, asked, answered)
+	down, since := p.Down()
+	next, news := p.known.hear(told, down, since, asked, answered)
+	p.known = next
+	p.Recover(news.back, news.renewed)
+	p.mu.Unlock()
 	if news.stale {
-		p.mu.Unlock()
 		return
 	}
-	p.peer.known = q
-	if news.back {
-		p.health.recover(time.Time{})
-	} else if news.renewed {
-		// What waits there was meant for the one that was there before.
-		p.die(errDown)
-	}
-	if news.back || news.renewed {
-		p.alive, p.die = context.WithCancelCause(context.Background())
-	}
-	p.mu.Unlock()
 	s.look(time.Now()) // we may be in the site from now on
 	if news.back {
-		s.u.log.Info("peer is up", "peer", p.name)
+		s.log.Info("peer is up", "peer", p.Name)
 	}
 	if news.changed || s.lost() {
-		s.u.change()
+		s.u.Change()
 	}
 }
 
@@ -145,8 +150,8 @@ type hearing struct {
 
 // hear is what is known of a peer after it answered a probe, and what that means.
 // It decides and nothing else.
-func (k known) hear(told live.SiteNode, h health, asked, answered time.Time) (known, hearing) {
-	if h.down && !asked.After(h.since) {
+func (k known) hear(told live.SiteNode, down bool, since, asked, answered time.Time) (known, hearing) {
+	if down && !asked.After(since) {
 		// It answered, and then it was lost: the answer is too old to bring it back.
 		return k, hearing{stale: true}
 	}
@@ -160,7 +165,7 @@ func (k known) hear(told live.SiteNode, h health, asked, answered time.Time) (kn
 	if anew {
 		next.id, next.start = told.ID, answered.Add(-told.Up)
 	}
-	n := hearing{back: h.down, renewed: anew || told.Orphan && !k.orphan}
+	n := hearing{back: down, renewed: anew || told.Orphan && !k.orphan}
 	n.changed = n.back || n.renewed || k.orphan != told.Orphan || !k.from.Equal(told.From) || len(next.sees) != len(k.sees)
 	for name := range next.sees {
 		_, before := k.sees[name]
@@ -169,8 +174,8 @@ func (k known) hear(told live.SiteNode, h health, asked, answered time.Time) (kn
 	return next, n
 }
 
-// announce is what this node says of itself.
-func (s *site) announce(now time.Time) live.SiteNode {
+// Announce is what this node says of itself.
+func (s *Site) Announce(now time.Time) live.SiteNode {
 	st := s.look(now)
 	n := live.SiteNode{Name: s.name, ID: s.id, Up: now.Sub(s.started), From: st.self.from, Orphan: st.orphan}
 	for i := range st.peers {
@@ -181,15 +186,15 @@ func (s *site) announce(now time.Time) live.SiteNode {
 	return n
 }
 
-// greet answers the part of a probe that is about the site. A node of which we
+// Greet answers the part of a probe that is about the site. A node of which we
 // had not heard is probed at once: what it says of itself counts, not what the
 // request says.
-func (s *site) greet(w http.ResponseWriter, r *http.Request) {
+func (s *Site) Greet(w http.ResponseWriter, r *http.Request) {
 	values := r.Header[live.HeaderSite]
 	if len(values) == 0 {
 		return
 	}
-	w.Header().Set(live.HeaderSite, s.announce(time.Now()).Header())
+	w.Header().Set(live.HeaderSite, s.Announce(time.Now()).Header())
 	if who, err := live.ParseSiteNode(values); err == nil {
 		s.named(who.Name, who.ID)
 	}
@@ -197,19 +202,19 @@ func (s *site) greet(w http.ResponseWriter, r *http.Request) {
 
 // named returns the peer that runs under an ID, and probes one that seems to
 // have started anew.
-func (s *site) named(name, id string) *parent {
+func (s *Site) named(name, id string) *peer {
 	for _, p := range s.peers {
-		if p.name != name {
+		if p.Name != name {
 			continue
 		}
 		p.mu.Lock()
-		same := p.peer.id == id
+		same := p.id == id
 		p.mu.Unlock()
 		if same {
 			return p
 		}
 		select {
-		case p.peer.kick <- struct{}{}:
+		case p.kick <- struct{}{}:
 		default:
 		}
 	}

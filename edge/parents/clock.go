@@ -1,12 +1,6 @@
-package edge
+package parents
 
-import (
-	"net/http"
-	"strconv"
-	"time"
-
-	"headwater/live"
-)
+import "time"
 
 const (
 	clockSamples = 8
@@ -54,7 +48,7 @@ func (c *clock) sample(asked, answered, told time.Time) {
 }
 
 // retime takes the offset of the first parent that is up and has told its time.
-func (u *upstream) retime() {
+func (u *Upstream) retime() {
 	for _, p := range u.parents {
 		p.mu.Lock()
 		offset, ok := p.clock.offset, p.clock.known && !p.health.down
@@ -66,28 +60,9 @@ func (u *upstream) retime() {
 	}
 }
 
-// now is the time of the parents: events are placed by their clock.
-func (ed *Edge) now() time.Time { return ed.theirs(time.Now()) }
+// Theirs and Ours convert between our clock and the parents'.
+func (u *Upstream) Theirs(t time.Time) time.Time { return t.Add(u.Offset()) }
+func (u *Upstream) Ours(t time.Time) time.Time   { return t.Add(-u.Offset()) }
 
-// theirs and ours convert between our clock and the parents'.
-func (ed *Edge) theirs(t time.Time) time.Time { return ed.upstream.theirs(t) }
-
-func (u *upstream) theirs(t time.Time) time.Time { return t.Add(time.Duration(u.offset.Load())) }
-
-func (ed *Edge) ours(t time.Time) time.Time {
-	return t.Add(-time.Duration(ed.upstream.offset.Load()))
-}
-
-// serveTime is live.ServeTime with the parents' clock: a viewer above this
-// edge is to have the time of the origin.
-func (ed *Edge) serveTime(w http.ResponseWriter, r *http.Request) {
-	live.AllowCORS(w.Header())
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set(live.HeaderCacheControl, "no-store")
-	s := ed.now().UTC().Format(live.TimeLayout)
-	h.Set("Content-Length", strconv.Itoa(len(s)))
-	if r.Method != http.MethodHead {
-		w.Write([]byte(s))
-	}
-}
+// Offset is the parents' time minus ours.
+func (u *Upstream) Offset() time.Duration { return time.Duration(u.offset.Load()) }

@@ -1,4 +1,4 @@
-package edge
+package parents
 
 import (
 	"testing"
@@ -37,8 +37,9 @@ func TestComebackIsNoRush(t *testing.T) {
 	h.recover(now)
 	started, waits := 0, 0
 	for started < 10_000 {
-		wait := h.start(now)
+		wait := h.wait(now)
 		if wait == 0 {
+			h.start()
 			started++
 			if waits == 0 && started > rampFirst {
 				t.Fatalf("%d at once", started)

@@ -1,4 +1,4 @@
-package edge
+package object
 
 import (
 	"context"
@@ -19,15 +19,15 @@ import (
 const (
 	initKey  = "init"
 	eventKey = live.ConfigName
-	// eventAgain is how often an event's configuration is written although it
-	// did not change: what nobody follows any more shall expire.
-	eventAgain = time.Hour
 )
 
+// stored reports whether objects of that kind are kept on disk.
+func (k Key) stored() bool { return k.Path.File == live.FileSegment || k.Path.File == live.FileInit }
+
 // onDisk names an object there.
-func (k key) onDisk() (store.Record, string) {
-	p := k.path
-	r := store.Record{Namespace: store.Media, ID: fmt.Sprintf("%d/%s/%s/%s", k.flush, p.Event.Tenant, p.Event.Name, p.Rendition)}
+func (k Key) onDisk() (store.Record, string) {
+	p := k.Path
+	r := store.Record{Namespace: store.Media, ID: fmt.Sprintf("%d/%s/%s/%s", k.Flush, p.Event.Tenant, p.Event.Name, p.Rendition)}
 	if p.File == live.FileInit {
 		return r, initKey
 	}
@@ -50,11 +50,10 @@ type diskMeta struct {
 	Plain    int64       `json:"plain"`
 }
 
-// meta needs an object whose head is there.
-func (o *object) meta() ([]byte, error) {
+func (h *Head) meta() ([]byte, error) {
 	b, err := json.Marshal(diskMeta{
-		Header: o.header, Pipeline: o.source.Pipeline, Region: o.source.Region, Made: o.made,
-		Received: o.received.UnixNano(), Age: int64(o.age), Lifetime: int64(o.lifetime), Plain: int64(o.plain),
+		Header: h.Header, Pipeline: h.Source.Pipeline, Region: h.Source.Region, Made: h.Made,
+		Received: h.Received.UnixNano(), Age: int64(h.Age), Lifetime: int64(h.Lifetime), Plain: int64(h.Plain),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("edge: metadata: %w", err)
@@ -62,71 +61,55 @@ func (o *object) meta() ([]byte, error) {
 	return b, nil
 }
 
-// restore takes the head from what meta wrote.
-func (o *object) restore(b []byte) error {
+// restore is the head that meta wrote.
+func restore(b []byte) (h Head, err error) {
 	var m diskMeta
 	if err := json.Unmarshal(b, &m); err != nil {
-		return fmt.Errorf("edge: metadata: %w", err)
+		return h, fmt.Errorf("edge: metadata: %w", err)
 	}
-	o.status, o.header = http.StatusOK, m.Header
-	o.source = live.Source{Pipeline: m.Pipeline, Region: m.Region}
-	o.made, o.received, o.age = m.Made, time.Unix(0, m.Received), time.Duration(m.Age)
-	o.lifetime, o.plain = time.Duration(m.Lifetime), time.Duration(m.Plain)
-	return nil
+	return Head{
+		Status: http.StatusOK, Header: m.Header, Source: live.Source{Pipeline: m.Pipeline, Region: m.Region}, OnDisk: true,
+		Made: m.Made, Received: time.Unix(0, m.Received), Age: time.Duration(m.Age), Lifetime: time.Duration(m.Lifetime), Plain: time.Duration(m.Plain),
+	}, nil
 }
 
-// fill fills an object from the disk. It reports false where the disk does not
-// have it, or not in time, or not as it should be.
-func (ed *Edge) fillFromDisk(e *event, o *object) bool {
-	d := ed.disk
-	if d.open == nil || o.key.path.File != live.FileSegment && o.key.path.File != live.FileInit {
-		return false
+// Read gets what an object is to be from the disk. It reports false where the disk
+// does not have it, or not in time, or not as it should be.
+func (d *Disk) Read(o *Object, c *live.Config) (h Head, body []byte, ok bool) {
+	if d.open == nil || !o.Key.stored() {
+		return h, nil, false
 	}
 	result, item := d.load(o)
-	from := object{key: o.key}
 	if result == "hit" {
-		result = from.check(e.view.Load(), item)
+		h, result = check(o.Key.Path, item, c, time.Now())
 	}
 	d.metrics.reads.WithLabelValues(result).Inc()
-	if result != "hit" {
-		return false
-	}
-	size := int64(len(item.Value))
-	if !ed.cache.charge(o, size) {
-		ed.shed(o)
-		return true
-	}
-	o.status, o.header, o.source, o.made = from.status, from.header, from.source, from.made
-	o.received, o.age, o.lifetime, o.plain = from.received, from.age, from.lifetime, from.plain
-	o.size, o.onDisk = size, true
-	o.sending = ed.metrics.sending(e, o)
-	o.finish(item.Value, nil)
-	o.open()
-	return true
+	return h, item.Value, result == "hit"
 }
 
-// check makes the head of an item that was read the object's, and says whether
-// the item may be served.
-func (o *object) check(v *view, item store.Item) string {
-	if o.restore(item.Meta) != nil {
-		return "corrupt"
+// check says whether an item that was read may be served, and with which head.
+func check(p live.Path, item store.Item, c *live.Config, now time.Time) (h Head, result string) {
+	h, err := restore(item.Meta)
+	if err != nil {
+		return h, "corrupt"
 	}
-	digest, _ := live.ParseDigest(o.header[live.HeaderContentDigest])
-	switch now := time.Now(); {
+	h.Size = int64(len(item.Value))
+	digest, _ := live.ParseDigest(h.Header[live.HeaderContentDigest])
+	switch {
 	case live.DigestOf(item.Value) != digest:
-		return "corrupt"
-	case now.Sub(o.received) >= o.lifetime, o.received.After(now):
+		return h, "corrupt"
+	case now.Sub(h.Received) >= h.Lifetime, h.Received.After(now):
 		// Received in the future: the clock was set back, and how old it is
 		// nobody can tell.
-		return "stale"
-	case v.withdrewAnswer(o.key.path, o.made, &o.source):
-		return "withdrawn"
+		return h, "stale"
+	case withdrawn(c, p, h.Made, &h.Source):
+		return h, "withdrawn"
 	}
-	return "hit"
+	return h, "hit"
 }
 
 // load reads an object, if the disk has it and is well.
-func (d *diskCache) load(o *object) (result string, item store.Item) {
+func (d *Disk) load(o *Object) (result string, item store.Item) {
 	now := time.Now()
 	d.mu.Lock()
 	st := d.store
@@ -142,15 +125,15 @@ func (d *diskCache) load(o *object) (result string, item store.Item) {
 	if st == nil {
 		return "down", item
 	}
-	record, key := o.key.onDisk()
+	record, key := o.Key.onDisk()
 	if !st.Has(record, key) {
 		return "miss", item
 	}
-	return d.get(o.ctx, record, key)
+	return d.get(o.Ctx, record, key)
 }
 
 // get reads an item. It does not wait for a disk that hangs.
-func (d *diskCache) get(ctx context.Context, r store.Record, key string) (result string, item store.Item) {
+func (d *Disk) get(ctx context.Context, r store.Record, key string) (result string, item store.Item) {
 	d.mu.Lock()
 	st := d.store
 	d.mu.Unlock()
@@ -203,7 +186,7 @@ func (d *diskCache) get(ctx context.Context, r store.Record, key string) (result
 }
 
 // struck counts reads that fail.
-func (d *diskCache) struck(err error) {
+func (d *Disk) struck(err error) {
 	d.mu.Lock()
 	if d.strikes++; err == nil {
 		d.strikes = 0
@@ -222,22 +205,16 @@ func (d *diskCache) struck(err error) {
 	d.note(reading, err)
 }
 
-// recall reads the configuration of an event that no parent tells of.
-func (d *diskCache) recall(ctx context.Context, id live.EventID) *view {
+// Recall reads the configuration of an event that no parent tells of.
+func (d *Disk) Recall(ctx context.Context, id live.EventID) (config []byte, etag string) {
 	d.mu.Lock()
 	st := d.store
 	d.mu.Unlock()
 	if st == nil || !st.Has(eventRecord(id), eventKey) {
-		return nil
+		return nil, ""
 	}
-	result, item := d.get(ctx, eventRecord(id), eventKey)
-	if result != "hit" {
-		return nil
+	if result, item := d.get(ctx, eventRecord(id), eventKey); result == "hit" {
+		return item.Value, string(item.Meta)
 	}
-	v, err := newView(item.Value, string(item.Meta))
-	if err != nil {
-		d.log.Error("disk cache", "event", id.String(), "err", err)
-		return nil
-	}
-	return v
+	return nil, ""
 }

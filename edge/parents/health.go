@@ -1,4 +1,4 @@
-package edge
+package parents
 
 import "time"
 
@@ -44,22 +44,21 @@ func (h *health) recover(now time.Time) {
 	h.down, h.failures, h.back, h.started = false, 0, now, 0
 }
 
-// start takes leave for one request. A parent that has just come back is not
-// rushed upon: then it says how long to wait before trying again.
-func (h *health) start(now time.Time) (wait time.Duration) {
+// wait is for how long the parent is not to be asked: one that has just come back
+// is not rushed upon.
+func (h *health) wait(now time.Time) time.Duration {
 	if h.back.IsZero() {
 		return 0
 	}
 	step := now.Sub(h.back) / rampStep
-	if step >= rampSteps {
-		return 0
-	}
-	if h.started < rampFirst<<step {
-		h.started++
+	if step >= rampSteps || h.started < rampFirst<<step {
 		return 0
 	}
 	return h.back.Add((step + 1) * rampStep).Sub(now)
 }
+
+// start counts a request.
+func (h *health) start() { h.started++ }
 
 // rank orders parents: the lowest is asked first.
 func (h *health) rank(now time.Time, tried int) int {

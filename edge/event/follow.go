@@ -1,4 +1,4 @@
-package edge
+package event
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"headwater/edge/parents"
 	"headwater/live"
 )
 
@@ -31,6 +32,13 @@ const (
 	// lagMost is how long parents may say a lower version than one that was
 	// seen. Then it is not one of them that lags: the origin lost what it had.
 	lagMost = 10 * time.Second
+	// writeAgain is how often a configuration is written to the disk although it
+	// did not change: what nobody follows any more shall expire there.
+	writeAgain = time.Hour
+	// retryBudget is how long it is tried to get one, stallTimeout how long that may
+	// stop coming.
+	retryBudget  = 2 * time.Second
+	stallTimeout = 2 * time.Second
 	// unknownAtOnce bounds the requests for events of which nothing is known.
 	unknownAtOnce = 64
 	// maxConfigBytes bounds an event.json.
@@ -41,18 +49,18 @@ const (
 // the held form of event.json, until nobody has asked for the event for a
 // while. When the parents do not answer the edge goes on with what it has.
 type follower struct {
-	ed      *Edge
-	e       *event
-	lagged  time.Time     // since when a lower version is all that parents say
-	lost    bool          // no parent told anything, the last time
-	least   time.Duration // a parent said not to ask again for so long
-	written time.Time     // when the configuration last went to the disk
-	from    *parent       // who answered last
-	avoid   *parent       // who told a lower version than another: ask others before
+	r       *Registry
+	e       *Event
+	lagged  time.Time       // since when a lower version is all that parents say
+	lost    bool            // no parent told anything, the last time
+	least   time.Duration   // a parent said not to ask again for so long
+	written time.Time       // when the configuration last went to the disk
+	from    *parents.Parent // who answered last
+	avoid   *parents.Parent // who told a lower version than another: ask others before
 }
 
-func (ed *Edge) follow(e *event) {
-	f := &follower{ed: ed, e: e}
+func (r *Registry) follow(e *Event) {
+	f := &follower{r: r, e: e}
 	wait := followLeast
 	for {
 		f.least = 0
@@ -66,13 +74,13 @@ func (ed *Edge) follow(e *event) {
 			wait = min(2*wait, followMost)
 			select {
 			case <-t.C:
-			case <-ed.ctx.Done():
+			case <-r.ctx.Done():
 				t.Stop()
 				return
 			}
 		}
 		// While nobody can tell it anew the configuration is not forgotten.
-		if ed.ctx.Err() != nil || !f.lost && ed.forgetIdle(e) {
+		if r.ctx.Err() != nil || !f.lost && r.forgetIdle(e) {
 			return
 		}
 	}
@@ -86,9 +94,10 @@ func (f *follower) decline(p *live.Problem) verdict {
 		if f.recall() {
 			return later
 		}
-	case f.ed.disk.recall(f.ed.ctx, f.e.id) != nil:
-		// It was deleted while this node was away.
-		f.ed.disk.forget(f.e.id)
+	default:
+		if config, _ := f.r.Disk.Recall(f.r.ctx, f.e.ID); config != nil {
+			f.r.Disk.Forget(f.e.ID) // it was deleted while this node was away
+		}
 	}
 	f.e.refusal, f.e.until = p, time.Now().Add(max(p.Lifetime, 0))
 	f.e.learnt()
@@ -98,31 +107,32 @@ func (f *follower) decline(p *live.Problem) verdict {
 // recall takes the configuration from the disk, which this node has from before
 // it was restarted: parents that do not answer must not make it useless.
 func (f *follower) recall() bool {
-	v := f.ed.disk.recall(f.ed.ctx, f.e.id)
-	if v == nil {
+	v, err := parse(f.r.Disk.Recall(f.r.ctx, f.e.ID))
+	if err != nil {
 		return false
 	}
-	f.ed.log.Warn("no parent tells of the event: going on with its configuration on disk", "event", f.e.id.String(), "version", v.config.Version)
+	f.r.Log.Warn("no parent tells of the event: going on with its configuration on disk", "event", f.e.ID.String(), "version", v.Version)
 	f.lost = true
-	atomicMax(&f.e.version, v.config.Version)
+	atomicMax(&f.e.version, v.Version)
 	f.know(v)
-	f.e.view.Store(v)
+	f.e.config.Store(v)
 	f.e.learnt()
 	return true
 }
 
 // know has counters made for the event as it is now.
-func (f *follower) know(v *view) {
-	t := f.ed.metrics.know(f.e.id, v)
+func (f *follower) know(v *Configuration) {
+	t := f.r.Tallies.know(f.e.ID, v)
 	if f.e.tally.Swap(t) != t && t.label != otherLabel {
 		t.edge.Set(float64(f.e.edge.Load()))
 	}
 }
 
 // write has the configuration written to the disk, again where that was long ago.
-func (f *follower) write(v *view, now time.Time) {
-	if now.Sub(f.written) > eventAgain {
-		f.ed.disk.remember(f.e.id, v)
+func (f *follower) write(v *Configuration, now time.Time) {
+	if now.Sub(f.written) > writeAgain {
+		// Who is followed is written again long before that.
+		f.r.Disk.Remember(f.e.ID, v.JSON, v.ETag, time.Duration(v.DVRSeconds)*time.Second+2*writeAgain)
 		f.written = now
 	}
 }
@@ -130,21 +140,21 @@ func (f *follower) write(v *view, now time.Time) {
 // refresh asks for the configuration once; held, where one is known that is
 // as new as any answer told of.
 func (f *follower) refresh() verdict {
-	v := f.e.view.Load()
+	v := f.e.config.Load()
 	if v == nil {
 		return f.first()
 	}
-	ctx, cancel := context.WithCancel(f.ed.ctx)
+	ctx, cancel := context.WithCancel(f.r.ctx)
 	defer cancel()
 	f.e.listen(cancel)
 	defer f.e.listen(nil)
-	if f.e.version.Load() > v.config.Version {
+	if f.e.version.Load() > v.Version {
 		return f.ask(ctx, "", retryBudget)
 	}
 	// The set of notifications comes with the answer: one that serves hits alone
 	// would not hear of a new one otherwise.
-	sequence, _ := f.e.heard()
-	return f.ask(ctx, "?after="+url.QueryEscape(v.etag)+"&notifications="+strconv.FormatInt(sequence, 10), followHold)
+	sequence, _ := f.e.Heard()
+	return f.ask(ctx, "?after="+url.QueryEscape(v.ETag)+"&notifications="+strconv.FormatInt(sequence, 10), followHold)
 }
 
 // first asks for an event of which nothing is known.
@@ -152,18 +162,18 @@ func (f *follower) first() verdict {
 	t := time.NewTimer(retryBudget)
 	defer t.Stop()
 	select {
-	case f.ed.unknown <- struct{}{}:
-		defer func() { <-f.ed.unknown }()
+	case f.r.unknown <- struct{}{}:
+		defer func() { <-f.r.unknown }()
 	case <-t.C:
 		return f.decline(live.ErrShed.With("too many events are being asked for"))
-	case <-f.ed.ctx.Done():
+	case <-f.r.ctx.Done():
 		return f.decline(live.ErrDraining.For(0).With("ask another edge"))
 	}
-	return f.ask(f.ed.ctx, "", retryBudget)
+	return f.ask(f.r.ctx, "", retryBudget)
 }
 
 // listen sets what a version told by another answer ends.
-func (e *event) listen(cancel context.CancelFunc) {
+func (e *Event) listen(cancel context.CancelFunc) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.interrupt = cancel
@@ -172,16 +182,16 @@ func (e *event) listen(cancel context.CancelFunc) {
 // ask makes one request for the configuration and takes the answer.
 func (f *follower) ask(ctx context.Context, query string, budget time.Duration) verdict {
 	asked := time.Now()
-	path := live.Path{Event: f.e.id, File: live.FileConfig}
-	rep, err := f.ed.upstream.ask(ctx, asking{
-		path: path, query: query, key: keyOf(path), loop: live.Loop(f.ed.member), until: asked.Add(budget), avoid: f.avoid,
-		sent: func(p *parent) { f.ed.metrics.asked(path, p) },
+	path := live.Path{Event: f.e.ID, File: live.FileConfig}
+	rep, err := f.r.Parents.Get(ctx, parents.Request{
+		Path: path, Query: query, Loop: f.r.Loop, Until: asked.Add(budget), Avoid: f.avoid,
+		Sent: func(p *parents.Parent) { f.r.Sent(path, p) },
 	})
 	f.avoid = nil
 	if err == nil {
-		f.from = rep.parent
-		defer rep.close()
-		stall := time.AfterFunc(stallTimeout, func() { rep.cancel(errStall) })
+		f.from = rep.Parent
+		defer rep.Close()
+		stall := time.AfterFunc(stallTimeout, func() { rep.Cancel(parents.ErrStall) })
 		defer stall.Stop()
 		var verdict verdict
 		if verdict, err = f.take(rep.Response, asked); err == nil {
@@ -189,15 +199,15 @@ func (f *follower) ask(ctx context.Context, query string, budget time.Duration) 
 			return verdict
 		}
 	}
-	if ctx.Err() != nil && f.ed.ctx.Err() == nil {
+	if ctx.Err() != nil && f.r.ctx.Err() == nil {
 		return anew // a newer version was told
 	}
-	if f.e.view.Load() == nil {
+	if f.e.config.Load() == nil {
 		return f.decline(live.ErrUpstream.With("no parent told of the event in time"))
 	}
 	f.lost = true
-	if f.ed.ctx.Err() == nil {
-		f.ed.log.Warn("event configuration", "event", f.e.id.String(), "err", err)
+	if f.r.ctx.Err() == nil {
+		f.r.Log.Warn("event configuration", "event", f.e.ID.String(), "err", err)
 	}
 	return later
 }
@@ -205,16 +215,13 @@ func (f *follower) ask(ctx context.Context, query string, budget time.Duration) 
 // take enters an answer about the event's configuration.
 func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 	e := f.e
-	v := e.view.Load()
+	v := e.config.Load()
 	lifetime, said := live.ParseLifetime(resp.Header.Values(live.HeaderCacheControl))
 	switch resp.StatusCode {
 	case http.StatusOK:
-	case http.StatusNotModified:
-		e.hear(resp.Header)
-		return same(time.Since(asked)), nil
 	case http.StatusNotFound:
 		if v == nil {
-			problem := f.ed.unknownEvent(resp, e.id)
+			problem := f.r.unknownEvent(resp, e.ID)
 			if said {
 				problem = problem.For(lifetime)
 			}
@@ -222,8 +229,8 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 		}
 		// A known event that is not there was deleted. Those who wait for a
 		// change ask anew and are refused.
-		f.ed.forget(e)
-		f.ed.disk.forget(e.id)
+		f.r.forget(e)
+		f.r.Disk.Forget(e.ID)
 		return over, nil
 	default:
 		if v == nil && said {
@@ -239,27 +246,27 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 	if len(body) > maxConfigBytes {
 		return 0, errors.New("edge: the event configuration is too large")
 	}
-	next, err := newView(body, resp.Header.Get("ETag"))
+	next, err := parse(body, resp.Header.Get("ETag"))
 	if err != nil {
 		return 0, err
 	}
-	e.hear(resp.Header)
+	e.Hear(resp.Header)
 	h := holding{told: e.version.Load(), lagged: f.lagged, asked: asked, now: time.Now()}
 	if v != nil {
-		h.etag, h.version = v.etag, v.config.Version
+		h.etag, h.version = v.ETag, v.Version
 	}
-	w := h.weigh(next.etag, next.config.Version)
+	w := h.weigh(next.ETag, next.Version)
 	f.lagged = w.lagged
 	if w.lags {
 		f.avoid = f.from
 	}
 	if w.reset {
-		e.version.Store(next.config.Version)
+		e.version.Store(next.Version)
 	}
 	switch {
 	case w.enter:
 		f.know(next)
-		e.view.Store(next)
+		e.config.Store(next)
 		if v == nil {
 			e.learnt()
 		} else {

@@ -1,12 +1,15 @@
-package edge
+package object
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/live"
 	"headwater/store"
@@ -34,8 +37,8 @@ var (
 	errDiskOpening = errors.New("edge: the disk is not open yet")
 )
 
-// A diskStore is what the cache on disk is kept in: store/disk as a cache.
-type diskStore interface {
+// A Store is what a Disk keeps objects in: store/disk as a cache.
+type Store interface {
 	Put(ctx context.Context, r store.Record, item store.Item) error
 	Get(ctx context.Context, r store.Record, key string) (store.Item, error)
 	Has(r store.Record, key string) bool
@@ -43,14 +46,14 @@ type diskStore interface {
 	Close() error
 }
 
-// A diskCache keeps on disk what was filled, for as long as it may be served:
+// A Disk keeps on disk what was filled, for as long as it may be served:
 // the DVR window. It may forget anything, and never makes anybody wait: what
 // its one writer does not keep up with is dropped, and a read that is late is
 // left for the parents. While the disk fails there is only memory.
-type diskCache struct {
-	open    func() (diskStore, error) // nil: there is no disk
+type Disk struct {
+	open    func() (Store, error) // nil: there is no disk
 	log     *slog.Logger
-	cache   *cache
+	cache   *Cache
 	metrics *diskMetrics
 	spawn   func(func()) bool
 	tokens  *store.Tokens
@@ -60,7 +63,7 @@ type diskCache struct {
 	slots   chan struct{} // one per read under way
 
 	mu     sync.Mutex // guards the following
-	store  diskStore  // nil while it is not open
+	store  Store      // nil while it is not open
 	faults [sides]error
 	queue  []diskJob
 	queued int64
@@ -82,29 +85,46 @@ const (
 // A diskJob is one thing for the writer to do: an object to write, which is
 // pinned, or what is known of an event.
 type diskJob struct {
-	object *object
+	object *Object
 	event  live.EventID
-	view   *view // of event; nil: it is no more
+	config []byte // event.json of it; nil: it is no more
+	etag   string
+	keep   time.Duration
 }
 
-func newDiskCache(cfg *Config, c *cache, spawn func(func()) bool) *diskCache {
-	d := &diskCache{
-		open: cfg.openDisk, log: cfg.Log, cache: c, spawn: spawn, tokens: store.NewTokens(), most: cfg.MemoryBytes / 8,
+// A DiskConfig says where a Disk is and how large.
+type DiskConfig struct {
+	Open    func() (Store, error) // nil: there is no disk
+	Queue   int64                 // bytes that may wait for its writer
+	Spawn   func(func()) bool     // runs a task, unless all is over
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// OpenDisk opens a directory as a Store of so many bytes.
+func OpenDisk(dir string, size int64, log *slog.Logger) func() (Store, error) {
+	return func() (Store, error) { return disk.Open(dir, disk.Options{Cache: true, MaxBytes: size, Logger: log}) }
+}
+
+// NewDisk makes the disk beside a cache. Run opens it.
+func NewDisk(cfg DiskConfig, c *Cache) *Disk {
+	d := &Disk{
+		open: cfg.Open, log: cfg.Log, cache: c, spawn: cfg.Spawn, tokens: store.NewTokens(), most: cfg.Queue,
 		poked: make(chan struct{}, 1), opened: make(chan struct{}), slots: make(chan struct{}, diskReads),
-	}
-	if d.open == nil && cfg.Disk != "" {
-		dir, opt := cfg.Disk, disk.Options{Cache: true, MaxBytes: cfg.DiskBytes, Logger: cfg.Log}
-		d.open = func() (diskStore, error) { return disk.Open(dir, opt) }
 	}
 	if d.open != nil {
 		d.faults[opening] = errDiskOpening
 	}
+	d.metrics = newDiskMetrics(d, cfg.Metrics)
 	return d
 }
 
-// run opens the disk, writes what is offered and looks after a disk that
+// There reports whether there is a disk, well or not.
+func (d *Disk) There() bool { return d.open != nil }
+
+// Run opens the disk, writes what is offered and looks after a disk that
 // fails, until ctx ends.
-func (d *diskCache) run(ctx context.Context) {
+func (d *Disk) Run(ctx context.Context) {
 	defer func() {
 		d.mu.Lock()
 		st := d.store
@@ -137,8 +157,8 @@ func (d *diskCache) run(ctx context.Context) {
 	}
 }
 
-// await waits for the first attempt to open the disk.
-func (d *diskCache) await() {
+// Await waits for the first attempt to open the disk.
+func (d *Disk) Await() {
 	t := time.NewTimer(diskOpen)
 	defer t.Stop()
 	select {
@@ -148,7 +168,7 @@ func (d *diskCache) await() {
 	}
 }
 
-func (d *diskCache) tryOpen() {
+func (d *Disk) tryOpen() {
 	st, err := d.open()
 	d.mu.Lock()
 	if err == nil {
@@ -159,7 +179,7 @@ func (d *diskCache) tryOpen() {
 }
 
 // probe tries a disk that fails.
-func (d *diskCache) probe(ctx context.Context) {
+func (d *Disk) probe(ctx context.Context) {
 	d.mu.Lock()
 	st, faults := d.store, d.faults
 	d.mu.Unlock()
@@ -182,7 +202,7 @@ func (d *diskCache) probe(ctx context.Context) {
 }
 
 // note enters how an attempt ended, and says so where that is news.
-func (d *diskCache) note(s side, err error) {
+func (d *Disk) note(s side, err error) {
 	d.mu.Lock()
 	before := d.faultLocked()
 	d.faults[s] = err
@@ -198,14 +218,14 @@ func (d *diskCache) note(s side, err error) {
 }
 
 // fault is why there is only memory at the moment.
-func (d *diskCache) fault() error {
+func (d *Disk) fault() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.faultLocked()
 }
 
 // faultLocked needs mu.
-func (d *diskCache) faultLocked() error {
+func (d *Disk) faultLocked() error {
 	for _, err := range d.faults {
 		if err != nil {
 			return err
@@ -214,47 +234,49 @@ func (d *diskCache) faultLocked() error {
 	return nil
 }
 
-// says is what an operator is told of a disk that fails.
-func (d *diskCache) says() string {
+// Says is what an operator is told of a disk that fails.
+func (d *Disk) Says() string {
 	if err := d.fault(); err != nil {
 		return "disk: " + err.Error() + ": memory only\n"
 	}
 	return ""
 }
 
-// offer has a filled object written, where that is worth it.
-func (d *diskCache) offer(o *object) {
-	if d.open == nil || o.status != 200 || o.key.path.File != live.FileSegment && o.key.path.File != live.FileInit {
+// Offer has a filled object written, where that is worth it.
+func (d *Disk) Offer(o *Object) {
+	if d.open == nil || o.Status != http.StatusOK || !o.Key.stored() {
 		return
 	}
-	digest, _ := live.ParseDigest(o.header[live.HeaderContentDigest])
+	digest, _ := live.ParseDigest(o.Header[live.HeaderContentDigest])
 	switch {
 	case digest.IsZero():
 		d.metrics.drop("undigested")
-	case o.lifetime < diskBrief:
+	case o.Lifetime < diskBrief:
 		d.metrics.drop("brief")
 	default:
 		d.push(diskJob{object: o})
 	}
 }
 
-// remember has an event's configuration written, and forget taken out: without
+// Remember has an event's configuration written, and Forget taken out: without
 // one nothing of an event can be served when there are no parents.
-func (d *diskCache) remember(id live.EventID, v *view) { d.push(diskJob{event: id, view: v}) }
-func (d *diskCache) forget(id live.EventID)            { d.push(diskJob{event: id}) }
+func (d *Disk) Remember(id live.EventID, config []byte, etag string, keep time.Duration) {
+	d.push(diskJob{event: id, config: config, etag: etag, keep: keep})
+}
+func (d *Disk) Forget(id live.EventID) { d.push(diskJob{event: id}) }
 
 func (j *diskJob) size() int64 {
 	switch {
 	case j.object != nil:
-		data, _, _, _ := j.object.view()
+		data, _, _ := j.object.Body()
 		return overhead + int64(len(data))
-	case j.view != nil:
-		return overhead + int64(len(j.view.json))
+	case j.config != nil:
+		return overhead + int64(len(j.config))
 	}
 	return overhead
 }
 
-func (d *diskCache) push(j diskJob) {
+func (d *Disk) push(j diskJob) {
 	if d.open == nil {
 		return
 	}
@@ -285,7 +307,7 @@ func (d *diskCache) push(j diskJob) {
 	}
 }
 
-func (d *diskCache) take() (j diskJob, ok bool) {
+func (d *Disk) take() (j diskJob, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.queue) == 0 {
@@ -298,7 +320,7 @@ func (d *diskCache) take() (j diskJob, ok bool) {
 }
 
 // discard empties the queue.
-func (d *diskCache) discard(why string) {
+func (d *Disk) discard(why string) {
 	for {
 		j, ok := d.take()
 		if !ok {
@@ -310,7 +332,7 @@ func (d *diskCache) discard(why string) {
 }
 
 // finish ends a job that was taken from the queue.
-func (d *diskCache) finish(j diskJob) {
+func (d *Disk) finish(j diskJob) {
 	size := j.size()
 	d.mu.Lock()
 	d.queued -= size
@@ -318,14 +340,14 @@ func (d *diskCache) finish(j diskJob) {
 	d.release(j)
 }
 
-func (d *diskCache) release(j diskJob) {
+func (d *Disk) release(j diskJob) {
 	if j.object != nil {
-		d.cache.release(j.object)
+		d.cache.Release(j.object)
 	}
 }
 
 // do is what the writer does with one job.
-func (d *diskCache) do(ctx context.Context, j diskJob) {
+func (d *Disk) do(ctx context.Context, j diskJob) {
 	defer d.finish(j)
 	d.mu.Lock()
 	st := d.store
@@ -336,11 +358,9 @@ func (d *diskCache) do(ctx context.Context, j diskJob) {
 	switch {
 	case j.object != nil:
 		err = d.write(ctx, st, j.object)
-	case j.view != nil:
+	case j.config != nil:
 		err = st.Put(ctx, eventRecord(j.event), store.Item{
-			Key: eventKey, Token: d.tokens.Next(), Meta: []byte(j.view.etag), Value: j.view.json,
-			// Whoever is followed is written again long before.
-			Expires: time.Now().Add(time.Duration(j.view.config.DVRSeconds)*time.Second + 2*eventAgain),
+			Key: eventKey, Token: d.tokens.Next(), Meta: []byte(j.etag), Value: j.config, Expires: time.Now().Add(j.keep),
 		})
 	default:
 		err = st.Put(ctx, eventRecord(j.event), store.Gone(eventKey, d.tokens.Next()))
@@ -366,18 +386,18 @@ func (d *diskCache) do(ctx context.Context, j diskJob) {
 }
 
 // write writes an object.
-func (d *diskCache) write(ctx context.Context, st diskStore, o *object) error {
-	data, _, _, err := o.view()
-	if err != nil || time.Since(o.received) > o.lifetime-diskBrief/2 {
+func (d *Disk) write(ctx context.Context, st Store, o *Object) error {
+	data, _, err := o.Body()
+	if err != nil || time.Since(o.Received) > o.Lifetime-diskBrief/2 {
 		return nil // it has waited for too long
 	}
-	meta, err := o.meta()
+	meta, err := o.Head.meta()
 	if err != nil {
 		return err
 	}
-	record, key := o.key.onDisk()
+	record, key := o.Key.onDisk()
 	err = st.Put(ctx, record, store.Item{
-		Key: key, Token: d.tokens.Next(), Meta: meta, Value: data, Expires: o.received.Add(o.lifetime),
+		Key: key, Token: d.tokens.Next(), Meta: meta, Value: data, Expires: o.Received.Add(o.Lifetime),
 	})
 	if err == nil {
 		d.metrics.writes.Inc()

@@ -1,4 +1,4 @@
-package edge
+package event
 
 import (
 	"net/http"
@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"headwater/live"
 )
@@ -53,8 +54,8 @@ func (t *tally) answer(a answered) prometheus.Counter {
 	return nil // not reached: the last is there
 }
 
-// tallies are the counters by event.
-type tallies struct {
+// Tallies are the counters by event.
+type Tallies struct {
 	answers  *prometheus.CounterVec // by event, status, problem
 	segments *prometheus.CounterVec // by event, pipeline
 	defects  *prometheus.CounterVec // by event, pipeline, defect
@@ -66,13 +67,21 @@ type tallies struct {
 	events map[live.EventID]*tally
 }
 
-func newTallies(vec func(name, help string, labels ...string) *prometheus.CounterVec, edges *prometheus.GaugeVec) *tallies {
-	ts := &tallies{
+// NewTallies makes the counters.
+func NewTallies(reg prometheus.Registerer) *Tallies {
+	auto := promauto.With(reg)
+	opts := func(name, help string) prometheus.Opts {
+		return prometheus.Opts{Namespace: "headwater", Subsystem: "edge", Name: name, Help: help}
+	}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return auto.NewCounterVec(prometheus.CounterOpts(opts(name, help)), labels)
+	}
+	ts := &Tallies{
 		answers:  vec("answers_total", "Answers to viewers by event, status and problem, whoever refused.", "event", "status", "problem"),
 		segments: vec("sent_segments_total", "Segments sent to viewers by event and pipeline.", "event", "pipeline"),
 		defects:  vec("sent_defects_total", "Findings of segments sent to viewers by event, pipeline and kind.", "event", "pipeline", "defect"),
 		origin:   vec("origin_requests_total", "Requests to parents for segments.", "event", "rendition"),
-		edges:    edges,
+		edges:    auto.NewGaugeVec(prometheus.GaugeOpts(opts("live_edge", "Newest segment of the event that parents told of; -1 before any.")), []string{"event"}),
 		events:   make(map[live.EventID]*tally),
 	}
 	ts.rest = ts.make(otherLabel)
@@ -81,7 +90,7 @@ func newTallies(vec func(name, help string, labels ...string) *prometheus.Counte
 }
 
 // make makes the counters of an event's answers.
-func (ts *tallies) make(label string) *tally {
+func (ts *Tallies) make(label string) *tally {
 	t := &tally{label: label, answers: make(map[answered]prometheus.Counter), edge: ts.edges.WithLabelValues(label)}
 	t.edge.Set(-1)
 	enter := func(status int, problem string) {
@@ -104,7 +113,7 @@ func (ts *tallies) make(label string) *tally {
 }
 
 // pipeline makes the counters of what is sent of a pipeline.
-func (ts *tallies) pipeline(event, pipeline string) {
+func (ts *Tallies) pipeline(event, pipeline string) {
 	ts.segments.WithLabelValues(event, pipeline)
 	for _, k := range live.Kinds {
 		ts.defects.WithLabelValues(event, pipeline, string(k))
@@ -114,7 +123,7 @@ func (ts *tallies) pipeline(event, pipeline string) {
 
 // know makes the counters of an event, and those of its pipelines and
 // renditions, as its configuration is now.
-func (ts *tallies) know(id live.EventID, v *view) *tally {
+func (ts *Tallies) know(id live.EventID, v *Configuration) *tally {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	t := ts.events[id]
@@ -125,10 +134,10 @@ func (ts *tallies) know(id live.EventID, v *view) *tally {
 		t = ts.make(id.String())
 		ts.events[id] = t
 	}
-	for name := range v.renditions {
+	for name := range v.Renditions {
 		ts.origin.WithLabelValues(t.label, name)
 	}
-	for _, p := range v.config.Pipelines {
+	for _, p := range v.Pipelines {
 		ts.pipeline(t.label, p.Name)
 	}
 	ts.pipeline(t.label, otherLabel)
@@ -136,7 +145,7 @@ func (ts *tallies) know(id live.EventID, v *view) *tally {
 }
 
 // forget ends the counters of an event: a node that runs for months sees many.
-func (ts *tallies) forget(id live.EventID) {
+func (ts *Tallies) forget(id live.EventID) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	t := ts.events[id]
@@ -152,7 +161,7 @@ func (ts *tallies) forget(id live.EventID) {
 }
 
 // of is the tally of an event; e may be nil, or not known.
-func (ts *tallies) of(e *event) *tally {
+func (ts *Tallies) of(e *Event) *tally {
 	if e != nil {
 		if t := e.tally.Load(); t != nil {
 			return t
@@ -161,8 +170,8 @@ func (ts *tallies) of(e *event) *tally {
 	return ts.rest
 }
 
-// asked counts a request to a parent for a segment.
-func (ts *tallies) asked(p live.Path) {
+// Asked counts a request to a parent for a segment.
+func (ts *Tallies) Asked(p live.Path) {
 	ts.mu.Lock()
 	t := ts.events[p.Event]
 	ts.mu.Unlock()
@@ -173,22 +182,24 @@ func (ts *tallies) asked(p live.Path) {
 	ts.origin.WithLabelValues(t.label, p.Rendition).Inc()
 }
 
-// sending returns the counters of each time that an object is sent: of its
-// pipeline, and of each of its findings.
-func (ts *tallies) sending(e *event, o *object) []prometheus.Counter {
-	if o.key.path.File != live.FileSegment || o.status != http.StatusOK {
-		return nil
-	}
+// Answered counts an answer. Its problem is empty where it is none.
+func (ts *Tallies) Answered(e *Event, status int, problem string) {
+	ts.of(e).answer(answered{status, problem}).Inc()
+}
+
+// Sending returns the counters of each time that a segment is sent: of the
+// pipeline it is from, and of each of its findings, as they came.
+func (ts *Tallies) Sending(e *Event, from string, defects []string) []prometheus.Counter {
 	t, pipeline := ts.of(e), otherLabel
 	if t != ts.rest {
-		for _, p := range e.view.Load().config.Pipelines {
-			if p.Name == o.source.Pipeline {
-				pipeline = p.Name
+		for _, p := range e.Config().Pipelines {
+			if p.Name == from {
+				pipeline = from
 			}
 		}
 	}
 	list := []prometheus.Counter{ts.segments.WithLabelValues(t.label, pipeline)}
-	findings, err := live.ParseFindings(o.header[live.HeaderDefects])
+	findings, err := live.ParseFindings(defects)
 	if err != nil {
 		return append(list, ts.defects.WithLabelValues(t.label, pipeline, otherLabel))
 	}

@@ -1,4 +1,4 @@
-package edge
+package site
 
 import (
 	"fmt"
@@ -141,5 +141,18 @@ func TestScoreSpreads(t *testing.T) {
 		if n < keys/12*7/10 || n > keys/12*13/10 {
 			t.Errorf("node %d follows %d for %d of %d", p[1], p[0], n, keys)
 		}
+	}
+}
+
+// By these names tests of whole sites know who owns what.
+func TestOwnersByName(t *testing.T) {
+	members := []member{{name: "a"}, {name: "b"}, {name: "c"}, {name: "d"}}
+	for i, rendition := range []string{"r2", "r0", "r5", "r3"} {
+		if o := rank("t/e/"+rendition, time.Time{}, members); o[0] != i {
+			t.Errorf("%s is owned by %s", rendition, members[o[0]].name)
+		}
+	}
+	if o := rank("t/e/v", time.Time{}, []member{{name: "a"}, {name: "g"}}); o[0] != 1 {
+		t.Error("v is owned by a, and not by g")
 	}
 }

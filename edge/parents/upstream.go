@@ -1,0 +1,377 @@
+// Package parents asks those that an edge fills from: origins, other edges, and the
+// nodes of its own site. It knows who is up, what time they have, and how to get one
+// answer by as few requests as that takes.
+//
+// Lock order: none is held while another is taken.
+package parents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"headwater/live"
+)
+
+var (
+	errNoParent = errors.New("edge: no parent answered in time")
+	errDown     = errors.New("edge: the parent went down")
+)
+
+const (
+	probeEvery   = time.Second            // of a parent that is up
+	probeDown    = 250 * time.Millisecond // of one that is down
+	probeTimeout = 750 * time.Millisecond
+	probeMisses  = 2 // in a row, and the parent is down
+)
+
+// A Parent is one of those that the edge fills from: an origin, another edge, or a
+// peer, which is another node of its own site.
+type Parent struct {
+	Base string // URL without a trailing slash
+	Name string // of a peer
+
+	mu     sync.Mutex // guards the following
+	health health
+	clock  clock
+	alive  context.Context // ends when the parent goes down
+	die    context.CancelCauseFunc
+}
+
+// New makes a parent that is up.
+func New(base string) *Parent {
+	p := &Parent{Base: strings.TrimSuffix(base, "/")}
+	p.alive, p.die = context.WithCancelCause(context.Background())
+	return p
+}
+
+// NewPeer makes a node of our own site, which is down until it has answered.
+func NewPeer(name, base string) *Parent {
+	p := New(base)
+	p.Name, p.health.down = name, true
+	return p
+}
+
+// Peer reports whether it is a node of our own site.
+func (p *Parent) Peer() bool { return p.Name != "" }
+
+// Down reports whether the parent does not answer, and since when.
+func (p *Parent) Down() (down bool, since time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.health.down, p.health.since
+}
+
+// Recover says that a peer answers; what waits at it waits for nothing if renewed.
+func (p *Parent) Recover(back, renewed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case back:
+		p.health.recover(time.Time{}) // it may be rushed upon
+	case renewed:
+		p.die(errDown)
+	default:
+		return
+	}
+	p.alive, p.die = context.WithCancelCause(context.Background())
+}
+
+func (p *Parent) life() context.Context {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.alive
+}
+
+func (p *Parent) started(time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.health.start()
+}
+
+// A Site is the nodes beside this one that fill what they rank first for: package
+// site. Peers cross where each asks the other for the same, and would wait for ever.
+type Site interface {
+	// Ready is closed once each peer was probed.
+	Ready() <-chan struct{}
+	// Route says where to ask.
+	Route(now time.Time, r *Request) Route
+	// Waits reports whether a peer waits here for a path, and Enter has wake told
+	// when one begins or ceases to, until leave is called.
+	Waits(path live.Path, p *Parent) bool
+	Enter(path live.Path, wake chan<- struct{}) (leave func())
+	// Peers are the nodes.
+	Peers() []*Parent
+}
+
+// A Config says who the parents are.
+type Config struct {
+	URLs    []string          // in order of preference
+	Regions map[string]string // by URL, where known
+	Region  string            // our own: parents of it are preferred
+	// Dial opens connections. Default: TCP, at most a second.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Log  *slog.Logger
+}
+
+// An Upstream asks the parents. It is HTTP and nothing else, so any origin that
+// speaks the protocol will do, and so will another edge.
+type Upstream struct {
+	parents []*Parent // preferred first
+	site    Site      // nil where this node is alone
+	client  *http.Client
+	log     *slog.Logger
+	tasks   sync.WaitGroup // attempts
+	offset  atomic.Int64   // ns: the parents' clock minus ours
+
+	mu   sync.Mutex    // guards the following
+	back chan struct{} // closed when a parent comes back, or a peer changes
+}
+
+// NewUpstream makes one. Run is for each of its parents, Join for its site.
+func NewUpstream(cfg *Config) *Upstream {
+	u := &Upstream{log: cfg.Log, back: make(chan struct{})}
+	for _, base := range cfg.URLs {
+		u.parents = append(u.parents, New(base))
+	}
+	if cfg.Region != "" {
+		// Those of our region first, as they are; then the others, as they are.
+		far := make(map[*Parent]int)
+		for i, p := range u.parents {
+			if cfg.Regions[cfg.URLs[i]] != cfg.Region {
+				far[p] = 1
+			}
+		}
+		slices.SortStableFunc(u.parents, func(a, b *Parent) int { return far[a] - far[b] })
+	}
+	dial := cfg.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: time.Second, KeepAlive: 15 * time.Second}).DialContext
+	}
+	u.client = &http.Client{
+		Transport: &http.Transport{
+			DialContext: dial,
+			// Held requests each occupy a connection; they come back for the next segment.
+			MaxIdleConnsPerHost: 1024,
+			IdleConnTimeout:     90 * time.Second,
+			TLSHandshakeTimeout: 2 * time.Second,
+			DisableCompression:  true,
+			WriteBufferSize:     4 << 10,
+			ReadBufferSize:      64 << 10,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return u
+}
+
+// Join sets the site. Before anything is asked.
+func (u *Upstream) Join(s Site) { u.site = s }
+
+// Own are the parents, preferred first.
+func (u *Upstream) Own() []*Parent { return u.parents }
+
+// All are the parents and the peers.
+func (u *Upstream) All() []*Parent {
+	if u.site == nil {
+		return u.parents
+	}
+	return slices.Concat(u.parents, u.site.Peers())
+}
+
+// Client makes requests to parents and peers.
+func (u *Upstream) Client() *http.Client { return u.client }
+
+// route says where to ask, in order.
+func (u *Upstream) route(now time.Time, r *Request) Route {
+	if u.site == nil {
+		return Route{Parents: u.parents, Sure: true}
+	}
+	return u.site.Route(now, r)
+}
+
+// Orphaned reports whether no parent is up.
+func (u *Upstream) Orphaned() bool {
+	for _, p := range u.parents {
+		if down, _ := p.Down(); !down {
+			return false
+		}
+	}
+	return true
+}
+
+// Close waits for what is under way; the contexts it runs in have ended.
+func (u *Upstream) Close() {
+	u.tasks.Wait()
+	for _, p := range u.All() {
+		p.mu.Lock()
+		p.die(nil)
+		p.mu.Unlock()
+	}
+	u.client.CloseIdleConnections()
+}
+
+// comeback returns a channel that closes when a parent comes back.
+func (u *Upstream) comeback() <-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.back
+}
+
+// Change lets those who ask look again.
+func (u *Upstream) Change() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	close(u.back)
+	u.back = make(chan struct{})
+}
+
+func (u *Upstream) succeeded(p *Parent) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.health.succeed()
+}
+
+// Failed enters a failure; dead says that the parent is not there at all. What
+// waits at a parent that goes down is let go.
+func (u *Upstream) Failed(p *Parent, err error, dead bool) {
+	var op *net.OpError
+	p.mu.Lock()
+	down := p.health.fail(time.Now(), dead || errors.As(err, &op) && op.Op == "dial")
+	if down {
+		u.log.Warn("parent is down", "parent", p.Base, "err", err)
+		p.die(errDown)
+	}
+	p.mu.Unlock()
+	if down && u.site != nil {
+		u.Change()
+	}
+}
+
+// Distrust puts a parent that sent what is wrong behind the others for a while.
+func (u *Upstream) Distrust(p *Parent) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.health.distrusted = time.Now().Add(distrustFor)
+}
+
+// Watch probes a parent: so one that hangs is noticed while requests are held
+// at it, and one that was down is found again without trying it on viewers.
+func (u *Upstream) Watch(ctx context.Context, p *Parent) {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	misses := 0
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		err := u.probe(ctx, p)
+		if ctx.Err() != nil {
+			return
+		}
+		p.mu.Lock()
+		down := p.health.down
+		if down && err == nil {
+			p.health.recover(time.Now())
+			p.alive, p.die = context.WithCancelCause(context.Background())
+		}
+		p.mu.Unlock()
+		u.retime()
+		switch {
+		case down && err == nil:
+			u.log.Info("parent is back", "parent", p.Base)
+			u.Change()
+			misses = 0
+			t.Reset(probeEvery)
+		case down:
+			t.Reset(probeDown)
+		case err != nil:
+			misses++
+			u.Failed(p, err, misses >= u.patience(p))
+			t.Reset(0)
+		default:
+			misses = 0
+			t.Reset(probeEvery)
+		}
+	}
+}
+
+// patience is how many probes a parent may miss. The last one that is up may
+// miss more: it may only be slow, as when a crowd is served on few cores, and
+// nobody would be better off without it.
+func (u *Upstream) patience(p *Parent) int {
+	for _, x := range u.parents {
+		if down, _ := x.Down(); x != p && !down {
+			return probeMisses
+		}
+	}
+	return 2 * probeMisses
+}
+
+// probe asks for the time. A parent that does not know it has answered too.
+func (u *Upstream) probe(ctx context.Context, p *Parent) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Base+live.TimePath, nil)
+	if err != nil {
+		return err
+	}
+	asked := time.Now()
+	resp, err := u.client.Do(req)
+	if err != nil {
+		return err
+	}
+	answered := time.Now()
+	defer resp.Body.Close()
+	if resp.StatusCode >= 500 && resp.StatusCode != http.StatusServiceUnavailable {
+		return fmt.Errorf("edge: %s", resp.Status)
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64))
+	if err != nil {
+		return err
+	}
+	// A cache in between would tell an old time.
+	if told, err := time.Parse(live.TimeLayout, string(text)); err == nil && resp.StatusCode == http.StatusOK && resp.Header.Get("Age") == "" {
+		p.mu.Lock()
+		p.clock.sample(asked, answered, told)
+		p.mu.Unlock()
+	}
+	return nil
+}
+
+// choose returns the parent to ask next, by how often each was tried before,
+// or none when all are down. wait is for how long it must not be asked yet.
+func choose(now time.Time, parents []*Parent, tried map[*Parent]int) (best *Parent, wait time.Duration) {
+	rank := 0
+	for _, p := range parents {
+		p.mu.Lock()
+		if r := p.health.rank(now, tried[p]); !p.health.down && (best == nil || r < rank) {
+			best, rank = p, r
+		}
+		p.mu.Unlock()
+	}
+	if best == nil {
+		return nil, 0
+	}
+	best.mu.Lock()
+	defer best.mu.Unlock()
+	return best, best.health.wait(now)
+}
+
+// untried reports whether there is a parent that is up and was not asked.
+func untried(parents []*Parent, tried map[*Parent]int) bool {
+	return slices.ContainsFunc(parents, func(p *Parent) bool {
+		down, _ := p.Down()
+		return !down && tried[p] == 0
+	})
+}
