@@ -48,6 +48,7 @@ var may = map[string][]string{
 	"packager":            {"live", "cmaf", "packager/clip", "internal/hedge"},
 	"internal/reread":     {},
 	"access":              {"live", "internal/reread", "github.com/prometheus/client_golang"},
+	"access/token":        {"live", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}, // the latter in its tests
 	"packager/clip":       {},
 	"player":              {},
 	"viewer":              {"live", "cmaf"},
