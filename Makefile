@@ -32,7 +32,7 @@ lint:
 # Tests in virtual time. In a bubble of testing/synctest the race detector of Go
 # 1.26 crashes now and then where two threads run timers of the bubble at once
 # (runtime: unlockAndRun, one racectx for a bubble), so these have one thread of Go.
-VIRTUAL = ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./listen ./origin ./packager ./scenario ./viewer
+VIRTUAL = ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./listen ./origin/... ./packager ./scenario ./viewer
 
 test: setup lint
 	$(GO) test -race -cpu 1 -timeout 15m $(VIRTUAL)

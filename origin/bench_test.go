@@ -156,12 +156,12 @@ func BenchmarkHandlers(b *testing.B) {
 // BenchmarkPlaylist writes the playlist of a DVR window of four hours.
 func BenchmarkPlaylist(b *testing.B) {
 	r, tl := benchRig(b)
-	e := r.o.book.get(testID)
+	e := r.o.book.Get(testID)
 	edge := tl.Edge(time.Now())
 	for n := edge - 7200; n <= edge; n++ {
-		e.learn("v", live.Candidate{Pipeline: "a", Number: n, Published: time.Now()})
+		r.o.book.Learn(e, "v", live.Candidate{Pipeline: "a", Number: n, Published: time.Now()})
 	}
-	ev := e.view.Load().config().Event
+	ev := e.View().Config().Event
 	ev.DVRSeconds = 4 * 3600
 	body, _ := ev.MarshalJSON()
 	r.control("PUT", "", string(body))

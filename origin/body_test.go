@@ -12,32 +12,6 @@ import (
 	"time"
 )
 
-func TestBodyUntil(t *testing.T) {
-	const timeout, filmed = 10 * time.Second, 12 * time.Second
-	for _, c := range []struct {
-		name       string
-		now        time.Duration // since the request came
-		filmed     time.Duration
-		size       int64
-		until      time.Duration
-		altogether bool
-	}{
-		{"at first", 0, filmed, 0, 10 * time.Second, false},
-		{"it moves", 11 * time.Second, filmed, 1000, 21 * time.Second, false},
-		{"the last that a body without a byte has", 12 * time.Second, filmed, 0, 22 * time.Second, false},
-		{"too slow altogether", 13 * time.Second, filmed, 64<<10 - 1, 22*time.Second + 999984741, true},
-		{"as slow as can be", 13 * time.Second, filmed, 64 << 10, 23 * time.Second, false},
-		{"a large one", 100 * time.Second, filmed, 32 << 20, 110 * time.Second, false},
-		{"an init segment", time.Second, 0, 100, 10*time.Second + 1525878, true},
-	} {
-		var began time.Time
-		until, altogether := bodyUntil(began, began.Add(c.now), timeout, c.filmed, c.size)
-		if until.Sub(began) != c.until || altogether != c.altogether {
-			t.Errorf("%s: until %v, altogether %v, want %v, %v", c.name, until.Sub(began), altogether, c.until, c.altogether)
-		}
-	}
-}
-
 // oneConn is a listener that has one connection.
 type oneConn chan net.Conn
 
@@ -111,7 +85,7 @@ func TestBodyInRealTime(t *testing.T) {
 				if resp.StatusCode != c.status || took < c.took || took > c.took+20*time.Millisecond || !strings.Contains(string(body), c.detail) {
 					t.Errorf("%s after %v: %s", resp.Status, took, body)
 				}
-				if used := r.o.publish.bodies.Used(); used != 0 {
+				if used := r.o.publish.Bodies.Used(); used != 0 {
 					t.Errorf("%d bytes are still counted", used)
 				}
 			})

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"headwater/origin/layout"
+
 	"headwater/blobs"
 	"headwater/blobs/memcachedtest"
 	"headwater/store"
@@ -49,7 +51,7 @@ func TestSegmentsComeFromTheCache(t *testing.T) {
 		if w.Header().Get("Live-Defects") != "" {
 			t.Errorf("defects %q", w.Header().Get("Live-Defects"))
 		}
-		page, err := st.Scan(t.Context(), mediaRecord(testID, "v"), store.ScanOptions{})
+		page, err := st.Scan(t.Context(), layout.Media(testID, "v"), store.ScanOptions{})
 		if err != nil || len(page.Items) != 1 {
 			t.Errorf("%d items, %v", len(page.Items), err)
 		}

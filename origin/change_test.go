@@ -64,7 +64,7 @@ func TestMaskSaysWhatItTakesOut(t *testing.T) {
 				}
 			}
 		}
-		if v := r.o.book.get(testID).view.Load().config(); v.Version != 1 {
+		if v := r.o.book.Get(testID).View().Config(); v.Version != 1 {
 			t.Errorf("refusals made it version %d", v.Version)
 		}
 	})
@@ -186,7 +186,7 @@ func TestPutKeepsWhatIsInUse(t *testing.T) {
 		r := newRig(t, Config{})
 		put := func(query string, status int, code string, edit func(ev *live.Event)) *live.Problem {
 			t.Helper()
-			ev := r.o.book.get(testID).view.Load().config().Event
+			ev := r.o.book.Get(testID).View().Config().Event
 			ev.Pipelines, ev.Renditions = slices.Clone(ev.Pipelines), slices.Clone(ev.Renditions)
 			edit(&ev)
 			b, err := json.Marshal(ev)
@@ -273,7 +273,7 @@ func TestDryRun(t *testing.T) {
 		check("delete", r.effectOf("DELETE", "?dry_run=true", ""), gone, true)
 		put := func(edit func(ev *live.Event)) effect {
 			t.Helper()
-			ev := r.o.book.get(testID).view.Load().config().Event
+			ev := r.o.book.Get(testID).View().Config().Event
 			edit(&ev)
 			b, err := json.Marshal(ev)
 			if err != nil {
@@ -294,7 +294,7 @@ func TestDryRun(t *testing.T) {
 		r.want(serve(r.ctl, request("POST", "/v1/events/acme/none/flush?dry_run=true", nil)), 404, "no-such-event")
 		b, _ := json.Marshal(testEvent())
 		r.want(serve(r.ctl, request("PUT", "/v1/events/acme/none?dry_run=true", strings.NewReader(string(b)))), 200, "")
-		if r.o.book.get(live.EventID{Tenant: "acme", Name: "none"}) != nil {
+		if r.o.book.Get(live.EventID{Tenant: "acme", Name: "none"}) != nil {
 			t.Error("a dry run created an event")
 		}
 	})
@@ -305,7 +305,7 @@ func TestDryRun(t *testing.T) {
 func TestPutSaysWhatChanges(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Config{})
-		file := r.o.book.get(testID).view.Load().config().Event
+		file := r.o.book.Get(testID).View().Config().Event
 		with := func(edit func(ev *live.Event)) string {
 			ev := file
 			ev.Pipelines, ev.Renditions = slices.Clone(ev.Pipelines), slices.Clone(ev.Renditions)
@@ -361,7 +361,7 @@ func TestOnAir(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Config{})
 		ending := func(at time.Time) string {
-			ev := r.o.book.get(testID).view.Load().config().Event
+			ev := r.o.book.Get(testID).View().Config().Event
 			ev.End = at.UTC()
 			b, err := json.Marshal(ev)
 			if err != nil {

@@ -9,7 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"headwater/origin/layout"
+	"headwater/origin/window"
 
 	"headwater/announce"
 	"headwater/live"
@@ -112,7 +113,7 @@ func TestTwoNodesChooseAtOnce(t *testing.T) {
 			if w := r.getSegment("v", n); served(w) != "a;region=east" {
 				t.Errorf("then node %d serves %s", i+1, served(w))
 			}
-			if got := counted(t, r.o.hear.overruled); got != float64(i) {
+			if got := r.counted("choices_overruled_total"); got != float64(i) {
 				t.Errorf("node %d counts %v", i+1, got)
 			}
 		}
@@ -127,7 +128,7 @@ func TestTwoNodesChooseAtOnce(t *testing.T) {
 		d.two.getSegment("v", n)
 		d.buses[1].release()
 		d.buses[0].release()
-		if got := counted(t, d.two.o.hear.overruled); got != 1 {
+		if got := d.two.counted("choices_overruled_total"); got != 1 {
 			t.Errorf("node 2 counts %v", got)
 		}
 	})
@@ -163,54 +164,10 @@ func TestChoiceEndsWait(t *testing.T) {
 		if w := answered(ch); w != nil {
 			t.Fatalf("%s is served while a may come", served(w))
 		}
-		c, _ := r.o.book.get(testID).candidate("v", n, "b")
-		r.o.hear.hear(announce.Message{Node: "other", Kind: announce.Pinned, Event: testID, Life: r.o.book.get(testID).life, Rendition: "v", Candidate: c, Stamp: time.Now().UnixNano(), Version: 1})
+		c, _ := r.o.book.Get(testID).Candidate("v", n, "b")
+		r.o.book.Bus.Announce(announce.Message{Node: "other", Kind: announce.Pinned, Event: testID, Life: r.o.book.Get(testID).Life, Rendition: "v", Candidate: c, Stamp: time.Now().UnixNano(), Version: 1})
 		if w := answered(ch); w == nil || served(w) != "b;region=west" {
 			t.Errorf("%v", w)
-		}
-	})
-}
-
-// TestAdopt: which of two choices stands at a node, whether it counts as
-// overruled, and which pipeline served nearest before a segment.
-func TestAdopt(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		r := newRig(t, Config{}, longWait)
-		e, v := r.o.book.get(testID), r.o.book.get(testID).view.Load()
-		made := func(pipeline string, turn int64, at int64, servedHere bool) *pin {
-			p := &pin{Pin: selection.Pin{Pipeline: pipeline, Digest: live.DigestOf([]byte(pipeline)), Turn: turn, At: time.Unix(at, 0)}}
-			if servedHere {
-				p.served.Store(1)
-			}
-			return p
-		}
-		for i, c := range []struct {
-			old, heard *pin
-			overruled  bool
-		}{
-			{made("a", 0, 9, true), made("b", 0, 8, false), true},
-			{made("a", 0, 9, false), made("b", 0, 8, false), false}, // nobody was given a here
-			{made("a", 0, 9, true), made("a", 0, 8, false), false},  // the same bytes
-			{made("a", 0, 9, true), made("b", 1, 10, false), false}, // made in the knowledge of a
-			{made("b", 0, 8, true), made("a", 0, 9, false), false},  // b stays
-		} {
-			n := live.Number(100 + i)
-			e.adopt("v", n, c.old)
-			if got := e.adopt("v", n, c.heard); got != c.overruled {
-				t.Errorf("%d: overruled is %v", i, got)
-			}
-		}
-		if _, p := e.known("v", 104); p.Pipeline != "b" {
-			t.Errorf("%s stands", p.Pipeline)
-		}
-		// What is chosen for an older segment is not the nearest.
-		e.adopt("v", 50, made("a", 0, 20, false))
-		past := e.before(v, "v", 200)
-		if served := past[len(past)-1].Served; len(past) != selection.Lookback+1 || served != "b" {
-			t.Errorf("%d before, the last served by %q", len(past), served)
-		}
-		if past := e.before(v, "v", 120); len(past) != selection.Lookback || past[15].Served != "b" {
-			t.Errorf("%d before, %q", len(past), past[15].Served)
 		}
 	})
 }
@@ -239,36 +196,6 @@ func TestChoiceEndsLaterWaits(t *testing.T) {
 			if w := answered(ch); w == nil || served(w) != "b;region=west" {
 				t.Errorf("segment n+%d: %v", i+1, w)
 			}
-		}
-	})
-}
-
-// An interposer runs something when a request begins to be held.
-type interposer struct {
-	prometheus.Gauge
-	run func()
-}
-
-func (i *interposer) Inc() {
-	i.Gauge.Inc()
-	if f := i.run; f != nil {
-		i.run = nil
-		f()
-	}
-}
-
-// TestPublishedBetweenChoosingAndWatching: what comes after a request chose to
-// wait, and before it watches the slot, is not missed.
-func TestPublishedBetweenChoosingAndWatching(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		r := newRig(t, Config{})
-		r.putInits("a")
-		n := r.next() + 1
-		r.putSegment("a", "v", n-1, take{}, 201) // what the first one teaches changes the event, which ends every wait
-		until(r.tl.Due(n))
-		r.o.deliver.holding = &interposer{r.o.deliver.holding, func() { r.putSegment("a", "v", n, take{}, 201) }}
-		if w := answered(r.ask(t.Context(), "v/"+live.SegmentName(n))); w == nil || w.Code != 200 {
-			t.Errorf("%v", w)
 		}
 	})
 }
@@ -305,7 +232,7 @@ func TestInvalidationTakesChoiceBack(t *testing.T) {
 					if w := r.getSegment("v", n); served(w) != c.want {
 						t.Fatalf("%s is served, want %s", served(w), c.want)
 					}
-					if got := counted(t, r.o.hear.overruled); got != 0 {
+					if got := r.counted("choices_overruled_total"); got != 0 {
 						t.Fatalf("%v choices count as overruled", got)
 					}
 				}
@@ -327,12 +254,12 @@ func TestCondemnedChoiceIsReplacedEverywhere(t *testing.T) {
 			t.Fatal(served(w))
 		}
 		time.Sleep(time.Millisecond)
-		if err := d.two.o.book.store.DeleteRecord(t.Context(), mediaRecord(testID, "v"), d.two.o.book.tokens.Next()); err != nil {
+		if err := d.two.o.book.Store.DeleteRecord(t.Context(), layout.Media(testID, "v"), d.two.o.book.Tokens.Next()); err != nil {
 			t.Fatal(err)
 		}
 		d.two.putSegment("b", "v", n, take{}, 200) // known as it is, and not stored
-		c, _ := d.two.o.book.get(testID).candidate("v", n, "b")
-		d.two.o.deliver.window.put(windowKey{testID, "v", n, "b", c.Digest}, d.two.m.segment(d.two.tl, "v", n, take{mark: "b"}))
+		c, _ := d.two.o.book.Get(testID).Candidate("v", n, "b")
+		d.two.o.deliver.Window.Put(window.Key{Event: testID, Rendition: "v", Number: n, Pipeline: "b", Digest: c.Digest}, d.two.m.segment(d.two.tl, "v", n, take{mark: "b"}))
 		time.Sleep(young)
 		for i, r := range []*rig{d.two, d.one} {
 			if w := r.getSegment("v", n); served(w) != "b;region=west" {
@@ -360,16 +287,15 @@ func TestSeamIsSaid(t *testing.T) {
 				r.putSegment(p, "v", m, take{}, 201)
 			}
 		}
-		e := r.o.book.get(testID)
-		e.mu.Lock()
+		synctest.Wait()
 		for m := n; m < n+3; m++ {
 			start, end := r.tl.Media(m, 1000)
-			for i := range e.tracks["v"].slots[m].candidates {
-				c := &e.tracks["v"].slots[m].candidates[i]
+			cs := r.o.book.Get(testID).Candidates("v", m) // as nobody else may: they are shared
+			for i := range cs {
+				c := &cs[i]
 				c.Span = live.Span{Start: start + off[c.Pipeline], End: end + off[c.Pipeline], Timescale: 1000}
 			}
 		}
-		e.mu.Unlock()
 		r.want(r.control("POST", "/masks", fmt.Sprintf(`{"pipeline": "b", "from": %d, "to": %[1]d}`, n+2)), 200, "")
 		for i, want := range []string{"a;region=east", "b;region=west gap;ms=300", "a;region=east overlap"} {
 			for range 2 {
@@ -431,33 +357,7 @@ func TestReasonsHaveCounters(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Config{})
 		for _, reason := range selection.Reasons {
-			if c := r.o.book.counters.of(r.o.book.get(testID)).decisions[reason]; c == nil || counted(t, c) != 0 {
-				t.Errorf("%s", reason)
-			}
-		}
-	})
-}
-
-// TestOneChoiceOfTwo: of two requests at a node that chose at once, the second is
-// to choose again.
-//
-//	request 1         request 2
-//	chooses a         chooses b
-//	settles a
-//	                  cannot settle b: it did not know of a
-func TestOneChoiceOfTwo(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		r := newRig(t, Config{})
-		e := r.o.book.get(testID)
-		a, b, c := &pin{}, &pin{}, &pin{}
-		if !e.settle("v", 7, a, nil) || e.settle("v", 7, b, nil) {
-			t.Error("both stand")
-		}
-		if !e.settle("v", 7, c, a) || e.settle("v", 7, b, a) {
-			t.Error("what replaced it was replaced by one who did not know it")
-		}
-		if _, p := e.known("v", 7); p != c {
-			t.Error("another stands")
+			r.wantMetrics(`decisions_total{event="acme/final",reason="` + string(reason) + `"} 0`)
 		}
 	})
 }

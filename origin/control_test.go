@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/origin/layout"
+
 	"headwater/live"
 	"headwater/store"
 	"headwater/store/memory"
@@ -141,7 +143,7 @@ func TestListsAreBounded(t *testing.T) {
 		for i := range 2*maxInvalidations + 1 {
 			r.want(r.control("POST", "/invalidations", fmt.Sprintf(`{"from": %d, "to": %d}`, i, i)), 200, "")
 		}
-		c := r.o.book.get(testID).view.Load().config()
+		c := r.o.book.Get(testID).View().Config()
 		if len(c.Invalidations) > maxInvalidations || c.FlushVersion != c.Invalidations[0].Version-1 {
 			t.Errorf("%d invalidations from version %d, flushed at %d", len(c.Invalidations), c.Invalidations[0].Version, c.FlushVersion)
 		}
@@ -182,7 +184,7 @@ func TestControlStoreHangs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var hang atomic.Bool
 		st := storetest.NewSlow(memory.New(memory.Options{}), func(op storetest.Op, rec store.Record) (time.Duration, time.Duration) {
-			if hang.Load() && op == storetest.Put && rec == eventsRecord {
+			if hang.Load() && op == storetest.Put && rec == layout.Events {
 				return time.Hour, 0
 			}
 			return 0, 0

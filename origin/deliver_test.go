@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/origin/layout"
+
 	"headwater/live"
 	"headwater/store"
 	"headwater/store/memory"
@@ -194,7 +196,7 @@ func TestManifests(t *testing.T) {
 				t.Errorf("%s does not say the codecs that the init segment told", path)
 			}
 		}
-		if cfg := r.o.book.get(testID).view.Load().config(); cfg.Renditions[0].FrameRate != "30" || cfg.Renditions[0].Width == 0 {
+		if cfg := r.o.book.Get(testID).View().Config(); cfg.Renditions[0].FrameRate != "30" || cfg.Renditions[0].Width == 0 {
 			t.Errorf("learnt of the video: %+v", cfg.Renditions[0])
 		}
 	})
@@ -308,14 +310,14 @@ func TestCorruptAtRest(t *testing.T) {
 				if fault != nil {
 					faulty.Add(storetest.Fault{Op: storetest.Get, Namespace: store.Media, Nth: 1, Err: fault})
 				} else {
-					item, err := faulty.Get(t.Context(), mediaRecord(testID, "v"), segmentKey(n, "a"))
+					item, err := faulty.Get(t.Context(), layout.Media(testID, "v"), layout.SegmentKey(n, "a"))
 					if err != nil {
 						t.Fatal(err)
 					}
 					item.Value = bytes.Clone(item.Value)
 					item.Value[len(item.Value)/2] ^= 1
-					item.Token = r.o.book.tokens.Next()
-					if err := faulty.Put(t.Context(), mediaRecord(testID, "v"), item); err != nil {
+					item.Token = r.o.book.Tokens.Next()
+					if err := faulty.Put(t.Context(), layout.Media(testID, "v"), item); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -391,7 +393,7 @@ func TestCrowdReadsOnce(t *testing.T) {
 		if got := faulty.Count(storetest.Get) - before; got != 1 {
 			t.Errorf("%d reads", got)
 		}
-		if r.o.look.reads.Used() != 0 {
+		if r.o.look.Reads.Used() != 0 {
 			t.Error("a read is still counted")
 		}
 	})

@@ -91,53 +91,6 @@ func TestMetricsByEvent(t *testing.T) {
 	})
 }
 
-// seriesOf counts what a collector collects.
-func seriesOf(t *testing.T, c prometheus.Collector) (n int) {
-	t.Helper()
-	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(c)
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		n += len(f.Metric)
-	}
-	return n
-}
-
-// TestMetricsOfManyEvents: no number of events makes more than so many series;
-// what is counted of the others is not lost, and a place that is free again is
-// taken by the next.
-func TestMetricsOfManyEvents(t *testing.T) {
-	var events []*event
-	b := newByEvent(func() []*event { return events })
-	for i := range countedEvents + 5 {
-		e, err := newEvent(live.EventID{Tenant: "t", Name: fmt.Sprint("e", i)}, ledger{base: eventRecord{Config: live.Config{Event: testEvent()}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		events = append(events, e)
-		b.of(e).decisions["preferred"].Inc()
-	}
-	if b.of(events[countedEvents]) != b.other || b.of(events[countedEvents-1]) == b.other {
-		t.Error("not the first have counters of their own")
-	}
-	if got := counted(t, b.other.decisions["preferred"]); got != 5 {
-		t.Errorf("%v counted as other", got)
-	}
-	series := seriesOf(t, b)
-	events = append(events[1:], events[0])[:len(events)-1]
-	e, _ := newEvent(live.EventID{Tenant: "t", Name: "new"}, ledger{base: eventRecord{Config: live.Config{Event: testEvent()}}})
-	events = append(events, e)
-	if b.of(e) == b.other {
-		t.Error("the place of a deleted event is not free")
-	}
-	if got := seriesOf(t, b); got != series {
-		t.Errorf("%d series, %d before", got, series)
-	}
-}
-
 // TestMetricsAreClean: promtool has nothing to say about them.
 func TestMetricsAreClean(t *testing.T) {
 	path, err := exec.LookPath("promtool")

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/origin/layout"
+
 	"headwater/live"
 	"headwater/store"
 	"headwater/store/memory"
@@ -89,7 +91,7 @@ func TestHedges(t *testing.T) {
 					t.Errorf("took %v", took)
 				}
 				// A frame rate may have been stored too, in a namespace of its own.
-				page, err := faulty.Scan(t.Context(), mediaRecord(testID, "v"), store.ScanOptions{})
+				page, err := faulty.Scan(t.Context(), layout.Media(testID, "v"), store.ScanOptions{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -107,8 +109,8 @@ func TestHedges(t *testing.T) {
 				if !bytes.Equal(w.Body.Bytes(), r.m.segment(r.tl, "v", n, take{mark: "x"})) {
 					t.Error("other bytes are served")
 				}
-				if len(r.o.publish.busy.taken) != 0 || r.o.publish.bodies.Used() != 0 {
-					t.Errorf("%d turns and %d bytes are left", len(r.o.publish.busy.taken), r.o.publish.bodies.Used())
+				if r.o.publish.Bodies.Used() != 0 {
+					t.Errorf("%d bytes are left", r.o.publish.Bodies.Used())
 				}
 			})
 		})
@@ -160,7 +162,7 @@ func TestStoreTooSlow(t *testing.T) {
 		if time.Since(began) != 2*time.Second || w.Header().Get("Retry-After") != "1" {
 			t.Errorf("after %v, %v", time.Since(began), w.Header())
 		}
-		if _, known := r.o.book.get(testID).candidate("v", n, "a"); known {
+		if _, known := r.o.book.Get(testID).Candidate("v", n, "a"); known {
 			t.Error("known although it is not stored")
 		}
 		delay.Store(0)

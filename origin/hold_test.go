@@ -36,8 +36,8 @@ func TestHoldsAreReleasedAtOnce(t *testing.T) {
 		}
 		until(r.tl.Expected(n))
 		synctest.Wait()
-		if waiting, _ := r.waiting("v", n); waiting != crowd || r.o.deliver.holds.Used() != crowd {
-			t.Fatalf("%d wait, %d are counted", waiting, r.o.deliver.holds.Used())
+		if waiting, _ := r.waiting(); waiting != crowd || int(r.counted("holding")) != crowd {
+			t.Fatalf("%d wait, %d are counted", waiting, int(r.counted("holding")))
 		}
 		r.putSegment("a", "v", n, take{}, 201)
 		released := time.Now()
@@ -49,8 +49,8 @@ func TestHoldsAreReleasedAtOnce(t *testing.T) {
 		if !time.Now().Equal(released) {
 			t.Errorf("the last was released %v after the first", time.Since(released))
 		}
-		if waiting, _ := r.waiting("v", n); waiting != 0 || r.o.deliver.holds.Used() != 0 {
-			t.Errorf("%d wait, %d are counted", waiting, r.o.deliver.holds.Used())
+		if waiting, _ := r.waiting(); waiting != 0 || int(r.counted("holding")) != 0 {
+			t.Errorf("%d wait, %d are counted", waiting, int(r.counted("holding")))
 		}
 	})
 }
@@ -63,17 +63,17 @@ func TestHoldEndsWithItsClient(t *testing.T) {
 		until(r.tl.Due(n))
 		synctest.Wait()
 		before := runtime.NumGoroutine()
-		_, slots := r.waiting("v", n)
+		_, slots := r.waiting()
 		ctx, cancel := context.WithCancel(t.Context())
 		const crowd = 1000
 		var answers []<-chan *httptest.ResponseRecorder
 		for range crowd {
 			answers = append(answers, r.ask(ctx, "v/"+live.SegmentName(n)))
-			answers = append(answers, r.ask(ctx, "event.json?after="+r.o.book.get(testID).view.Load().etag))
+			answers = append(answers, r.ask(ctx, "event.json?after="+r.o.book.Get(testID).View().ETag))
 		}
 		synctest.Wait()
-		if r.o.deliver.holds.Used() != 2*crowd {
-			t.Fatalf("%d are held", r.o.deliver.holds.Used())
+		if int(r.counted("holding")) != 2*crowd {
+			t.Fatalf("%d are held", int(r.counted("holding")))
 		}
 		cancel()
 		synctest.Wait()
@@ -89,9 +89,9 @@ func TestHoldEndsWithItsClient(t *testing.T) {
 			}
 			runtime.Gosched()
 		}
-		waiting, now := r.waiting("v", n)
-		if waiting != 0 || now != slots || r.o.deliver.holds.Used() != 0 || runtime.NumGoroutine() > before+crowd/100 {
-			t.Errorf("%d wait in %d slots, %d before; %d are counted; %d goroutines, %d before", waiting, now, slots, r.o.deliver.holds.Used(), runtime.NumGoroutine(), before)
+		waiting, now := r.waiting()
+		if waiting != 0 || now != slots || int(r.counted("holding")) != 0 || runtime.NumGoroutine() > before+crowd/100 {
+			t.Errorf("%d wait in %d slots, %d before; %d are counted; %d goroutines, %d before", waiting, now, slots, int(r.counted("holding")), runtime.NumGoroutine(), before)
 		}
 	})
 }
@@ -122,7 +122,7 @@ func TestTooManyHolds(t *testing.T) {
 		until(r.tl.Due(n))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		etag := r.o.book.get(testID).view.Load().etag
+		etag := r.o.book.Get(testID).View().ETag
 		for range 2 {
 			r.ask(ctx, "event.json?after="+etag)
 		}
@@ -141,8 +141,8 @@ func TestTooManyHolds(t *testing.T) {
 		r.want(r.get("event.json"), 200, "")
 		cancel()
 		synctest.Wait()
-		if r.o.deliver.holds.Used() != 0 {
-			t.Errorf("%d are counted", r.o.deliver.holds.Used())
+		if int(r.counted("holding")) != 0 {
+			t.Errorf("%d are counted", int(r.counted("holding")))
 		}
 	})
 }
@@ -198,7 +198,7 @@ func TestEventDeletedWhileHeld(t *testing.T) {
 		n := r.next() + 1
 		until(r.tl.Due(n))
 		seg := r.ask(t.Context(), "v/"+live.SegmentName(n))
-		cfg := r.ask(t.Context(), "event.json?after="+r.o.book.get(testID).view.Load().etag)
+		cfg := r.ask(t.Context(), "event.json?after="+r.o.book.Get(testID).View().ETag)
 		synctest.Wait()
 		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
 		for _, ch := range []<-chan *httptest.ResponseRecorder{seg, cfg} {
@@ -207,8 +207,8 @@ func TestEventDeletedWhileHeld(t *testing.T) {
 				t.Fatalf("held while the event went: %v", w)
 			}
 		}
-		if r.o.deliver.holds.Used() != 0 {
-			t.Errorf("%d are counted", r.o.deliver.holds.Used())
+		if int(r.counted("holding")) != 0 {
+			t.Errorf("%d are counted", int(r.counted("holding")))
 		}
 	})
 }
@@ -255,7 +255,7 @@ func TestDrain(t *testing.T) {
 		n := r.next() + 1
 		until(r.tl.Due(n))
 		seg := r.ask(t.Context(), "v/"+live.SegmentName(n))
-		cfg := r.ask(t.Context(), "event.json?after="+r.o.book.get(testID).view.Load().etag)
+		cfg := r.ask(t.Context(), "event.json?after="+r.o.book.Get(testID).View().ETag)
 		synctest.Wait()
 		r.want(serve(r.ctl, request("GET", "/readyz", nil)), 200, "")
 		r.o.Drain()
@@ -341,43 +341,16 @@ func TestNothingGrows(t *testing.T) {
 			r.getSegment("v", n-i)
 		}
 		r.putSegment("a", "v", n, take{}, 201)
-		if _, slots := r.waiting("v", n); slots < 200 {
+		if _, slots := r.waiting(); slots < 200 {
 			t.Fatalf("%d slots", slots)
 		}
 		time.Sleep(2 * keepHouse)
-		if _, slots := r.waiting("v", n); slots != 1 {
+		if _, slots := r.waiting(); slots != 1 {
 			t.Errorf("%d slots after a while", slots)
 		}
 		time.Sleep(11 * time.Minute)
-		if _, slots := r.waiting("v", n); slots != 0 {
+		if _, slots := r.waiting(); slots != 0 {
 			t.Errorf("%d slots after the DVR window", slots)
 		}
 	})
-}
-
-// TestWindowIsBounded: the newest segments are in memory, the oldest leave it.
-func TestWindowIsBounded(t *testing.T) {
-	w := newWindow(100)
-	key := func(n int) windowKey {
-		return windowKey{event: testID, rendition: "v", number: live.Number(n), pipeline: "a"}
-	}
-	for n := range 30 {
-		w.put(key(n), make([]byte, 10))
-		w.put(key(n), make([]byte, 10))
-	}
-	w.put(key(99), make([]byte, 101))
-	if items, bytes := w.size(); items != 10 || bytes != 100 {
-		t.Errorf("%d items of %d bytes", items, bytes)
-	}
-	if _, ok := w.get(key(19)); ok {
-		t.Error("the oldest is there")
-	}
-	if _, ok := w.get(key(29)); !ok {
-		t.Error("the newest is not there")
-	}
-	w.forget(live.EventID{Tenant: "acme", Name: "other"})
-	w.forget(testID)
-	if items, bytes := w.size(); items != 0 || bytes != 0 || w.order.Len() != 0 {
-		t.Errorf("%d items of %d bytes are left", items, bytes)
-	}
 }

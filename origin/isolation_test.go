@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/origin/layout"
+
 	"headwater/announce"
 	"headwater/live"
 	"headwater/store"
@@ -157,7 +159,7 @@ func TestStepsAreTold(t *testing.T) {
 		if got := w.Header().Get("Server-Timing"); got != "read;dur=0.0, inspect;dur=0.0, store;dur=30.0, staged;dur=20.0, committed;dur=10.0, cache;dur=0.0, announce;dur=0.0" {
 			t.Error(got)
 		}
-		if got := counted(t, r.o.publish.overGoal); got != 0 {
+		if got := r.counted("publications_over_goal_total"); got != 0 {
 			t.Errorf("%v over the goal", got)
 		}
 	})
@@ -240,7 +242,7 @@ func TestAbsentIsWaitedFor(t *testing.T) {
 		n := one.next()
 		one.putSegment("a", "v", n, take{}, 201)
 		synctest.Wait()
-		if got := two.o.book.get(testID).candidates("v", n); len(got) != 1 {
+		if got := two.o.book.Get(testID).Candidates("v", n); len(got) != 1 {
 			t.Fatalf("announced: %v", got)
 		}
 		began := time.Now()
@@ -256,8 +258,8 @@ func TestAbsentIsWaitedFor(t *testing.T) {
 		// It arrives, while it is waited for.
 		ch := two.ask(t.Context(), "v/"+live.SegmentName(n))
 		time.Sleep(arrivalWait / 2)
-		item, err := east.Get(t.Context(), mediaRecord(testID, "v"), segmentKey(n, "a"))
-		if err != nil || west.Put(t.Context(), mediaRecord(testID, "v"), item) != nil {
+		item, err := east.Get(t.Context(), layout.Media(testID, "v"), layout.SegmentKey(n, "a"))
+		if err != nil || west.Put(t.Context(), layout.Media(testID, "v"), item) != nil {
 			t.Fatal(err)
 		}
 		if w := two.want(<-ch, 200, ""); served(w) != "a;region=east" {
@@ -317,17 +319,17 @@ func TestFallback(t *testing.T) {
 			t.Errorf("%v", w.Header())
 		}
 	}
-	if got := counted(t, two.o.deliver.fallbacks[fallbackServed]); got == 0 || got > 20 || int64(got) != asked.Load() {
+	if got := two.counted(`fallbacks_total{outcome="served"}`); got == 0 || got > 20 || int64(got) != asked.Load() {
 		t.Errorf("%v served, %d asked", got, asked.Load())
 	}
 	// Slow.
 	two.putSegment("a", "v", n-1, take{}, 201)
 	one.putSegment("a", "v", n-1, take{}, 200)
-	item, err := west.Get(t.Context(), mediaRecord(testID, "v"), segmentKey(n-1, "a"))
+	item, err := west.Get(t.Context(), layout.Media(testID, "v"), layout.SegmentKey(n-1, "a"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := east.Put(t.Context(), mediaRecord(testID, "v"), item); err != nil {
+	if err := east.Put(t.Context(), layout.Media(testID, "v"), item); err != nil {
 		t.Fatal(err)
 	}
 	slow.Store(true)
@@ -336,12 +338,12 @@ func TestFallback(t *testing.T) {
 	// Wrong bytes are not passed on.
 	spoil.Store(true)
 	two.want(two.getSegment("v", n), 503, "store-unavailable")
-	if got := counted(t, two.o.deliver.fallbacks[fallbackWrong]); got != 1 {
+	if got := two.counted(`fallbacks_total{outcome="wrong"}`); got != 1 {
 		t.Errorf("%v counted as wrong", got)
 	}
 	spoil.Store(false)
 	// Gone from both: each asks the other once, and neither asks on.
-	if err := east.Put(t.Context(), mediaRecord(testID, "v"), store.Gone(segmentKey(n, "a"), one.o.book.tokens.Next())); err != nil {
+	if err := east.Put(t.Context(), layout.Media(testID, "v"), store.Gone(layout.SegmentKey(n, "a"), one.o.book.Tokens.Next())); err != nil {
 		t.Fatal(err)
 	}
 	before := asked.Load()

@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/origin/journal"
+	"headwater/origin/layout"
+
 	"headwater/announce"
 	"headwater/live"
 	"headwater/selection"
@@ -87,10 +90,10 @@ func TestHistoryIsWhatHappened(t *testing.T) {
 		r.getSegment("v", n) // what was served before is no news
 		r.want(r.control("POST", "/masks", fmt.Sprintf(`{"all": true, "from": %d, "to": %[1]d}`, n)), 200, "")
 		check("a mask", "a least-bad-time-up short;ms=1000, late; b least-bad late; "+first+" | refuse  none-usable")
-		if got := counted(t, r.o.journal.written); got != 4 {
+		if got := r.counted("journal_written_total"); got != 4 {
 			t.Errorf("%v entries were written", got)
 		}
-		if got := counted(t, r.o.journal.dropped); got != 0 {
+		if got := r.counted("journal_dropped_total"); got != 0 {
 			t.Errorf("%v were dropped", got)
 		}
 	})
@@ -237,14 +240,14 @@ func TestJournalNeverHoldsUp(t *testing.T) {
 			t.Errorf("served after %v", time.Since(began))
 		}
 		time.Sleep(3 * time.Second)
-		if got := counted(t, r.o.journal.written); got != 0 {
+		if got := r.counted("journal_written_total"); got != 0 {
 			t.Errorf("%v entries are written", got)
 		}
-		e := r.o.book.get(testID)
+		e := r.o.book.Get(testID)
 		for i := range maxEntries + 7 {
-			r.o.journal.enter(life{e.id, e.life}, entry{Rendition: "v", Number: live.Number(i), Status: 410, Problem: "lost", Count: 1})
+			r.o.journal.Enter(e.Named(), journal.Entry{Rendition: "v", Number: live.Number(i), Status: 410, Problem: "lost", Count: 1})
 		}
-		if got := counted(t, r.o.journal.dropped); got != 8 {
+		if got := r.counted("journal_dropped_total"); got != 8 {
 			t.Errorf("%v entries are dropped", got)
 		}
 		time.Sleep(time.Second)
@@ -256,14 +259,14 @@ func TestJournalNeverHoldsUp(t *testing.T) {
 		faulty.Clear()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if got := counted(t, r.o.journal.written); got != maxEntries {
+		if got := r.counted("journal_written_total"); got != maxEntries {
 			t.Errorf("%v entries are written", got)
 		}
 		if got := r.history("v", n); !strings.HasPrefix(got, "a preferred; 410 lost 1 times") {
 			t.Error(got)
 		}
-		if r.o.journal.held != 0 || len(r.o.journal.batches) != 0 {
-			t.Errorf("%d are held in %d batches", r.o.journal.held, len(r.o.journal.batches))
+		if got := r.counted("journal_pending"); got != 0 {
+			t.Errorf("%v are held", got)
 		}
 	})
 }
@@ -277,11 +280,11 @@ func TestServedInPlaceOfTheChoice(t *testing.T) {
 		r.putInits("a", "b")
 		n := r.next()
 		r.putSegment("b", "v", n, take{}, 201)
-		e := r.o.book.get(testID)
-		b, _ := e.candidate("v", n, "b")
-		view := e.view.Load()
-		r.o.deliver.noteServed(&delivery{r: request("GET", "/", nil), event: e, view: view, path: live.Path{Event: testID, Rendition: "v"},
-			decision: choice{selection.Decision{Candidate: &b, Reason: selection.Preferred}, nil}}, nil, time.Now())
+		e := r.o.book.Get(testID)
+		b, _ := e.Candidate("v", n, "b")
+		now := time.Now().UnixNano()
+		r.o.journal.Enter(e.Named(), journal.Entry{Rendition: "v", Number: n, Pipeline: "b", Region: "west", Digest: b.Digest.String(),
+			Reason: string(selection.Preferred), Turn: journal.InPlace, Chosen: now, First: now, By: "here"})
 		time.Sleep(time.Second)
 		r.putSegment("a", "v", n, take{}, 201)
 		if got := served(r.getSegment("v", n)); !strings.HasPrefix(got, "a") {
@@ -291,43 +294,8 @@ func TestServedInPlaceOfTheChoice(t *testing.T) {
 		if got, want := r.history("v", n), "b preferred; a preferred | serve a pinned"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
-		again := newEventOf(t, e)
-		if err := readPins(t.Context(), st, again, n, n); err != nil {
-			t.Fatal(err)
-		}
-		if _, p := again.known("v", n); p == nil || p.Pipeline != "a" {
-			t.Errorf("after a restart %+v stands", p)
-		}
-	})
-}
-
-// newEventOf is an event as a node knows it that starts.
-func newEventOf(t *testing.T, e *event) *event {
-	t.Helper()
-	v := e.view.Load()
-	again, err := newEvent(e.id, v.ledger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return again
-}
-
-// TestHitMakesNoEntry: what was served before costs the journal nothing.
-func TestHitMakesNoEntry(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		r := newRig(t, Config{})
-		r.putInits("a")
-		n := r.next()
-		r.putSegment("a", "v", n, take{}, 201)
-		r.getSegment("v", n)
-		e := r.o.book.get(testID)
-		d := &delivery{r: request("GET", "/", nil), event: e, view: e.view.Load(), path: live.Path{Event: testID, Rendition: "v", Number: n}}
-		d.decision = e.choose(d.view, "v", n, nil, time.Now())
-		if d.decision.Reason != selection.Pinned {
-			t.Fatal(d.decision.Reason)
-		}
-		if got := testing.AllocsPerRun(100, func() { r.o.deliver.noteServed(d, nil, time.Now()) }); got != 0 {
-			t.Errorf("%v allocations", got)
+		if got := served(openRig(t, Config{Store: st}).getSegment("v", n)); !strings.HasPrefix(got, "a") {
+			t.Errorf("after a restart %+v stands", got)
 		}
 	})
 }
@@ -343,7 +311,7 @@ func TestJournalIsOfOneLife(t *testing.T) {
 		time.Sleep(time.Second)
 		r.getSegment("w", n-3) // lost, and not written yet
 		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
-		if page, err := r.o.book.store.Scan(t.Context(), journalRecord(testID), store.ScanOptions{}); err != nil || len(page.Items) > 0 {
+		if page, err := r.o.book.Store.Scan(t.Context(), layout.Journal(testID), store.ScanOptions{}); err != nil || len(page.Items) > 0 {
 			t.Errorf("%v, %d items are left", err, len(page.Items))
 		}
 		r.create(testEvent())
@@ -353,8 +321,8 @@ func TestJournalIsOfOneLife(t *testing.T) {
 				t.Error(got)
 			}
 		}
-		if r.o.journal.held != 0 {
-			t.Errorf("%d entries are held", r.o.journal.held)
+		if got := r.counted("journal_pending"); got != 0 {
+			t.Errorf("%v entries are held", got)
 		}
 	})
 }
@@ -452,7 +420,7 @@ func serveAndWait(t *testing.T, dir string) {
 	r.putSegment("b", "v", n, take{}, 201)
 	r.want(r.getSegment("v", n), 200, "")
 	r.putSegment("a", "v", n, take{}, 201)
-	for counted(t, r.o.journal.written) == 0 {
+	for r.counted("journal_written_total") == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	fmt.Printf("served %d\n", n)

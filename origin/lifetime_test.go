@@ -76,7 +76,7 @@ func TestMaskedWhileBeingRead(t *testing.T) {
 		ch := r.ask(t.Context(), fmt.Sprintf("v/%d.m4s", n))
 		time.Sleep(500 * time.Millisecond)
 		r.want(r.control("POST", "/masks", fmt.Sprintf(`{"pipeline": "a", "from": %d}`, n)), 200, "")
-		version := r.o.book.get(testID).view.Load().config().Version
+		version := r.o.book.Get(testID).View().Config().Version
 		time.Sleep(time.Second)
 		w := answered(ch)
 		if w == nil || w.Code != 200 {

@@ -11,9 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
-
 	"headwater/announce"
 	"headwater/announce/nats"
 	"headwater/announce/nats/natstest"
@@ -72,13 +69,13 @@ func TestMissedAnnouncementsAreCaughtUp(t *testing.T) {
 		one.putSegment("a", "v", n, take{}, 201)
 		one.want(one.control("POST", "/notifications", `{"type": "x", "id": "1", "from": 1}`), 200, "")
 		synctest.Wait()
-		if got := two.o.book.get(testID).candidates("v", n); len(got) > 0 {
+		if got := two.o.book.Get(testID).Candidates("v", n); len(got) > 0 {
 			t.Fatal("the bus brings what it should lose")
 		}
 		bus.back(down)
 		synctest.Wait() // at once: no time passes
 		for _, m := range []live.Number{n - 1, n} {
-			if got := two.o.book.get(testID).candidates("v", m); len(got) != 1 {
+			if got := two.o.book.Get(testID).Candidates("v", m); len(got) != 1 {
 				t.Errorf("segment %d is not known: %v", m, got)
 			}
 		}
@@ -86,7 +83,7 @@ func TestMissedAnnouncementsAreCaughtUp(t *testing.T) {
 		if two.want(w, 200, ""); w.Header().Get("Live-Notifications") != `1, x;id="1";from=1` || w.Header().Get("Live-Edge") != n.String() {
 			t.Errorf("%v", w.Header())
 		}
-		if got := counted(t, two.o.look.missed); got != 2 {
+		if got := two.counted("missed_announcements_total"); got != 2 {
 			t.Errorf("%v counted as missed", got)
 		}
 	})
@@ -134,7 +131,7 @@ func TestPublishedEarlyAndUnannounced(t *testing.T) {
 		for _, ch := range answers {
 			two.want(<-ch, 200, "")
 		}
-		if d := time.Since(published); d > two.o.look.interval {
+		if d := time.Since(published); d > two.o.look.Interval {
 			t.Errorf("released after %v", d)
 		}
 		if scans := counting.Count(storetest.Scan) - before; scans > 1 {
@@ -192,33 +189,6 @@ func TestAnnouncedBeforeItIsThere(t *testing.T) {
 	})
 }
 
-// TestInboxKeepsTheMost: of two errands for the same thing one is run, for the
-// newer state and the longer time.
-func TestInboxKeepsTheMost(t *testing.T) {
-	b := newInbox()
-	x := errand{kind: announce.Missed, event: testID}
-	at := time.Unix(1000, 0)
-	b.put(x, reading{stamp: 5, since: at, tries: 3})
-	b.put(x, reading{stamp: 4, since: at.Add(-time.Second)})
-	b.put(x, reading{stamp: 6, since: at.Add(time.Second)})
-	if _, r, ok := b.take(); !ok || r != (reading{stamp: 6, since: at.Add(-time.Second)}) {
-		t.Errorf("%+v", r)
-	}
-	if _, _, ok := b.take(); ok {
-		t.Error("twice")
-	}
-}
-
-// counted is what a counter says.
-func counted(t *testing.T, c prometheus.Counter) float64 {
-	t.Helper()
-	var m dto.Metric
-	if err := c.Write(&m); err != nil {
-		t.Fatal(err)
-	}
-	return m.GetCounter().GetValue()
-}
-
 // A pair is two origins over one store, with a bus each over one NATS server.
 type pair struct {
 	one, two *rig
@@ -270,7 +240,7 @@ func (p *pair) release(n live.Number) (afterAck, afterPut time.Duration, err err
 		released = time.Now()
 		done <- w
 	}()
-	for waiting := 0; waiting == 0; waiting, _ = p.two.waiting("v", n) {
+	for waiting := 0; waiting == 0; waiting, _ = p.two.waiting() {
 		select {
 		case w := <-done:
 			return 0, 0, fmt.Errorf("GET of %d was not held: %d %s", n, w.Code, w.Body)
@@ -311,7 +281,7 @@ func TestReadYourWrite(t *testing.T) {
 	}
 	n := p.oldest()
 	measure("NATS", n, 100)
-	if got := counted(t, p.two.o.look.missed); got > 1 {
+	if got := p.two.counted("missed_announcements_total"); got > 1 {
 		t.Errorf("%v of 100 were found by looking", got)
 	}
 	p.server.Stop()

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/origin/layout"
+
 	"headwater/live"
 	"headwater/store"
 	"headwater/store/memory"
@@ -246,7 +248,7 @@ func TestNotificationsInParallel(t *testing.T) {
 func TestNotificationsOvertaken(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		st := storetest.NewSlow(memory.New(memory.Options{}), func(op storetest.Op, rec store.Record) (time.Duration, time.Duration) {
-			if op == storetest.Put && rec == eventsRecord {
+			if op == storetest.Put && rec == layout.Events {
 				return 100 * time.Millisecond, 0
 			}
 			return 0, 0

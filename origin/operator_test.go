@@ -41,7 +41,7 @@ func TestScopes(t *testing.T) {
 		}
 		// The list has what each may see.
 		for who, sees := range map[string]bool{"r": true, "a": true, "all": true, "x": false, "p": false} {
-			w := r.want(serve(r.ctl, request("GET", eventsPattern, nil, "Authorization", "Bearer "+who)), 200, "")
+			w := r.want(serve(r.ctl, request("GET", eventsPath, nil, "Authorization", "Bearer "+who)), 200, "")
 			if strings.Contains(w.Body.String(), "acme/final") != sees {
 				t.Errorf("%s: %s", who, w.Body)
 			}
@@ -80,7 +80,7 @@ func TestForeignPagesDoNothing(t *testing.T) {
 				{"a name of a service", "GET", "", "", "control:7003", nil, 200},
 				{"a name that is known", "GET", "", "", "Control.example.:7003", nil, 200},
 			} {
-				req := request(c.method, eventsPattern+"/"+r.id.String()+c.path, strings.NewReader(c.body), c.header...)
+				req := request(c.method, eventsPath+"/"+r.id.String()+c.path, strings.NewReader(c.body), c.header...)
 				req.Host = c.host
 				if !open {
 					req.SetBasicAuth("me", "root") // a browser sends it by itself
@@ -90,13 +90,13 @@ func TestForeignPagesDoNothing(t *testing.T) {
 				}
 			}
 			r.want(r.control("GET", "/masks", "", "Authorization", "Bearer root"), 200, "")
-			if v := r.o.book.get(r.id).view.Load().config(); v.FlushVersion != 0 || len(v.Masks) != 0 {
+			if v := r.o.book.Get(r.id).View().Config(); v.FlushVersion != 0 || len(v.Masks) != 0 {
 				t.Errorf("open %v: something was changed: %+v", open, v)
 			}
 		}
 		// A browser does not put a secret into the header by itself.
 		r := newRig(t, Config{Access: guard(t)})
-		req := httptest.NewRequest("GET", "http://origin.example:7003"+eventsPattern, nil)
+		req := httptest.NewRequest("GET", "http://origin.example:7003"+eventsPath, nil)
 		req.Header.Set("Authorization", "Bearer root")
 		r.want(serve(r.ctl, req), 200, "")
 	})

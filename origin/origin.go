@@ -2,10 +2,8 @@
 // and answers for them. Its publishing and delivering sides share the tables
 // of what was published and nothing else: no pool, no limit, no queue.
 //
-// Locks: an event's turn (registry.turns) may be held while the store is asked;
-// all other locks are held for memory only. None is held while another is taken
-// but two, which come before the registry's and an event's: the watchman's, and
-// the one under which an event gets its counters.
+// This package is its face and the wiring; each part is a package below it, whose
+// comment has its locks.
 package origin
 
 import (
@@ -14,6 +12,18 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+
+	"headwater/origin/book"
+	"headwater/origin/control"
+	"headwater/origin/deliver"
+	"headwater/origin/health"
+	"headwater/origin/hear"
+	"headwater/origin/journal"
+	"headwater/origin/look"
+	"headwater/origin/metric"
+	"headwater/origin/publish"
+	"headwater/origin/watch"
+	"headwater/origin/window"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,15 +35,15 @@ import (
 // An Origin is one node. New makes it, Run keeps house until its context ends,
 // and the handlers serve.
 type Origin struct {
-	book     *registry
-	look     *looker
-	hear     *listener
-	journal  *journal
-	watchman *watchman
-	health   *readiness
+	book     *book.Book
+	look     *look.Looker
+	hear     *hear.Listener
+	journal  *journal.Journal
+	watchman *watch.Watchman
+	health   *health.Readiness
 
-	publish *publishServer
-	deliver *deliverServer
+	publish *publish.Server
+	deliver *deliver.Server
 	control http.Handler
 
 	draining chan struct{} // closed by Drain
@@ -54,55 +64,55 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		reads  = admit.NewQuota(cfg.MaxReads, cfg.TenantPercent)
 		egress = admit.NewQuota(cfg.EgressBytes, cfg.TenantPercent)
 		pace   = admit.NewPace(cfg.ReadTarget)
-		window = newWindow(cfg.MemoryBytes)
+		window = window.New(cfg.MemoryBytes)
 	)
 	for _, c := range admit.Classes {
-		opts := prometheus.CounterOpts{Name: originName("shed_total"), Help: "Requests shed by class.", ConstLabels: prometheus.Labels{"class": c.String()}}
+		opts := prometheus.CounterOpts{Name: metric.Name("shed_total"), Help: "Requests shed by class.", ConstLabels: prometheus.Labels{"class": c.String()}}
 		cfg.Metrics.MustRegister(prometheus.NewCounterFunc(opts, func() float64 {
 			return float64(holds.Shed(c) + reads.Shed(c) + bodies.Shed(c) + egress.Shed(c) + pace.Shed(c))
 		}))
 	}
 	o := &Origin{draining: make(chan struct{})}
-	o.health = &readiness{writes: writesOf(cfg.Store, node, tokens), reads: readsOf(cfg.DeliverStore, node), bus: cfg.Bus, draining: o.draining, metrics: cfg.Metrics}
-	o.book = newRegistry(registryConfig{store: cfg.Store, tokens: tokens, bus: cfg.Bus, node: node, alone: alone,
-		timeout: cfg.StoreTimeout, log: cfg.Log, metrics: cfg.Metrics})
-	o.look = newLooker(lookerConfig{book: o.book, store: cfg.DeliverStore, reads: reads, pace: pace, health: o.health.reads, holding: holds.Used,
-		interval: cfg.GuardInterval, timeout: cfg.StoreTimeout, log: cfg.Log, metrics: cfg.Metrics})
-	o.hear = newListener(o.book, o.look, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
-	o.journal = newJournal(journalConfig{store: cfg.Store, reader: cfg.DeliverStore, tokens: tokens, node: node, timeout: cfg.StoreTimeout,
-		timeline: o.book.timeline, log: cfg.Log, metrics: cfg.Metrics})
-	o.watchman = newWatchman(o.book, cfg.Log, cfg.Metrics)
-	o.publish = newPublishServer(publishConfig{book: o.book, look: o.look, window: window, cache: cfg.Cache, bodies: bodies, writes: o.health.writes,
-		access: cfg.Access, maxSegmentBytes: cfg.MaxSegmentBytes, bodyTimeout: cfg.BodyTimeout, storeTimeout: cfg.StoreTimeout,
-		futureTolerance: cfg.FutureTolerance, log: cfg.Log, metrics: cfg.Metrics})
-	o.deliver = newDeliverServer(deliverConfig{book: o.book, look: o.look, window: window, journal: o.journal, watchman: o.watchman, cache: cfg.DeliverCache,
-		holds: holds, egress: egress, asking: admit.NewQuota(maxFallbacks, cfg.TenantPercent), draining: o.draining,
-		region: cfg.Region, writeTimeout: cfg.WriteTimeout, storeTimeout: cfg.StoreTimeout, fallback: cfg.Fallback, fallbackAfter: cfg.FallbackAfter,
-		log: cfg.Log, metrics: cfg.Metrics})
-	o.control = newControl(controlConfig{book: o.book, window: window, journal: o.journal, watchman: o.watchman,
-		access: cfg.Access, hosts: cfg.ControlHosts, bodyTimeout: cfg.BodyTimeout, storeTimeout: cfg.StoreTimeout, log: cfg.Log})
-	if err := o.book.load(ctx); err != nil {
+	o.health = &health.Readiness{Writes: health.WritesOf(cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Draining: o.draining, Metrics: cfg.Metrics}
+	o.book = book.New(book.Config{Store: cfg.Store, Tokens: tokens, Bus: cfg.Bus, Node: node, Alone: alone,
+		Timeout: cfg.StoreTimeout, Log: cfg.Log, Metrics: cfg.Metrics})
+	o.look = look.New(look.Config{Book: o.book, Store: cfg.DeliverStore, Reads: reads, Pace: pace, Health: o.health.Reads, Holding: holds.Used,
+		Interval: cfg.GuardInterval, Timeout: cfg.StoreTimeout, Log: cfg.Log, Metrics: cfg.Metrics})
+	o.hear = hear.New(o.book, o.look, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
+	o.journal = journal.New(journal.Config{Store: cfg.Store, Reader: cfg.DeliverStore, Tokens: tokens, Node: node, Timeout: cfg.StoreTimeout,
+		Timeline: o.book.Timeline, Log: cfg.Log, Metrics: cfg.Metrics})
+	o.watchman = watch.New(o.book, cfg.Log, cfg.Metrics)
+	o.publish = publish.New(publish.Config{Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Writes: o.health.Writes,
+		Access: cfg.Access, MaxSegmentBytes: cfg.MaxSegmentBytes, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout,
+		FutureTolerance: cfg.FutureTolerance, Log: cfg.Log, Metrics: cfg.Metrics})
+	o.deliver = deliver.New(deliver.Config{Book: o.book, Look: o.look, Window: window, Journal: o.journal, Watchman: o.watchman, Cache: cfg.DeliverCache,
+		Holds: holds, Egress: egress, Asking: admit.NewQuota(deliver.MaxFallbacks, cfg.TenantPercent), Draining: o.draining,
+		Region: cfg.Region, WriteTimeout: cfg.WriteTimeout, StoreTimeout: cfg.StoreTimeout, Fallback: cfg.Fallback, FallbackAfter: cfg.FallbackAfter,
+		Log: cfg.Log, Metrics: cfg.Metrics})
+	o.control = control.New(control.Config{Book: o.book, Window: window, Journal: o.journal, Watchman: o.watchman,
+		Access: cfg.Access, Hosts: cfg.ControlHosts, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout, Log: cfg.Log})
+	if err := o.book.Load(ctx); err != nil {
 		return nil, fmt.Errorf("origin: reading the store: %w", err)
 	}
 	return o, nil
 }
 
 // PublishHandler serves the publish listener.
-func (o *Origin) PublishHandler() http.Handler { return o.health.beside(publishRole, o.publish) }
+func (o *Origin) PublishHandler() http.Handler { return o.health.Beside(health.PublishRole, o.publish) }
 
 // DeliverHandler serves the delivery listener.
-func (o *Origin) DeliverHandler() http.Handler { return o.health.beside(deliverRole, o.deliver) }
+func (o *Origin) DeliverHandler() http.Handler { return o.health.Beside(health.DeliverRole, o.deliver) }
 
 // ControlHandler serves the control listener.
-func (o *Origin) ControlHandler() http.Handler { return o.health.beside(controlRole, o.control) }
+func (o *Origin) ControlHandler() http.Handler { return o.health.Beside(health.ControlRole, o.control) }
 
 // Run listens to announcements, looks for what is waited for and keeps house until
 // ctx ends.
 func (o *Origin) Run(ctx context.Context) error {
 	defer o.Drain()
-	defer o.deliver.far.CloseIdleConnections()
+	defer o.deliver.Far.CloseIdleConnections()
 	var tasks sync.WaitGroup
-	for _, run := range [...]func(context.Context){o.hear.run, o.look.guard, o.watchman.run, o.journal.run, o.book.run} {
+	for _, run := range [...]func(context.Context){o.hear.Run, o.look.Guard, o.watchman.Run, o.journal.Run, o.book.Run} {
 		tasks.Go(func() { run(ctx) })
 	}
 	tasks.Wait()

@@ -113,7 +113,7 @@ func TestPublishStatuses(t *testing.T) {
 			}
 		}
 		// None of it left anything behind.
-		if w := r.o.publish.bodies.Used(); w != 0 {
+		if w := r.o.publish.Bodies.Used(); w != 0 {
 			t.Errorf("%d bytes of bodies are still counted", w)
 		}
 		r.putSegment("a", "v", n, take{}, 201)
@@ -197,8 +197,8 @@ func TestClaims(t *testing.T) {
 			many = strings.Replace(many, "x,", "k"+string(rune('a'+i))+";n=3,", 1)
 		}
 		r.want(r.put("a/v/"+live.SegmentName(n+1), r.m.segment(r.tl, "v", n+1, take{lose: 15, hole: 5, noKey: true}), "Live-Defects", many+"last"), 201, "")
-		again := openRig(t, Config{Store: r.o.book.store})
-		if _, ok := again.o.book.get(testID).candidate("v", n+1, "a"); !ok {
+		again := openRig(t, Config{Store: r.o.book.Store})
+		if _, ok := again.o.book.Get(testID).Candidate("v", n+1, "a"); !ok {
 			t.Error("a node that starts does not know the segment")
 		}
 	})

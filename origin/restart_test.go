@@ -11,6 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/origin/book"
+	"headwater/origin/layout"
+
 	"headwater/announce"
 	"headwater/live"
 	"headwater/store"
@@ -76,12 +79,12 @@ func TestRestart(t *testing.T) {
 func TestInitStaysWhateverTheClockDoes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Config{})
-		e := r.o.book.get(testID)
-		first, err := newInit(r.m.inits["v"], live.Source{Pipeline: "b"}, time.Now().Add(time.Hour))
+		e := r.o.book.Get(testID)
+		first, err := book.NewInit(r.m.inits["v"], live.Source{Pipeline: "b"}, time.Now().Add(time.Hour))
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.learnInit("v", first)
+		e.LearnInit("v", first)
 		r.want(r.put("a/v/init.mp4", r.m.another("v")), 201, "")
 		if w := r.get("v/init.mp4"); !bytes.Equal(w.Body.Bytes(), r.m.inits["v"]) {
 			t.Error("viewers get another init segment because its node's clock is behind")
@@ -96,9 +99,9 @@ func TestRepairWhateverTheClockDoes(t *testing.T) {
 		r := newRig(t, Config{})
 		r.putInits("a")
 		n := r.next()
-		e := r.o.book.get(testID)
+		e := r.o.book.Get(testID)
 		findings := live.Findings{{Kind: live.Short, MissingMS: 1000}}
-		e.learn("v", live.Candidate{Pipeline: "a", Number: n, Digest: live.DigestOf([]byte("x")), Findings: findings, Published: time.Now().Add(30 * time.Second)})
+		r.o.book.Learn(e, "v", live.Candidate{Pipeline: "a", Number: n, Digest: live.DigestOf([]byte("x")), Findings: findings, Published: time.Now().Add(30 * time.Second)})
 		r.putSegment("a", "v", n, take{}, 200)
 		if w := r.want(r.getSegment("v", n), 200, ""); served(w) != "a;region=east" {
 			t.Errorf("%s is served", served(w))
@@ -120,7 +123,7 @@ func TestLatenessIsLearntAndKept(t *testing.T) {
 			}
 		}
 		lateness := func(r *rig) time.Duration {
-			return time.Duration(r.o.book.get(testID).view.Load().config().LatenessMS["v"]) * time.Millisecond
+			return time.Duration(r.o.book.Get(testID).View().Config().LatenessMS["v"]) * time.Millisecond
 		}
 		etag := r.get("event.json").Header().Get("ETag")
 		publish(700*time.Millisecond, 15)
@@ -154,9 +157,9 @@ func TestLatenessIsLearntAndKept(t *testing.T) {
 		// On the border of two steps it stands still.
 		views := 0
 		for i := range 40 {
-			before := r.o.book.get(testID).view.Load()
+			before := r.o.book.Get(testID).View()
 			publish(400*time.Millisecond+time.Duration(i%2*8-4)*time.Millisecond, 1)
-			if r.o.book.get(testID).view.Load() != before {
+			if r.o.book.Get(testID).View() != before {
 				views++
 			}
 		}
@@ -186,13 +189,13 @@ func TestOneBadItemDoesNotStopAStart(t *testing.T) {
 			record store.Record
 			item   store.Item
 		}{
-			{mediaRecord(testID, "v"), store.Item{Key: segmentKey(n-1, "a"), Meta: []byte("{")}},
-			{mediaRecord(testID, "v"), store.Item{Key: "x", Meta: []byte("{}")}},
-			{initRecord(testID, "a"), store.Item{Key: "b", Meta: []byte(`{"digest":""}`), Value: []byte("not an init segment")}},
-			{eventsRecord, store.Item{Key: "acme/other", Value: []byte("not JSON")}},
-			{eventsRecord, store.Item{Key: "no event's name"}},
+			{layout.Media(testID, "v"), store.Item{Key: layout.SegmentKey(n-1, "a"), Meta: []byte("{")}},
+			{layout.Media(testID, "v"), store.Item{Key: "x", Meta: []byte("{}")}},
+			{layout.Inits(testID, "a"), store.Item{Key: "b", Meta: []byte(`{"digest":""}`), Value: []byte("not an init segment")}},
+			{layout.Events, store.Item{Key: "acme/other", Value: []byte("not JSON")}},
+			{layout.Events, store.Item{Key: "no event's name"}},
 		} {
-			bad.item.Token = r.o.book.tokens.Next()
+			bad.item.Token = r.o.book.Tokens.Next()
 			if err := st.Put(t.Context(), bad.record, bad.item); err != nil {
 				t.Fatal(err)
 			}
@@ -248,7 +251,7 @@ func TestDeletedLifeStaysDead(t *testing.T) {
 		r.want(r.control("DELETE", "?yes=true", ""), 503, "")
 		faulty.Clear()
 		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
-		page, err := faulty.Scan(t.Context(), mediaRecord(testID, "v"), store.ScanOptions{})
+		page, err := faulty.Scan(t.Context(), layout.Media(testID, "v"), store.ScanOptions{})
 		if err != nil || len(page.Items) > 0 {
 			t.Errorf("%d items are left, %v", len(page.Items), err)
 		}
@@ -275,7 +278,7 @@ func TestDeletedWhileStoring(t *testing.T) {
 		r.want(r.control("DELETE", "?yes=true", ""), 204, "")
 		r.create(testEvent())
 		r.want(<-done, 404, "no-such-event")
-		page, err := st.Scan(t.Context(), mediaRecord(testID, "v"), store.ScanOptions{})
+		page, err := st.Scan(t.Context(), layout.Media(testID, "v"), store.ScanOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -361,25 +364,6 @@ func TestTwoNodes(t *testing.T) {
 				one.want(one.getSegment("v", n), 410, "lost")
 			})
 		})
-	}
-}
-
-// TestInboxIsBounded: a bus that brings nonsense without end costs bounded
-// memory.
-func TestInboxIsBounded(t *testing.T) {
-	b := newInbox()
-	for i := range 2 * maxErrands {
-		b.put(errand{announce.Changed, live.EventID{Tenant: "t", Name: fmt.Sprint(i)}, ""}, reading{})
-	}
-	n := 0
-	for {
-		if _, _, ok := b.take(); !ok {
-			break
-		}
-		n++
-	}
-	if n != maxErrands {
-		t.Errorf("%d errands", n)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -83,8 +84,8 @@ func stoppableRig(t *testing.T, cfg Config) (r *rig, stop func()) {
 	stop = func() { cancel(); house.Wait() }
 	t.Cleanup(stop)
 	r = &rig{T: t, o: o, id: testID, m: testMedia(), pub: o.PublishHandler(), del: o.DeliverHandler(), ctl: o.ControlHandler()}
-	if e := o.book.get(testID); e != nil {
-		r.tl = e.view.Load().config().Event.Timeline()
+	if e := o.book.Get(testID); e != nil {
+		r.tl = e.View().Config().Event.Timeline()
 	}
 	return r, stop
 }
@@ -115,7 +116,7 @@ func serve(h http.Handler, req *http.Request) *httptest.ResponseRecorder {
 func request(method, url string, body io.Reader, headers ...string) *http.Request {
 	req := httptest.NewRequest(method, url, body)
 	req.Host = "origin:7003"
-	if strings.HasPrefix(url, eventsPattern) {
+	if strings.HasPrefix(url, eventsPath) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	for i := 0; i < len(headers); i += 2 {
@@ -214,19 +215,27 @@ func lifetime(w *httptest.ResponseRecorder) time.Duration {
 // until sleeps up to a moment.
 func until(t time.Time) { time.Sleep(time.Until(t)) }
 
-// waiting is how many holds watch a segment, and slots how many the rendition has.
-func (r *rig) waiting(rendition string, n live.Number) (waiting, slots int) {
-	e := r.o.book.get(r.id)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	t := e.tracks[rendition]
-	if t == nil {
-		return 0, 0
+// counted is what a counter or gauge says, by its name and labels.
+func (r *rig) counted(name string) float64 {
+	r.Helper()
+	for line := range strings.SplitSeq(r.metricsText(), "\n") {
+		if v, ok := strings.CutPrefix(line, "headwater_origin_"+name+" "); ok {
+			f, err := strconv.ParseFloat(v, 64)
+			if err != nil {
+				r.Fatal(err)
+			}
+			return f
+		}
 	}
-	if s := t.slots[n]; s != nil {
-		waiting = s.waiting
-	}
-	return waiting, len(t.slots)
+	r.Fatalf("there is no metric %s", name)
+	return 0
+}
+
+// waiting is how many requests are held, and slots how many segments anything is
+// known of.
+func (r *rig) waiting() (waiting, slots int) {
+	r.Helper()
+	return int(r.counted("holding")), int(r.counted("slots"))
 }
 
 // guard knows secrets, each with a grant that is its name: "s3=publish:acme"; and
@@ -244,6 +253,9 @@ func guard(t *testing.T, secrets ...string) *access.Guard {
 	}
 	return g
 }
+
+// eventsPath is where the control API begins.
+const eventsPath = "/v1/events"
 
 // bubble runs a test in virtual time.
 func bubble(t *testing.T, f func(t *testing.T)) {

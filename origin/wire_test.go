@@ -105,8 +105,8 @@ func TestSlowPublisher(t *testing.T) {
 		<-w.ended
 		<-w.ended
 	}
-	if w.o.publish.bodies.Used() != 0 {
-		t.Errorf("%d bytes are still counted", w.o.publish.bodies.Used())
+	if w.o.publish.Bodies.Used() != 0 {
+		t.Errorf("%d bytes are still counted", w.o.publish.Bodies.Used())
 	}
 }
 
@@ -148,10 +148,10 @@ func TestPublisherLeaves(t *testing.T) {
 	c := w.dial(fmt.Sprintf("PUT /acme/final/a/v/%d.m4s HTTP/1.1\nHost: x\nContent-Length: %d\n\n", n, len(seg)), seg[:400_000])
 	c.Close()
 	<-w.ended
-	if w.o.publish.bodies.Used() != 0 {
-		t.Errorf("%d bytes are still counted", w.o.publish.bodies.Used())
+	if w.o.publish.Bodies.Used() != 0 {
+		t.Errorf("%d bytes are still counted", w.o.publish.Bodies.Used())
 	}
-	if _, known := w.o.book.get(testID).candidate("v", n, "a"); known {
+	if _, known := w.o.book.Get(testID).Candidate("v", n, "a"); known {
 		t.Error("half a segment is known")
 	}
 	w.putSegment("a", "v", n, take{}, 201)
@@ -228,13 +228,13 @@ func TestViewerLeavesOnTheWire(t *testing.T) {
 		_, err := http.DefaultClient.Do(req)
 		done <- err
 	}()
-	for w.o.deliver.holds.Used() == 0 {
+	for w.o.deliver.Holds.Used() == 0 {
 		runtime.Gosched() // the request is on its way through the kernel
 	}
 	cancel()
 	<-done
 	<-w.ended
-	if waiting, _ := w.waiting("w", n); waiting != 0 || w.o.deliver.holds.Used() != 0 {
-		t.Errorf("%d wait, %d are counted", waiting, w.o.deliver.holds.Used())
+	if waiting, _ := w.waiting(); waiting != 0 || w.o.deliver.Holds.Used() != 0 {
+		t.Errorf("%d wait, %d are counted", waiting, w.o.deliver.Holds.Used())
 	}
 }

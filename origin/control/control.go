@@ -1,0 +1,338 @@
+// Package control is the control API: what operators ask of events and do to them.
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"headwater/access"
+	"headwater/origin/book"
+	"headwater/origin/journal"
+	"headwater/origin/watch"
+	"headwater/origin/window"
+
+	"headwater/live"
+)
+
+// maxControlBody bounds a request to the control API, in bytes.
+const maxControlBody = 1 << 20
+
+// A server serves /v1/events of the control listener.
+type server struct{ Config }
+
+// A Config is what the control API is built from.
+type Config struct {
+	Book     *book.Book
+	Window   *window.Window
+	Journal  *journal.Journal
+	Watchman *watch.Watchman
+
+	Access       *access.Guard // nil: anybody may
+	Hosts        []string      // names with a dot that are this listener's
+	BodyTimeout  time.Duration
+	StoreTimeout time.Duration
+	Log          *slog.Logger
+}
+
+// What the control API is about.
+const (
+	eventsPattern = "/v1/events"
+	eventPattern  = "/v1/events/{tenant}/{event}"
+)
+
+// New serves the control API.
+func New(cfg Config) http.Handler {
+	s := &server{cfg}
+	mux := http.NewServeMux()
+	const event = eventPattern
+	for path, methods := range map[string]map[string]controlFunc{
+		eventsPattern:                 {"GET": s.listEvents},
+		event:                         {"PUT": s.changing(configureVerb, s.putEvent, "replace", "yes"), "GET": s.getEvent, "DELETE": s.changing("delete", s.deleteEvent, "yes")},
+		event + "/segments":           {"GET": s.listSegments},
+		event + "/notifications":      {"GET": s.getNotifications, "POST": s.changing("notify", s.postNotification)},
+		event + "/notifications/{id}": {"DELETE": s.changing("withdraw", s.withdrawNotification)},
+		event + "/masks":              {"GET": s.getMasks, "POST": s.changing("mask", s.postMask, "yes")},
+		event + "/masks/{id}":         {"DELETE": s.changing("unmask", s.removeMask)},
+		event + "/invalidations":      {"POST": s.changing("invalidate", s.postInvalidation)},
+		event + "/flush":              {"POST": s.changing("flush", s.flush, "yes")},
+	} {
+		allow := slices.Sorted(maps.Keys(methods))
+		for method, f := range methods {
+			mux.Handle(method+" "+path, s.control(f))
+		}
+		mux.Handle(path, s.control(func(w http.ResponseWriter, r *http.Request, _ live.EventID) error {
+			w.Header().Set("Allow", strings.Join(allow, ", "))
+			return live.ErrMethod.For(-1).With(r.Method + " is not for this URL")
+		}))
+	}
+	mux.Handle("/v1/", s.control(func(_ http.ResponseWriter, r *http.Request, _ live.EventID) error {
+		return live.ErrNotHere.For(-1).With(r.Method + " " + r.URL.Path + " is not part of the control API")
+	}))
+	return mux
+}
+
+// A controlFunc answers one request, or returns a *live.Problem, a
+// *live.FieldError, or an error that control maps.
+type controlFunc func(http.ResponseWriter, *http.Request, live.EventID) error
+
+// control authorises, reads the event's name and maps errors to statuses.
+func (s *server) control(f controlFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		by, err := s.controlled(w, r, f)
+		if err != nil {
+			var problem *live.Problem
+			var field *live.FieldError
+			switch {
+			case errors.As(err, &problem):
+			case errors.As(err, &field):
+				problem = live.ErrBadRequest.With(field.Error())
+			case errors.Is(err, book.ErrNoEvent):
+				problem = live.ErrNoEvent.For(-1).With(book.NoEventText(live.EventID{Tenant: r.PathValue("tenant"), Name: r.PathValue("event")}))
+			default:
+				problem = live.ErrNotStored.With(err.Error())
+				s.Log.Error("control", "path", r.URL.Path, "err", err)
+			}
+			s.Book.Refused(s.Book.Get(live.EventID{Tenant: r.PathValue("tenant"), Name: r.PathValue("event")}), "control", problem)
+			s.Watchman.RefusedControl(r, by, problem)
+			problem.Write(w, r)
+		}
+	})
+}
+
+func (s *server) controlled(w http.ResponseWriter, r *http.Request, f controlFunc) (*access.Identity, error) {
+	// As a packager's, an operator's body has its time. Writers of tests may not
+	// have deadlines.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.BodyTimeout))
+	by, err := s.mayControl(w, r)
+	if err != nil {
+		return by, err
+	}
+	var id live.EventID
+	if r.PathValue("tenant") != "" {
+		if id, err = live.ParseEventID(r.PathValue("tenant") + "/" + r.PathValue("event")); err != nil {
+			return by, live.ErrBadRequest.With(live.PathReason(err))
+		}
+	}
+	if err := jsonOnly(r); err != nil {
+		return by, err
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)
+	return by, f(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, by)), id)
+}
+
+func body(r *http.Request) ([]byte, error) {
+	b, err := io.ReadAll(r.Body)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", maxControlBody))
+	case err != nil:
+		return nil, live.ErrIncomplete.With(err.Error())
+	}
+	return b, nil
+}
+
+// decode reads one JSON object into v, strictly.
+func decode(r *http.Request, v any) error {
+	b, err := body(r)
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	err = dec.Decode(v)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong):
+		return &live.FieldError{Field: wrong.Field, Reason: "is a " + wrong.Value + ", or one that is too large"}
+	case err == io.EOF:
+		return live.ErrBadRequest.With("the body is empty: a JSON object is needed")
+	case err != nil:
+		return live.ErrBadRequest.With(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return live.ErrBadRequest.With("there is something after the JSON object")
+	}
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set(live.HeaderCacheControl, "no-store")
+	w.WriteHeader(status)
+	w.Write(append(b, '\n'))
+	return nil
+}
+
+func (s *server) listEvents(w http.ResponseWriter, r *http.Request, _ live.EventID) error {
+	type row struct {
+		Event    string       `json:"event"`
+		Version  int64        `json:"version"`
+		Start    time.Time    `json:"start"`
+		Finished bool         `json:"finished"`
+		LiveEdge *live.Number `json:"live_edge"`
+	}
+	rows := []row{}
+	for _, e := range s.Book.List() {
+		if access.Decide(identityOf(r), access.Want{Right: access.Read, Tenant: e.ID.Tenant}) != access.Allowed {
+			continue
+		}
+		cfg := e.View().Config()
+		tl := cfg.Event.Timeline()
+		x := row{Event: e.ID.String(), Version: cfg.Version, Start: cfg.Start, Finished: tl.Finished(time.Now())}
+		if edge, ok := e.LiveEdge(e.View(), time.Now()); ok {
+			x.LiveEdge = &edge
+		}
+		rows = append(rows, x)
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{"events": rows})
+}
+
+// putEvent creates or changes an event. The same configuration again changes
+// nothing, not even the version.
+func (s *server) putEvent(c *change) error {
+	b, err := body(c.r)
+	if err != nil {
+		return err
+	}
+	ev, err := live.ParseEvent(b)
+	if err != nil {
+		return live.ErrBadEvent.With(err.Error())
+	}
+	status := http.StatusOK
+	create := access.Want{Right: access.Admin, Tenant: c.id.Tenant}
+	return s.apply(c, nil, func(rec *book.Record, exists bool) (book.Edit, error) {
+		if exists {
+			ev = book.KeepLearnt(ev, rec.Config.Event)
+			if sameEvent(ev, rec.Config.Event) {
+				return book.Edit{}, book.ErrUnchanged
+			}
+			if err := s.mayBecome(c, ev, rec.Config.Event); err != nil {
+				return book.Edit{}, err
+			}
+		} else {
+			if v := access.Decide(c.by, create); v != access.Allowed {
+				return book.Edit{}, v.Problem(create)
+			}
+			status = http.StatusCreated
+		}
+		return book.Edit{Configure: &ev}, nil
+	}, func(v *book.View) error { return writeJSON(c.w, status, v.Config()) })
+}
+
+// mayBecome refuses what would make nonsense of what is published, and without
+// replace what would take it away.
+func (s *server) mayBecome(c *change, ev, old live.Event) error {
+	e := s.Book.Get(c.id)
+	if e.Published() && moved(ev, old) {
+		return live.ErrStarted.With("start, first_number, segment and media_time cannot change once segments are published: delete the event first")
+	}
+	for _, r := range ev.Renditions {
+		was, ok := old.Rendition(r.Name)
+		if in, _ := e.InitOf(r.Name, ""); ok && in != nil && was.Type != r.Type {
+			return live.ErrStarted.With(fmt.Sprintf("the type of rendition %q cannot change once its init segment is published: name another", r.Name))
+		}
+	}
+	now := time.Now()
+	if what := reopened(ev, old, now); what != "" && !c.yes && !c.dryRun {
+		return live.ErrBlackout.With(what + ": add ?yes=true if that is meant")
+	}
+	if tl := ev.Timeline(); !ev.End.Equal(old.End) && tl.Over(now) {
+		if err := c.mayHurt(e, "this end leaves viewers nothing more to come"); err != nil {
+			return err
+		}
+	}
+	if lost := droppedBy(e, ev); len(lost) > 0 && !c.replace {
+		return live.ErrInUse.With(strings.Join(lost, "; ") + ": keep it, or add ?replace=true to drop it")
+	}
+	return nil
+}
+
+func sameEvent(a, b live.Event) bool {
+	x, err1 := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && string(x) == string(y)
+}
+
+// moved reports whether segments would have other numbers or decode times.
+func moved(a, b live.Event) bool {
+	return !a.Start.Equal(b.Start) || a.FirstNumber != b.FirstNumber || a.Segment != b.Segment || a.MediaTime != b.MediaTime
+}
+
+func (s *server) lookUp(id live.EventID) (*book.Event, error) {
+	if e := s.Book.Get(id); e != nil {
+		return e, nil
+	}
+	return nil, book.NoEvent(id)
+}
+
+func (s *server) getEvent(w http.ResponseWriter, r *http.Request, id live.EventID) error {
+	e, err := s.lookUp(id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, eventDetail{e.View().Config(), e.RefusedInits()})
+}
+
+// An eventDetail is what GET shows of an event: its configuration, and which
+// pipelines are refused.
+type eventDetail struct {
+	config  *live.Config
+	refused []book.RefusedInit
+}
+
+// MarshalJSON writes one flat object.
+func (d eventDetail) MarshalJSON() ([]byte, error) {
+	b, err := json.Marshal(d.config)
+	if err != nil || len(d.refused) == 0 {
+		return b, err
+	}
+	refused, err := json.Marshal(d.refused)
+	return slices.Concat(b[:len(b)-1], []byte(`,"refused_inits":`), refused, []byte("}")), err
+}
+
+// deleteEvent removes an event and everything published of it.
+func (s *server) deleteEvent(c *change) error {
+	e := s.Book.Get(c.id)
+	if c.dryRun {
+		if e == nil {
+			return book.NoEvent(c.id)
+		}
+		return writeJSON(c.w, http.StatusOK, effectOf(e, c.verb, nil, nil, time.Now()))
+	}
+	if err := c.mayHurt(e, "all that is published of it goes for good"); err != nil {
+		return err
+	}
+	var before *book.Record
+	if e != nil {
+		before = &e.View().Record
+	}
+	err := s.Book.Remove(c.r.Context(), c.id)
+	if s.Book.Get(c.id) == nil { // even where the store was left with some of it
+		s.Window.Forget(c.id)
+		if !errors.Is(err, book.ErrNoEvent) {
+			s.Book.Changed(c.id)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.logChange(c, before, nil)
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -1,0 +1,513 @@
+// Package deliver is the delivering side: the walk of a GET is in deliver.go, in the
+// order of its steps.
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"headwater/origin/book"
+	"headwater/origin/journal"
+	"headwater/origin/layout"
+	"headwater/origin/look"
+	"headwater/origin/metric"
+	"headwater/origin/watch"
+	"headwater/origin/window"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
+
+	"headwater/admit"
+	"headwater/announce"
+	"headwater/blobs"
+	"headwater/live"
+	"headwater/selection"
+	"headwater/store"
+)
+
+// A Server serves the delivery listener.
+type Server struct {
+	Config
+	Far    *http.Client       // for other regions
+	shared singleflight.Group // reads of bytes, each once for all who ask
+
+	places             map[live.Place]prometheus.Counter
+	fallbacks          map[fallbackOutcome]prometheus.Counter
+	held               prometheus.Histogram
+	holding            prometheus.Gauge
+	memory, storeReads prometheus.Counter
+	condemned, left    prometheus.Counter
+}
+
+// A Config is what the delivering side is built from.
+type Config struct {
+	Book     *book.Book
+	Look     *look.Looker
+	Window   *window.Window
+	Journal  *journal.Journal
+	Watchman *watch.Watchman
+	Cache    *blobs.Cache
+	Holds    *admit.Quota // requests held
+	Egress   *admit.Quota // bytes being sent
+	Asking   *admit.Quota // segments asked of other regions
+	Draining <-chan struct{}
+
+	Region        string
+	WriteTimeout  time.Duration
+	StoreTimeout  time.Duration
+	Fallback      []string
+	FallbackAfter time.Duration
+
+	Log     *slog.Logger
+	Metrics *prometheus.Registry
+}
+
+func New(cfg Config) *Server {
+	s := &Server{Config: cfg, Far: fallbackClient(),
+		places:     make(map[live.Place]prometheus.Counter),
+		fallbacks:  metric.Counters(cfg.Metrics, "fallbacks_total", "Segments asked of another region, by outcome.", "outcome", fallbackOutcomes),
+		held:       metric.Seconds(cfg.Metrics, "hold_seconds", "How long requests were held."),
+		holding:    prometheus.NewGauge(prometheus.GaugeOpts{Name: metric.Name("holding"), Help: "Requests held now."}),
+		memory:     metric.Counter(cfg.Metrics, "memory_hits_total", "Segments answered from memory."),
+		storeReads: metric.Counter(cfg.Metrics, "store_reads_total", "Segments read from the store."),
+		condemned:  metric.Counter(cfg.Metrics, "condemned_total", "Candidates whose stored bytes were bad or gone."),
+		left:       metric.Counter(cfg.Metrics, "clients_left_total", "Clients that left before their answer."),
+	}
+	cfg.Metrics.MustRegister(s.holding)
+	places := prometheus.NewCounterVec(prometheus.CounterOpts{Name: metric.Name("places_total"), Help: "Segment requests by their place on the timeline."}, []string{"place"})
+	cfg.Metrics.MustRegister(places)
+	for _, p := range live.Places {
+		s.places[p] = places.WithLabelValues(p.String())
+	}
+	metric.Gauge(cfg.Metrics, "memory_bytes", "Bytes of segments in memory.", func() float64 { _, b := s.Window.Size(); return float64(b) })
+	return s
+}
+
+// A delivery is one GET on its way through the steps.
+type delivery struct {
+	r     *http.Request
+	w     http.ResponseWriter
+	path  live.Path
+	event *book.Event
+	view  *book.View
+	class admit.Class
+
+	placed bool // it was counted
+	looked bool // into the store, before giving up
+
+	decision book.Choice
+	absent   map[live.Digest]bool // candidates that were announced and could not be had
+	data     []byte               // the chosen one's bytes: shared, and never changed
+	hold     time.Time            // since when it is held; zero: it is not
+	held     time.Duration        // how long it was
+	timing   live.Timing
+}
+
+// A step does a part of a delivery and says which is next; nil where it is
+// over. An error is a *live.Problem, or one that refuse maps.
+type step func(d *delivery) (next step, err error)
+
+// ServeHTTP implements http.Handler. It is the walk of one GET:
+//
+//	parse, find, place, choose, fetch, send                  a segment that is there
+//	             choose, hold, find, place, choose, ...      one that is waited for
+//	             choose, look, place, choose, refuse         one that is not coming
+//	                     fetch, place, choose, ...           bytes that are not to be had
+//
+// Init segments, event.json and manifests are sent after find.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d := &delivery{r: r, w: w}
+	defer s.release(d)
+	for next := s.parse; next != nil; {
+		var err error
+		if next, err = next(d); err != nil {
+			s.release(d)
+			s.refuse(d, err)
+			return
+		}
+	}
+}
+
+// parse reads method and path, and answers what is of no event.
+func (s *Server) parse(d *delivery) (step, error) {
+	live.AllowCORS(d.w.Header())
+	switch d.r.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions:
+		live.ServePreflight(d.w)
+		return nil, nil
+	default:
+		d.w.Header().Set("Allow", "GET, HEAD, OPTIONS")
+		return nil, live.ErrMethod.With(d.r.Method + " is not for delivery")
+	}
+	if d.r.URL.Path == live.TimePath {
+		live.ServeTime(d.w, d.r)
+		return nil, nil
+	}
+	var err error
+	if d.path, err = live.ParsePath(d.r.URL.Path); err != nil {
+		return nil, live.ErrNotHere.With(live.PathReason(err))
+	}
+	return s.find, nil
+}
+
+// find looks up event and rendition, in memory.
+func (s *Server) find(d *delivery) (step, error) {
+	if d.event = s.Book.Get(d.path.Event); d.event == nil {
+		if !s.Book.HasTenant(d.path.Event.Tenant) {
+			return nil, live.ErrNoTenant.With(fmt.Sprintf("no event of tenant %q has been created", d.path.Event.Tenant))
+		}
+		return nil, live.ErrNoEvent.With(book.NoEventText(d.path.Event))
+	}
+	d.view = d.event.View()
+	if d.path.Rendition != "" {
+		if _, ok := d.view.Timelines[d.path.Rendition]; !ok {
+			return nil, live.ErrNoRendition.With(fmt.Sprintf("event %v has no rendition %q", d.path.Event, d.path.Rendition))
+		}
+	}
+	switch d.path.File {
+	case live.FileSegment:
+		return s.place, nil
+	case live.FileInit:
+		return s.sendInit, nil
+	case live.FileConfig:
+		return s.sendConfig, nil
+	}
+	return s.sendManifest, nil
+}
+
+// place refuses by the timeline alone and finds the request's class.
+func (s *Server) place(d *delivery) (step, error) {
+	now := time.Now()
+	n, tl := d.path.Number, d.view.Timelines[d.path.Rendition]
+	if !d.placed {
+		s.places[tl.Place(n, now)].Inc()
+		d.placed = true
+	}
+	if r, life, refused := tl.Refuse(n, now); refused {
+		return nil, r.Err(life)
+	}
+	d.class = admit.DVR
+	if tl.Live(n, now) {
+		d.class = admit.Live
+	}
+	return s.choose, nil
+}
+
+// choose selects a candidate, or waits while there is a better one, or any, to
+// wait for.
+func (s *Server) choose(d *delivery) (step, error) {
+	now := time.Now()
+	d.decision = d.event.Choose(d.view, d.path.Rendition, d.path.Number, d.absent, now)
+	if len(d.absent) > 0 && d.decision.Action != selection.Serve {
+		return nil, live.ErrStoreDown.With(fmt.Sprintf("segment %d was announced and is not here yet", d.path.Number))
+	}
+	switch d.decision.Action {
+	case selection.Serve:
+		if !s.settle(d, now) {
+			return s.place, nil // somebody chose meanwhile
+		}
+		s.Book.Decided(d.event, d.decision.Reason)
+		s.release(d)
+		return s.fetch, nil
+	case selection.Refuse:
+		if !d.looked {
+			return s.lookAgain, nil
+		}
+		s.Book.Decided(d.event, d.decision.Reason)
+		return nil, d.lost(now)
+	}
+	return s.wait, nil
+}
+
+// settle makes a choice the slot's, where nobody has chosen since it was made,
+// and tells the other nodes. It reports whether the choice stands.
+func (s *Server) settle(d *delivery, now time.Time) bool {
+	c := d.decision.Candidate
+	if d.decision.Reason == selection.Pinned || len(d.absent) > 0 {
+		return true // one that cannot be had here is for others to serve
+	}
+	p := &book.Pin{Reason: d.decision.Reason, Pin: selection.Pin{Pipeline: c.Pipeline, Region: c.Region, Digest: c.Digest,
+		At: now.UTC().Round(0), Node: s.Book.Node, Version: d.view.Config().Version}}
+	if d.decision.Pin != nil {
+		p.Turn = d.decision.Pin.Turn + 1
+	}
+	if !d.event.Settle(d.path.Rendition, c.Number, p, d.decision.Pin) {
+		return false
+	}
+	d.decision.Pin = p
+	s.Book.Announce(announce.Message{Kind: announce.Pinned, Event: d.event.ID, Life: d.event.Life, Rendition: d.path.Rendition, Candidate: *c,
+		Stamp: p.At.UnixNano(), Turn: p.Turn, Version: p.Version})
+	return true
+}
+
+// hold counts the request as held, if it is not yet and there is room.
+func (s *Server) hold(d *delivery, class admit.Class) error {
+	if !d.hold.IsZero() {
+		return nil
+	}
+	if !s.Holds.EnterFor(d.path.Event.Tenant, class, 1) {
+		return live.ErrShed.With("too many requests are held")
+	}
+	d.hold = time.Now()
+	s.holding.Inc()
+	s.Look.Hold() // the guard wakes up
+	return nil
+}
+
+// release ends the hold of a request, where it is held.
+func (s *Server) release(d *delivery) {
+	if d.hold.IsZero() {
+		return
+	}
+	s.Holds.LeaveFor(d.path.Event.Tenant, 1)
+	s.holding.Dec()
+	held := time.Since(d.hold)
+	s.held.Observe(held.Seconds())
+	d.hold, d.held = time.Time{}, d.held+held
+}
+
+// wait holds the request, and goes on when what is known of the slot or the event has changed, when the
+// decision may have, or with an error when the client left or the server drains.
+func (s *Server) wait(d *delivery) (step, error) {
+	if err := s.hold(d, d.class); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	n, rendition := d.path.Number, d.path.Rendition
+	changed, leave := d.event.Watch(rendition, n)
+	defer leave()
+	// What is chosen may have changed before the watch began:
+	//
+	//	this request        a publication, or another's choice
+	//	chooses: wait
+	//	                    enters the slot, where nobody watches yet
+	//	watches
+	//	waits in vain
+	if d.decision = d.event.Choose(d.view, rendition, n, d.absent, now); d.decision.Action != selection.Wait {
+		return s.find, nil
+	}
+	timer := time.NewTimer(d.decision.Until.Sub(now))
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-d.view.Changed:
+	case <-timer.C:
+	case <-d.r.Context().Done():
+		return nil, context.Cause(d.r.Context())
+	case <-s.Draining:
+		return nil, live.ErrDraining.With("ask another origin")
+	}
+	return s.find, nil // the event may have changed or gone
+}
+
+// lookAgain looks into the store before giving up: an announcement may have been
+// lost.
+func (s *Server) lookAgain(d *delivery) (step, error) {
+	d.looked = true
+	tl := d.view.Timelines[d.path.Rendition]
+	return s.place, s.Look.Segment(d.r.Context(), d.event, &tl, d.path.Rendition, d.path.Number, d.class)
+}
+
+// lost answers for a segment that was not published in time. A backfill may
+// still bring it, so the refusal is short.
+func (d *delivery) lost(now time.Time) error {
+	tl := d.view.Timelines[d.path.Rendition]
+	detail := fmt.Sprintf("segment %d was not published by %s", d.path.Number, tl.Deadline(d.path.Number).Format(live.TimeLayout))
+	if d.decision.Reason == selection.NoneUsable {
+		detail = fmt.Sprintf("no pipeline's segment %d can be played", d.path.Number)
+	}
+	return live.ErrLost.For(min(tl.Segment(), tl.GoneAt(d.path.Number).Sub(now))).With(detail)
+}
+
+// errReselect is what retrieve returns when what is known of the segment is no
+// longer what it was when its candidate was chosen.
+var errReselect = errors.New("origin: choose again")
+
+// fetch gets the chosen bytes: from memory, or from the store, once for all
+// who ask. What cannot be had is not chosen again.
+func (s *Server) fetch(d *delivery) (step, error) {
+	c := *d.decision.Candidate
+	key := window.Key{Event: d.path.Event, Rendition: d.path.Rendition, Number: c.Number, Pipeline: c.Pipeline, Digest: c.Digest}
+	if data, ok := s.Window.Get(key); ok {
+		s.memory.Inc()
+		d.data = data
+		return s.send, nil
+	}
+	began := time.Now()
+	if err := s.Look.MayRead(d.class, began); err != nil {
+		return nil, err
+	}
+	e, class, fallBack := d.event, d.class, s.mayFallBack(d.r.Header)
+	res, err := s.readOnce(d.r.Context(), key, fallBack, func(ctx context.Context) ([]byte, error) {
+		leave, err := s.Look.Enter(e.ID.Tenant, class)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		s.storeReads.Inc()
+		return s.obtain(ctx, e, key, c, fallBack)
+	})
+	d.timing.Add("store", time.Since(began))
+	switch {
+	case errors.Is(err, errAbsent):
+		if d.absent == nil {
+			d.absent = make(map[live.Digest]bool)
+		}
+		d.absent[c.Digest] = true
+	case errors.Is(err, errReselect):
+	case errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNotFound):
+		tl := d.view.Timelines[d.path.Rendition]
+		s.Log.Error("candidate condemned", "path", d.path.String(), "pipeline", c.Pipeline, "err", err)
+		s.condemned.Inc()
+		e.Condemn(d.path.Rendition, c, tl.Segment().Milliseconds())
+	case err != nil:
+		return nil, err
+	default:
+		if class == admit.Live {
+			// After a restart the live window comes back to memory as it is asked for.
+			s.Window.Put(key, res)
+		}
+		d.data = res
+		return s.send, nil
+	}
+	d.looked = false
+	return s.place, nil
+}
+
+// readOnce calls f once for all who ask for the same bytes at the same time, with a
+// context that is not the first asker's: others wait too. Those who may not go on to another region wait
+// for none who do: it might be waiting for them.
+func (s *Server) readOnce(ctx context.Context, k window.Key, fallBack bool, f func(ctx context.Context) ([]byte, error)) ([]byte, error) {
+	ch := s.shared.DoChan("get "+strconv.FormatBool(fallBack)+" "+k.Event.String()+"/"+k.Rendition+"/"+layout.SegmentKey(k.Number, k.Pipeline)+k.Digest.ETag(), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), s.StoreTimeout)
+		defer cancel()
+		return f(ctx)
+	})
+	select {
+	case res := <-ch:
+		data, _ := res.Val.([]byte)
+		return data, res.Err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// retrieve reads a candidate's bytes: from the cache, or from the store. Where
+// that has a newer candidate in its place, that is learnt.
+func (s *Server) retrieve(ctx context.Context, e *book.Event, k window.Key, size int64) ([]byte, error) {
+	began := time.Now()
+	item, err := s.Cache.Get(ctx, s.Look.Store, layout.Media(k.Event, k.Rendition), layout.SegmentKey(k.Number, k.Pipeline), k.Digest, size)
+	other := errors.Is(err, blobs.ErrOther)
+	if other {
+		s.Look.Observe(began, nil)
+	} else {
+		s.Look.Observe(began, err)
+	}
+	if !other {
+		return item.Value, err
+	}
+	got := live.DigestOf(item.Value)
+	if c, life, err := layout.DecodeCandidate(item); err == nil && life == e.Life && c.Digest == got {
+		if s.Book.Learn(e, k.Rendition, c) {
+			s.Look.Missed.Inc()
+			return nil, errReselect
+		}
+		if now, ok := e.Candidate(k.Rendition, k.Number, k.Pipeline); ok && now.Digest == got {
+			return nil, errReselect // repaired between the choice and the reading
+		}
+	}
+	return nil, fmt.Errorf("%w: the digest of %v is another", store.ErrCorrupt, layout.SegmentKey(k.Number, k.Pipeline))
+}
+
+// send answers with the chosen bytes.
+func (s *Server) send(d *delivery) (step, error) {
+	// What is being sent to those who read slowly is bounded, too.
+	size := int64(len(d.data))
+	if !s.Egress.EnterFor(d.path.Event.Tenant, d.class, size) {
+		return nil, live.ErrShed.With("too many bytes of the " + d.class.String() + " class are being sent")
+	}
+	defer s.Egress.LeaveFor(d.path.Event.Tenant, size)
+	c, now := d.decision.Candidate, time.Now()
+	h := d.w.Header()
+	rendition, _ := d.view.Config().Rendition(d.path.Rendition)
+	h.Set("Content-Type", rendition.Type.ContentType())
+	h.Set(live.HeaderPipeline, s.answering(live.Source{Pipeline: c.Pipeline, Region: c.Region}).String())
+	findings := selection.WithSeam(c.Findings, d.event.Seam(d.view, d.path.Rendition, c))
+	if len(findings) > 0 {
+		h.Set(live.HeaderDefects, findings.String())
+	}
+	h.Set(live.HeaderPublished, live.FormatPublished(c.Published))
+	h.Set(live.HeaderContentDigest, c.Digest.String())
+	h.Set("ETag", c.Digest.ETag())
+	h.Set(live.HeaderCacheControl, live.FormatLifetimes(d.lifetimes(now)))
+	h.Set(live.HeaderCMSDStatic, cmsd(rendition, d.view.Timelines[d.path.Rendition], d.held))
+	if d.held > 0 {
+		d.timing.Add("hold", d.held)
+	}
+	if s := d.timing.String(); s != "" {
+		h.Set(live.HeaderServerTiming, s)
+	}
+	s.Book.Counters.Of(d.event).Servings.WithLabelValues(c.Pipeline).Inc()
+	s.write(d, d.data, c.Published)
+	s.noteServed(d, findings, now)
+	return nil, nil
+}
+
+// noteServed writes a choice that is being sent into the journal, the first time that this node does.
+// Who asks for exactly these bytes, or for none, is no viewer.
+func (s *Server) noteServed(d *delivery, findings live.Findings, now time.Time) {
+	if d.r.Method != http.MethodGet || d.r.Header["If-Match"] != nil {
+		return
+	}
+	c, p := d.decision.Candidate, d.decision.Pin
+	chosen := p != nil && p.Pipeline == c.Pipeline && p.Digest == c.Digest
+	if chosen && (p.Served.Load() != 0 || !p.Served.CompareAndSwap(0, now.UnixNano())) {
+		return // nearly always: a hit makes no entry
+	}
+	e := journal.Entry{Rendition: d.path.Rendition, Number: c.Number, Pipeline: c.Pipeline, Region: c.Region, Digest: c.Digest.String(),
+		Defects: findings.String(), First: now.UnixNano()}
+	if chosen {
+		e.Reason, e.Turn, e.Version, e.Chosen, e.By = string(p.Reason), p.Turn, p.Version, p.At.UnixNano(), p.Node
+	} else {
+		// In place of a choice that cannot be had here yet. It is none: after a
+		// restart it must not stand.
+		e.Reason, e.Turn, e.Version, e.Chosen, e.By = string(d.decision.Reason), journal.InPlace, d.view.Config().Version, e.First, s.Book.Node
+	}
+	s.Journal.Enter(d.event.Named(), e)
+}
+
+// refuse maps an error to its status: the one place that does.
+func (s *Server) refuse(d *delivery, err error) {
+	var problem *live.Problem
+	switch {
+	case errors.As(err, &problem):
+	case d.r.Context().Err() != nil:
+		s.left.Inc()
+		return // nobody is there to read an answer
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrFull), errors.Is(err, context.DeadlineExceeded):
+		problem = live.ErrStoreDown.With(err.Error())
+	default:
+		problem = live.ErrInternal.With(err.Error())
+		s.Log.Error("delivery", "path", d.r.URL.Path, "err", err)
+	}
+	s.Book.Refused(d.event, "deliver", problem)
+	if d.event != nil && d.path.File == live.FileSegment {
+		if problem.Code == live.ErrLost.Code || problem.Status == http.StatusServiceUnavailable {
+			now := time.Now().UnixNano()
+			s.Journal.Enter(d.event.Named(), journal.Entry{Rendition: d.path.Rendition, Number: d.path.Number, Status: problem.Status, Problem: problem.Code, Count: 1, First: now, Last: now})
+		}
+		if problem.Code == live.ErrLost.Code && d.class == admit.Live {
+			s.Watchman.Refused(d.path.Event, d.path.Rendition, d.path.Number)
+		}
+	}
+	if d.event != nil {
+		d.event.Stamp(d.w.Header(), time.Now())
+	}
+	problem.Write(d.w, d.r)
+}

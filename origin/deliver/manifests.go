@@ -1,0 +1,107 @@
+package deliver
+
+import (
+	"fmt"
+	"time"
+
+	"headwater/origin/book"
+
+	"headwater/live"
+	"headwater/manifest"
+	"headwater/selection"
+)
+
+// initLifetime is short: it costs little to ask again whether an init segment
+// is still the same, and an event of the same name may have another tomorrow:
+// under another flush version, so that who heeds that keeps it for longer.
+const initLifetime = time.Minute
+
+// sendInit answers with the init segment that viewers of a rendition get.
+func (s *Server) sendInit(d *delivery) (step, error) {
+	in, err := s.findInit(d)
+	if err != nil {
+		return nil, err
+	}
+	h := d.w.Header()
+	rendition, _ := d.view.Config().Rendition(d.path.Rendition)
+	h.Set("Content-Type", rendition.Type.ContentType())
+	h.Set(live.HeaderPipeline, s.answering(in.Source).String())
+	h.Set(live.HeaderContentDigest, in.Digest.String())
+	h.Set(live.HeaderPublished, live.FormatPublished(in.Published))
+	h.Set("ETag", in.Digest.ETag())
+	tl := d.view.Timelines[d.path.Rendition]
+	h.Set(live.HeaderCacheControl, live.FormatLifetimes(initLifetime, max(initLifetime, tl.DVR())))
+	s.write(d, in.Data, in.Published)
+	return nil, nil
+}
+
+func (s *Server) findInit(d *delivery) (*book.Init, error) {
+	in, _ := d.event.InitOf(d.path.Rendition, "")
+	if in == nil {
+		if err := s.Look.Inits(d.r.Context(), d.event, d.path.Rendition); err != nil {
+			return nil, err
+		}
+		in, _ = d.event.InitOf(d.path.Rendition, "")
+	}
+	if in == nil {
+		return nil, live.ErrNoInit.With(fmt.Sprintf("no pipeline has published rendition %q yet", d.path.Rendition))
+	}
+	return in, nil
+}
+
+// sendManifest answers with DASH or HLS, made from what the event is now.
+func (s *Server) sendManifest(d *delivery) (step, error) {
+	now := time.Now()
+	in := manifest.Input{Config: d.view.Config(), Now: now}
+	in.Lost = func(rendition string, n live.Number) bool {
+		in := d.view.Input(rendition, n, d.event.Candidates(rendition, n)) // what came before decides between those that are there
+		return selection.Choose(in, now).Action == selection.Refuse
+	}
+	in.Published = func(rendition string) (live.Number, bool) { return d.decided(rendition, now) }
+	var body []byte
+	var err error
+	ct := manifest.HLSType
+	switch d.path.File {
+	case live.FileMPD:
+		ct = manifest.MPDType
+		body, err = manifest.MPD(in)
+	case live.FileHLS:
+		body, err = manifest.Multivariant(in)
+	default:
+		body, err = manifest.Media(in, d.path.Rendition)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("deliver: %v: %w", d.path, err)
+	}
+	s.answerText(d, ct, body, live.DigestOf(body).ETag(), manifest.Lifetime(in, d.path.File, d.path.Rendition))
+	return nil, nil
+}
+
+func (s *Server) answerText(d *delivery, ct string, body []byte, etag string, lifetime time.Duration) {
+	h := d.w.Header()
+	h.Set("Content-Type", ct)
+	h.Set("ETag", etag)
+	h.Set(live.HeaderCacheControl, live.FormatLifetime(lifetime))
+	s.write(d, body, time.Time{})
+}
+
+// decided is the newest number of a rendition up to which playlists may list:
+// nothing up to it is still being waited for, or published before its time. A
+// player asks at once for what it is given and takes a refusal for an error, so
+// a segment that is missing is listed when it is known to be a gap, and the
+// next one only then.
+func (d *delivery) decided(rendition string, now time.Time) (live.Number, bool) {
+	newest, ok := d.event.Newest(rendition)
+	if !ok {
+		return 0, false
+	}
+	tl := d.view.Timelines[rendition]
+	n := min(newest, tl.Edge(now.Add(tl.Hold())))
+	// What is past its deadline has been decided by time.
+	for m := n; m >= tl.First() && tl.Place(m, now) == live.Due; m-- {
+		if d.event.Choose(d.view, rendition, m, nil, now).Action == selection.Wait {
+			n = m - 1
+		}
+	}
+	return n, n >= tl.First()
+}

@@ -1,0 +1,205 @@
+// Package hear takes what other nodes announce.
+//
+// Locks: inbox.mu alone.
+package hear
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"headwater/origin/book"
+	"headwater/origin/look"
+	"headwater/origin/metric"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/admit"
+	"headwater/announce"
+	"headwater/live"
+	"headwater/selection"
+)
+
+// A Listener takes what other nodes announce.
+type Listener struct {
+	book      *book.Book
+	look      *look.Looker
+	log       *slog.Logger
+	timeout   time.Duration // of one store operation
+	inbox     *inbox
+	overruled prometheus.Counter
+}
+
+func New(book *book.Book, look *look.Looker, timeout time.Duration, log *slog.Logger, metrics *prometheus.Registry) *Listener {
+	return &Listener{book: book, look: look, log: log, timeout: timeout, inbox: newInbox(),
+		overruled: metric.Counter(metrics, "choices_overruled_total", "Segments that this node had served otherwise than another node which chose at the same time, and whose choice stands.")}
+}
+
+// Run hears until ctx ends.
+func (l *Listener) Run(ctx context.Context) {
+	var runners sync.WaitGroup
+	defer runners.Wait()
+	for range errandRunners {
+		runners.Go(func() { l.runErrands(ctx) })
+	}
+	defer l.book.Bus.Subscribe(l.hear)()
+	<-ctx.Done()
+}
+
+// errandRunners is how many errands are run at once: one event whose record
+// cannot be read must not keep the others waiting.
+const errandRunners = 4
+
+// hear takes an announcement of another node: a segment into the tables at
+// once, all else into the inbox, since it has to be read from the store.
+func (l *Listener) hear(m announce.Message) {
+	if m.Node == l.book.Node {
+		return
+	}
+	switch m.Kind {
+	case announce.Published, announce.Pinned:
+		e := l.book.Get(m.Event)
+		if e != nil && e.Life == m.Life && m.Kind == announce.Pinned {
+			l.hearPin(e, m)
+		} else if e != nil && e.Life == m.Life {
+			l.book.Learn(e, m.Rendition, m.Candidate)
+		} else if e == nil || e.Life < m.Life {
+			// What it is part of is not known here yet.
+			l.inbox.put(errand{kind: announce.Missed, event: m.Event}, reading{since: time.Now()})
+		}
+	case announce.Init:
+		l.inbox.put(errand{m.Kind, m.Event, m.Rendition}, reading{stamp: m.Candidate.Published.UnixNano()})
+	case announce.Changed:
+		l.inbox.put(errand{kind: m.Kind, event: m.Event}, reading{stamp: m.Stamp})
+	case announce.Missed:
+		l.inbox.put(errand{kind: m.Kind, event: m.Event}, reading{since: m.Since})
+	}
+}
+
+// errNotYet is what an errand finds that was announced before the store here
+// has it: another region's write may be on its way.
+var errNotYet = errors.New("origin: the store does not have yet what was announced")
+
+// How often an errand is run again. Then it is left to the next time that house
+// is kept.
+const (
+	errandTries = 8
+	errandPause = 25 * time.Millisecond // doubled each time
+)
+
+// runErrands reads from the store what announcements said is new there.
+func (l *Listener) runErrands(ctx context.Context) {
+	var again sync.WaitGroup
+	defer again.Wait()
+	for {
+		x, r, ok := l.inbox.take()
+		if !ok {
+			select {
+			case <-l.inbox.filled:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		err := l.runErrand(ctx, x, r)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		if r.tries++; r.tries == errandTries {
+			l.log.Warn("after an announcement", "event", x.event.String(), "rendition", x.rendition, "err", err)
+			continue
+		}
+		again.Go(func() {
+			pause := time.NewTimer(errandPause << r.tries)
+			defer pause.Stop()
+			select {
+			case <-pause.C:
+				l.inbox.put(x, r)
+			case <-ctx.Done():
+			}
+		})
+	}
+}
+
+func (l *Listener) runErrand(ctx context.Context, x errand, r reading) error {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	switch x.kind {
+	case announce.Init:
+		e := l.book.Get(x.event)
+		if e == nil {
+			return nil // what it is part of comes with it
+		}
+		if _, ok := e.View().Timelines[x.rendition]; !ok {
+			return nil
+		}
+		if err := l.book.FillInits(ctx, e, x.rendition); err != nil {
+			return err
+		}
+		if !e.HasInit(x.rendition, time.Unix(0, r.stamp)) {
+			return errNotYet
+		}
+		return nil
+	case announce.Missed:
+		if (x.event == live.EventID{}) {
+			for _, e := range l.book.List() {
+				l.inbox.put(errand{kind: announce.Missed, event: e.ID}, reading{since: r.since})
+			}
+			return l.book.Check(ctx)
+		}
+		return l.catchUp(ctx, x.event, r.since)
+	}
+	if err := l.book.Refresh(ctx, x.event); err != nil {
+		return err
+	}
+	if !l.book.Reaches(x.event, r.stamp) {
+		return errNotYet
+	}
+	return nil
+}
+
+// hearPin takes an announced choice.
+func (l *Listener) hearPin(e *book.Event, m announce.Message) {
+	l.book.Learn(e, m.Rendition, m.Candidate) // the announcement of it may be behind
+	c := m.Candidate
+	if e.Adopt(m.Rendition, c.Number, &book.Pin{Pin: selection.Pin{Pipeline: c.Pipeline, Region: c.Region, Digest: c.Digest, Turn: m.Turn,
+		At: time.Unix(0, m.Stamp).UTC(), Node: m.Node, Version: m.Version}}) {
+		l.overruled.Inc()
+		l.log.Warn("two nodes chose at once", "event", e.ID.String(), "rendition", m.Rendition, "number", int64(c.Number), "stands", c.Pipeline)
+	}
+}
+
+// catchUp reads what may have been announced of an event since then: all that
+// was published of the live window from there on. What is older is looked for
+// when somebody asks for it.
+func (l *Listener) catchUp(ctx context.Context, id live.EventID, since time.Time) error {
+	if err := l.book.Refresh(ctx, id); err != nil {
+		return err
+	}
+	e := l.book.Get(id)
+	if e == nil {
+		return nil
+	}
+	now := time.Now()
+	v := e.View()
+	var errs []error
+	for name, tl := range v.Timelines {
+		if err := l.book.FillInits(ctx, e, name); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		window := time.Duration(v.Config().LiveWindowSeconds) * time.Second
+		from := max(tl.Oldest(now), tl.At(since.Add(-window)), tl.First())
+		if err := l.look.Around(ctx, e, name, from, live.MaxNumber, admit.Live); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	tl := v.Config().Event.Timeline()
+	window := time.Duration(v.Config().LiveWindowSeconds) * time.Second
+	if err := book.ReadPins(ctx, l.look.Store, e, max(tl.At(since.Add(-window)), tl.First()), live.MaxNumber); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,132 @@
+// Package layout is how the origin lays its data out in the store.
+package layout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"headwater/live"
+	"headwater/store"
+)
+
+// How the origin lays its data out in the store.
+//
+//	control  events                      TENANT/EVENT            storedEvent: a record, or what a deleted event left
+//	control  events                      TENANT/EVENT/TOKEN      edit: a change since the record was written
+//	control  init/TENANT/EVENT/RENDITION PIPELINE                the init segment, with segmentMeta
+//	control  init/TENANT/EVENT/RENDITION PIPELINE/gate           nothing, with gateJSON
+//	media    TENANT/EVENT/RENDITION      NUMBER/PIPELINE         the segment, with segmentMeta
+//	media    TENANT/EVENT/-journal       NUMBER/NODE-COUNT       what was served and refused of that number and the next few
+//
+// Numbers are padded, so that key order is number order.
+
+// How the origin lays its data out in the store.
+//
+//	control  events                      TENANT/EVENT            storedEvent: a record, or what a deleted event left
+//	control  events                      TENANT/EVENT/TOKEN      edit: a change since the record was written
+//	control  init/TENANT/EVENT/RENDITION PIPELINE                the init segment, with segmentMeta
+//	control  init/TENANT/EVENT/RENDITION PIPELINE/gate           nothing, with gateJSON
+//	media    TENANT/EVENT/RENDITION      NUMBER/PIPELINE         the segment, with segmentMeta
+//	media    TENANT/EVENT/-journal       NUMBER/NODE-COUNT       what was served and refused of that number and the next few
+//
+// Numbers are padded, so that key order is number order.
+
+var Events = store.Record{Namespace: store.Control, ID: "events"}
+
+func Media(id live.EventID, rendition string) store.Record {
+	return store.Record{Namespace: store.Media, ID: id.String() + "/" + rendition}
+}
+
+func Inits(id live.EventID, rendition string) store.Record {
+	return store.Record{Namespace: store.Control, ID: "init/" + id.String() + "/" + rendition}
+}
+
+// No rendition has a name that begins with a hyphen.
+func Journal(id live.EventID) store.Record {
+	return store.Record{Namespace: store.Media, ID: id.String() + "/-journal"}
+}
+
+func NumberKey(n live.Number) string { return fmt.Sprintf("%016d/", int64(n)) }
+
+// NumberRange is the range of the keys of one number.
+func NumberRange(n live.Number) (from, to string) {
+	from = NumberKey(n)
+	return from, from[:len(from)-1] + "0" // the byte after the slash
+}
+
+func SegmentKey(n live.Number, pipeline string) string { return NumberKey(n) + pipeline }
+
+func ParseSegmentKey(key string) (live.Number, string, error) {
+	digits, pipeline, ok := strings.Cut(key, "/")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if !ok || err != nil || !live.ValidName(pipeline) {
+		return 0, "", fmt.Errorf("origin: %q is not a segment's key", key)
+	}
+	return live.Number(n), pipeline, nil
+}
+
+// segmentMeta is what is known of a stored segment without its bytes.
+type segmentMeta struct {
+	Defects   string `json:"defects,omitempty"` // as Live-Defects
+	Digest    string `json:"digest"`            // as Content-Digest
+	Region    string `json:"region,omitempty"`
+	Published int64  `json:"published"` // Unix ns, when storing began
+	Life      int64  `json:"life,omitempty"`
+	// Where the media lies, as live.Span; absent where it is not known.
+	Start     int64 `json:"start,omitempty"`
+	End       int64 `json:"end,omitempty"`
+	Timescale int64 `json:"timescale,omitempty"`
+}
+
+func EncodeMeta(c live.Candidate, life int64) ([]byte, error) {
+	return json.Marshal(segmentMeta{Defects: c.Findings.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life,
+		Start: c.Span.Start, End: c.Span.End, Timescale: c.Span.Timescale})
+}
+
+// DecodeCandidate reads a segment's key and metadata.
+func DecodeCandidate(item store.Item) (c live.Candidate, life int64, err error) {
+	n, pipeline, err := ParseSegmentKey(item.Key)
+	if err != nil {
+		return live.Candidate{}, 0, err
+	}
+	return DecodeMeta(item, n, pipeline)
+}
+
+func DecodeMeta(item store.Item, n live.Number, pipeline string) (live.Candidate, int64, error) {
+	var m segmentMeta
+	if err := json.Unmarshal(item.Meta, &m); err != nil {
+		return live.Candidate{}, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
+	}
+	c := live.Candidate{Pipeline: pipeline, Region: m.Region, Number: n, Size: item.Size, Published: time.Unix(0, m.Published).UTC(),
+		Span: live.Span{Start: m.Start, End: m.End, Timescale: m.Timescale}}
+	var err error
+	if m.Defects != "" {
+		if c.Findings, err = live.ParseFindings([]string{m.Defects}); err != nil {
+			return c, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
+		}
+	}
+	if c.Digest, err = live.ParseDigest([]string{m.Digest}); err != nil {
+		return c, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
+	}
+	return c, m.Life, nil
+}
+
+func Scan(ctx context.Context, s store.Store, log *slog.Logger, r store.Record, opt store.ScanOptions, f func(store.Item) error) error {
+	for item, err := range store.All(ctx, s, r, opt) {
+		if err == nil {
+			err = f(item)
+		} else if !errors.Is(err, store.ErrCorrupt) {
+			return fmt.Errorf("origin: scanning %v: %w", r, err)
+		}
+		if err != nil {
+			log.Error("stored item left out", "record", r.String(), "key", item.Key, "err", err)
+		}
+	}
+	return nil
+}
