@@ -1,16 +1,18 @@
-// Watches one URL with one player in headless Chromium.
+// Watches with several players at once in headless Chromium.
 //
-//   node watch.mjs PLAYER URL SECONDS [SCREENSHOT]
+//   node watch.mjs SECONDS '[{"player": PLAYER, "url": URL, "screenshot": FILE}]'
 //
 // PLAYER is hls, dash, shaka, or page for the project's own page, of which URL
-// is then the address. Prints "playing" when the picture moves, and one JSON
-// object at the end.
+// is then the address; a screenshot is taken at the end where there is a file for
+// it. Prints "playing" when all pictures move, and a JSON array at the end: for each
+// what was seen, or failed with the reason why it did not play.
 import { chromium } from 'playwright-core';
 import http from 'node:http';
 import fs from 'node:fs';
 import path from 'node:path';
 
-const [player, url, seconds, screenshot] = process.argv.slice(2);
+const seconds = Number(process.argv[2]);
+const wanted = JSON.parse(process.argv[3]);
 const here = import.meta.dirname;
 const types = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript' };
 
@@ -29,17 +31,14 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: ['--no-sandbox', '--autoplay-policy=no-user-gesture-required', '--mute-audio', '--disable-gpu'],
 });
-const fail = async (why) => {
-  console.log(JSON.stringify({ failed: why }));
-  await browser.close();
-  process.exit(1);
-};
-try {
-  const page = await browser.newPage({ viewport: player === 'page' ? { width: 1280, height: 900 } : { width: 660, height: 380 } });
+
+// open has one player play, and returns what looks at it.
+async function open({ player, url, screenshot }) {
+  const own = player === 'page';
+  const page = await browser.newPage({ viewport: own ? { width: 1280, height: 900 } : { width: 660, height: 380 } });
   const logs = [];
   page.on('console', (m) => { if (m.type() === 'error' && logs.length < 20) logs.push(m.text()); });
   page.on('pageerror', (e) => logs.push(String(e)));
-  const own = player === 'page';
   await page.goto(own ? url : `http://127.0.0.1:${server.address().port}/?player=${player}&url=${encodeURIComponent(url)}`);
   const state = own
     ? () => page.evaluate(() => structuredClone(window.headwater))
@@ -48,20 +47,27 @@ try {
   const patience = Date.now() + 40_000;
   for (;;) {
     const s = await state();
-    if (s?.fatal?.length) await fail(`fatal: ${s.fatal}; console: ${logs}`);
-    if (own ? s?.playing && s.currentTime > 0 : s?.playing) break;
-    if (Date.now() > patience) await fail(`did not start to play: ${JSON.stringify(s)}; console: ${logs}`);
+    if (s?.fatal?.length) return { failed: `fatal: ${s.fatal}; console: ${logs}` };
+    if (own ? s?.playing && s.currentTime > 0 : s?.playing) return { page, logs, own, state, screenshot };
+    if (Date.now() > patience) return { failed: `did not start to play: ${JSON.stringify(s)}; console: ${logs}` };
     await new Promise((ok) => setTimeout(ok, 100));
   }
-  console.log('playing');
-  const before = await state();
-  await new Promise((ok) => setTimeout(ok, Number(seconds) * 1000));
-  const after = await state();
-  if (screenshot) await page.screenshot({ path: screenshot });
-  const progress = (after.time ?? after.currentTime) - (before.time ?? before.currentTime);
-  console.log(JSON.stringify({ ...after, progress, before: own ? before : undefined, console: logs }));
-} catch (e) {
-  await fail(String(e));
 }
+
+// One after the other: to start takes more of the machine than to play.
+const all = [];
+for (const w of wanted) all.push(await open(w).catch((e) => ({ failed: String(e) })));
+console.log('playing');
+const each = (f) => Promise.all(all.map((p) => p.failed ? p : f(p).catch((e) => ({ failed: String(e) }))));
+await each(async (p) => { p.before = await p.state(); });
+await new Promise((ok) => setTimeout(ok, seconds * 1000));
+const seen = await each(async (p) => {
+  const before = p.before;
+  const after = await p.state();
+  if (p.screenshot) await p.page.screenshot({ path: p.screenshot });
+  const progress = (after.time ?? after.currentTime) - (before.time ?? before.currentTime);
+  return { ...after, progress, before: p.own ? before : undefined, console: p.logs };
+});
+console.log(JSON.stringify(seen));
 await browser.close();
 server.close();

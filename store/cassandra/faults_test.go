@@ -18,6 +18,7 @@ import (
 	"headwater/store"
 	"headwater/store/cassandra"
 	"headwater/store/cassandra/cassandratest"
+	"headwater/store/storetest"
 )
 
 // nodes returns the cluster with nodes that the test may break.
@@ -170,7 +171,11 @@ func hedges(st *cassandra.Store) string {
 func TestNodePaused(t *testing.T) {
 	c := nodes(t)
 	o := inCommon(t)
-	for _, hedging := range []bool{true, false} {
+	ways := []bool{true}
+	if storetest.Long() {
+		ways = append(ways, false)
+	}
+	for _, hedging := range ways {
 		o.NoHedging = !hedging
 		st := open(t, o)
 		l := startLoad(t, st, "paused", 2)

@@ -51,7 +51,7 @@ func cluster(t testing.TB) *cassandratest.Cluster {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
-		shared.cluster, shared.err = cassandratest.Start(ctx, cassandratest.Options{})
+		shared.cluster, shared.err = cassandratest.Start(ctx, cassandratest.Options{Quick: true})
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)

@@ -101,7 +101,11 @@ func TestCacheGivesWay(t *testing.T) {
 // TestCacheAfterAPowerFailure: what was not synced may be gone. What is there
 // has its bytes, and nothing is called damage.
 func TestCacheAfterAPowerFailure(t *testing.T) {
-	for seed := range uint64(40) {
+	seeds := uint64(8)
+	if storetest.Long() {
+		seeds = 40
+	}
+	for seed := range seeds {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			m := newMemFS()

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,13 +68,28 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 
 // Checks is how many random schedules Run tries in this test: for a store of which
 // each operation is a request to a real server, fewer than the hundred of others.
+// Where tests are Long all are tried.
 func Checks(t *testing.T, n int) {
+	if Long() {
+		return
+	}
 	f := flag.Lookup("rapid.checks")
 	old := f.Value.String()
 	if err := flag.Set(f.Name, strconv.Itoa(n)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { flag.Set(f.Name, old) })
+}
+
+// Long reports whether tests shall try more than fits into every run of all:
+// HEADWATER_LONG says so.
+func Long() bool { return os.Getenv("HEADWATER_LONG") != "" }
+
+// rounds is how often something is done that is done n times with a hundred
+// schedules.
+func rounds(n int) int {
+	checks, _ := strconv.Atoi(flag.Lookup("rapid.checks").Value.String())
+	return max(min(n*checks/100, n), n/5)
 }
 
 // suite is one part's store, with helpers that fail the test.

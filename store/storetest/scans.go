@@ -123,7 +123,7 @@ func (s *suite) scanWhileChanging() {
 			}
 		}
 	})
-	for range 20 {
+	for range rounds(20) {
 		var got []string
 		last := ""
 		for item, err := range store.All(s.ctx, s.s, r, store.ScanOptions{MaxBytes: 200}) {

@@ -23,6 +23,9 @@ type Options struct {
 	// HeapMB is each node's Java heap in MiB, 384 by default. A node takes
 	// about 500 MiB more outside of it.
 	HeapMB int
+	// Quick has the nodes start soon rather than run fast: for tests, which end
+	// before Java has found out what to compile well.
+	Quick bool
 	// Hosts are the nodes' addresses, by default free ones of the loopback
 	// network. Within has for each node, where it is given, the command to run
 	// it under, such as ip netns exec NAME.
@@ -80,7 +83,7 @@ func Start(ctx context.Context, opt Options) (*Cluster, error) {
 	for i, dc := range opt.DCs {
 		n := &Node{
 			Host: hosts[i], DC: dc, seeds: strings.Join(seeds, ","),
-			number: i + 1, of: len(opt.DCs), dir: filepath.Join(c.dir, fmt.Sprintf("node%d", i+1)), lib: lib, heap: opt.HeapMB,
+			number: i + 1, of: len(opt.DCs), dir: filepath.Join(c.dir, fmt.Sprintf("node%d", i+1)), lib: lib, heap: opt.HeapMB, quick: opt.Quick,
 		}
 		if opt.Within != nil {
 			n.within = opt.Within[i]

@@ -30,6 +30,7 @@ type Node struct {
 	number, of int
 	dir, lib   string
 	heap       int
+	quick      bool
 	within     []string
 	args       []string // of java
 
@@ -105,8 +106,13 @@ func (n *Node) arguments() ([]string, error) {
 		return nil, fmt.Errorf("cassandratest: no jamm in %s", n.lib)
 	}
 	args := []string{
-		"-javaagent:" + jamm[0], fmt.Sprintf("-Xms%dM", n.heap), fmt.Sprintf("-Xmx%dM", n.heap), "-Xss256k", "-XX:+UseG1GC",
+		"-javaagent:" + jamm[0], fmt.Sprintf("-Xms%dM", n.heap), fmt.Sprintf("-Xmx%dM", n.heap), "-Xss256k",
 		"-XX:MaxDirectMemorySize=256M", "-XX:-UsePerfData", "-Djdk.attach.allowAttachSelf=true",
+	}
+	if n.quick {
+		args = append(args, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:+UnlockDiagnosticVMOptions", "-XX:-BytecodeVerificationRemote")
+	} else {
+		args = append(args, "-XX:+UseG1GC")
 	}
 	for p := range strings.FieldsSeq(exports) {
 		args = append(args, "--add-exports", p+"=ALL-UNNAMED")
