@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"runtime"
 	"strings"
 	"time"
 
@@ -46,15 +47,16 @@ type Config struct {
 	// BodyTimeout is how long a body may bring no byte; see bodyUntil for how long
 	// it may take altogether. Default 10 s.
 	BodyTimeout time.Duration
-	// WriteTimeout is how long the client of a delivery may take to read the
-	// answer. Default 30 s.
-	WriteTimeout time.Duration
 	// StoreTimeout bounds one store operation, and one change of an event.
 	// Default 2 s, the retry budget.
 	StoreTimeout time.Duration
 	// FutureTolerance is how far a packager's clock may be ahead. Default 30 s.
 	FutureTolerance time.Duration
 
+	// Cores is how many deliveries work at once. Default: as many as there are
+	// threads of Go; where these are more than processors, who publishes finds one
+	// free however many read. See admit.Turns.
+	Cores int
 	// MemoryBytes is the window of newest segments kept in memory. Default 256 MiB.
 	MemoryBytes int64
 	// MaxHolds bounds the requests held at once: those for event.json?after= to
@@ -69,6 +71,11 @@ type Config struct {
 	// TenantPercent bounds what one tenant may take of MaxHolds, MaxReads,
 	// EgressBytes and PublishBytes. Default 100: all of it.
 	TenantPercent int
+	// Late is how late the process runs, as admit.Lateness says. Default: nobody knows.
+	Late func() time.Duration
+	// Connections is how near the connections of delivery are to their bound, 1
+	// being where lower classes are shed. Default: they have none.
+	Connections func() float64
 	// ReadTarget is how long a store read for delivery should take at most.
 	// Where many take longer, readers of the DVR window are shed. Default 500 ms.
 	ReadTarget time.Duration
@@ -93,9 +100,9 @@ func (c *Config) setDefaults() {
 	def(&c.MaxSegmentBytes, 32<<20)
 	def(&c.PublishBytes, 1<<30)
 	def(&c.BodyTimeout, 10*time.Second)
-	def(&c.WriteTimeout, 30*time.Second)
 	def(&c.StoreTimeout, 2*time.Second)
 	def(&c.FutureTolerance, 30*time.Second)
+	def(&c.Cores, runtime.GOMAXPROCS(0))
 	def(&c.MemoryBytes, 256<<20)
 	def(&c.MaxHolds, 100_000)
 	def(&c.MaxReads, 256)
@@ -112,6 +119,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Connections == nil {
+		c.Connections = func() float64 { return 0 }
 	}
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
@@ -137,7 +147,7 @@ func (c *Config) Validate() error {
 		name string
 		v    int64
 	}{
-		{"PublishBytes", c.PublishBytes}, {"BodyTimeout", int64(c.BodyTimeout)}, {"WriteTimeout", int64(c.WriteTimeout)}, {"StoreTimeout", int64(c.StoreTimeout)},
+		{"PublishBytes", c.PublishBytes}, {"BodyTimeout", int64(c.BodyTimeout)}, {"StoreTimeout", int64(c.StoreTimeout)},
 		{"FutureTolerance", int64(c.FutureTolerance)}, {"MemoryBytes", c.MemoryBytes}, {"MaxHolds", c.MaxHolds},
 		{"MaxReads", c.MaxReads}, {"GuardInterval", int64(c.GuardInterval)},
 		{"EgressBytes", c.EgressBytes}, {"TenantPercent", int64(c.TenantPercent)}, {"ReadTarget", int64(c.ReadTarget)}, {"FallbackAfter", int64(c.FallbackAfter)},

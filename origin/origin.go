@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
 
 	"headwater/origin/book"
 	"headwater/origin/control"
@@ -20,12 +21,9 @@ import (
 	"headwater/origin/hear"
 	"headwater/origin/journal"
 	"headwater/origin/look"
-	"headwater/origin/metric"
 	"headwater/origin/publish"
 	"headwater/origin/watch"
 	"headwater/origin/window"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/admit"
 	"headwater/announce"
@@ -44,6 +42,7 @@ type Origin struct {
 
 	publish *publish.Server
 	deliver *deliver.Server
+	turns   *admit.Turns
 	control http.Handler
 
 	draining chan struct{} // closed by Drain
@@ -59,24 +58,26 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	node, tokens := rand.Text(), store.NewTokens()
 	_, alone := cfg.Bus.(*announce.Local)
 	var (
-		bodies = admit.NewQuota(cfg.PublishBytes, cfg.TenantPercent)
-		holds  = admit.NewQuota(cfg.MaxHolds, cfg.TenantPercent)
-		reads  = admit.NewQuota(cfg.MaxReads, cfg.TenantPercent)
-		egress = admit.NewQuota(cfg.EgressBytes, cfg.TenantPercent)
-		pace   = admit.NewPace(cfg.ReadTarget)
+		bodies = admit.NewShare(cfg.PublishBytes, cfg.TenantPercent)
+		holds  = admit.NewShare(cfg.MaxHolds, cfg.TenantPercent)
+		reads  = admit.NewShare(cfg.MaxReads, cfg.TenantPercent)
+		egress = admit.NewShare(cfg.EgressBytes, cfg.TenantPercent)
+		slow   = admit.NewMeter(cfg.ReadTarget)
+		turns  = admit.NewTurns(cfg.Cores, turnLease)
 		window = window.New(cfg.MemoryBytes)
 	)
-	for _, c := range admit.Classes {
-		opts := prometheus.CounterOpts{Name: metric.Name("shed_total"), Help: "Requests shed by class.", ConstLabels: prometheus.Labels{"class": c.String()}}
-		cfg.Metrics.MustRegister(prometheus.NewCounterFunc(opts, func() float64 {
-			return float64(holds.Shed(c) + reads.Shed(c) + bodies.Shed(c) + egress.Shed(c) + pace.Shed(c))
-		}))
-	}
-	o := &Origin{draining: make(chan struct{})}
+	admission := admit.NewAdmission(turns, cfg.Late, func(time.Time) admit.Signals {
+		return admit.Signals{Bytes: egress.Pressure(), Held: holds.Pressure(), Files: cfg.Connections()}
+	})
+	reading := admit.NewAdmission(nil, nil, func(now time.Time) admit.Signals {
+		return admit.Signals{Store: slow.Slow(now) / slowTarget}
+	})
+	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, egress, admission, reading}, admission, reading)
+	o := &Origin{turns: turns, draining: make(chan struct{})}
 	o.health = &health.Readiness{Writes: health.WritesOf(cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Draining: o.draining, Metrics: cfg.Metrics}
 	o.book = book.New(book.Config{Store: cfg.Store, Tokens: tokens, Bus: cfg.Bus, Node: node, Alone: alone,
 		Timeout: cfg.StoreTimeout, Log: cfg.Log, Metrics: cfg.Metrics})
-	o.look = look.New(look.Config{Book: o.book, Store: cfg.DeliverStore, Reads: reads, Pace: pace, Health: o.health.Reads, Holding: holds.Used,
+	o.look = look.New(look.Config{Book: o.book, Store: cfg.DeliverStore, Reads: reads, Slow: slow, Reading: reading, Health: o.health.Reads, Holding: holds.Used,
 		Interval: cfg.GuardInterval, Timeout: cfg.StoreTimeout, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.hear = hear.New(o.book, o.look, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
 	o.journal = journal.New(journal.Config{Store: cfg.Store, Reader: cfg.DeliverStore, Tokens: tokens, Node: node, Timeout: cfg.StoreTimeout,
@@ -86,8 +87,8 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		Access: cfg.Access, MaxSegmentBytes: cfg.MaxSegmentBytes, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout,
 		FutureTolerance: cfg.FutureTolerance, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.deliver = deliver.New(deliver.Config{Book: o.book, Look: o.look, Window: window, Journal: o.journal, Watchman: o.watchman, Cache: cfg.DeliverCache,
-		Holds: holds, Egress: egress, Asking: admit.NewQuota(deliver.MaxFallbacks, cfg.TenantPercent), Draining: o.draining,
-		Region: cfg.Region, WriteTimeout: cfg.WriteTimeout, StoreTimeout: cfg.StoreTimeout, Fallback: cfg.Fallback, FallbackAfter: cfg.FallbackAfter,
+		Admission: admission, Turns: turns, Holds: holds, Egress: egress, Asking: admit.NewShare(deliver.MaxFallbacks, cfg.TenantPercent), Draining: o.draining,
+		Region: cfg.Region, StoreTimeout: cfg.StoreTimeout, Fallback: cfg.Fallback, FallbackAfter: cfg.FallbackAfter,
 		Log: cfg.Log, Metrics: cfg.Metrics})
 	o.control = control.New(control.Config{Book: o.book, Window: window, Journal: o.journal, Watchman: o.watchman,
 		Access: cfg.Access, Hosts: cfg.ControlHosts, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout, Log: cfg.Log})
@@ -102,6 +103,9 @@ func (o *Origin) PublishHandler() http.Handler { return o.health.Beside(health.P
 
 // DeliverHandler serves the delivery listener.
 func (o *Origin) DeliverHandler() http.Handler { return o.health.Beside(health.DeliverRole, o.deliver) }
+
+// Turns are those in which delivery works: connections of its listener write in them.
+func (o *Origin) Turns() *admit.Turns { return o.turns }
 
 // ControlHandler serves the control listener.
 func (o *Origin) ControlHandler() http.Handler { return o.health.Beside(health.ControlRole, o.control) }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"headwater/listen"
 	"headwater/live"
 	"headwater/store"
 	"headwater/store/memory"
@@ -28,14 +29,19 @@ type wireRig struct {
 	ended chan struct{}
 }
 
-func newWireRig(t *testing.T, cfg Config, side func(*rig) http.Handler) *wireRig {
+func newWireRig(t *testing.T, cfg Config, side func(*rig) http.Handler, limits ...listen.Limits) *wireRig {
 	w := &wireRig{rig: newRig(t, cfg), ended: make(chan struct{}, 100)}
 	w.putInits("a", "b")
 	h := side(w.rig)
-	w.srv = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.srv = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		defer func() { w.ended <- struct{}{} }()
 		h.ServeHTTP(rw, r)
 	}))
+	for _, l := range limits {
+		l.Turns = w.o.Turns()
+		w.srv.Listener, w.srv.Config.ConnContext = listen.Limit(w.srv.Listener, l), listen.WithConn
+	}
+	w.srv.Start()
 	t.Cleanup(w.srv.Close)
 	return w
 }
@@ -194,7 +200,7 @@ func TestMalformedChunks(t *testing.T) {
 
 // TestSlowReader: a client that stops reading is given up.
 func TestSlowReader(t *testing.T) {
-	w := newWireRig(t, Config{WriteTimeout: 100 * time.Millisecond}, delivering)
+	w := newWireRig(t, Config{}, delivering, listen.Limits{WriteTimeout: 100 * time.Millisecond})
 	n := w.next()
 	w.putSegment("a", "v", n, take{size: 24 << 20}, 201)
 	c := w.dial(fmt.Sprintf("GET /acme/final/v/%d.m4s HTTP/1.1\nHost: x\n\n", n), nil)

@@ -123,7 +123,7 @@ func TestAllLeaveAtOnce(t *testing.T) {
 // published, and 160 is awaited for minutes.
 func newLeaving(t *testing.T) *leaving {
 	l := &leaving{T: t, reg: prometheus.NewRegistry(), gate: make(chan struct{})}
-	org, err := origin.New(t.Context(), origin.Config{Store: memory.New(memory.Options{}), WriteTimeout: 5 * time.Minute})
+	org, err := origin.New(t.Context(), origin.Config{Store: memory.New(memory.Options{})})
 	if err != nil {
 		t.Fatal(err)
 	}

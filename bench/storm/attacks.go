@@ -29,6 +29,11 @@ func (b *blower) got(mu *sync.Mutex, status string, err error) {
 	b.Statuses[status]++
 }
 
+func dial(addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: elsewhere[:]}}
+	return d.Dial("tcp", addr)
+}
+
 // each runs f for so many connections, until the storm ends.
 func (b *blower) each(n int, f func(i int, c net.Conn) (string, error)) error {
 	var mu sync.Mutex
@@ -38,7 +43,7 @@ func (b *blower) each(n int, f func(i int, c net.Conn) (string, error)) error {
 	for i := range n {
 		all.Go(func() {
 			for time.Now().Before(end) {
-				c, err := net.DialTimeout("tcp", b.target, 5*time.Second)
+				c, err := dial(b.target)
 				if err != nil {
 					b.got(&mu, "", err)
 					time.Sleep(100 * time.Millisecond)
@@ -113,14 +118,14 @@ func wait(c net.Conn) error {
 
 // held asks for a configuration when it is another.
 func (b *blower) held() error {
-	resp, err := http.Get("http://" + b.deliver + "/" + protected.String() + "/event.json")
+	resp, err := http.Get("http://" + b.deliver + "/" + rival.String() + "/event.json")
 	if err != nil {
 		return err
 	}
 	resp.Body.Close()
 	tag := strings.Trim(resp.Header.Get("ETag"), `"`)
 	return b.each(20_000, func(_ int, c net.Conn) (string, error) {
-		fmt.Fprintf(c, "GET /%v/event.json?after=%s HTTP/1.1\r\nHost: x\r\n\r\n", protected, tag)
+		fmt.Fprintf(c, "GET /%v/event.json?after=%s HTTP/1.1\r\nHost: x\r\n\r\n", rival, tag)
 		return answer(c)
 	})
 }
@@ -170,7 +175,7 @@ func (b *blower) slowRead() error {
 func (b *blower) flood() error {
 	targets := []string{b.deliver, b.publish}
 	return b.each(64, func(i int, c net.Conn) (string, error) {
-		if x, err := net.DialTimeout("tcp", targets[i%2], time.Second); err == nil {
+		if x, err := dial(targets[i%2]); err == nil {
 			x.(*net.TCPConn).SetLinger(0)
 			x.Close()
 		}

@@ -50,7 +50,7 @@ func main() {
 	flag.DurationVar(&o.after, "after", 12*time.Second, "time after each storm")
 	flag.StringVar(&o.server, "server", "0", "core of the origin")
 	flag.StringVar(&o.client, "client", "1", "core of all else")
-	flag.StringVar(&o.only, "only", "dvr", "names of storms, with commas; all is every one")
+	flag.StringVar(&o.only, "only", "dvr", "names of storms, with commas; every is all of them")
 	flag.StringVar(&o.label, "label", "now", "name of what is measured, in tables")
 	flag.StringVar(&o.results, "results", "", "directory of results, one file each; default a new one")
 	flag.StringVar(&o.docs, "docs", "", "directory of benchmarks.md to write the table and plots of -results into; then nothing is measured")
@@ -112,7 +112,7 @@ func measure(ctx context.Context, o options) error {
 	}
 	var failed error
 	for _, s := range storms {
-		if o.only != "all" && !strings.Contains(","+o.only+",", ","+s.name+",") {
+		if o.only != "every" && !strings.Contains(","+o.only+",", ","+s.name+",") {
 			continue
 		}
 		r, err := one(ctx, o, s, filepath.Join(dir, s.name))
@@ -164,6 +164,11 @@ func one(ctx context.Context, o options, s storm, dir string) (*result, error) {
 	}
 	if r.Viewers, err = viewers(); err != nil {
 		return nil, fmt.Errorf("the viewers: %w", err)
+	}
+	if b, err := sys.metrics(ctx); err == nil {
+		if err := os.WriteFile(filepath.Join(o.results, o.label+"-"+s.name+".metrics"), b, 0o644); err != nil {
+			return nil, err
+		}
 	}
 	log.Printf("%s: calm for %v", s.name, o.after)
 	if !sleep(ctx, o.after) {

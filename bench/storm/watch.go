@@ -68,7 +68,7 @@ func (x *second) read(body io.Reader) {
 		switch metric {
 		case "headwater_origin_shed_total":
 			x.Shed[label(labels, "class")] += v
-		case "headwater_origin_shed_level":
+		case "headwater_origin_shed_ratio":
 			x.Level[label(labels, "class")] += v
 		case "headwater_origin_store_reads_total":
 			x.StoreReads += v
@@ -103,4 +103,18 @@ func processor(pid int) (sum time.Duration) {
 		}
 	}
 	return sum
+}
+
+// metrics is all that the origin says of itself.
+func (s *system) metrics(ctx context.Context) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.controlURL+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(resp.Body)
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"headwater/admit"
 	"headwater/blobs"
+	"headwater/listen"
 	"headwater/origin"
 	"headwater/store"
 	"headwater/store/disk"
@@ -120,6 +122,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		return err
 	}
 	f.announceStart(log)
+	cores := moreThreads(env.getenv)
 	open := opening{
 		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log}, log: log, metrics: metrics,
 	}
@@ -157,7 +160,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	cfg := origin.Config{
 		Store: st, DeliverStore: reader, Cache: caches[0], DeliverCache: caches[1], Bus: bus, TenantPercent: f.tenantShare, Fallback: f.fallback, FallbackAfter: f.fallbackAfter,
 		Region: f.region, Access: guard, ControlHosts: f.access.hosts,
-		MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
+		Cores: cores, Late: admit.NewLateness().Read, MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
 		Log: log, Metrics: metrics,
 	}
 	if !roles["deliver"] {
@@ -184,7 +187,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	var listeners []*listener
 	for _, l := range []*listener{
 		{flag: "publish", addr: f.publish, handler: org.PublishHandler()},
-		{flag: "deliver", addr: f.deliver, handler: org.DeliverHandler()},
+		{flag: "deliver", addr: f.deliver, handler: org.DeliverHandler(), limits: listen.Limits{WriteTimeout: writeTimeout, Turns: org.Turns()}},
 		{flag: "control", addr: f.control, handler: org.ControlHandler()},
 	} {
 		if roles[l.flag] {

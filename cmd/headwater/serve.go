@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"time"
 
 	"headwater/listen"
@@ -18,6 +19,7 @@ type listener struct {
 	flag    string // the flag that named the address, for errors
 	addr    string
 	handler http.Handler
+	limits  listen.Limits
 
 	net.Listener
 }
@@ -28,6 +30,7 @@ const (
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 32 << 10 // bytes
 	drainTimeout  = 10 * time.Second
+	writeTimeout  = 30 * time.Second // for each 256 KiB of an answer
 )
 
 // serve opens every listener before it serves any, so that a taken port stops
@@ -49,8 +52,9 @@ func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, dr
 	for i, l := range listeners {
 		servers[i] = &http.Server{
 			Handler: l.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+			ConnContext: listen.WithConn, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		}
+		l.Listener = listen.Limit(l.Listener, l.limits)
 		if certs != nil {
 			// Each held request has a connection of its own, as without TLS.
 			cfg := certs.Config()
@@ -76,4 +80,17 @@ func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, dr
 		}
 	}
 	return err
+}
+
+// moreThreads lets more of Go's threads run than there are processors, and returns
+// how many these are. Go looks for what the network has brought when it has nothing
+// else to run, and otherwise every 10 ms: a PUT whose pieces come one by one would
+// take seconds beside readers that always have something to run. A thread that has
+// nothing to run waits for the network itself, and the system lets it run at once.
+func moreThreads(getenv func(string) string) (processors int) {
+	processors = runtime.GOMAXPROCS(0)
+	if getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(2*processors + 2)
+	}
+	return processors
 }

@@ -60,9 +60,7 @@ func (s *Server) write(d *delivery, body []byte, modified time.Time) {
 	// The version that this was chosen under, not one that came since: what is
 	// masked just now must not count as chosen afterwards.
 	h.Set(live.HeaderVersion, d.view.Version)
-	// A client that stops reading must not keep its connection for ever. Writers
-	// of tests may not have deadlines, and a client that is gone needs none.
-	_ = http.NewResponseController(d.w).SetWriteDeadline(time.Now().Add(s.WriteTimeout))
+	d.turn.Give() // the connection writes in turns, and gives up on who does not read
 	if d.r.Method != http.MethodGet || conditional(d.r.Header) {
 		http.ServeContent(&partial{ResponseWriter: d.w}, d.r, "", modified, bytes.NewReader(body))
 		return

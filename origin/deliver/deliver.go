@@ -25,6 +25,7 @@ import (
 	"headwater/admit"
 	"headwater/announce"
 	"headwater/blobs"
+	"headwater/listen"
 	"headwater/live"
 	"headwater/selection"
 	"headwater/store"
@@ -46,19 +47,20 @@ type Server struct {
 
 // A Config is what the delivering side is built from.
 type Config struct {
-	Book     *book.Book
-	Look     *look.Looker
-	Window   *window.Window
-	Journal  *journal.Journal
-	Watchman *watch.Watchman
-	Cache    *blobs.Cache
-	Holds    *admit.Quota // requests held
-	Egress   *admit.Quota // bytes being sent
-	Asking   *admit.Quota // segments asked of other regions
-	Draining <-chan struct{}
+	Book      *book.Book
+	Look      *look.Looker
+	Window    *window.Window
+	Journal   *journal.Journal
+	Watchman  *watch.Watchman
+	Cache     *blobs.Cache
+	Admission *admit.Admission
+	Turns     *admit.Turns
+	Holds     *admit.Share // requests held
+	Egress    *admit.Share // bytes being sent
+	Asking    *admit.Share // segments asked of other regions
+	Draining  <-chan struct{}
 
 	Region        string
-	WriteTimeout  time.Duration
 	StoreTimeout  time.Duration
 	Fallback      []string
 	FallbackAfter time.Duration
@@ -96,8 +98,11 @@ type delivery struct {
 	event *book.Event
 	view  *book.View
 	class admit.Class
+	conn  *listen.Conn // nil where it has no limits
+	turn  *admit.Turn  // nil where it has none
 
 	placed bool // it was counted
+	let    bool // in
 	looked bool // into the store, before giving up
 
 	decision book.Choice
@@ -114,14 +119,15 @@ type step func(d *delivery) (next step, err error)
 
 // ServeHTTP implements http.Handler. It is the walk of one GET:
 //
-//	parse, find, place, choose, fetch, send                  a segment that is there
-//	             choose, hold, find, place, choose, ...      one that is waited for
-//	             choose, look, place, choose, refuse         one that is not coming
-//	                     fetch, place, choose, ...           bytes that are not to be had
+//	parse, find, place, enter, choose, fetch, send                  a segment that is there
+//	                    choose, wait, find, place, enter, ...       one that is waited for
+//	                    choose, lookAgain, place, ..., refuse       one that is not coming
+//	                            fetch, place, ...                   bytes that are not to be had
 //
-// Init segments, event.json and manifests are sent after find.
+// Init segments, event.json and manifests are sent after find and enter.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d := &delivery{r: r, w: w}
+	d := &delivery{r: r, w: w, class: admit.Rest, conn: listen.ConnOf(r.Context())}
+	d.conn.Serve(admit.Rest) // until more is known
 	defer s.release(d)
 	for next := s.parse; next != nil; {
 		var err error
@@ -170,15 +176,13 @@ func (s *Server) find(d *delivery) (step, error) {
 			return nil, live.ErrNoRendition.With(fmt.Sprintf("event %v has no rendition %q", d.path.Event, d.path.Rendition))
 		}
 	}
-	switch d.path.File {
-	case live.FileSegment:
+	if d.path.File == live.FileSegment {
 		return s.place, nil
-	case live.FileInit:
-		return s.sendInit, nil
-	case live.FileConfig:
-		return s.sendConfig, nil
 	}
-	return s.sendManifest, nil
+	if d.path.File != live.FileConfig || d.r.URL.RawQuery == "" {
+		d.class = admit.Live // nobody watches without it; who waits for another configuration has one
+	}
+	return s.enter, nil
 }
 
 // place refuses by the timeline alone and finds the request's class.
@@ -196,7 +200,7 @@ func (s *Server) place(d *delivery) (step, error) {
 	if tl.Live(n, now) {
 		d.class = admit.Live
 	}
-	return s.choose, nil
+	return s.enter, nil
 }
 
 // choose selects a candidate, or waits while there is a better one, or any, to
@@ -251,21 +255,23 @@ func (s *Server) hold(d *delivery, class admit.Class) error {
 	if !d.hold.IsZero() {
 		return nil
 	}
-	if !s.Holds.EnterFor(d.path.Event.Tenant, class, 1) {
+	if !s.Holds.Enter(d.path.Event.Tenant, class, 1) {
 		return live.ErrShed.With("too many requests are held")
 	}
+	d.turn.Give() // who waits needs none
 	d.hold = time.Now()
 	s.holding.Inc()
 	s.Look.Hold() // the guard wakes up
 	return nil
 }
 
-// release ends the hold of a request, where it is held.
+// release ends the turn and the hold of a request, where it has one.
 func (s *Server) release(d *delivery) {
+	d.turn.Give()
 	if d.hold.IsZero() {
 		return
 	}
-	s.Holds.LeaveFor(d.path.Event.Tenant, 1)
+	s.Holds.Leave(d.path.Event.Tenant, 1)
 	s.holding.Dec()
 	held := time.Since(d.hold)
 	s.held.Observe(held.Seconds())
@@ -310,8 +316,9 @@ func (s *Server) wait(d *delivery) (step, error) {
 // lost.
 func (s *Server) lookAgain(d *delivery) (step, error) {
 	d.looked = true
+	d.turn.Give()
 	tl := d.view.Timelines[d.path.Rendition]
-	return s.place, s.Look.Segment(d.r.Context(), d.event, &tl, d.path.Rendition, d.path.Number, d.class)
+	return s.place, s.Look.Segment(d.r.Context(), d.event, &tl, d.path.Rendition, d.path.Number, d.class, d.key())
 }
 
 // lost answers for a segment that was not published in time. A backfill may
@@ -340,10 +347,11 @@ func (s *Server) fetch(d *delivery) (step, error) {
 		return s.send, nil
 	}
 	began := time.Now()
-	if err := s.Look.MayRead(d.class, began); err != nil {
+	if err := s.Look.MayRead(d.class, d.key(), began); err != nil {
 		return nil, err
 	}
-	e, class, fallBack := d.event, d.class, s.mayFallBack(d.r.Header)
+	d.turn.Give() // the reading takes its own
+	e, class, from, fallBack := d.event, d.class, d.conn.Address(), s.mayFallBack(d.r.Header)
 	res, err := s.readOnce(d.r.Context(), key, fallBack, func(ctx context.Context) ([]byte, error) {
 		leave, err := s.Look.Enter(e.ID.Tenant, class)
 		if err != nil {
@@ -351,6 +359,7 @@ func (s *Server) fetch(d *delivery) (step, error) {
 		}
 		defer leave()
 		s.storeReads.Inc()
+		defer s.Turns.Take(ctx, class, from).Give()
 		return s.obtain(ctx, e, key, c, fallBack)
 	})
 	d.timing.Add("store", time.Since(began))
@@ -429,10 +438,10 @@ func (s *Server) retrieve(ctx context.Context, e *book.Event, k window.Key, size
 func (s *Server) send(d *delivery) (step, error) {
 	// What is being sent to those who read slowly is bounded, too.
 	size := int64(len(d.data))
-	if !s.Egress.EnterFor(d.path.Event.Tenant, d.class, size) {
+	if !s.Egress.Enter(d.path.Event.Tenant, d.class, size) {
 		return nil, live.ErrShed.With("too many bytes of the " + d.class.String() + " class are being sent")
 	}
-	defer s.Egress.LeaveFor(d.path.Event.Tenant, size)
+	defer s.Egress.Leave(d.path.Event.Tenant, size)
 	c, now := d.decision.Candidate, time.Now()
 	h := d.w.Header()
 	rendition, _ := d.view.Config().Rendition(d.path.Rendition)
@@ -495,6 +504,9 @@ func (s *Server) refuse(d *delivery, err error) {
 	default:
 		problem = live.ErrInternal.With(err.Error())
 		s.Log.Error("delivery", "path", d.r.URL.Path, "err", err)
+	}
+	if problem.Is(live.ErrShed) {
+		s.keepBack(d)
 	}
 	s.Book.Refused(d.event, "deliver", problem)
 	if d.event != nil && d.path.File == live.FileSegment {

@@ -39,12 +39,13 @@ func newServer(t *testing.T) (*Server, *book.Event) {
 	if _, err := b.Edit(t.Context(), id, func(*book.Record, bool) (book.Edit, error) { return book.Edit{Configure: &ev}, nil }); err != nil {
 		t.Fatal(err)
 	}
-	holds := admit.NewQuota(10, 100)
-	l := look.New(look.Config{Book: b, Store: st, Reads: admit.NewQuota(10, 100), Pace: admit.NewPace(time.Second), Health: health.ReadsOf(st, "here"),
+	holds, turns := admit.NewShare(10, 100), admit.NewTurns(1, time.Second)
+	calm := func(time.Time) admit.Signals { return admit.Signals{} }
+	l := look.New(look.Config{Book: b, Store: st, Reads: admit.NewShare(10, 100), Slow: admit.NewMeter(time.Second), Reading: admit.NewAdmission(nil, nil, calm), Health: health.ReadsOf(st, "here"),
 		Holding: holds.Used, Interval: time.Second, Timeout: time.Second, Log: log, Metrics: metrics})
 	j := journal.New(journal.Config{Store: st, Reader: st, Tokens: tokens, Node: "here", Timeout: time.Second, Timeline: b.Timeline, Log: log, Metrics: metrics})
-	s := New(Config{Book: b, Look: l, Window: window.New(1 << 20), Journal: j, Watchman: watch.New(b, log, metrics), Holds: holds, Egress: admit.NewQuota(1<<20, 100),
-		Draining: make(chan struct{}), WriteTimeout: time.Second, StoreTimeout: time.Second, Log: log, Metrics: metrics})
+	s := New(Config{Book: b, Look: l, Window: window.New(1 << 20), Journal: j, Watchman: watch.New(b, log, metrics), Admission: admit.NewAdmission(turns, nil, calm), Turns: turns, Holds: holds, Egress: admit.NewShare(1<<20, 100),
+		Draining: make(chan struct{}), StoreTimeout: time.Second, Log: log, Metrics: metrics})
 	return s, b.Get(id)
 }
 

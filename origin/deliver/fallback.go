@@ -162,11 +162,11 @@ func (s *Server) retrieveYoung(ctx context.Context, e *book.Event, k window.Key,
 
 // askOthers asks the other regions in order, for exactly these bytes.
 func (s *Server) askOthers(ctx context.Context, e *book.Event, k window.Key, c live.Candidate) ([]byte, error) {
-	if !s.Asking.EnterFor(k.Event.Tenant, admit.Live, 1) {
+	if !s.Asking.Enter(k.Event.Tenant, admit.Live, 1) {
 		s.fallbacks[fallbackShed].Inc()
 		return nil, errFallback
 	}
-	defer s.Asking.LeaveFor(k.Event.Tenant, 1)
+	defer s.Asking.Leave(k.Event.Tenant, 1)
 	path := live.Path{Event: k.Event, File: live.FileSegment, Rendition: k.Rendition, Number: k.Number}
 	err := errFallback
 	for _, base := range s.Fallback {

@@ -38,6 +38,7 @@ func (s *Server) sendInit(d *delivery) (step, error) {
 func (s *Server) findInit(d *delivery) (*book.Init, error) {
 	in, _ := d.event.InitOf(d.path.Rendition, "")
 	if in == nil {
+		d.turn.Give()
 		if err := s.Look.Inits(d.r.Context(), d.event, d.path.Rendition); err != nil {
 			return nil, err
 		}

@@ -37,8 +37,9 @@ type Looker struct {
 type Config struct {
 	Book     *book.Book
 	Store    store.Store
-	Reads    *admit.Quota // store reads under way
-	Pace     *admit.Pace
+	Reads    *admit.Share     // store reads under way
+	Slow     *admit.Meter     // of them
+	Reading  *admit.Admission // to them
 	Health   *health.Dependency
 	Holding  func() int64  // requests held
 	Interval time.Duration // see Config.GuardInterval
@@ -54,13 +55,13 @@ func New(cfg Config) *Looker {
 		gatesFailed: metric.Counter(cfg.Metrics, "init_looks_failed_total", "PUTs before which the store did not say in time whether the pipeline's init segment was refused at another node."),
 	}
 	metric.Gauge(cfg.Metrics, "store_slow_ratio", "Share of store reads for delivery that were slower than their target, in the last seconds.",
-		func() float64 { return l.Pace.Slow(time.Now()) })
+		func() float64 { return l.Slow.Slow(time.Now()) })
 	return l
 }
 
-// MayRead refuses readers while the store is slow.
-func (l *Looker) MayRead(class admit.Class, now time.Time) error {
-	if !l.Pace.Enter(class, now) {
+// MayRead refuses readers while the store is slow; key is that of what they read.
+func (l *Looker) MayRead(class admit.Class, key uint64, now time.Time) error {
+	if !l.Reading.Admit(class, key, now) {
 		return live.ErrShed.With("the store is slow, and those of the " + class.String() + " class wait for it to recover")
 	}
 	return nil
@@ -68,10 +69,10 @@ func (l *Looker) MayRead(class admit.Class, now time.Time) error {
 
 // Enter counts a read as under way, until leave.
 func (l *Looker) Enter(tenant string, class admit.Class) (leave func(), err error) {
-	if !l.Reads.EnterFor(tenant, class, 1) {
+	if !l.Reads.Enter(tenant, class, 1) {
 		return nil, live.ErrShed.With("too many reads of the " + class.String() + " class are under way")
 	}
-	return func() { l.Reads.LeaveFor(tenant, 1) }, nil
+	return func() { l.Reads.Leave(tenant, 1) }, nil
 }
 
 // Observe notes how a store read for delivery went.
@@ -81,7 +82,7 @@ func (l *Looker) Observe(began time.Time, err error) {
 	}
 	now := time.Now()
 	l.Health.Note(now, err)
-	l.Pace.Observe(now, now.Sub(began), err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt))
+	l.Slow.Observe(now, now.Sub(began), err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt))
 }
 
 // Around learns from the store what was published of a rendition's segments from
@@ -110,7 +111,7 @@ func (l *Looker) Around(ctx context.Context, e *book.Event, rendition string, fr
 
 // Segment is around for one that is about to be refused. However many ask, one
 // looks, and not twice within half a guard interval.
-func (l *Looker) Segment(ctx context.Context, e *book.Event, tl *live.Timeline, rendition string, n live.Number, class admit.Class) error {
+func (l *Looker) Segment(ctx context.Context, e *book.Event, tl *live.Timeline, rendition string, n live.Number, class admit.Class, key uint64) error {
 	now := time.Now()
 	since := now.Add(-l.Interval / 2)
 	// A look before the deadline does not speak for the time up to it.
@@ -120,7 +121,7 @@ func (l *Looker) Segment(ctx context.Context, e *book.Event, tl *live.Timeline, 
 	if e.LookedSince(rendition, n, since) {
 		return nil
 	}
-	if err := l.MayRead(class, now); err != nil {
+	if err := l.MayRead(class, key, now); err != nil {
 		return err
 	}
 	return l.share(ctx, "look "+layout.Media(e.ID, rendition).ID+"/"+layout.NumberKey(n), func(ctx context.Context) error {

@@ -66,7 +66,7 @@ var pieces = sync.Pool{New: func() any { return new([pieceBytes]byte) }}
 
 // hold counts n bytes more of the body as being read.
 func (s *Server) hold(p *publication, n int64) error {
-	if !s.Bodies.EnterFor(p.path.Event.Tenant, admit.Publish, n) {
+	if !s.Bodies.Enter(p.path.Event.Tenant, admit.Publish, n) {
 		return live.ErrNotStored.With("too many bodies are being read at once")
 	}
 	p.held += n

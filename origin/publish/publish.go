@@ -52,7 +52,7 @@ type Config struct {
 	Look   *look.Looker
 	Window *window.Window
 	Cache  *blobs.Cache
-	Bodies *admit.Quota       // bytes being read
+	Bodies *admit.Share       // bytes being read
 	Writes *health.Dependency // the store's
 
 	Access          *access.Guard // nil: anybody may
@@ -679,6 +679,6 @@ func (s *Server) release(p *publication) {
 		p.leave()
 	}
 	if p.held > 0 {
-		s.Bodies.LeaveFor(p.path.Event.Tenant, p.held)
+		s.Bodies.Leave(p.path.Event.Tenant, p.held)
 	}
 }
