@@ -144,6 +144,16 @@ func (l Loop) Has(id string) bool {
 	return false
 }
 
+// Names reports whether the request has been at a node of that name.
+func (l Loop) Names(name string) bool {
+	for member := range strings.SplitSeq(string(l), ",") {
+		if own, _, _ := strings.Cut(strings.TrimSpace(member), ";"); own == name {
+			return true
+		}
+	}
+	return false
+}
+
 // Last is the node that the request has come from, where it says who it is.
 func (l Loop) Last() (name, id string, ok bool) {
 	return cutNode(string(l[strings.LastIndexByte(string(l), ',')+1:]))

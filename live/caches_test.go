@@ -37,6 +37,11 @@ func TestLoop(t *testing.T) {
 			t.Errorf("%q: %v", id, !want)
 		}
 	}
+	for name, want := range map[string]bool{"elsewhere": true, "far": true, "edge": true, "n1": false, "ed": false, "": false} {
+		if l.Names(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+	}
 	if name, id, ok := l.Last(); name != "edge" || id != "n22" || !ok {
 		t.Errorf("%q %q %v", name, id, ok)
 	}

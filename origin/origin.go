@@ -114,7 +114,7 @@ func (o *Origin) ControlHandler() http.Handler { return o.health.Beside(health.C
 // ctx ends.
 func (o *Origin) Run(ctx context.Context) error {
 	defer o.Drain()
-	defer o.deliver.Far.CloseIdleConnections()
+	defer o.deliver.Close()
 	var tasks sync.WaitGroup
 	for _, run := range [...]func(context.Context){o.hear.Run, o.look.Guard, o.watchman.Run, o.journal.Run, o.book.Run} {
 		tasks.Go(func() { run(ctx) })

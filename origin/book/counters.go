@@ -203,11 +203,7 @@ func (e *Event) collect(ch chan<- prometheus.Metric, now time.Time) {
 func (e *Event) newestOf(rendition, pipeline string) (newest, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	t := e.tracks[rendition]
-	if t == nil {
-		return newest{}, false
-	}
-	n, ok := t.last[pipeline]
+	n, ok := e.peek(rendition).last[pipeline]
 	return n, ok
 }
 

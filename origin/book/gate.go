@@ -62,19 +62,19 @@ func (g *Gate) Problem(pipeline, rendition string) *live.Problem {
 		pipeline, rendition, g.Since.Format(live.TimeLayout), live.InitName, g.Why))
 }
 
-// GateJSON is a gate at rest, as the metadata of the item PIPELINE/gate beside
+// gateJSON is a gate at rest, as the metadata of the item PIPELINE/gate beside
 // the pipeline's init segment. Its token is the item's.
-type GateJSON struct {
+type gateJSON struct {
 	Life  int64  `json:"life,omitempty"`
 	Since int64  `json:"since,omitempty"` // Unix ns
 	Until int64  `json:"until,omitempty"`
 	Why   string `json:"why,omitempty"`
 }
 
-// GateSuffix is what the key of a gate ends with. No pipeline's name has a slash.
-const GateSuffix = "/gate"
+// gateSuffix is what the key of a gate ends with. No pipeline's name has a slash.
+const gateSuffix = "/gate"
 
-func UnixNano(t time.Time) int64 {
+func unixNano(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
@@ -89,7 +89,7 @@ func fromUnixNano(ns int64) time.Time {
 }
 
 func decodeGate(item store.Item) (g Gate, life int64, err error) {
-	var j GateJSON
+	var j gateJSON
 	if err := json.Unmarshal(item.Meta, &j); err != nil {
 		return g, 0, fmt.Errorf("origin: gate %s: %w", item.Key, err)
 	}
@@ -100,10 +100,7 @@ func decodeGate(item store.Item) (g Gate, life int64, err error) {
 func (e *Event) GateOf(rendition, pipeline string) Gate {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if t := e.tracks[rendition]; t != nil {
-		return t.gates[pipeline]
-	}
-	return Gate{}
+	return e.peek(rendition).gates[pipeline]
 }
 
 // A turning is what became of a gate that was learnt.
@@ -158,10 +155,10 @@ func (g *Gate) mark(c *live.Candidate) {
 func (g *Book) FillGates(ctx context.Context, e *Event, rendition, pipeline string) error {
 	opt := store.ScanOptions{}
 	if pipeline != "" {
-		opt.From, opt.To = pipeline+GateSuffix, pipeline+GateSuffix+"0"
+		opt.From, opt.To = pipeline+gateSuffix, pipeline+gateSuffix+"0"
 	}
 	return g.scan(ctx, layout.Inits(e.ID, rendition), opt, func(item store.Item) error {
-		if !strings.HasSuffix(item.Key, GateSuffix) {
+		if !strings.HasSuffix(item.Key, gateSuffix) {
 			return nil
 		}
 		return g.takeGate(ctx, e, rendition, item)
@@ -173,7 +170,7 @@ func (g *Book) takeGate(ctx context.Context, e *Event, rendition string, item st
 	if err != nil || life != e.Life {
 		return err
 	}
-	g.LearnGate(ctx, e, rendition, strings.TrimSuffix(item.Key, GateSuffix), x)
+	g.LearnGate(ctx, e, rendition, strings.TrimSuffix(item.Key, gateSuffix), x)
 	return nil
 }
 
@@ -196,6 +193,20 @@ func (g *Book) LearnGate(ctx context.Context, e *Event, rendition, pipeline stri
 	}
 }
 
+// KeepGate stores a gate, and enters it.
+func (g *Book) KeepGate(ctx context.Context, e *Event, rendition, pipeline string, x Gate) error {
+	meta, err := json.Marshal(gateJSON{Life: e.Life, Since: unixNano(x.Since), Until: unixNano(x.Until), Why: x.Why})
+	if err != nil {
+		return fmt.Errorf("origin: gate: %w", err)
+	}
+	if err := g.Store.Put(ctx, layout.Inits(e.ID, rendition), store.Item{Key: pipeline + gateSuffix, Token: x.Token, Meta: meta}); err != nil {
+		return fmt.Errorf("origin: storing what became of the init segment: %w", err)
+	}
+	x.Stored = true
+	g.LearnGate(ctx, e, rendition, pipeline, x)
+	return nil
+}
+
 // A RefusedInit is a shut gate in the control API.
 type RefusedInit struct {
 	Pipeline  string    `json:"pipeline"`
@@ -212,10 +223,7 @@ func (e *Event) RefusedInits() []RefusedInit {
 	defer e.mu.Unlock()
 	var out []RefusedInit
 	for _, r := range cfg.Renditions {
-		t := e.tracks[r.Name]
-		if t == nil {
-			continue
-		}
+		t := e.peek(r.Name)
 		for _, p := range slices.Sorted(maps.Keys(t.gates)) {
 			if _, _, ok := cfg.Pipeline(p); !ok {
 				continue

@@ -17,16 +17,6 @@ import (
 // those of the same id; a member of the type "withdraw" takes the one of its id
 // out. Absence says nothing, since every pipeline speaks for itself only.
 
-// How an event's notifications change: by the control API, and by what
-// packagers say in the Live-Notifications header of a PUT.
-//
-// A packager's header has the form of an answer's, but its sequence number is
-// the packager's own count and has nothing to do with the event's: it tells
-// what the packager says now from what it said before, since PUTs are repeated,
-// hedged and overtaken. The members are added to the event's set, in place of
-// those of the same id; a member of the type "withdraw" takes the one of its id
-// out. Absence says nothing, since every pipeline speaks for itself only.
-
 // WithdrawType is the type of a member that withdraws.
 const WithdrawType = "withdraw"
 

@@ -45,10 +45,8 @@ func (e *Event) Choose(v *View, rendition string, n live.Number, absent map[live
 func (e *Event) known(rendition string, n live.Number) ([]live.Candidate, *Pin) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if t := e.tracks[rendition]; t != nil {
-		if s := t.slots[n]; s != nil {
-			return s.candidates, s.pin
-		}
+	if s := e.peek(rendition).slots[n]; s != nil {
+		return s.candidates, s.pin
 	}
 	return nil, nil
 }

@@ -254,7 +254,7 @@ func (l *lastSeen) add(c live.Candidate) {
 // was refused. The oldest is the one that viewers have.
 func (g *Book) FillInits(ctx context.Context, e *Event, rendition string) error {
 	return g.scan(ctx, layout.Inits(e.ID, rendition), store.ScanOptions{Values: true}, func(item store.Item) error {
-		if strings.HasSuffix(item.Key, GateSuffix) {
+		if strings.HasSuffix(item.Key, gateSuffix) {
 			return g.takeGate(ctx, e, rendition, item)
 		}
 		c, life, err := layout.DecodeMeta(item, 0, item.Key)

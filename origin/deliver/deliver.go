@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"headwater/origin/book"
@@ -34,8 +35,9 @@ import (
 // A Server serves the delivery listener.
 type Server struct {
 	Config
-	Far    *http.Client       // for other regions
+	far    *http.Client       // for other regions
 	shared singleflight.Group // reads of bytes, each once for all who ask
+	tasks  sync.WaitGroup     // attempts at them
 
 	places             map[live.Place]prometheus.Counter
 	fallbacks          map[fallbackOutcome]prometheus.Counter
@@ -70,7 +72,7 @@ type Config struct {
 }
 
 func New(cfg Config) *Server {
-	s := &Server{Config: cfg, Far: fallbackClient(),
+	s := &Server{Config: cfg, far: fallbackClient(),
 		places:     make(map[live.Place]prometheus.Counter),
 		fallbacks:  metric.Counters(cfg.Metrics, "fallbacks_total", "Segments asked of another region, by outcome.", "outcome", fallbackOutcomes),
 		held:       metric.Seconds(cfg.Metrics, "hold_seconds", "How long requests were held."),
@@ -88,6 +90,12 @@ func New(cfg Config) *Server {
 	}
 	metric.Gauge(cfg.Metrics, "memory_bytes", "Bytes of segments in memory.", func() float64 { _, b := s.Window.Size(); return float64(b) })
 	return s
+}
+
+// Close waits for what is being read.
+func (s *Server) Close() {
+	s.far.CloseIdleConnections()
+	s.tasks.Wait()
 }
 
 // A delivery is one GET on its way through the steps.

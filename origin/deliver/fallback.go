@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"headwater/internal/hedge"
 	"headwater/origin/book"
 	"headwater/origin/window"
 
@@ -51,17 +52,7 @@ func fallbackClient() *http.Client {
 // mayFallBack reports whether a request may go on to another region: one that
 // came from there does not.
 func (s *Server) mayFallBack(h http.Header) bool {
-	if len(s.Fallback) == 0 {
-		return false
-	}
-	for _, v := range h.Values(live.HeaderCDNLoop) {
-		for member := range strings.SplitSeq(v, ",") {
-			if id, _, _ := strings.Cut(strings.TrimSpace(member), ";"); id == loopMember {
-				return false
-			}
-		}
-	}
-	return true
+	return len(s.Fallback) > 0 && !live.LoopOf(h.Values(live.HeaderCDNLoop)).Names(loopMember)
 }
 
 // arrivalWait is how long a segment that was announced is waited for where the
@@ -85,57 +76,35 @@ func (s *Server) obtain(ctx context.Context, e *book.Event, k window.Key, c live
 	if !fallBack {
 		return s.retrieveYoung(ctx, e, k, c)
 	}
-	type result struct {
-		data []byte
-		err  error
+	var own error // why the store does not bring it
+	plan := hedge.Plan{Late: s.FallbackAfter, AtOnce: 2, Attempts: 2}
+	race := &hedge.Race[bool, []byte]{Tasks: &s.tasks}
+	race.Next = func(now time.Time) hedge.Move[bool] {
+		step, at := plan.Decide(now, race.State())
+		return hedge.Move[bool]{Step: step, At: at, To: race.State().Begun > 0}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// Each sends once, and there is room for both: nobody is left behind. What
-	// was not waited for ends with ctx.
-	ours, theirs := make(chan result, 1), make(chan result, 1)
-	go func() {
-		data, err := s.retrieve(ctx, e, k, c.Size)
-		ours <- result{data, err}
-	}()
-	patience := time.NewTimer(s.FallbackAfter)
-	defer patience.Stop()
-	var begun bool
-	begin := func() {
-		if !begun {
-			begun = true
-			go func() {
-				data, err := s.askOthers(ctx, e, k, c)
-				theirs <- result{data, err}
-			}()
+	race.Ask = func(ctx context.Context, others bool) ([]byte, error) {
+		if others {
+			return s.askOthers(ctx, e, k, c)
 		}
+		return s.retrieve(ctx, e, k, c.Size)
 	}
-	var own, other *result
-	for {
-		select {
-		case r := <-ours:
-			if r.err == nil || errors.Is(r.err, errReselect) {
-				return r.data, r.err
-			}
-			own = &r
-			begin()
-		case r := <-theirs:
-			if r.err == nil {
-				return r.data, nil
-			}
-			other = &r
-		case <-patience.C:
-			begin()
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+	race.Judge = func(a *hedge.Attempt[bool, []byte]) bool {
+		if !a.To {
+			own = a.Err
 		}
-		if own != nil && other != nil {
-			if errors.Is(own.err, store.ErrNotFound) && time.Since(c.Published) < young {
-				return nil, errAbsent
-			}
-			return nil, own.err
-		}
+		return a.Err == nil || errors.Is(a.Err, errReselect)
 	}
+	best, err := race.Run(ctx)
+	switch {
+	case err == nil:
+		return best.Value, best.Err
+	case !errors.Is(err, hedge.ErrGaveUp):
+		return nil, err
+	case errors.Is(own, store.ErrNotFound) && time.Since(c.Published) < young:
+		return nil, errAbsent
+	}
+	return nil, own
 }
 
 // retrieveYoung waits a little for what was announced by another node and is
@@ -191,7 +160,7 @@ func (s *Server) askOther(ctx context.Context, url string, want live.Digest, siz
 	}
 	req.Header.Set(live.HeaderCDNLoop, loopMember)
 	req.Header.Set("If-Match", want.ETag()) // 412 where another candidate would be served
-	res, err := s.Far.Do(req)
+	res, err := s.far.Do(req)
 	if err != nil {
 		return nil, fallbackFailed, err
 	}

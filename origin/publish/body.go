@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -95,4 +96,62 @@ func (p *publication) finishBody() {
 	if _, err := io.CopyN(io.Discard, p.r.Body, maxSkipped); err != io.EOF {
 		p.w.Header().Set("Connection", "close")
 	}
+}
+
+// collect reads a body of at most so many bytes, and digests it as it comes.
+func (s *Server) collect(p *publication, most int64) error {
+	var came []*[pieceBytes]byte
+	defer func() {
+		for _, x := range came {
+			pieces.Put(x)
+		}
+	}()
+	filmed := time.Duration(0)
+	if p.path.File == live.FileSegment {
+		tl := p.view.Timelines[p.path.Rendition]
+		filmed = tl.End(p.path.Number).Sub(tl.Start(p.path.Number))
+	}
+	size, sum := int64(0), sha256.New()
+	for {
+		until, altogether := bodyUntil(p.received, time.Now(), s.BodyTimeout, filmed, size)
+		if err := p.setReadDeadline(until); err != nil {
+			return err
+		}
+		var room []byte
+		at := size % pieceBytes
+		switch {
+		case size == most:
+			room = make([]byte, 1) // only to see that it ends
+		case at == 0 && size == int64(len(came))*pieceBytes:
+			if err := s.hold(p, min(pieceBytes, most-size)); err != nil {
+				return err
+			}
+			came = append(came, pieces.Get().(*[pieceBytes]byte))
+			fallthrough
+		default:
+			room = came[len(came)-1][at:min(pieceBytes, at+most-size)]
+		}
+		n, err := p.r.Body.Read(room)
+		if n > 0 && size == most {
+			return live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", most))
+		}
+		sum.Write(room[:n])
+		size += int64(n)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			late := "then none for " + s.BodyTimeout.String()
+			if altogether {
+				late = "that is too slow"
+			}
+			return s.bodyError(p, err, size, late)
+		}
+	}
+	p.body = make([]byte, 0, size) // to the byte: it may stay in memory for long
+	for _, x := range came {
+		p.body = append(p.body, x[:min(pieceBytes, size-int64(len(p.body)))]...)
+	}
+	p.cand.Digest = live.Digest(sum.Sum(nil))
+	return nil
 }

@@ -2,7 +2,6 @@ package publish
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -165,18 +164,11 @@ func (s *Server) openGate(p *publication) error {
 // keepGate stores a gate, enters it and announces it. A fitting init segment's
 // is not known here before it is durable, a refused one's is already.
 func (s *Server) keepGate(p *publication, g book.Gate) error {
-	meta, err := json.Marshal(book.GateJSON{Life: p.event.Life, Since: book.UnixNano(g.Since), Until: book.UnixNano(g.Until), Why: g.Why})
-	if err != nil {
-		return fmt.Errorf("publish: gate: %w", err)
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), s.StoreTimeout)
 	defer cancel()
-	item := store.Item{Key: p.path.Pipeline + book.GateSuffix, Token: g.Token, Meta: meta}
-	if err := s.Book.Store.Put(ctx, layout.Inits(p.path.Event, p.path.Rendition), item); err != nil {
-		return fmt.Errorf("publish: storing what became of the init segment: %w", err)
+	if err := s.Book.KeepGate(ctx, p.event, p.path.Rendition, p.path.Pipeline, g); err != nil {
+		return err
 	}
-	g.Stored = true
-	s.Book.LearnGate(ctx, p.event, p.path.Rendition, p.path.Pipeline, g)
 	if !s.Book.Alone {
 		s.Look.Gate(ctx, p.event, p.path.Rendition, p.path.Pipeline) // where a newer one was there already, Put has changed nothing
 	}

@@ -5,7 +5,6 @@ package publish
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -323,62 +322,12 @@ func (s *Server) read(p *publication) error {
 	if p.r.ContentLength > most {
 		return live.ErrTooLarge.With(fmt.Sprintf("%d bytes, at most %d", p.r.ContentLength, most))
 	}
-	var came []*[pieceBytes]byte
-	defer func() {
-		for _, x := range came {
-			pieces.Put(x)
-		}
-	}()
-	filmed := time.Duration(0)
-	if p.path.File == live.FileSegment {
-		tl := p.view.Timelines[p.path.Rendition]
-		filmed = tl.End(p.path.Number).Sub(tl.Start(p.path.Number))
+	if err := s.collect(p, most); err != nil {
+		return err
 	}
-	size, sum := int64(0), sha256.New()
-	for {
-		until, altogether := bodyUntil(p.received, time.Now(), s.BodyTimeout, filmed, size)
-		if err := p.setReadDeadline(until); err != nil {
-			return err
-		}
-		var room []byte
-		at := size % pieceBytes
-		switch {
-		case size == most:
-			room = make([]byte, 1) // only to see that it ends
-		case at == 0 && size == int64(len(came))*pieceBytes:
-			if err := s.hold(p, min(pieceBytes, most-size)); err != nil {
-				return err
-			}
-			came = append(came, pieces.Get().(*[pieceBytes]byte))
-			fallthrough
-		default:
-			room = came[len(came)-1][at:min(pieceBytes, at+most-size)]
-		}
-		n, err := p.r.Body.Read(room)
-		if n > 0 && size == most {
-			return live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", most))
-		}
-		sum.Write(room[:n])
-		size += int64(n)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			late := "then none for " + s.BodyTimeout.String()
-			if altogether {
-				late = "that is too slow"
-			}
-			return s.bodyError(p, err, size, late)
-		}
-	}
-	if size == 0 {
+	if len(p.body) == 0 {
 		return live.ErrMalformedMedia.With("the body is empty")
 	}
-	p.body = make([]byte, 0, size) // to the byte: it may stay in memory for long
-	for _, x := range came {
-		p.body = append(p.body, x[:min(pieceBytes, size-int64(len(p.body)))]...)
-	}
-	p.cand.Digest = live.Digest(sum.Sum(nil))
 	p.step(stepRead, p.elapsed())
 	return p.end()
 }
