@@ -79,7 +79,7 @@ func TestDVRComesFromDisk(t *testing.T) {
 			t.Errorf("%v written", n)
 		}
 		asked := r.parent.asks(segmentPath(1))
-		crowd := make([]*viewer, 100)
+		crowd := make([]*viewer, r.crowd(100))
 		for i := range crowd {
 			crowd[i] = r.ask(segmentPath(1))
 		}

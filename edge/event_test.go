@@ -15,7 +15,7 @@ import (
 func TestUnknownEventCostsOneRequest(t *testing.T) {
 	run(t, 1, func(r *rig) {
 		const path = "/t/other/v/1.m4s"
-		burst := make([]*viewer, 500)
+		burst := make([]*viewer, r.crowd(500))
 		for i := range burst {
 			burst[i] = r.ask(path)
 		}

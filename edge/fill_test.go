@@ -58,7 +58,7 @@ func TestWrongBytesNeverLookComplete(t *testing.T) {
 		// Those who have nothing yet get another try, and then an honest answer;
 		// a crowd is no more than one viewer.
 		before := r.parent.asks(path)
-		crowd := make([]*viewer, 200)
+		crowd := make([]*viewer, r.crowd(200))
 		for i := range crowd {
 			crowd[i] = r.ask(path)
 		}
@@ -123,7 +123,7 @@ func TestTruncatedBodyNeverLooksComplete(t *testing.T) {
 				breaks(w, bodyOf(path), 5000)
 			})
 			v := r.get(path)
-			if !v.cut() {
+			if !v.cut() && v.status() != 503 { // before the first byte there is time for another answer
 				t.Errorf("chunked %v: %d, %d bytes, cut off: %v", chunked, v.status(), len(v.text()), v.cut())
 			}
 			if v := r.get(path); v.complete() && v.status() == 200 {
@@ -179,7 +179,7 @@ func TestBodyIsResumed(t *testing.T) {
 				if c.ok && (v.text() != body || !v.complete()) {
 					t.Errorf("%d, %d of %d bytes, cut off: %v", v.status(), len(v.text()), len(body), v.cut())
 				}
-				if !c.ok && (!v.cut() || v.text() == body) {
+				if !c.ok && (!v.cut() && v.status() != 503 || v.text() == body) {
 					t.Errorf("%d, %d of %d bytes, cut off: %v", v.status(), len(v.text()), len(body), v.cut())
 				}
 				if n := r.metric("fills_resumed_total"); n < 1 {
@@ -253,7 +253,7 @@ func TestZeroLifetimeAnswersAllWhoWait(t *testing.T) {
 		r.at(1 * time.Second)
 		r.parent.header.Set("Cache-Control", "no-store")
 		r.parent.script(r.publishes(2 * time.Second))
-		crowd := make([]*viewer, 500)
+		crowd := make([]*viewer, r.crowd(500))
 		for i := range crowd {
 			crowd[i] = r.ask(path)
 		}
@@ -367,7 +367,7 @@ func TestAllParentsGone(t *testing.T) {
 		}
 		// Live: held to the deadline, then an honest refusal. Segment 6 is due
 		// at 10.5 s and has its deadline at 14.5 s.
-		lost := make([]*viewer, 100)
+		lost := make([]*viewer, r.crowd(100))
 		for i := range lost {
 			lost[i] = r.ask("/t/e/v/6.m4s")
 		}

@@ -3,9 +3,15 @@ package edge
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -41,8 +47,39 @@ type driver string
 
 const (
 	blocks driver = "block" // a goroutine for each, as under net/http
-	parks  driver = "park"  // a loop for all, as viewers of HTTP/1.1 have
+	parks  driver = "park"  // a loop for all, as viewers of HTTP/1.1 have,
+	sealed driver = "tls"   // the same over TLS,
+	muxes  driver = "h2"    // and of HTTP/2
 )
+
+// every runs a test with each of the drivers, by each protocol.
+func every(t *testing.T, f func(*testing.T, driver)) {
+	t.Helper()
+	both(t, f)
+	for _, d := range []driver{sealed, muxes} {
+		t.Run(string(d), func(t *testing.T) { f(t, d) })
+	}
+}
+
+// secure serves TLS where the driver wants it.
+type secure struct{ *front.Server }
+
+func (s secure) Serve(l net.Listener) error {
+	return s.ServeTLS(l, &tls.Config{Certificates: []tls.Certificate{certificate()}})
+}
+
+var certificate = sync.OnceValue(func() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"edge"}, NotAfter: time.Now().AddDate(1, 0, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+})
 
 // both runs a test with each of the drivers.
 func both(t *testing.T, f func(*testing.T, driver)) {
@@ -60,10 +97,14 @@ type listener interface {
 
 // front serves an edge by the driver.
 func (d driver) front(ed *Edge) listener {
-	if d == parks {
-		return &front.Server{Edge: ed, Linger: time.Millisecond}
+	switch s := (&front.Server{Edge: ed, Linger: time.Millisecond}); d {
+	case parks:
+		return s
+	case blocks:
+		return &http.Server{Handler: front.Handler(ed)}
+	default:
+		return secure{s}
 	}
-	return &http.Server{Handler: front.Handler(ed)}
 }
 
 // viewing is a client by which viewers ask.
@@ -234,7 +275,7 @@ type rig struct {
 // run runs a test in a bubble for each driver, with an edge above n parents.
 func run(t *testing.T, n int, f func(*rig), tune ...func(*Config)) {
 	t.Helper()
-	both(t, func(t *testing.T, d driver) { runBy(t, d, n, f, tune...) })
+	every(t, func(t *testing.T, d driver) { runBy(t, d, n, f, tune...) })
 }
 
 // runBy runs it for one.
@@ -270,11 +311,14 @@ func runBy(t *testing.T, d driver, n int, f func(*rig), tune ...func(*Config)) {
 // serve has viewers ask an edge.
 func (r *rig) serve(ed *Edge) {
 	r.ed = ed
-	if r.driver == parks {
+	if r.driver != blocks {
 		r.front = r.driver.front(ed)
 		l := r.net.Listen("edge:80")
 		go r.front.Serve(l)
 		r.client = viewing(r.net.Dial)
+		tr := r.client.Transport.(*http.Transport)
+		tr.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // the time is another
+		tr.ForceAttemptHTTP2 = r.driver == muxes
 	}
 }
 
@@ -285,6 +329,14 @@ func (r *rig) close() {
 		r.front.Close()
 	}
 	r.ed.Close()
+}
+
+// crowd is n viewers, or fewer where each costs a handshake.
+func (r *rig) crowd(n int) int {
+	if r.driver == sealed || r.driver == muxes {
+		return min(n, 90)
+	}
+	return n
 }
 
 // at sleeps until d after the beginning of the event.
@@ -431,7 +483,7 @@ func (r *rig) ask(target string, opts ...option) *viewer {
 			cancel()
 			close(v.closed)
 		}()
-		if r.driver == parks {
+		if r.driver != blocks {
 			v.fetch(req)
 			return
 		}
@@ -443,6 +495,9 @@ func (r *rig) ask(target string, opts ...option) *viewer {
 // fetch makes a request by a connection.
 func (v *viewer) fetch(req *http.Request) {
 	req.URL.Scheme, req.URL.Host, req.RequestURI = "http", "edge:80", ""
+	if v.r.driver != parks {
+		req.URL.Scheme = "https"
+	}
 	resp, err := v.r.client.Do(req)
 	if err == nil {
 		defer resp.Body.Close()

@@ -94,10 +94,10 @@ func TestStarvedIsNotSlow(t *testing.T) {
 	})
 }
 
-// Both drivers say the same, to the last field.
+// All drivers say the same, by each protocol, to the last field.
 func TestDriversAnswerAlike(t *testing.T) {
 	answers := map[driver][]string{}
-	for _, d := range []driver{blocks, parks} {
+	for _, d := range []driver{blocks, parks, sealed, muxes} {
 		runBy(t, d, 1, func(r *rig) {
 			r.parent.set("Live-Notifications", `5, ad-break;id="b1";from=1042`)
 			r.know()
@@ -120,9 +120,11 @@ func TestDriversAnswerAlike(t *testing.T) {
 			}
 		})
 	}
-	for i, a := range answers[blocks] {
-		if b := answers[parks][i]; a != b {
-			t.Errorf("block: %s\npark:  %s", a, b)
+	for _, d := range []driver{parks, sealed, muxes} {
+		for i, a := range answers[blocks] {
+			if b := answers[d][i]; a != b {
+				t.Errorf("%s: %s\n%s: %s", blocks, a, d, b)
+			}
 		}
 	}
 }

@@ -6,14 +6,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"headwater/edge/front/h2"
 	"headwater/live"
 )
 
 // Fields are the fields of an answer's head on their way to a viewer: bytes of
-// HTTP/1.1, or what net/http makes of them.
+// HTTP/1.1 or of HTTP/2, or what net/http makes of them.
 type Fields struct {
 	Header http.Header // nil: bytes
 	Bytes  []byte
+	Packed bool   // as HTTP/2 has them
 	Value  []byte // is made here, for Made
 }
 
@@ -22,13 +24,17 @@ func (f *Fields) Begin(status int, now time.Time) {
 	if f.Header != nil {
 		return // net/http does
 	}
+	if f.Packed {
+		f.Bytes = h2.AppendField(h2.AppendStatus(f.Bytes, status), "Date", dateOf(now))
+		return
+	}
 	if status == http.StatusOK {
 		f.Bytes = append(f.Bytes, "HTTP/1.1 200 OK\r\nDate: "...)
 	} else {
 		f.Bytes = strconv.AppendInt(append(f.Bytes, "HTTP/1.1 "...), int64(status), 10)
 		f.Bytes = append(append(append(f.Bytes, ' '), http.StatusText(status)...), "\r\nDate: "...)
 	}
-	f.Bytes = append(appendDate(f.Bytes, now), "\r\n"...)
+	f.Bytes = append(append(f.Bytes, dateOf(now)...), "\r\n"...)
 }
 
 // A dated second, as HTTP writes it.
@@ -39,19 +45,23 @@ type dated struct {
 
 var lastDate atomic.Pointer[dated]
 
-func appendDate(b []byte, now time.Time) []byte {
+func dateOf(now time.Time) string {
 	d := lastDate.Load()
 	if second := now.Unix(); d == nil || d.second != second {
 		d = &dated{second, now.UTC().Format(http.TimeFormat)}
 		lastDate.Store(d)
 	}
-	return append(b, d.text...)
+	return d.text
 }
 
 // Put adds a field.
 func (f *Fields) Put(name, value string) {
 	if f.Header != nil {
 		f.Header[name] = append(f.Header[name], value)
+		return
+	}
+	if f.Packed {
+		f.Bytes = h2.AppendField(f.Bytes, name, value)
 		return
 	}
 	f.Bytes = appendField(f.Bytes, name, value)
@@ -61,6 +71,10 @@ func (f *Fields) Put(name, value string) {
 func (f *Fields) Made(name string) {
 	if f.Header != nil {
 		f.Header[name] = append(f.Header[name], string(f.Value))
+		return
+	}
+	if f.Packed {
+		f.Bytes = h2.AppendField(f.Bytes, name, f.Value)
 		return
 	}
 	f.Bytes = append(append(append(append(f.Bytes, name...), ": "...), f.Value...), "\r\n"...)
@@ -89,8 +103,8 @@ func appendField(b []byte, name, value string) []byte {
 // Shared is a part of heads that many answers have in common: fields for net/http,
 // and the same as bytes. It is never changed once an answer has it.
 type Shared struct {
-	header http.Header
-	wire   []byte
+	header       http.Header
+	wire, packed []byte
 }
 
 // Put adds a field.
@@ -100,13 +114,17 @@ func (p *Shared) Put(name string, values ...string) {
 	}
 	p.header[name] = append(p.header[name], values...)
 	for _, v := range values {
-		p.wire = appendField(p.wire, name, v)
+		p.wire, p.packed = appendField(p.wire, name, v), h2.AppendField(p.packed, name, v)
 	}
 }
 
 // Add adds what is shared.
 func (f *Fields) Add(p *Shared) {
-	if f.Header == nil {
+	switch {
+	case f.Packed:
+		f.Bytes = append(f.Bytes, p.packed...)
+		return
+	case f.Header == nil:
 		f.Bytes = append(f.Bytes, p.wire...)
 		return
 	}

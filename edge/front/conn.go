@@ -15,11 +15,13 @@ import (
 type connState uint8
 
 const (
-	idle    connState = iota // its next request, or the rest of one's head
-	waiting                  // an object or an event, with a request
-	blocked                  // its viewer to take more of an answer, or its next turn
-	parting                  // its viewer to read the last answer, and to close
-	running                  // nothing: the loop is at it
+	idle     connState = iota // its next request, or the rest of one's head
+	waiting                   // an object or an event, with a request
+	blocked                   // its viewer to take more of an answer, or its next turn
+	parting                   // its viewer to read the last answer, and to close
+	running                   // nothing: the loop is at it
+	muxed                     // its streams say
+	carrying                  // the body of a request
 	ended
 )
 
@@ -47,6 +49,8 @@ type conn struct {
 
 	state    connState
 	fresh    bool // nothing has come on it yet
+	secure   bool // over TLS
+	two      *mux // of HTTP/2; nil: HTTP/1.1
 	readable bool // there may be something to read
 	gone     bool // the viewer sends nothing more, or the connection broke
 	close    bool // it ends with the answer
@@ -78,7 +82,7 @@ func (c *conn) happened(is events) {
 	if is&eventGone != 0 {
 		c.gone = true
 	}
-	if s, ok := c.sock.(trySocket); ok && s.Ended() {
+	if s, ok := c.sock.(interface{ ended() bool }); ok && s.ended() {
 		c.gone = true
 	}
 	defer c.recover()
@@ -86,16 +90,40 @@ func (c *conn) happened(is events) {
 	case idle:
 		c.serve()
 	case waiting:
-		if c.gone {
+		if c.secure && (c.overhear() || !c.push()) || c.gone {
 			c.depart()
 		}
 	case blocked:
+		if c.secure && c.overhear() {
+			c.depart()
+			return
+		}
 		if is&eventOut != 0 {
 			c.resume()
 		}
+	case muxed:
+		c.two.happened(is)
 	case parting:
 		c.farewell()
 	}
+}
+
+// overhear reads what comes over TLS while a request waits, and reports whether that
+// is the end: the viewer says so in a record, and may leave his connection open.
+func (c *conn) overhear() (end bool) {
+	if !c.readable || len(c.in) > 0 {
+		return false
+	}
+	n, more, err := c.sock.read(c.loop.buf)
+	c.in = bytes.Clone(c.loop.buf[:n])
+	c.readable = more
+	return err != nil && err != errWait
+}
+
+// push writes what is left of what was written, and reports whether that works.
+func (c *conn) push() bool {
+	_, err := c.sock.flush()
+	return err == nil
 }
 
 // awoken goes on with a request that waited.
@@ -153,7 +181,7 @@ func (c *conn) serve() {
 			break
 		}
 		had := copy(l.buf, in)
-		n, err := c.sock.read(l.buf[had:])
+		n, more, err := c.sock.read(l.buf[had:])
 		if had == 0 && n > 0 {
 			c.since = l.now // when its head began
 		}
@@ -164,7 +192,7 @@ func (c *conn) serve() {
 		case err != nil:
 			c.end()
 			return
-		case n < len(l.buf)-had && !c.gone:
+		case !more && !c.gone:
 			c.readable = false // more is an event of its own
 		}
 	}
@@ -261,7 +289,7 @@ func (c *conn) part() {
 // farewell reads past what still comes.
 func (c *conn) farewell() {
 	for c.left > 0 {
-		n, err := c.sock.read(c.loop.buf)
+		n, _, err := c.sock.read(c.loop.buf)
 		if err == errWait {
 			return
 		}
@@ -288,6 +316,8 @@ func (c *conn) sweep(now time.Time) (reason string) {
 	s := c.loop.srv
 	since := now.Sub(c.since)
 	switch {
+	case c.state == muxed:
+		return c.two.sweep(now)
 	case c.state == idle && len(c.in) > 0 && since >= s.HeaderTimeout:
 		c.reject(http.StatusRequestTimeout, dropHeader)
 	case c.state == idle && c.fresh && since >= s.HeaderTimeout:
@@ -303,6 +333,16 @@ func (c *conn) sweep(now time.Time) (reason string) {
 		c.end()
 	}
 	return ""
+}
+
+// endIdle ends the connection where no request of it is on its way.
+func (c *conn) endIdle() {
+	switch {
+	case c.state == idle && len(c.in) == 0:
+		c.end()
+	case c.state == muxed:
+		c.two.after()
+	}
 }
 
 // kill cuts the connection off, whatever it does.
@@ -327,6 +367,9 @@ func (c *conn) end() {
 // leave takes the connection out of its loop.
 func (c *conn) leave() {
 	c.state, c.q, c.in, c.pre = ended, nil, nil, nil
+	if c.two != nil {
+		c.two.leaveAll()
+	}
 	c.loop.remove(c)
 }
 
@@ -372,6 +415,11 @@ func (c *connAnswer) Begin(text []byte, size int64) {
 	}
 	if c.close = c.close || c.loop.srv.draining.Load(); c.close {
 		f.Bytes = append(f.Bytes, "Connection: close\r\n"...)
+	}
+	if c.secure {
+		if alt := c.loop.srv.altSvc.Load(); alt != nil {
+			f.Put("Alt-Svc", *alt)
+		}
 	}
 	f.Bytes = append(append(f.Bytes, "\r\n"...), text...)
 	c.pre = f.Bytes
@@ -423,9 +471,11 @@ func (c *connAnswer) End() (all bool, err error) {
 		c.pre, c.over = append(c.pre, "0\r\n\r\n"...), true
 	}
 	if len(c.pre) > 0 {
-		_, err = c.put(nil)
+		if _, err = c.put(nil); err != nil || len(c.pre) > 0 {
+			return false, err
+		}
 	}
-	return len(c.pre) == 0, err
+	return c.sock.flush()
 }
 
 // count notes how much the viewer has taken.

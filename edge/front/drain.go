@@ -26,11 +26,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.closing.Store(true)
 	for _, l := range s.all() {
 		l.call(func() {
-			l.each(func(c *conn) {
-				if c.state == idle && len(c.in) == 0 {
-					c.end()
-				}
-			})
+			l.each((*conn).endIdle)
 		})
 	}
 	err := s.std.Shutdown(ctx)

@@ -18,13 +18,15 @@ type tirelessSocket struct {
 	last    []byte // what was written last, of the head
 }
 
-func (s *tirelessSocket) read(p []byte) (int, error) {
+func (s *tirelessSocket) read(p []byte) (int, bool, error) {
 	if s.left == 0 {
-		return 0, errWait
+		return 0, false, errWait
 	}
 	s.left--
-	return copy(p, s.request), nil
+	return copy(p, s.request), false, nil
 }
+
+func (s *tirelessSocket) flush() (bool, error) { return true, nil }
 
 func (s *tirelessSocket) write(a, b []byte) (int, error) {
 	s.last = append(s.last[:0], a...)

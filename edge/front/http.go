@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/edge/front/h2"
 	"headwater/live"
 )
 
@@ -41,6 +42,9 @@ func newDrops(reg *prometheus.Registry) *prometheus.CounterVec {
 	reg.MustRegister(v)
 	for _, reason := range drops {
 		v.WithLabelValues(reason)
+	}
+	for _, reason := range h2.Reasons {
+		v.WithLabelValues(string(reason))
 	}
 	return v
 }
@@ -132,7 +136,7 @@ func (w *frontWriter) WriteHeader(status int) {
 		if w.r.ProtoMajor < 3 && (w.last || w.s.draining.Load()) {
 			h.Set("Connection", "close")
 		}
-		if alt := w.s.altSvc.Load(); alt != nil && w.r.TLS != nil && w.r.ProtoMajor < 3 {
+		if alt := w.s.altSvc.Load(); alt != nil && isSecure(w.r) && w.r.ProtoMajor < 3 {
 			h.Set("Alt-Svc", *alt)
 		}
 	}

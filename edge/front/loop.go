@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"headwater/edge/exchange"
+	"headwater/edge/front/h2"
 )
 
 // A loop drives the walks of many connections, with one goroutine that waits for
@@ -22,16 +23,23 @@ type loop struct {
 	count  atomic.Int32
 
 	// Of the loop's goroutine alone.
-	conns  []*conn // by slot; nil: free
-	free   []int
-	again  []*conn // that have had their turn
-	now    time.Time
-	swept  time.Time
-	buf    []byte           // what was read last
-	f      exchange.Fields  // the head that is being made
-	q      exchange.Request // that is begun next
-	events []happening
-	turn   int32 // counts the sockets that were watched
+	conns   []*conn // by slot; nil: free
+	free    []int
+	again   []*conn // that have had their turn
+	now     time.Time
+	swept   time.Time
+	buf     []byte          // what was read last
+	raw     []byte          // the same, before it was opened
+	out     []byte          // what is sealed, and written next
+	packed  exchange.Fields // f of HTTP/2
+	limits  h2.Limits
+	shared  h2.Shared
+	streams []*stream        // that are over
+	turns   []*stream        // that go on now
+	f       exchange.Fields  // the head that is being made
+	q       exchange.Request // that is begun next
+	events  []happening
+	turn    int32 // counts the sockets that were watched
 
 	mu     sync.Mutex // guards the following
 	posts  []post
@@ -43,10 +51,11 @@ type loop struct {
 
 // A post is what others send a loop.
 type post struct {
-	what  news
-	conn  *conn
-	event events // with happened
-	do    func() // with call
+	what   news
+	conn   *conn
+	stream *stream // with awoken, where one waited
+	event  events  // with happened
+	do     func()  // with call
 }
 
 type news uint8
@@ -74,7 +83,7 @@ type happening struct {
 }
 
 func newLoop(s *Server, p *poller) *loop {
-	return &loop{srv: s, poller: p, buf: make([]byte, max(64<<10, s.MaxHeaderBytes+4<<10)), signal: make(chan struct{}, 1), swept: time.Now(), q: s.Edge.Request()}
+	return &loop{srv: s, poller: p, buf: make([]byte, s.MaxHeaderBytes+40<<10), raw: make([]byte, 64<<10), packed: exchange.Fields{Packed: true}, limits: h2.Limits{Streams: s.MaxStreams, HeaderBytes: s.MaxHeaderBytes}, signal: make(chan struct{}, 1), swept: time.Now(), q: s.Edge.Request()}
 }
 
 // post sends a loop word. It reports false where the loop has ended.
@@ -185,7 +194,11 @@ func (l *loop) read() (end bool) {
 		case opened:
 			l.open(p.conn)
 		case awoken:
-			p.conn.awoken()
+			if p.stream != nil {
+				p.stream.awoken()
+			} else {
+				p.conn.awoken()
+			}
 		case happened:
 			p.conn.happened(p.event)
 		case call:
@@ -227,6 +240,10 @@ func (l *loop) open(c *conn) {
 	if err := c.sock.watch(l, c); err != nil {
 		l.srv.Log.Warn("poller", "err", err)
 		c.end()
+		return
+	}
+	if c.two != nil {
+		c.two.open()
 	}
 }
 

@@ -119,19 +119,19 @@ func (s *fdSocket) watch(l *loop, c *conn) error {
 	return unix.EpollCtl(l.poller.epoll, unix.EPOLL_CTL_ADD, s.fd, &ev)
 }
 
-func (s *fdSocket) read(p []byte) (int, error) {
+func (s *fdSocket) read(p []byte) (got int, more bool, err error) {
 	for {
 		n, _, e := syscall.RawSyscall(unix.SYS_READ, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
 		switch {
 		case e == unix.EINTR:
 		case e == unix.EAGAIN:
-			return 0, errWait
+			return 0, false, errWait
 		case e != 0:
-			return 0, e
+			return 0, false, e
 		case n == 0:
-			return 0, io.EOF
+			return 0, false, io.EOF
 		default:
-			return int(n), nil
+			return int(n), int(n) == len(p), nil
 		}
 	}
 }
@@ -156,8 +156,9 @@ func (s *fdSocket) write(a, b []byte) (int, error) {
 	}
 }
 
-func (s *fdSocket) closeWrite() { unix.Shutdown(s.fd, unix.SHUT_WR) }
-func (s *fdSocket) close()      { unix.Close(s.fd) }
+func (s *fdSocket) flush() (bool, error) { return true, nil }
+func (s *fdSocket) closeWrite()          { unix.Shutdown(s.fd, unix.SHUT_WR) }
+func (s *fdSocket) close()               { unix.Close(s.fd) }
 
 func (s *fdSocket) handOver() (net.Conn, error) {
 	if s.loop != nil {

@@ -3,7 +3,6 @@ package front
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -23,7 +22,7 @@ import (
 // Go's threads; one that waits, for its next request or for a segment that is
 // held, costs no goroutine and no buffer, so that tens of thousands of them fit
 // in little memory. That is for plain GET and HEAD of the files of events by
-// HTTP/1.1 over TCP, on Linux; all else goes to net/http: TLS and HTTP/2 too.
+// HTTP/1.1 over TCP, with TLS 1.3 or without, on Linux; all else goes to net/http.
 // HTTP/3 is by quic-go.
 //
 // Set the fields before Serve. Their zero values take the defaults.
@@ -102,7 +101,7 @@ func (s *Server) init() {
 		s.handed = &handedListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 		s.std = &http.Server{
 			Handler: s.front(s.Handler), ReadHeaderTimeout: s.HeaderTimeout, IdleTimeout: s.IdleTimeout,
-			MaxHeaderBytes: s.MaxHeaderBytes, ConnState: s.returned, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+			MaxHeaderBytes: s.MaxHeaderBytes, ConnState: s.returned, ConnContext: connContext, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 			// Pings find those who left without a word while their requests are held.
 			HTTP2: &http.HTTP2Config{
 				MaxConcurrentStreams: s.MaxStreams, MaxReadFrameSize: 16 << 10, SendPingTimeout: 30 * time.Second,
@@ -148,16 +147,12 @@ func (s *Server) every() time.Duration {
 	return max(min(s.IdleTimeout, s.HeaderTimeout, s.WriteTimeout)/4, 10*time.Millisecond)
 }
 
-// ServeTLS is Serve for HTTP/1.1 and HTTP/2 over TLS.
-func (s *Server) ServeTLS(l net.Listener, cfg *tls.Config) error {
-	cfg = cfg.Clone()
-	cfg.NextProtos = []string{"h2", "http/1.1"}
-	return s.Serve(tls.NewListener(l, cfg))
-}
-
 // Serve accepts connections until the listener fails, or the server is shut
 // down: then it returns http.ErrServerClosed.
-func (s *Server) Serve(l net.Listener) error {
+func (s *Server) Serve(l net.Listener) error { return s.serve(l, s.plain) }
+
+// serve gives take the connections that are let in.
+func (s *Server) serve(l net.Listener, take func(net.Conn, netip.Addr)) error {
 	s.init()
 	if !s.begin(l) {
 		return http.ErrServerClosed
@@ -169,7 +164,7 @@ func (s *Server) Serve(l net.Listener) error {
 		nc, err := l.Accept()
 		if err == nil {
 			pause = 5 * time.Millisecond
-			s.accept(nc)
+			s.accept(nc, take)
 			continue
 		}
 		if s.draining.Load() {
@@ -233,30 +228,46 @@ func (s *Server) release(addr netip.Addr) {
 
 // accept takes on a connection. Also one that was in the queue when draining
 // began: its client has been let in.
-func (s *Server) accept(nc net.Conn) {
+func (s *Server) accept(nc net.Conn, take func(net.Conn, netip.Addr)) {
 	addr := addressOf(nc.RemoteAddr())
 	if reason := s.admit(addr); reason != "" {
 		s.drop(reason)
 		s.refuse(nc)
 		return
 	}
-	var sock socket
-	l := s.memory
-	if t, ok := nc.(trier); ok {
-		sock = trySocket{t}
-	} else if tcp, ok := nc.(*net.TCPConn); ok {
-		if l = s.least(); l != nil {
-			sock = newSocket(tcp)
-		}
-	}
+	take(nc, addr)
+}
+
+// plain takes on a connection without TLS.
+func (s *Server) plain(nc net.Conn, addr netip.Addr) {
+	l, sock := s.socketOf(nc)
 	if sock == nil {
 		s.handOver(nc, addr, nil)
 		return
 	}
+	s.open(l, &conn{sock: sock, addr: addr})
+}
+
+// socketOf makes a socket of a connection, for a loop; nil where none can have it.
+func (s *Server) socketOf(nc net.Conn) (*loop, socket) {
+	switch nc := nc.(type) {
+	case trier:
+		return s.memory, trySocket{nc}
+	case *net.TCPConn:
+		if l := s.least(); l != nil {
+			return l, newSocket(nc)
+		}
+	}
+	return nil, nil
+}
+
+// open gives a loop a connection.
+func (s *Server) open(l *loop, c *conn) {
+	c.loop, c.fresh = l, true
 	l.count.Add(1)
-	if !l.post(post{what: opened, conn: &conn{loop: l, sock: sock, addr: addr, fresh: true}}) {
-		sock.close()
-		s.forget(addr)
+	if !l.post(post{what: opened, conn: c}) {
+		c.sock.close()
+		s.forget(c.addr)
 	}
 }
 
@@ -314,9 +325,6 @@ func (s *Server) returned(nc net.Conn, state http.ConnState) {
 	s.mu.Unlock()
 	if !was {
 		return
-	}
-	if t, ok := nc.(*tls.Conn); ok && !t.ConnectionState().HandshakeComplete {
-		s.drop(dropHandshake)
 	}
 	s.forget(addr)
 }

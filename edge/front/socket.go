@@ -10,10 +10,13 @@ import (
 
 // A socket is a connection that is used without waiting. One loop has it.
 type socket interface {
-	// read returns errWait where there is nothing, io.EOF where nothing comes.
-	read(p []byte) (int, error)
+	// read returns errWait where there is nothing, io.EOF where nothing comes. more
+	// says that it is worth reading again at once.
+	read(p []byte) (n int, more bool, err error)
 	// write writes as much of both as is taken at once.
 	write(a, b []byte) (int, error)
+	// flush reports whether all that write took has gone to the system.
+	flush() (all bool, err error)
 	closeWrite()
 	close()
 	// watch has the loop told of what happens to it, from now on.
@@ -38,12 +41,12 @@ type trier interface {
 
 type trySocket struct{ trier }
 
-func (s trySocket) read(p []byte) (int, error) {
-	n, err := s.TryRead(p)
+func (s trySocket) read(p []byte) (n int, more bool, err error) {
+	n, err = s.TryRead(p)
 	if n == 0 && err != nil && !errors.Is(err, io.EOF) {
 		err = errWait
 	}
-	return n, err
+	return n, n == len(p), err
 }
 
 func (s trySocket) write(a, b []byte) (int, error) {
@@ -53,8 +56,10 @@ func (s trySocket) write(a, b []byte) (int, error) {
 	return s.TryWrite(b)
 }
 
-func (s trySocket) closeWrite() { s.CloseWrite() }
-func (s trySocket) close()      { s.Notify(nil); s.Close() }
+func (s trySocket) flush() (bool, error) { return true, nil }
+func (s trySocket) ended() bool          { return s.Ended() }
+func (s trySocket) closeWrite()          { s.CloseWrite() }
+func (s trySocket) close()               { s.Notify(nil); s.Close() }
 
 func (s trySocket) watch(l *loop, c *conn) error {
 	tell := func() {

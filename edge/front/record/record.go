@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync/atomic"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -65,12 +66,12 @@ const maxUseless = 16
 // of full size (RFC 8446, 5.5).
 const keyRecords = 1 << 24
 
-// A Conn has the keys of both ways. One uses it at a time.
+// A Conn has the keys of both ways. One seals and one opens at a time.
 type Conn struct {
 	suite   *suite
 	in, out half
 	useless int
-	answer  bool // a KeyUpdate was asked for
+	answer  atomic.Bool // a KeyUpdate was asked for
 }
 
 // A half is one way.
@@ -156,8 +157,7 @@ func (h *half) number() []byte {
 // Seal appends records with a and then b. dst grows by Overhead for each begun
 // MaxPlain of both.
 func (c *Conn) Seal(dst, a, b []byte) []byte {
-	if c.answer || c.out.seq >= keyRecords {
-		c.answer = false
+	if c.answer.Swap(false) || c.out.seq >= keyRecords {
 		dst = c.seal(dst, kindHandshake, []byte{24, 0, 0, 1, 0}, nil)
 		if c.suite.next(&c.out) != nil {
 			panic("record: no next key") // of a length that worked before
@@ -242,7 +242,9 @@ func (c *Conn) Open(b []byte) (plain []byte, n int, err error) {
 		}
 		return nil, 0, io.EOF
 	case kind == kindHandshake && len(plain) == 5 && plain[0] == 24 && plain[3] == 1 && plain[4] <= 1:
-		c.answer = c.answer || plain[4] == 1
+		if plain[4] == 1 {
+			c.answer.Store(true)
+		}
 		if err := c.suite.next(&c.in); err != nil {
 			return nil, 0, err
 		}
