@@ -73,7 +73,7 @@ var may = map[string][]string{
 	"internal/hedge":      {},
 	"scripts/mutate":      {},
 
-	"store/cassandra":                       {"store", "internal/hedge", "github.com/apache/cassandra-gocql-driver/v2"},
+	"store/cassandra":                       {"store", "internal/hedge", "github.com/apache/cassandra-gocql-driver/v2", "golang.org/x/sync"},
 	"store/cassandra/cassandratest":         {"internal/proc", "github.com/apache/cassandra-gocql-driver"},
 	"store/cassandra/cassandratest/cluster": {"store/cassandra/cassandratest"},
 

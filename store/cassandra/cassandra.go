@@ -38,12 +38,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
+	"golang.org/x/sync/errgroup"
 
 	"headwater/store"
 )
@@ -199,39 +199,10 @@ func each(ctx context.Context, n, limit int, f func(ctx context.Context, i int) 
 	if n == 1 {
 		return f(ctx, 0)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wg sync.WaitGroup
-	next := make(chan int)
-	errs := make([]error, min(n, limit))
-	for w := range errs {
-		wg.Go(func() {
-			for i := range next {
-				if err := f(ctx, i); err != nil {
-					if errs[w] == nil {
-						errs[w] = err
-					}
-					cancel(err)
-				}
-			}
-		})
-	}
-feed:
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(limit)
 	for i := range n {
-		select {
-		case next <- i:
-		case <-ctx.Done():
-			break feed
-		}
+		group.Go(func() error { return f(ctx, i) })
 	}
-	close(next)
-	wg.Wait()
-	// The one that called the others off, rather than theirs.
-	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil && !errors.Is(err, context.Canceled) }); i >= 0 {
-		return errs[i]
-	}
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	return errors.Join(errs...)
+	return group.Wait()
 }

@@ -103,11 +103,11 @@ func (c *checker) items(ctx context.Context, from, to int64) error {
 	it := c.s.session.Query(c.sp.checkItems, from, to).IterContext(ctx)
 	for {
 		var record, key string
-		var heads, values map[blobKey][]byte
-		if !it.Scan(&record, &key, &heads, &values) {
+		var r row
+		if !it.Scan(&record, &key, &r.heads, &r.values) {
 			break
 		}
-		if err := c.item(ctx, record, key, row{strings2(heads), strings2(values)}); err != nil {
+		if err := c.item(ctx, record, key, r); err != nil {
 			it.Close()
 			return err
 		}
@@ -130,7 +130,7 @@ func (c *checker) item(ctx context.Context, record, key string, r row) error {
 		c.sum.Dead++
 		return nil
 	}
-	_, err = c.s.value(ctx, c.sp, store.Record{Namespace: c.namespace, ID: record}, key, &h, token, r.values[token])
+	_, err = c.s.value(ctx, c.sp, store.Record{Namespace: c.namespace, ID: record}, key, &h, token, r.values[blob(token)])
 	if errors.Is(err, errMissing) {
 		// Replaced or deleted meanwhile?
 		_, err = c.s.get(ctx, store.Record{Namespace: c.namespace, ID: record}, key)

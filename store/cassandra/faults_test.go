@@ -24,7 +24,7 @@ import (
 // nodes returns the cluster with nodes that the test may break.
 func nodes(t *testing.T) *cassandratest.Cluster {
 	t.Helper()
-	c := cluster(t)
+	c := shared.Get(t)
 	if os.Getenv(running) != "" {
 		t.Skip("needs nodes of its own")
 	}

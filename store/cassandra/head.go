@@ -129,15 +129,15 @@ func (h *head) item(key string) store.Item {
 
 // newest returns the version that decides, of those that a row holds: nearly
 // always one, several where tokens share their nanosecond.
-func newest(versions map[string][]byte) (head, string, error) {
+func newest(versions map[blob][]byte) (head, string, error) {
 	var token string
 	for t := range versions {
-		token = max(token, t) // encoded tokens order as tokens do
+		token = max(token, string(t)) // encoded tokens order as tokens do
 	}
 	if token == "" {
 		return head{}, "", store.ErrNotFound
 	}
-	h, err := decodeHead(token, versions[token])
+	h, err := decodeHead(token, versions[blob(token)])
 	return h, token, err
 }
 

@@ -63,9 +63,9 @@ func FuzzDecodeHead(f *testing.F) {
 
 func TestTheHighestTokenDecides(t *testing.T) {
 	a, b, c := head{token: store.Token{Time: 5, Nonce: 9}, dead: true}, head{token: store.Token{Time: 5, Nonce: 1 << 63}, dead: true}, head{token: store.Token{Time: 4, Nonce: 1<<64 - 1}, dead: true}
-	versions := make(map[string][]byte)
+	versions := make(map[blob][]byte)
 	for _, h := range []head{a, b, c} {
-		versions[encodeToken(h.token)] = h.encode()
+		versions[blob(encodeToken(h.token))] = h.encode()
 	}
 	if got, token, err := newest(versions); err != nil || got.token != b.token || token != encodeToken(b.token) {
 		t.Errorf("%v, %v", got.token, err)

@@ -2,62 +2,32 @@ package cassandra_test
 
 import (
 	"context"
-	"flag"
-	"fmt"
 	"os"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"headwater/store"
 	"headwater/store/cassandra"
 	"headwater/store/cassandra/cassandratest"
+	"headwater/store/storetest"
 )
 
 // running names hosts of a cluster that runs already, with commas: for trying
 // a test again and again. What needs nodes of its own is left out then.
 const running = "HEADWATER_TEST_CASSANDRA"
 
-// The package's tests share one cluster, which the first that needs it starts.
-var shared struct {
-	once    sync.Once
-	cluster *cassandratest.Cluster
-	err     error
-
-	schema sync.Once // of inCommon
-}
-
-func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
-	if shared.cluster != nil {
-		if err := shared.cluster.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
+// The package's tests share one cluster.
+var shared = storetest.Shared[*cassandratest.Cluster]{Start: func(ctx context.Context) (*cassandratest.Cluster, error) {
+	if os.Getenv(running) != "" {
+		return new(cassandratest.Cluster), nil
 	}
-	os.Exit(code)
-}
+	return cassandratest.Start(ctx, cassandratest.Options{Quick: true})
+}}
 
-func cluster(t testing.TB) *cassandratest.Cluster {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("needs a Cassandra cluster: make test runs it")
-	}
-	shared.once.Do(func() {
-		if os.Getenv(running) != "" {
-			shared.cluster = new(cassandratest.Cluster)
-			return
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-		defer cancel()
-		shared.cluster, shared.err = cassandratest.Start(ctx, cassandratest.Options{Quick: true})
-	})
-	if shared.err != nil {
-		t.Fatal(shared.err)
-	}
-	return shared.cluster
-}
+var schema sync.Once // of inCommon
+
+func TestMain(m *testing.M) { shared.Main(m) }
 
 func optionsFor(t testing.TB, keyspace string) cassandra.Options {
 	t.Helper()
@@ -65,7 +35,7 @@ func optionsFor(t testing.TB, keyspace string) cassandra.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.Hosts = cluster(t).Hosts()
+	a.Hosts = shared.Get(t).Hosts()
 	if h := os.Getenv(running); h != "" {
 		a.Hosts = strings.Split(h, ",")
 	}
@@ -81,7 +51,7 @@ func optionsFor(t testing.TB, keyspace string) cassandra.Options {
 func inCommon(t testing.TB) cassandra.Options {
 	t.Helper()
 	o := optionsFor(t, "common")
-	shared.schema.Do(func() { initialise(t, o) })
+	schema.Do(func() { initialise(t, o) })
 	return o
 }
 

@@ -12,30 +12,20 @@ import (
 	"headwater/store"
 )
 
-// blobKey is a key of a map<blob, blob>: bytes that can be compared.
-type blobKey string
+// blob is bytes that can be compared, such as the key of a map<blob, blob>.
+type blob string
 
 // MarshalCQL implements gocql.Marshaler.
-func (k blobKey) MarshalCQL(gocql.TypeInfo) ([]byte, error) { return []byte(k), nil }
+func (b blob) MarshalCQL(gocql.TypeInfo) ([]byte, error) { return []byte(b), nil }
 
 // UnmarshalCQL implements gocql.Unmarshaler.
-func (k *blobKey) UnmarshalCQL(_ gocql.TypeInfo, data []byte) error {
-	*k = blobKey(data)
+func (b *blob) UnmarshalCQL(_ gocql.TypeInfo, data []byte) error {
+	*b = blob(data)
 	return nil
 }
 
 // row is what an item's row holds, by token.
-type row struct {
-	heads, values map[string][]byte
-}
-
-func strings2(m map[blobKey][]byte) map[string][]byte {
-	out := make(map[string][]byte, len(m))
-	for k, v := range m {
-		out[string(k)] = v
-	}
-	return out
-}
+type row struct{ heads, values map[blob][]byte }
 
 // missingFor is how long a chunk may be missing of an item that is there: it
 // may come from another data centre a little later. After that it is lost.
@@ -88,19 +78,17 @@ func missing(err error, t store.Token) error {
 
 // row reads an item's row: its newest version, and that one's inline value.
 func (s *Store) row(ctx context.Context, sp *space, r store.Record, key string) (h head, token string, inline []byte, err error) {
-	got, err := ask(ctx, s, s.getItem, func(ctx context.Context) (row, error) {
-		var heads, values map[blobKey][]byte
-		err := s.one(ctx, []any{&heads, &values}, sp.getItem, r.ID, bucketOf(key), key)
-		if errors.Is(err, gocql.ErrNotFound) {
+	got, err := ask(ctx, s, s.getItem, func(ctx context.Context) (got row, err error) {
+		if err = s.one(ctx, []any{&got.heads, &got.values}, sp.getItem, r.ID, bucketOf(key), key); errors.Is(err, gocql.ErrNotFound) {
 			return row{}, nil
 		}
-		return row{strings2(heads), strings2(values)}, err
+		return got, err
 	})
 	if err != nil {
 		return h, "", nil, err
 	}
 	h, token, err = newest(got.heads)
-	return h, token, got.values[token], err
+	return h, token, got.values[blob(token)], err
 }
 
 // value returns a version's value, read and verified.
@@ -172,14 +160,5 @@ func (a *chunkAnswer) UnmarshalCQL(_ gocql.TypeInfo, data []byte) error {
 		t.taken = true
 		copy(t.dst, data)
 	}
-	return nil
-}
-
-// blob scans a blob into a string.
-type blob string
-
-// UnmarshalCQL implements gocql.Unmarshaler.
-func (b *blob) UnmarshalCQL(_ gocql.TypeInfo, data []byte) error {
-	*b = blob(data)
 	return nil
 }

@@ -143,15 +143,13 @@ func (sc *scanner) rows(ctx context.Context, bucket int64) (rows []scanned, whol
 		var rows []scanned
 		for {
 			var r scanned
-			var heads, values map[blobKey][]byte
-			dest := []any{&r.key, &heads}
+			dest := []any{&r.key, &r.heads}
 			if sc.opt.Values {
-				dest = append(dest, &values)
+				dest = append(dest, &r.values)
 			}
 			if !it.Scan(dest...) {
 				return rows, it.Close()
 			}
-			r.heads, r.values = strings2(heads), strings2(values)
 			rows = append(rows, r)
 		}
 	})
@@ -177,7 +175,7 @@ func (sc *scanner) take(ctx context.Context, r scanned) (full bool, err error) {
 		return true, nil
 	}
 	if sc.opt.Values {
-		item.Value, err = sc.s.value(ctx, sc.sp, sc.record, r.key, &h, token, r.values[token])
+		item.Value, err = sc.s.value(ctx, sc.sp, sc.record, r.key, &h, token, r.values[blob(token)])
 		if errors.Is(err, errMissing) {
 			// As Get has it: replaced since the row was read, or not here yet.
 			item, err = sc.s.get(ctx, sc.record, r.key)

@@ -28,11 +28,11 @@ func (s *Store) put(ctx context.Context, r store.Record, item store.Item) (err e
 	if h.expires != 0 {
 		ttl = seconds(h.expires - now.UnixMilli() + slack.Milliseconds())
 	}
-	value := map[blobKey][]byte{}
+	value := map[blob][]byte{}
 	if h.inline = len(item.Value) <= inlineSize; h.inline {
 		h.sums = []uint32{checksum(item.Value)}
 		// A request may outlast Put, the caller's bytes must not.
-		value[blobKey(encodeToken(h.token))] = append([]byte{}, item.Value...)
+		value[blob(encodeToken(h.token))] = append([]byte{}, item.Value...)
 		if err := s.list(ctx, sp, r.ID, bucketOf(item.Key), h.expires); err != nil {
 			return err
 		}
@@ -60,8 +60,8 @@ func (s *Store) put(ctx context.Context, r store.Record, item store.Item) (err e
 }
 
 // commit writes the row: what readers see changes here.
-func (s *Store) commit(ctx context.Context, sp *space, r store.Record, key string, h *head, value map[blobKey][]byte, ttl int) error {
-	heads := map[blobKey][]byte{blobKey(encodeToken(h.token)): h.encode()}
+func (s *Store) commit(ctx context.Context, sp *space, r store.Record, key string, h *head, value map[blob][]byte, ttl int) error {
+	heads := map[blob][]byte{blob(encodeToken(h.token)): h.encode()}
 	return s.do(ctx, s.putItem, func(ctx context.Context) error {
 		return s.exec(ctx, sp.putItem, h.token.Time, ttl, heads, value, r.ID, bucketOf(key), key)
 	})
@@ -74,7 +74,7 @@ func (s *Store) bury(ctx context.Context, sp *space, r store.Record, key string,
 	if err := s.list(ctx, sp, r.ID, bucketOf(key), time.Now().Add(life).UnixMilli()); err != nil {
 		return err
 	}
-	return s.commit(ctx, sp, r, key, &head{token: t, dead: true}, map[blobKey][]byte{}, seconds(life.Milliseconds()))
+	return s.commit(ctx, sp, r, key, &head{token: t, dead: true}, map[blob][]byte{}, seconds(life.Milliseconds()))
 }
 
 // stage writes one chunk. Requests may outlast it, so they get a copy of data,

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"headwater/store"
@@ -78,7 +79,7 @@ func (l *log) syncFile(f *logFile, ops []*op) {
 		// The kernel may have dropped the pages and would call the next sync a
 		// success: this file is not written to again, and nothing beyond what
 		// was durable before is believed.
-		f.failure = wrapped{outcome(err), errBroken}
+		f.failure = fmt.Errorf("%w: %w", outcome(err), errBroken)
 		f.broken.Store(true)
 		l.counters.syncErrors.Add(1)
 		l.logger.Error("sync failed", "file", f.path, "error", err)

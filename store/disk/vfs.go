@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -49,17 +50,11 @@ func outcome(err error) error {
 	}
 	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
 		if errors.Is(err, full) {
-			return wrapped{store.ErrFull, err}
+			return fmt.Errorf("%w: %w", store.ErrFull, err)
 		}
 	}
-	return wrapped{store.ErrUnavailable, err}
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 }
-
-// wrapped says a cause after the outcome it means.
-type wrapped struct{ outcome, cause error }
-
-func (w wrapped) Error() string   { return w.outcome.Error() + ": " + w.cause.Error() }
-func (w wrapped) Unwrap() []error { return []error{w.outcome, w.cause} }
 
 // osFS is the operating system's file system.
 type osFS struct{}

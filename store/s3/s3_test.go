@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,39 +22,9 @@ import (
 	"headwater/store/storetest"
 )
 
-// The package's tests share one server, which the first that needs it starts.
-var shared struct {
-	once   sync.Once
-	server *s3test.Server
-	err    error
-}
+var shared = storetest.Shared[*s3test.Server]{Start: s3test.Start}
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
-	if shared.server != nil {
-		if err := shared.server.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
-	}
-	os.Exit(code)
-}
-
-func server(t testing.TB) *s3test.Server {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("needs an S3 server: make test runs it")
-	}
-	shared.once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
-		defer cancel()
-		shared.server, shared.err = s3test.Start(ctx)
-	})
-	if shared.err != nil {
-		t.Fatal(shared.err)
-	}
-	return shared.server
-}
+func TestMain(m *testing.M) { shared.Main(m) }
 
 var run atomic.Int64
 
@@ -72,7 +40,7 @@ func options(endpoint, bucket string) s3.Options {
 // open returns a store in a bucket that exists.
 func open(t testing.TB, bucket string) *s3.Store {
 	t.Helper()
-	s, err := s3.Open(options(server(t).Endpoint, bucket))
+	s, err := s3.Open(options(shared.Get(t).Endpoint, bucket))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +57,7 @@ func TestContract(t *testing.T) {
 }
 
 func TestInit(t *testing.T) {
-	srv := server(t)
+	srv := shared.Get(t)
 	s, err := s3.Open(options(srv.Endpoint, fresh("initial")))
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +145,7 @@ func TestRewritten(t *testing.T) {
 	if err := s.Close(); err != nil { // what is being dropped is dropped, or left
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(server(t).Dir, "objects", bucket, "some", "prefix", "items", "media", "r", "*"))
+	files, err := filepath.Glob(filepath.Join(shared.Get(t).Dir, "objects", bucket, "some", "prefix", "items", "media", "r", "*"))
 	if err != nil || len(files) == 0 || len(files) > 10 {
 		t.Errorf("%d objects, %v", len(files), err)
 	}
@@ -196,7 +164,7 @@ func TestCorruptObject(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	files, err := filepath.Glob(filepath.Join(server(t).Dir, "objects", bucket, "some", "prefix", "items", "media", "r", "61.*"))
+	files, err := filepath.Glob(filepath.Join(shared.Get(t).Dir, "objects", bucket, "some", "prefix", "items", "media", "r", "61.*"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("%q, %v", files, err)
 	}
@@ -221,7 +189,7 @@ func TestCorruptObject(t *testing.T) {
 // time, and what was acknowledged is there when it is back.
 func TestServerGoesAndComes(t *testing.T) {
 	s := open(t, "goes")
-	srv := server(t)
+	srv := shared.Get(t)
 	r := media("r")
 	if err := s.Put(t.Context(), r, item("before", 1000)); err != nil {
 		t.Fatal(err)
@@ -320,7 +288,7 @@ func TestAddress(t *testing.T) {
 }
 
 func TestContractInTrouble(t *testing.T) {
-	server(t)
+	shared.Get(t)
 	storetest.Checks(t, 5)
 	storetest.Run(t, func(t *testing.T) store.Store { return storetest.Troubled(open(t, "trouble")) })
 }
