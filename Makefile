@@ -13,7 +13,7 @@ MUTANTS  ?= 300
 SEED     ?= 1
 MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./edge/front ./origin ./packager
 
-.PHONY: check lint test test-computes test-plays setup bench fuzz mutate build
+.PHONY: check lint test test-plays test-servers test-virtual setup bench fuzz mutate build
 
 build:
 	$(GO) build -o build/headwater ./cmd/headwater
@@ -34,16 +34,18 @@ lint:
 # (runtime: unlockAndRun, one racectx for a bubble), so these have one thread of Go.
 VIRTUAL = ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./internal/hedge ./listen ./origin/... ./packager ./scenario ./viewer
 
-# What computes and what plays in real time go side by side: what plays waits most
-# of its time, and has the processor first. HEADWATER_LONG=1 has more random
-# schedules tried.
+# All at once: what plays in real time waits most of its time, and has the processor
+# first, then what has servers beside it; what runs in virtual time does not mind how
+# long it takes. HEADWATER_LONG=1 has more random schedules tried.
 test: setup lint
-	@$(MAKE) --no-print-directory -j 2 --output-sync=line test-computes test-plays
+	@$(MAKE) --no-print-directory -j 3 --output-sync=line test-plays test-servers test-virtual
 
-test-computes:
-	nice -n 19 $(GO) test -race -cpu 1 -timeout 15m $(VIRTUAL)
-	nice -n 19 $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(VIRTUAL))" | grep -Ev 'cmd/headwater|scenario/browser')
-	cd bench && nice -n 19 $(GO) test -short ./...
+test-virtual:
+	nice -n 19 $(GO) test -race -cpu 1 -timeout 20m $(VIRTUAL)
+
+test-servers:
+	nice -n 10 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(VIRTUAL))" | grep -Ev 'cmd/headwater|scenario/browser')
+	cd bench && nice -n 10 $(GO) test -short ./...
 
 test-plays:
 	$(GO) test -race -parallel 8 -timeout 5m ./cmd/headwater

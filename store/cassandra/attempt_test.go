@@ -107,7 +107,7 @@ func TestNoHedgeWhereNoneIsWanted(t *testing.T) {
 func TestHedgesAreFew(t *testing.T) {
 	in(t, func(t *testing.T, s *Store, r *request) {
 		warm(r, 10*time.Millisecond)
-		const n = 2000
+		const n = 600
 		for range n {
 			if err := s.do(t.Context(), r, func(ctx context.Context) error { time.Sleep(time.Second); return nil }); err != nil {
 				t.Fatal(err)

@@ -214,12 +214,12 @@ func TestNodeKilled(t *testing.T) {
 	o := inCommon(t)
 	st := open(t, o)
 	defer st.Close()
-	l := startLoad(t, st, "killed", 4)
+	l := startLoad(t, st, "killed", 2)
 	l.more(t, 40)
 	if err := c.Nodes[1].Kill(); err != nil {
 		t.Fatal(err)
 	}
-	l.more(t, 120)
+	l.more(t, 60)
 	if err := c.Nodes[1].Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -241,6 +241,7 @@ func TestNodeKilled(t *testing.T) {
 func TestTwoNodesKilled(t *testing.T) {
 	c := nodes(t)
 	o := inCommon(t)
+	o.Timeout = 3 * time.Second // for what is refused
 	st := open(t, o)
 	defer st.Close()
 	l := startLoad(t, st, "killed2", 2)
