@@ -34,17 +34,18 @@ var may = map[string][]string{
 	"blobs":               {"live", "store", "github.com/prometheus/client_golang"},
 	"blobs/memcachedtest": {"internal/proc"},
 	"internal/proc":       {}, // for tests and benchmarks
-	"origin":              {"live", "access", "admit", "announce", "store", "blobs", "origin/book", "origin/look", "origin/hear", "origin/journal", "origin/watch", "origin/window", "origin/health", "origin/metric", "origin/publish", "origin/deliver", "origin/control", "listen", "github.com/prometheus/client_golang"},
+	"origin":              {"live", "access", "admit", "announce", "store", "blobs", "origin/book", "origin/look", "origin/hear", "origin/journal", "origin/watch", "origin/window", "origin/health", "origin/metric", "origin/publish", "origin/deliver", "origin/control", "origin/audit", "listen", "github.com/prometheus/client_golang"},
 	"origin/publish":      {"live", "access", "cmaf", "selection", "admit", "announce", "store", "blobs", "origin/book", "origin/look", "origin/window", "origin/health", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang"},
-	"origin/deliver":      {"live", "selection", "manifest", "admit", "listen", "internal/hedge", "announce", "store", "blobs", "origin/book", "origin/look", "origin/window", "origin/journal", "origin/watch", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
-	"origin/control":      {"live", "access", "selection", "origin/book", "origin/journal", "origin/watch", "origin/window"},
+	"origin/deliver":      {"live", "access", "selection", "manifest", "admit", "listen", "internal/hedge", "announce", "store", "blobs", "origin/book", "origin/look", "origin/window", "origin/journal", "origin/watch", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
+	"origin/audit":        {"live", "access", "store", "origin/metric", "github.com/prometheus/client_golang"},
+	"origin/control":      {"live", "access", "selection", "origin/audit", "origin/book", "origin/journal", "origin/watch", "origin/window"},
 	"origin/hear":         {"live", "admit", "announce", "selection", "origin/book", "origin/look", "origin/metric", "github.com/prometheus/client_golang"},
 	"origin/look":         {"live", "admit", "store", "origin/book", "origin/health", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"origin/watch":        {"live", "access", "selection", "origin/book", "github.com/prometheus/client_golang"},
 	"origin/book":         {"live", "cmaf", "selection", "announce", "store", "origin/journal", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"origin/journal":      {"live", "selection", "store", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"origin/layout":       {"live", "store"},
-	"origin/health":       {"live", "announce", "store", "github.com/prometheus/client_golang"},
+	"origin/health":       {"live", "access", "announce", "store", "github.com/prometheus/client_golang"},
 	"origin/window":       {"live"},
 	"origin/metric":       {"github.com/prometheus/client_golang"},
 	"origin/keylock":      {},
@@ -85,7 +86,7 @@ var may = map[string][]string{
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"internal/memnet", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "selection", "origin/layout", "origin/health", "pgregory.net/rapid", "golang.org/x/sys"}
+var forTests = []string{"internal/memnet", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "selection", "origin/layout", "origin/health", "origin/audit", "pgregory.net/rapid", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}

@@ -67,6 +67,8 @@ type Event struct {
 	TimeURL string
 	// SessionData is said in HLS multivariant playlists.
 	SessionData []SessionDatum
+	// Viewers says who may watch. Default: anybody.
+	Viewers *Viewers
 	// Pipelines in order of preference.
 	Pipelines []Pipeline
 	// Renditions in the order manifests list them.
@@ -226,6 +228,9 @@ func (e *Event) Validate() error {
 	}
 	if e.DVRSeconds*1000 < e.AllowanceMS+e.BudgetMS {
 		return badField("dvr_seconds", "%d s is shorter than allowance_ms and budget_ms together", e.DVRSeconds)
+	}
+	if err := e.Viewers.validate(); err != nil {
+		return err
 	}
 	if err := e.validatePipelines(); err != nil {
 		return err

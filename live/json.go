@@ -24,6 +24,7 @@ type eventJSON struct {
 	SettleSegments    *int64         `json:"settle_segments"`
 	TimeURL           *string        `json:"time_url,omitempty"`
 	SessionData       []SessionDatum `json:"session_data,omitempty"`
+	Viewers           *Viewers       `json:"viewers,omitempty"`
 	Pipelines         []Pipeline     `json:"pipelines"`
 	Renditions        []Rendition    `json:"renditions"`
 }
@@ -90,6 +91,7 @@ func (w *eventJSON) event() (Event, error) {
 	set(&e.SettleSegments, w.SettleSegments)
 	set(&e.TimeURL, w.TimeURL)
 	e.SessionData = w.SessionData
+	e.Viewers = w.Viewers
 	e.Pipelines, e.Renditions = w.Pipelines, w.Renditions
 	return e, nil
 }
@@ -121,7 +123,7 @@ func (e *Event) wire() eventJSON {
 		AllowanceMS: &e.AllowanceMS, HoldMS: &e.HoldMS, BudgetMS: &e.BudgetMS,
 		DVRSeconds: &e.DVRSeconds, LiveWindowSeconds: &e.LiveWindowSeconds,
 		PatienceMS: &e.PatienceMS, SettleSegments: &e.SettleSegments,
-		SessionData: e.SessionData, Pipelines: e.Pipelines, Renditions: e.Renditions,
+		Viewers: e.Viewers, SessionData: e.SessionData, Pipelines: e.Pipelines, Renditions: e.Renditions,
 	}
 	if e.TimeURL != "" {
 		w.TimeURL = &e.TimeURL

@@ -69,7 +69,7 @@ func (c *checker) value(path string, t reflect.Type) error {
 		return nil
 	}
 	got, want := describe(tok), kindName(t)
-	if got != want {
+	if _, is := tok.(bool); got != want && !(is && t.Kind() == reflect.Bool) {
 		return badField(c.at(path), "is %s, not %s", got, want)
 	}
 	switch t.Kind() {
@@ -184,6 +184,8 @@ func kindName(t reflect.Type) string {
 		return "a list"
 	case reflect.String:
 		return "a string"
+	case reflect.Bool:
+		return "true or false"
 	}
 	return "a number"
 }

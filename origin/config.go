@@ -35,6 +35,9 @@ type Config struct {
 	// Access knows who may publish, control, and fill. Default: everybody may do
 	// everything.
 	Access *access.Guard
+	// Private says that only who has the right to fill may read events at all; of
+	// events that want tokens of viewers that is so where there is Access.
+	Private bool
 	// ControlHosts are the names under which the control listener is reached,
 	// besides addresses and names without a dot. Requests without a secret in the
 	// header are refused under any other.

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"headwater/origin/audit"
 	"headwater/origin/book"
 	"headwater/origin/control"
 	"headwater/origin/deliver"
@@ -38,6 +39,7 @@ type Origin struct {
 	hear     *hear.Listener
 	journal  *journal.Journal
 	watchman *watch.Watchman
+	audit    *audit.Log
 	health   *health.Readiness
 
 	publish *publish.Server
@@ -74,7 +76,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	})
 	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, egress, admission, reading}, admission, reading)
 	o := &Origin{turns: turns, draining: make(chan struct{})}
-	o.health = &health.Readiness{Writes: health.WritesOf(cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Draining: o.draining, Metrics: cfg.Metrics}
+	o.health = &health.Readiness{Writes: health.WritesOf(cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Draining: o.draining, Access: cfg.Access, Metrics: cfg.Metrics}
 	o.book = book.New(book.Config{Store: cfg.Store, Tokens: tokens, Bus: cfg.Bus, Node: node, Alone: alone,
 		Timeout: cfg.StoreTimeout, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.look = look.New(look.Config{Book: o.book, Store: cfg.DeliverStore, Reads: reads, Slow: slow, Reading: reading, Health: o.health.Reads, Holding: holds.Used,
@@ -86,11 +88,12 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	o.publish = publish.New(publish.Config{Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Writes: o.health.Writes,
 		Access: cfg.Access, MaxSegmentBytes: cfg.MaxSegmentBytes, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout,
 		FutureTolerance: cfg.FutureTolerance, Log: cfg.Log, Metrics: cfg.Metrics})
-	o.deliver = deliver.New(deliver.Config{Book: o.book, Look: o.look, Window: window, Journal: o.journal, Watchman: o.watchman, Cache: cfg.DeliverCache,
+	o.deliver = deliver.New(deliver.Config{Access: cfg.Access, Private: cfg.Private, Book: o.book, Look: o.look, Window: window, Journal: o.journal, Watchman: o.watchman, Cache: cfg.DeliverCache,
 		Admission: admission, Turns: turns, Holds: holds, Egress: egress, Asking: admit.NewShare(deliver.MaxFallbacks, cfg.TenantPercent), Draining: o.draining,
 		Region: cfg.Region, StoreTimeout: cfg.StoreTimeout, Fallback: cfg.Fallback, FallbackAfter: cfg.FallbackAfter,
 		Log: cfg.Log, Metrics: cfg.Metrics})
-	o.control = control.New(control.Config{Book: o.book, Window: window, Journal: o.journal, Watchman: o.watchman,
+	o.audit = audit.New(cfg.Store, tokens, node, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
+	o.control = control.New(control.Config{Audit: o.audit, Book: o.book, Window: window, Journal: o.journal, Watchman: o.watchman,
 		Access: cfg.Access, Hosts: cfg.ControlHosts, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout, Log: cfg.Log})
 	if err := o.book.Load(ctx); err != nil {
 		return nil, fmt.Errorf("origin: reading the store: %w", err)
@@ -116,7 +119,7 @@ func (o *Origin) Run(ctx context.Context) error {
 	defer o.Drain()
 	defer o.deliver.Close()
 	var tasks sync.WaitGroup
-	for _, run := range [...]func(context.Context){o.hear.Run, o.look.Guard, o.watchman.Run, o.journal.Run, o.book.Run} {
+	for _, run := range [...]func(context.Context){o.hear.Run, o.look.Guard, o.watchman.Run, o.audit.Run, o.journal.Run, o.book.Run} {
 		tasks.Go(func() { run(ctx) })
 	}
 	tasks.Wait()

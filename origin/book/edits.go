@@ -55,6 +55,8 @@ type Edit struct {
 	Notify []live.Notification `json:"notify,omitempty"`
 	// Heard is by pipeline what it said, where it was a packager that notified.
 	Heard map[string]Heard `json:"heard,omitempty"`
+	// Bound says that it may not touch what operators said.
+	Bound bool `json:"bound,omitempty"`
 
 	Token store.Token // the item's
 	lost  bool        // cannot be read: all that is known is that it was one
@@ -63,6 +65,30 @@ type Edit struct {
 // configures reports whether the edit changes event.json.
 func (x *Edit) configures() bool {
 	return x.Configure != nil || x.Learn != nil || x.Mask != nil || x.Unmask != "" || len(x.Invalidate) > 0 || x.Flush || x.lost
+}
+
+// May is what of an edit's notifications may be done: who may speak for one
+// pipeline only takes nothing back that operators said, and does not replace it.
+func (rec *Record) May(x *Edit) []live.Notification {
+	if !x.Bound {
+		return x.Notify
+	}
+	return slices.DeleteFunc(slices.Clone(x.Notify), func(n live.Notification) bool { return slices.Contains(rec.Operators, n.ID) })
+}
+
+// saidBy is which of a set operators said, after an edit.
+func (rec *Record) saidBy(x *Edit, set []live.Notification) (ids []string) {
+	said := rec.May(x)
+	for _, n := range set {
+		by := slices.Contains(rec.Operators, n.ID)
+		if slices.ContainsFunc(said, func(y live.Notification) bool { return y.ID == n.ID }) {
+			by = x.Heard == nil
+		}
+		if by {
+			ids = append(ids, n.ID)
+		}
+	}
+	return ids
 }
 
 // Drop adds a scope that caches drop.
@@ -108,9 +134,9 @@ func (rec *Record) Apply(x *Edit) {
 	}
 	if len(x.Notify) > 0 || x.lost {
 		rec.Notifications.Sequence++
-		set := live.Notifications{Sequence: rec.Notifications.Sequence, Set: rec.current(Notified(rec.Notifications.Set, x.Notify), time.Unix(0, x.Token.Time))}
+		set := live.Notifications{Sequence: rec.Notifications.Sequence, Set: rec.current(Notified(rec.Notifications.Set, rec.May(x)), time.Unix(0, x.Token.Time))}
 		if fits(set) == nil { // or another node has filled it
-			rec.Notifications = set
+			rec.Notifications, rec.Operators = set, rec.saidBy(x, set.Set)
 		}
 	}
 	for pipeline, h := range x.Heard {

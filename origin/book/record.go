@@ -17,6 +17,8 @@ type Record struct {
 	Life int64 `json:"life,omitempty"`
 	// Heard is by pipeline what it last said in Live-Notifications.
 	Heard map[string]Heard `json:"heard,omitempty"`
+	// Operators are the ids of the notifications that operators set.
+	Operators []string `json:"operators,omitempty"`
 	// Flushed is the last edit that was a flush.
 	Flushed store.Token `json:"flushed,omitzero"`
 	// Folded are the edits that are in this record and may still be items of

@@ -11,11 +11,13 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"headwater/access"
+	"headwater/origin/audit"
 	"headwater/origin/book"
 	"headwater/origin/journal"
 	"headwater/origin/watch"
@@ -36,6 +38,7 @@ type Config struct {
 	Window   *window.Window
 	Journal  *journal.Journal
 	Watchman *watch.Watchman
+	Audit    *audit.Log
 
 	Access       *access.Guard // nil: anybody may
 	Hosts        []string      // names with a dot that are this listener's
@@ -65,6 +68,8 @@ func New(cfg Config) http.Handler {
 		event + "/masks/{id}":         {"DELETE": s.changing("unmask", s.removeMask)},
 		event + "/invalidations":      {"POST": s.changing("invalidate", s.postInvalidation)},
 		event + "/flush":              {"POST": s.changing("flush", s.flush, "yes")},
+		event + "/audit":              {"GET": s.listAudit},
+		"/v1/audit":                   {"GET": s.listAudit},
 	} {
 		allow := slices.Sorted(maps.Keys(methods))
 		for method, f := range methods {
@@ -103,7 +108,7 @@ func (s *server) control(f controlFunc) http.Handler {
 				s.Log.Error("control", "path", r.URL.Path, "err", err)
 			}
 			s.Book.Refused(s.Book.Get(live.EventID{Tenant: r.PathValue("tenant"), Name: r.PathValue("event")}), "control", problem)
-			s.Watchman.RefusedControl(r, by, problem)
+			s.logRefusal(r, by, problem)
 			problem.Write(w, r)
 		}
 	})
@@ -224,6 +229,10 @@ func (s *server) putEvent(c *change) error {
 			}
 			if err := s.mayBecome(c, ev, rec.Config.Event); err != nil {
 				return book.Edit{}, err
+			}
+			// Who may watch is not for those who only operate.
+			if v := access.Decide(c.by, create); v != access.Allowed && !reflect.DeepEqual(ev.Viewers, rec.Config.Viewers) {
+				return book.Edit{}, v.Problem(create)
 			}
 		} else {
 			if v := access.Decide(c.by, create); v != access.Allowed {

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 
+	"headwater/access"
+	"headwater/live"
+	"headwater/origin/audit"
 	"headwater/origin/book"
 )
 
@@ -15,8 +19,24 @@ import (
 
 // logChange logs one that was made.
 func (s *server) logChange(c *change, before, after *book.Record) {
-	was, is := differences(before, after)
+	was, is := differences(before, after, maxDifference)
 	s.Log.Info("control", "did", c.verb, "event", c.id.String(), "by", c.by.Name, "from", c.r.RemoteAddr, "before", was, "after", is)
+	e := audit.EntryOf(c.r, c.by)
+	e.Did = c.verb
+	e.Before, e.After = differences(before, after, audit.MaxDifference)
+	s.Audit.Changed(c.r.Context(), e)
+}
+
+// logRefusal notes an attempt to change an event that was refused, or to see what
+// is not for who asked; by is nil where that is nobody who is known.
+func (s *server) logRefusal(r *http.Request, by *access.Identity, p *live.Problem) {
+	if r.Method == http.MethodGet && p.Code != live.ErrUnauthorized.Code && p.Code != live.ErrForbidden.Code {
+		return
+	}
+	s.Watchman.RefusedControl(r, by, p)
+	e := audit.EntryOf(r, by)
+	e.Refused = p.Code
+	s.Audit.Refused(e)
 }
 
 // maxDifference bounds what a line says of a change, in bytes.
@@ -24,7 +44,7 @@ const maxDifference = 512
 
 // differences says in brief what of a record is different: the fields of the
 // configuration and the notifications, of lists only the members. nil is no event.
-func differences(before, after *book.Record) (was, is string) {
+func differences(before, after *book.Record, most int) (was, is string) {
 	a, b := fields(before), fields(after)
 	var x, y []string
 	for _, name := range slices.Sorted(maps.Keys(union(a, b))) {
@@ -40,7 +60,7 @@ func differences(before, after *book.Record) (was, is string) {
 			y = append(y, name+"="+string(v))
 		}
 	}
-	return brief(x), brief(y)
+	return brief(x, most), brief(y, most)
 }
 
 func union(a, b map[string]json.RawMessage) map[string]json.RawMessage {
@@ -87,10 +107,10 @@ func raw(list []json.RawMessage) [][]byte {
 	return out
 }
 
-func brief(parts []string) string {
+func brief(parts []string, most int) string {
 	s := strings.Join(parts, " ")
-	if len(s) > maxDifference {
-		s = strings.ToValidUTF8(s[:maxDifference], "") + "..."
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "..."
 	}
 	return s
 }

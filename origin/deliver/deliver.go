@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
 
+	"headwater/access"
 	"headwater/admit"
 	"headwater/announce"
 	"headwater/blobs"
@@ -49,6 +50,8 @@ type Server struct {
 
 // A Config is what the delivering side is built from.
 type Config struct {
+	Access    *access.Guard // nil: anybody may
+	Private   bool          // all events
 	Book      *book.Book
 	Look      *look.Looker
 	Window    *window.Window
@@ -98,6 +101,19 @@ func (s *Server) Close() {
 	s.tasks.Wait()
 }
 
+// authorise lets an event of which viewers must show tokens, or any where all are
+// private, be read by those only who may fill: edges hold viewers to it.
+func (s *Server) authorise(d *delivery) error {
+	if d.known || !s.Private && !d.view.Config().NeedsToken() {
+		return nil
+	}
+	if _, err := s.Access.Check(d.w, d.r, access.Want{Right: access.Deliver, Tenant: d.path.Event.Tenant}); err != nil {
+		return err
+	}
+	d.known = true
+	return nil
+}
+
 // A delivery is one GET on its way through the steps.
 type delivery struct {
 	r     *http.Request
@@ -112,6 +128,7 @@ type delivery struct {
 	placed bool // it was counted
 	let    bool // in
 	looked bool // into the store, before giving up
+	known  bool // who asks may
 
 	decision book.Choice
 	absent   map[live.Digest]bool // candidates that were announced and could not be had
@@ -179,6 +196,9 @@ func (s *Server) find(d *delivery) (step, error) {
 		return nil, live.ErrNoEvent.With(book.NoEventText(d.path.Event))
 	}
 	d.view = d.event.View()
+	if err := s.authorise(d); err != nil {
+		return nil, err
+	}
 	if d.path.Rendition != "" {
 		if _, ok := d.view.Timelines[d.path.Rendition]; !ok {
 			return nil, live.ErrNoRendition.With(fmt.Sprintf("event %v has no rendition %q", d.path.Event, d.path.Rendition))

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"headwater/access"
 	"headwater/announce"
 	"headwater/live"
 	"headwater/store"
@@ -106,6 +107,7 @@ type Readiness struct {
 	Writes, Reads *Dependency
 	Bus           announce.Bus
 	Draining      <-chan struct{}
+	Access        *access.Guard
 	Metrics       *prometheus.Registry
 }
 
@@ -183,6 +185,16 @@ func (h *Readiness) Beside(of role, next http.Handler) http.Handler {
 		case "/readyz":
 			h.ready(of)(w, r)
 		case "/metrics":
+			// Where viewers, or caches of others, reach it, it is not for them.
+			if of == DeliverRole {
+				if _, err := h.Access.Check(w, r, access.Want{Right: access.Read}); err != nil {
+					var problem *live.Problem
+					if errors.As(err, &problem) {
+						problem.Write(w, r)
+					}
+					return
+				}
+			}
 			promhttp.HandlerFor(h.Metrics, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 		default:
 			next.ServeHTTP(w, r)

@@ -516,10 +516,15 @@ func (s *Server) notify(p *publication) error {
 		case !mark.Newer(rec.Heard[pipeline]):
 			outcome = heardStale
 			return book.Edit{}, book.ErrUnchanged
-		case slices.EqualFunc(book.Notified(rec.Notifications.Set, p.said.Set), rec.Notifications.Set, book.SameNotification):
+		}
+		x := book.Edit{Notify: p.said.Set, Heard: map[string]book.Heard{pipeline: mark}, Bound: access.Decide(p.by, access.Want{Right: access.Init, Tenant: p.path.Event.Tenant}) != access.Allowed}
+		may := rec.May(&x)
+		if len(may) < len(x.Notify) {
+			outcome = heardForbidden
+		}
+		if slices.EqualFunc(book.Notified(rec.Notifications.Set, may), rec.Notifications.Set, book.SameNotification) {
 			return book.Edit{}, book.ErrUnchanged
 		}
-		x := book.Edit{Notify: p.said.Set, Heard: map[string]book.Heard{pipeline: mark}}
 		if err := rec.MayNotify(x.Notify, p.received); err != nil {
 			return x, err
 		}
@@ -537,6 +542,9 @@ func (s *Server) notify(p *publication) error {
 	}
 	p.event.Hear(pipeline, mark)
 	s.hearings[outcome].Inc()
+	if outcome == heardForbidden {
+		s.Log.Warn("notifications left out: operators said them", "event", p.path.Event.String(), "pipeline", pipeline, "by", p.by.Name, "from", p.r.RemoteAddr, "said", p.said.brief())
+	}
 	if outcome == heardChanged {
 		s.Log.Info("notifications by a packager", "event", p.path.Event.String(), "pipeline", pipeline, "by", p.by.Name, "from", p.r.RemoteAddr, "said", p.said.brief())
 		p.news = append(p.news, announce.Message{Kind: announce.Changed, Event: p.path.Event, Stamp: s.Book.Stamp(p.path.Event)})

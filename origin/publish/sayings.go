@@ -35,9 +35,10 @@ const (
 	heardUnchanged hearing = "unchanged" // it already was so
 	heardStale     hearing = "stale"     // said before, or older than what was
 	heardRefused   hearing = "refused"   // the set would have been too large
+	heardForbidden hearing = "forbidden" // operators said what it would have changed
 )
 
-var hearings = []hearing{heardChanged, heardUnchanged, heardStale, heardRefused}
+var hearings = []hearing{heardChanged, heardUnchanged, heardStale, heardRefused, heardForbidden}
 
 // maxBrief bounds what a line of the log has of a saying, in bytes.
 const maxBrief = 512

@@ -98,12 +98,8 @@ func (w *Watchman) Refused(id live.EventID, rendition string, n live.Number) {
 	w.watch.note(repeatKey{id, "refused at the live edge", live.ErrLost.Code}, slog.LevelError, rendition, n, 1, time.Now())
 }
 
-// RefusedControl notes an attempt to change an event that was refused, or to see
-// what is not for who asked; by is nil where that is nobody who is known.
+// RefusedControl notes what the control API refused, for a line of the log.
 func (w *Watchman) RefusedControl(r *http.Request, by *access.Identity, p *live.Problem) {
-	if r.Method == http.MethodGet && p.Code != live.ErrUnauthorized.Code && p.Code != live.ErrForbidden.Code {
-		return
-	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
