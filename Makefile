@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 # What is mutated, how many lines of it, and which.
 MUTANTS  ?= 300
 SEED     ?= 1
-MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./edge/front ./origin ./packager
+MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./edge/front ./origin/book ./origin/publish ./origin/deliver ./origin/control ./origin/hear ./origin/look ./origin/journal ./origin/watch ./packager
 
 .PHONY: check lint test test-plays test-servers test-virtual setup bench fuzz mutate build
 

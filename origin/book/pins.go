@@ -11,6 +11,23 @@ import (
 	"headwater/selection"
 )
 
+// Which choice stands, where two are made at once. At one node the second is made
+// again, since Settle takes the place only of the pin that was known:
+//
+//	request 1         request 2
+//	chooses a         chooses b
+//	settles a
+//	                  cannot settle b: it did not know of a
+//
+// Of two nodes no rule can keep both from serving; they come to agree, and the one
+// whose choice fell counts it:
+//
+//	node 1                        node 2
+//	has a only, serves it         has b only, waits for a in vain
+//	                              serves b
+//	hears of b and its choice     hears of a and its choice: it was earlier
+//	a stays                       a from now on, and counts
+
 // A Pin is the choice that stands for a slot.
 type Pin struct {
 	selection.Pin

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"testing/synctest"
@@ -28,7 +29,7 @@ import (
 var id = live.EventID{Tenant: "acme", Name: "final"}
 
 // newServer is a delivering side with one event, which began a minute ago.
-func newServer(t *testing.T) (*Server, *book.Event) {
+func newServer(t testing.TB) (*Server, *book.Event) {
 	t.Helper()
 	log, metrics, st, tokens := slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry(), memory.New(memory.Options{}), store.NewTokens()
 	b := book.New(book.Config{Store: st, Tokens: tokens, Bus: announce.NewLocal(), Node: "here", Alone: true, Timeout: time.Second, Log: log, Metrics: metrics})
@@ -107,4 +108,29 @@ func TestHitMakesNoEntry(t *testing.T) {
 			t.Errorf("%v allocations", got)
 		}
 	})
+}
+
+// discard is a response that nobody reads.
+type discard struct{ h http.Header }
+
+func (d *discard) Header() http.Header         { return d.h }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) WriteHeader(int)             {}
+
+// BenchmarkDeliver is what the walk costs, without the connection.
+func BenchmarkDeliver(b *testing.B) {
+	s, e := newServer(b)
+	tl := e.View().Config().Event.Timeline()
+	n := tl.At(time.Now()) - 1
+	s.publish(e, n, "segment")
+	for name, path := range map[string]string{"hit": "v/" + live.SegmentName(n), "early": "v/" + live.SegmentName(n+1000), "no rendition": "x/" + live.SegmentName(n)} {
+		b.Run(name, func(b *testing.B) {
+			r := httptest.NewRequest("GET", "/acme/final/"+path, nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				w := &discard{make(http.Header, 16)}
+				s.ServeHTTP(w, r)
+			}
+		})
+	}
 }

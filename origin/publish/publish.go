@@ -396,6 +396,11 @@ func mediaProblem(err error) *live.Problem {
 // takeTurn waits for the other publications of the slot by its pipeline, so that
 // a hedged PUT meets its twin's outcome instead of racing it. Those of an init
 // segment go one at a time for the whole rendition: the first must be one.
+//
+//	a PUT                 its hedge, without turns     with them
+//	reconciles: new       reconciles: new              waits
+//	stores, 201           stores again, 201
+//	                                                   reconciles: identical, 200
 func (s *Server) takeTurn(p *publication) (err error) {
 	k := busyKey{p.path.Event, p.path.Pipeline, p.path.Rendition, p.path.Number}
 	if p.path.File == live.FileInit {

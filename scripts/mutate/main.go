@@ -8,8 +8,9 @@
 // or never holds, a call or an assignment left out, a number off by one. The
 // sample is drawn from all places of the packages, the same for the same seed
 // and code. Each is built by the compiler's overlay, so the tree is not touched,
-// and meets the short tests of its own package first, then those of -also. It is
-// killed where one fails or does not end. What does not compile is not counted.
+// and meets the short tests of its own package first, then of those that it is a
+// part of (./origin of ./origin/book), then those of -also. It is killed where one
+// fails or does not end. What does not compile is not counted.
 package main
 
 import (
@@ -137,6 +138,17 @@ const (
 
 func (o outcome) String() string { return [...]string{"killed", "SURVIVED", "invalid"}[o] }
 
+// withParents are a package and those in whose directories it is.
+func withParents(pkg string) []string {
+	out := []string{pkg}
+	for dir := filepath.Dir(pkg); dir != "." && dir != "/"; dir = filepath.Dir(dir) {
+		if files, _ := filepath.Glob(filepath.Join(dir, "*_test.go")); len(files) > 0 {
+			out = append(out, dir)
+		}
+	}
+	return out
+}
+
 // tests run what a mutant has to meet.
 type tests struct {
 	work  string // a directory of its own
@@ -161,7 +173,7 @@ func (t tests) meet(ctx context.Context, m mutant) (outcome, error) {
 	if err := os.WriteFile(over, overlay, 0o644); err != nil {
 		return 0, err
 	}
-	for i, pkg := range append([]string{m.pkg}, t.also...) {
+	for i, pkg := range append(withParents(m.pkg), t.also...) {
 		binary := filepath.Join(t.work, "test")
 		os.Remove(binary)
 		if err := command(ctx, "", "go", "test", "-c", "-vet=off", "-overlay", over, "-o", binary, "./"+filepath.Clean(pkg)).Run(); err != nil {
