@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -109,7 +110,7 @@ func TestManifestIsWrittenHereWhenNobodyAnswers(t *testing.T) {
 		r.at(11 * time.Second)
 		r.parent.stop()
 		for path, has := range map[string]string{
-			"/t/e/manifest.mpd": "<MPD", "/t/e/main.m3u8": "#EXTM3U", "/t/e/v/media.m3u8": "4.m4s",
+			"/t/e/manifest.mpd": "<MPD", "/t/e/timeline.mpd": "<SegmentTimeline>", "/t/e/main.m3u8": "#EXTM3U", "/t/e/v/media.m3u8": "4.m4s",
 		} {
 			v := r.get(path)
 			if v.status() != 200 || !strings.Contains(v.text(), has) || v.got("Live-Version") == "" {
@@ -118,6 +119,29 @@ func TestManifestIsWrittenHereWhenNobodyAnswers(t *testing.T) {
 		}
 		if v := r.get("/t/e/v/init.mp4"); v.status() != 503 {
 			t.Errorf("an init segment: %d", v.status())
+		}
+	})
+}
+
+// A segment has its time for a second name. The cache has it once, and what is
+// called by a time is held as well.
+func TestSegmentByItsTime(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		r.know()
+		r.at(11 * time.Second)
+		tl := r.parent.config.Event.Timeline()
+		start, _ := tl.Media(3, 1)
+		at := "/t/e/v/t" + strconv.FormatInt(start, 10) + ".m4s"
+		for _, path := range []string{"/t/e/v/3.m4s", at} {
+			if v := r.get(path); v.status() != 200 {
+				t.Errorf("%s: %d %s", path, v.status(), v.text())
+			}
+		}
+		if n := r.parent.asks("/t/e/v/3.m4s") + r.parent.asks(at); n != 1 {
+			t.Errorf("the parent was asked %d times", n)
+		}
+		if v := r.get("/t/e/v/t" + strconv.FormatInt(start+1, 10) + ".m4s"); v.status() != 404 || !strings.Contains(v.text(), "not-found") {
+			t.Errorf("between two segments: %d %s", v.status(), v.text())
 		}
 	})
 }

@@ -174,6 +174,9 @@ func (q *request) standIn() bool {
 	case live.FileMPD:
 		ct = manifest.MPDType
 		body, err = manifest.MPD(in)
+	case live.FileListed:
+		ct = manifest.MPDType
+		body, err = manifest.ListedMPD(in)
 	case live.FileHLS:
 		body, err = manifest.Multivariant(in)
 	case live.FilePlaylist:

@@ -9,6 +9,7 @@ import (
 	"headwater/edge/exchange"
 	"headwater/edge/object"
 	"headwater/live"
+	"headwater/manifest"
 )
 
 // The walk of a request. It reads from top to bottom, whatever the viewer speaks
@@ -109,7 +110,7 @@ func (q *request) locate() (step, pause) {
 	switch q.Path.File {
 	case live.FileConfig:
 		return stepAwaitConfig, pause{}
-	case live.FileMPD, live.FileHLS:
+	case live.FileMPD, live.FileListed, live.FileHLS:
 		return stepPlace, pause{}
 	}
 	r := q.config.Renditions[q.Path.Rendition]
@@ -121,6 +122,14 @@ func (q *request) locate() (step, pause) {
 		return q.refuseWith(live.ErrNoRendition, live.ErrNoRendition.Lifetime), pause{}
 	}
 	q.Path.Rendition = r.Name
+	if q.Path.File == live.FileTimed {
+		// From here on it is the segment, so that the cache has it once.
+		n, ok := manifest.NumberAt(&q.config.Config, q.Path.Time)
+		if !ok {
+			return q.refuse(live.ErrNotHere.With("no segment begins at that time")), pause{}
+		}
+		q.Path.File, q.Path.Number, q.Path.Time = live.FileSegment, n, 0
+	}
 	return stepPlace, pause{}
 }
 
@@ -169,7 +178,7 @@ func (q *request) place() step {
 	q.liveUntil = q.Arrived.Add(othersLive)
 	switch q.Path.File {
 	case live.FileSegment:
-	case live.FileMPD, live.FileHLS, live.FilePlaylist:
+	case live.FileMPD, live.FileListed, live.FileHLS, live.FilePlaylist:
 		if q.ed.parents.Orphaned() {
 			q.until = q.Arrived // players need not wait for what this node can write itself
 		}

@@ -83,6 +83,8 @@ func (w *eventJSON) event() (Event, error) {
 	set(&e.Segment, w.Segment)
 	set(&e.MediaTime, w.MediaTime)
 	set(&e.AllowanceMS, w.AllowanceMS)
+	// Whoever has read one segment to its end may ask for the next at once.
+	e.HoldMS = min(max(e.HoldMS, (e.Segment.Floor()+time.Millisecond-1).Milliseconds()+max(e.AllowanceMS, 0)), maxMilliseconds)
 	set(&e.HoldMS, w.HoldMS)
 	set(&e.BudgetMS, w.BudgetMS)
 	set(&e.DVRSeconds, w.DVRSeconds)

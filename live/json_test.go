@@ -28,7 +28,7 @@ const full = `{
 func TestParseEventDefaults(t *testing.T) {
 	want := Event{
 		Start: time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC), FirstNumber: 1, Segment: Duration{2, 1}, MediaTime: MediaUnix,
-		AllowanceMS: 500, HoldMS: 2000, BudgetMS: 2000, DVRSeconds: 14400, LiveWindowSeconds: 30, PatienceMS: 150, SettleSegments: 5,
+		AllowanceMS: 500, HoldMS: 2500, BudgetMS: 2000, DVRSeconds: 14400, LiveWindowSeconds: 30, PatienceMS: 150, SettleSegments: 5,
 		Pipelines: []Pipeline{{Name: "a"}}, Renditions: []Rendition{{Name: "v", Type: Video, Bandwidth: 1}},
 	}
 	for _, in := range []string{
@@ -42,6 +42,25 @@ func TestParseEventDefaults(t *testing.T) {
 		got, err := ParseEvent([]byte(in))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("ParseEvent(%s) = %+v, %v", in, got, err)
+		}
+	}
+}
+
+// Whoever has read a segment to its end may ask for the next at once: it is due.
+func TestHoldByDefault(t *testing.T) {
+	for _, c := range []struct {
+		fields string
+		want   int64
+	}{
+		{``, 2500}, {`"segment":{"ticks":6,"timescale":1},`, 6500}, {`"segment":{"ticks":1001,"timescale":1000},"allowance_ms":0,`, 2000},
+		{`"segment":{"ticks":180180,"timescale":90000},`, 2502}, {`"segment":{"ticks":60,"timescale":1},"allowance_ms":600000,"budget_ms":0,`, 600_000}, {`"hold_ms":0,`, 0},
+	} {
+		e, err := ParseEvent([]byte(strings.Replace(minimal, "{", "{"+c.fields, 1)))
+		if err != nil || e.HoldMS != c.want {
+			t.Errorf("%s: %d, want %d: %v", c.fields, e.HoldMS, c.want, err)
+		}
+		if tl := e.Timeline(); c.want > 2000 && c.want < 600_000 && tl.Due(2).After(tl.End(1)) {
+			t.Errorf("%s: 2 is due at %v, 1 ends at %v", c.fields, tl.Due(2), tl.End(1))
 		}
 	}
 }

@@ -21,9 +21,11 @@ const (
 	FileSegment  File = iota // {rendition}/{number}.m4s
 	FileInit                 // {rendition}/init.mp4
 	FileMPD                  // manifest.mpd
+	FileListed               // timeline.mpd
 	FileHLS                  // main.m3u8
 	FilePlaylist             // {rendition}/media.m3u8
 	FileConfig               // event.json
+	FileTimed                // {rendition}/t{time}.m4s: the segment of a media time in a MPD's timescale
 	FileForeign              // publish only: a manifest or playlist of a packager's own
 )
 
@@ -47,12 +49,14 @@ type Path struct {
 	File      File
 	Rendition string // FileSegment, FileInit, FilePlaylist
 	Number    Number // FileSegment
+	Time      int64  // FileTimed
 }
 
 // Names of files in URLs.
 const (
 	InitName     = "init.mp4"
 	MPDName      = "manifest.mpd"
+	ListedName   = "timeline.mpd"
 	HLSName      = "main.m3u8"
 	PlaylistName = "media.m3u8"
 	ConfigName   = "event.json"
@@ -65,6 +69,8 @@ func (p Path) String() string {
 	switch p.File {
 	case FileMPD:
 		return base + MPDName
+	case FileListed:
+		return base + ListedName
 	case FileHLS:
 		return base + HLSName
 	case FileConfig:
@@ -73,6 +79,8 @@ func (p Path) String() string {
 		return base + p.Rendition + "/" + InitName
 	case FilePlaylist:
 		return base + p.Rendition + "/" + PlaylistName
+	case FileTimed:
+		return base + p.Rendition + "/t" + strconv.FormatInt(p.Time, 10) + segmentExt
 	}
 	return base + p.Rendition + "/" + SegmentName(p.Number)
 }
@@ -92,6 +100,9 @@ func ParsePath(path string) (Path, error) {
 	case MPDName:
 		p.File = FileMPD
 		return p, nil
+	case ListedName:
+		p.File = FileListed
+		return p, nil
 	case HLSName:
 		p.File = FileHLS
 		return p, nil
@@ -101,7 +112,7 @@ func ParsePath(path string) (Path, error) {
 	}
 	rendition, file, ok := strings.Cut(rest, "/")
 	if !ok {
-		return p, fmt.Errorf("%w: %q is not a file of an event: %s, %s, %s or RENDITION/FILE", ErrPath, clip(rest), MPDName, HLSName, ConfigName)
+		return p, fmt.Errorf("%w: %q is not a file of an event: %s, %s, %s, %s or RENDITION/FILE", ErrPath, clip(rest), MPDName, ListedName, HLSName, ConfigName)
 	}
 	if !ValidName(rendition) {
 		return p, fmt.Errorf("%w: rendition %q is not %s", ErrPath, clip(rendition), namePattern)
@@ -114,6 +125,12 @@ func ParsePath(path string) (Path, error) {
 	case PlaylistName:
 		p.File = FilePlaylist
 		return p, nil
+	}
+	if time, ok := strings.CutPrefix(file, "t"); ok {
+		// The same digits as of a number, and no more of them.
+		n, err := parseSegmentName(time)
+		p.File, p.Time = FileTimed, int64(n)
+		return p, err
 	}
 	p.File = FileSegment
 	p.Number, err = parseSegmentName(file)

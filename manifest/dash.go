@@ -47,7 +47,16 @@ func roundUp(d, unit time.Duration) time.Duration { return (d + unit - 1) / unit
 // MPD of a finished event, whose one Period begins where the DVR window does.
 // A template with a constant duration has no word for a lost segment, as HLS
 // has: a player learns of it from the answer to its request.
-func MPD(in Input) ([]byte, error) {
+func MPD(in Input) ([]byte, error) { return in.mpd(false) }
+
+// ListedMPD writes the MPD that lists segments (SegmentTimeline), as media
+// playlists do, and is to be asked for again for every one. It is for tools that
+// reckon wrongly by the clock where decode times count from 1970: ffmpeg and what is
+// built on it, and Streamlink. Besides MPD's errors there is live.ErrEarly before
+// the first segment.
+func ListedMPD(in Input) ([]byte, error) { return in.mpd(true) }
+
+func (in *Input) mpd(listed bool) ([]byte, error) {
 	tl := in.Config.Event.Timeline()
 	if err := in.ready(&tl); err != nil {
 		return nil, err
@@ -57,7 +66,17 @@ func MPD(in Input) ([]byte, error) {
 		return nil, live.ErrNoInit
 	}
 	p := in.period(&tl)
-	if p.static && p.first > p.last {
+	if p.listed = listed; listed {
+		p.first = tl.Oldest(in.Now.Add(margin(&tl)))
+		for _, s := range sets {
+			var until time.Time
+			if s.newest, until = in.listedTo(s); s.newest < tl.First() {
+				return nil, live.ErrEarly.For(until.Sub(in.Now))
+			}
+			p.first = min(p.first, s.newest)
+		}
+	}
+	if p.static && p.shown > p.last {
 		return nil, live.ErrGone
 	}
 	x := &xmlWriter{b: make([]byte, 0, 3072+1024*len(in.Config.Renditions))}
@@ -73,7 +92,7 @@ func MPD(in Input) ([]byte, error) {
 	}
 	x.start("Period")
 	x.attr("id", "1")
-	x.attrDuration("start", tl.Start(p.first).Sub(tl.Start(tl.First())))
+	x.attrDuration("start", tl.Start(p.shown).Sub(tl.Start(tl.First())))
 	for _, s := range sets {
 		s.write(x, &p)
 	}
@@ -95,8 +114,10 @@ const isoClock = "urn:mpeg:dash:utc:http-iso:2014"
 type period struct {
 	tl          *live.Timeline
 	first, last live.Number
-	ends        bool // last is known
-	static      bool // nothing is to come any more
+	shown       live.Number // the Period begins with it
+	ends        bool        // last is known
+	static      bool        // nothing is to come any more
+	listed      bool        // segments are listed
 	scale       scale
 }
 
@@ -106,6 +127,7 @@ func (in *Input) period(tl *live.Timeline) period {
 	if p.static {
 		p.first = tl.Oldest(in.Now.Add(margin(tl)))
 	}
+	p.shown = p.first
 	return p
 }
 
@@ -123,7 +145,10 @@ func (in *Input) timing(x *xmlWriter, p *period) {
 	x.attr("availabilityStartTime", isoTime(tl.Start(tl.First()).Add(tl.Allowance()-ahead(tl))))
 	x.attr("publishTime", isoTime(in.Now.Truncate(time.Second)))
 	update := steady
-	if !in.allKnown() {
+	switch {
+	case p.listed:
+		update = tl.Segment()
+	case !in.allKnown():
 		update = 2 * learning
 	}
 	x.attrDuration("minimumUpdatePeriod", update)
@@ -158,25 +183,55 @@ func (p *period) captured(x *xmlWriter) {
 	x.start("ProducerReferenceTime")
 	x.attrInt("id", captureID)
 	x.attr("type", "captured")
-	x.attr("wallClockTime", isoTime(p.tl.Start(p.first)))
-	x.attrInt("presentationTime", p.scale.offset(p.tl, p.first))
+	x.attr("wallClockTime", isoTime(p.tl.Start(p.shown)))
+	x.attrInt("presentationTime", p.scale.offset(p.tl, p.shown))
 	x.end()
 }
 
 // template is the same for every rendition: numbers are aligned, and the
 // template's timescale need not be the track's.
-func (p *period) template(x *xmlWriter) {
+func (p *period) template(x *xmlWriter, s *set) {
 	x.start("SegmentTemplate")
 	x.attrInt("timescale", p.scale.timescale)
-	x.attrInt("duration", p.scale.duration)
-	x.attrInt("startNumber", int64(p.first))
-	if p.ends {
-		x.attrInt("endNumber", int64(p.last))
+	if !p.listed {
+		x.attrInt("duration", p.scale.duration)
 	}
-	x.attrPositive("presentationTimeOffset", p.scale.offset(p.tl, p.first))
+	if !p.listed {
+		x.attrInt("startNumber", int64(p.first))
+		if p.ends {
+			x.attrInt("endNumber", int64(p.last))
+		}
+	}
+	x.attrPositive("presentationTimeOffset", p.scale.offset(p.tl, p.shown))
 	x.attr("initialization", "$RepresentationID$/"+live.InitName)
-	x.attr("media", "$RepresentationID$/$Number$.m4s")
+	// ffmpeg takes a startNumber for the place in the list. So where it is listed a
+	// segment has its time for a name.
+	x.attr("media", "$RepresentationID$/"+map[bool]string{false: "$Number$", true: "t$Time$"}[p.listed]+".m4s")
+	if p.listed {
+		x.start("SegmentTimeline")
+		x.start("S")
+		x.attrInt("t", p.scale.offset(p.tl, p.first))
+		x.attrInt("d", p.scale.duration)
+		x.attrPositive("r", int64(s.newest-p.first))
+		x.end()
+		x.end()
+	}
 	x.end()
+}
+
+// listedTo is the newest number that all renditions of a set may be asked for, and
+// until when that stays so. What is not published yet is held. ffmpeg asks for the
+// end of the list again and again while the list does not grow, so that is not
+// left to what has been published, but is the timeline's.
+func (in *Input) listedTo(s *set) (n live.Number, until time.Time) {
+	n = live.MaxNumber
+	for _, r := range s.renditions {
+		tl := in.Config.Timeline(r.Name)
+		if m := tl.Edge(in.Now.Add(tl.Hold())); m < n {
+			n, until = m, tl.Due(m+1)
+		}
+	}
+	return n, until
 }
 
 // A scale is a timescale in which both the segment duration and the media
@@ -206,6 +261,17 @@ func scaleOf(c *live.Config) scale {
 		k = max(1, maxTimescale/s.timescale)
 	}
 	return scale{s.timescale * k, s.duration * k}
+}
+
+// NumberAt is the number of the segment that ListedMPD calls by a time; false
+// where there is none of exactly that.
+func NumberAt(c *live.Config, time int64) (live.Number, bool) {
+	tl, s := c.Event.Timeline(), scaleOf(c)
+	n := tl.NumberHolding(time, s.timescale)
+	if n < tl.First() {
+		return 0, false
+	}
+	return n, s.offset(&tl, n) == time
 }
 
 // offset is the media time of the start of segment n.

@@ -64,6 +64,11 @@ type templateXML struct {
 	Offset    int64        `xml:"presentationTimeOffset,attr"`
 	Init      string       `xml:"initialization,attr"`
 	Media     string       `xml:"media,attr"`
+	Listed    []struct {
+		Time   int64 `xml:"t,attr"`
+		Length int64 `xml:"d,attr"`
+		Repeat int64 `xml:"r,attr"`
+	} `xml:"SegmentTimeline>S"`
 }
 
 var isoPattern = regexp.MustCompile(`^PT[0-9]+(\.[0-9]+)?S$`)
@@ -235,6 +240,59 @@ func checkMPD(t rapid.TB, in Input, b []byte) {
 	}
 }
 
+// checkListed holds an MPD that lists against the timeline: it lists what may be
+// asked for, by names that say which number is meant.
+func checkListed(t rapid.TB, in Input, b []byte) {
+	t.Helper()
+	var m mpdXML
+	if err := xml.Unmarshal(b, &m); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	tl := in.Config.Event.Timeline()
+	if update := m.Update; m.Type == "dynamic" && parseISO(t, "minimumUpdatePeriod", update) > tl.Segment() {
+		t.Errorf("minimumUpdatePeriod %s of segments of %v", update, tl.Segment())
+	}
+	periodStart := parseISO(t, "Period@start", m.Periods[0].Start)
+	for _, s := range m.Periods[0].Sets {
+		p := s.Template
+		if len(p.Listed) != 1 || p.Duration != 0 || p.Start != 0 || p.Media != "$RepresentationID$/t$Time$.m4s" {
+			t.Fatalf("template %+v", p)
+		}
+		newest := live.Number(live.MaxNumber)
+		for _, r := range s.Representations {
+			tl := in.Config.Timeline(r.ID)
+			due := tl.At(in.Now.Add(tl.Hold()))
+			if last, ok := tl.Last(); ok {
+				due = min(due, last)
+			}
+			for tl.Place(due, in.Now) == live.Early {
+				due--
+			}
+			newest = min(newest, due)
+		}
+		for i := range p.Listed[0].Repeat + 1 {
+			at := p.Listed[0].Time + i*p.Listed[0].Length
+			n, ok := NumberAt(in.Config, at)
+			if want := newest - live.Number(p.Listed[0].Repeat-i); !ok || n != want {
+				t.Fatalf("time %d is number %d, %v, want %d", at, n, ok, want)
+			}
+			presented := periodStart + time.Duration(float64(at-p.Offset)/float64(p.Timescale)*1e9)
+			if d := presented - tl.Start(n).Sub(tl.Start(tl.First())); d < -2*time.Millisecond || d > 2*time.Millisecond {
+				t.Errorf("segment %d is presented at %v, %v off", n, presented, d)
+			}
+			if _, ok := NumberAt(in.Config, at+1); ok && p.Listed[0].Length > 1 {
+				t.Errorf("time %d is a segment's", at+1)
+			}
+		}
+		if first := newest - live.Number(p.Listed[0].Repeat); tl.Place(first, in.Now) == live.Gone && first != newest {
+			t.Errorf("%d is listed and gone", first)
+		}
+	}
+	if _, ok := NumberAt(in.Config, 0); ok && in.Config.MediaTime != live.MediaStart {
+		t.Error("a segment begins in 1970")
+	}
+}
+
 func TestTextIsEscaped(t *testing.T) {
 	c := config("2026-11-23T20:00:00Z", twoSeconds, v720)
 	c.Renditions[0].Codecs = `a"b<c>&d` // Validate refuses it; the writer does not rely on that
@@ -315,6 +373,17 @@ func TestManifestsFollowTheTimeline(t *testing.T) {
 		case !errors.Is(err, live.ErrGone) || !tl.Finished(in.Now):
 			t.Errorf("MPD: %v", err)
 		}
+		switch b, err := ListedMPD(in); {
+		case err == nil:
+			checkListed(t, in, b)
+		case errors.Is(err, live.ErrEarly):
+			var p *live.Problem
+			if d := tl.Due(tl.First()).Sub(in.Now); !errors.As(err, &p) || p.Lifetime != d || d <= 0 {
+				t.Errorf("ListedMPD: %v for %v, due in %v", err, p.Lifetime, d)
+			}
+		case !errors.Is(err, live.ErrGone) || !tl.Finished(in.Now):
+			t.Errorf("ListedMPD: %v", err)
+		}
 		if b, err := Multivariant(in); err != nil {
 			t.Errorf("Multivariant: %v", err)
 		} else {
@@ -336,7 +405,7 @@ func TestManifestsFollowTheTimeline(t *testing.T) {
 		default:
 			t.Errorf("Media: %v", err)
 		}
-		for _, f := range []live.File{live.FileMPD, live.FileHLS, live.FilePlaylist} {
+		for _, f := range []live.File{live.FileMPD, live.FileListed, live.FileHLS, live.FilePlaylist} {
 			if d := Lifetime(in, f, "v720"); d <= 0 || d > steady && d > tl.Segment() {
 				t.Errorf("Lifetime(%d) = %v", f, d)
 			}

@@ -11,6 +11,7 @@ type set struct {
 	id         int
 	role       live.Role
 	renditions []*live.Rendition
+	newest     live.Number // that is listed, in an MPD that lists
 }
 
 // group sorts the known renditions into adaptation sets: tracks that tell
@@ -96,7 +97,7 @@ func (s *set) write(x *xmlWriter, p *period) {
 		x.descriptor("Accessibility", purposeScheme, "8")
 	}
 	x.descriptor("Role", roleScheme, string(s.role))
-	p.template(x)
+	p.template(x, s)
 	for _, r := range s.renditions {
 		representation(x, r)
 	}

@@ -187,6 +187,7 @@ func TestGolden(t *testing.T) {
 	for _, tt := range golden {
 		t.Run(tt.name, func(t *testing.T) {
 			check(t, tt.in, tt.name, live.MPDName, live.FileMPD, "")
+			check(t, tt.in, tt.name, live.ListedName, live.FileListed, "")
 			check(t, tt.in, tt.name, live.HLSName, live.FileHLS, "")
 			for _, r := range tt.in.Config.Renditions {
 				check(t, tt.in, tt.name, r.Name+".m3u8", live.FilePlaylist, r.Name)
@@ -199,6 +200,8 @@ func render(in Input, file live.File, rendition string) ([]byte, error) {
 	switch file {
 	case live.FileMPD:
 		return MPD(in)
+	case live.FileListed:
+		return ListedMPD(in)
 	case live.FileHLS:
 		return Multivariant(in)
 	}
@@ -220,13 +223,15 @@ func check(t *testing.T, in Input, dir, name string, file live.File, rendition s
 		b, lifetime = fmt.Appendf(nil, "%d %s: %s\n", p.Status, p.Code, p.Detail), p.Lifetime
 	} else if file == live.FileMPD {
 		checkMPD(t, in, b)
+	} else if file == live.FileListed {
+		checkListed(t, in, b)
 	} else if file == live.FilePlaylist {
 		checkPlaylist(t, in, rendition, b)
 	} else {
 		checkMultivariant(t, in, b)
 	}
 	comment := "# " + live.FormatLifetime(lifetime) + "\n"
-	if file == live.FileMPD && err == nil {
+	if (file == live.FileMPD || file == live.FileListed) && err == nil {
 		comment = "<!-- " + live.FormatLifetime(lifetime) + " -->\n"
 	}
 	got := string(b) + comment

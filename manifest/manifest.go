@@ -90,6 +90,18 @@ func Lifetime(in Input, file live.File, rendition string) time.Duration {
 			return min(d, tl.Segment())
 		}
 		return overdue
+	case live.FileListed:
+		d := steady
+		for _, s := range group(in.Config.Renditions) {
+			n, until := in.listedTo(s)
+			if last, ok := tl.Last(); !ok || n < last {
+				d = min(d, until.Sub(in.Now))
+			}
+		}
+		if !in.allKnown() {
+			d = min(d, learning)
+		}
+		return max(d, time.Millisecond)
 	}
 	return 0
 }

@@ -47,9 +47,10 @@ func TestSchema(t *testing.T) {
 </catalog>`, write("xlink.xsd", []byte(xlink))))
 	args := []string{"--noout", "--nonet", "--schema", xsd}
 	for _, g := range golden {
-		b, err := MPD(g.in)
-		if err == nil {
-			args = append(args, write(g.name+".mpd", b))
+		for i, f := range []func(Input) ([]byte, error){MPD, ListedMPD} {
+			if b, err := f(g.in); err == nil {
+				args = append(args, write(g.name+[]string{".mpd", "-listed.mpd"}[i], b))
+			}
 		}
 	}
 	// One that is not valid, to see that the schema is heeded.

@@ -183,11 +183,14 @@ func TestManifests(t *testing.T) {
 		if strings.Contains(list, "#EXT-X-GAP\n"+live.SegmentName(n-5)+"\n") || !strings.Contains(list, "#EXT-X-GAP\n"+live.SegmentName(n-4)+"\n") {
 			t.Errorf("the playlist's gaps are wrong:\n%s", list)
 		}
+		start, _ := r.tl.Media(n, 1)
+		r.want(r.get(fmt.Sprintf("v/t%d.m4s", start)), 200, "")
+		r.want(r.get(fmt.Sprintf("v/t%d.m4s", start+1)), 404, "not-found")
 		edge, err := live.ParseNumber(w.Header().Get("Live-Edge"))
 		if err != nil || edge < n || r.tl.Place(edge, time.Now()) == live.Early {
 			t.Errorf("Live-Edge is %q, the newest to be had %d", w.Header().Get("Live-Edge"), n)
 		}
-		for path, ct := range map[string]string{"manifest.mpd": "application/dash+xml", "main.m3u8": "application/vnd.apple.mpegurl"} {
+		for path, ct := range map[string]string{"manifest.mpd": "application/dash+xml", "timeline.mpd": "application/dash+xml", "main.m3u8": "application/vnd.apple.mpegurl"} {
 			w := r.want(r.get(path), 200, "")
 			if w.Header().Get("Content-Type") != ct || lifetime(w) <= 0 || w.Header().Get("Live-Version") == "" {
 				t.Errorf("%s: %v", path, w.Header())

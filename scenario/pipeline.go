@@ -157,6 +157,7 @@ const grid = 8 * time.Second
 // twice, whatever is started when.
 func baseEvent(start time.Time, renditions []live.Rendition) live.Event {
 	e := live.Default()
+	e.HoldMS = 2500 // as of an event that does not say
 	e.Start = start
 	e.FirstNumber = live.Number(start.Unix() / 2)
 	e.DVRSeconds = 600

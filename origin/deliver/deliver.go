@@ -29,6 +29,7 @@ import (
 	"headwater/blobs"
 	"headwater/listen"
 	"headwater/live"
+	"headwater/manifest"
 	"headwater/selection"
 	"headwater/store"
 )
@@ -203,6 +204,13 @@ func (s *Server) find(d *delivery) (step, error) {
 		if _, ok := d.view.Timelines[d.path.Rendition]; !ok {
 			return nil, live.ErrNoRendition.With(fmt.Sprintf("event %v has no rendition %q", d.path.Event, d.path.Rendition))
 		}
+	}
+	if d.path.File == live.FileTimed {
+		n, ok := manifest.NumberAt(d.view.Config(), d.path.Time)
+		if !ok {
+			return nil, live.ErrNotHere.With(fmt.Sprintf("no segment begins at %d", d.path.Time))
+		}
+		d.path.File, d.path.Number, d.path.Time = live.FileSegment, n, 0
 	}
 	if d.path.File == live.FileSegment {
 		return s.place, nil

@@ -66,6 +66,9 @@ func (s *Server) sendManifest(d *delivery) (step, error) {
 	case live.FileMPD:
 		ct = manifest.MPDType
 		body, err = manifest.MPD(in)
+	case live.FileListed:
+		ct = manifest.MPDType
+		body, err = manifest.ListedMPD(in)
 	case live.FileHLS:
 		body, err = manifest.Multivariant(in)
 	default:
