@@ -128,6 +128,26 @@ func TestRace(t *testing.T) {
 	}
 }
 
+// A failure is one of all: where another still runs it is none, and where the last
+// one that ran was called off neither.
+func TestFailuresAreOfAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(Plan{Late: 10 * ms, AtOnce: 2, Attempts: 3}, script{takes: 20 * ms, err: errBad}, script{takes: 30 * ms, err: errBad}, script{takes: 5 * ms, err: errBad})
+		var failures []int
+		next := r.Next
+		r.Next = func(now time.Time) Move[int] {
+			if s := r.State(); len(failures) == 0 || failures[len(failures)-1] != s.Failures {
+				failures = append(failures, s.Failures)
+			}
+			return next(now)
+		}
+		if _, err := r.Run(t.Context()); !errors.Is(err, ErrGaveUp) || !slices.Equal(failures, []int{0, 1}) || !r.State().Failed.Equal(r.State().Since.Add(40*ms)) {
+			t.Errorf("%v, failures %v, the last after %v", err, failures, r.State().Failed.Sub(r.State().Since))
+		}
+		r.tasks.Wait()
+	})
+}
+
 // Who leaves is not kept, and what was under way is called off.
 func TestCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -198,28 +218,37 @@ func TestWinnersInOneInstant(t *testing.T) {
 	}
 }
 
-// Where values hold nothing, no context outlives its attempt.
+// No context outlives its attempt: only where values hold something that of the
+// outcome does.
 func TestContextsEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(Plan{AtOnce: 1})
-		var all []context.Context
-		r.Ask = func(ctx context.Context, to int) (int, error) {
-			all = append(all, ctx)
-			if to < 3 {
-				return 0, errBad
+	for _, drops := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(Plan{AtOnce: 1})
+			r.Begun = nil
+			if drops {
+				r.drops()
 			}
-			return to, nil
-		}
-		if _, err := r.Run(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		r.tasks.Wait()
-		for i, ctx := range all {
-			if ctx.Err() == nil {
-				t.Errorf("the context of attempt %d lives on", i+1)
+			var all []context.Context
+			r.Ask = func(ctx context.Context, to int) (int, error) {
+				all = append(all, ctx)
+				if to < 3 {
+					return 0, errBad
+				}
+				return to, nil
 			}
-		}
-	})
+			best, err := r.Run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.tasks.Wait()
+			for i, ctx := range all {
+				if lives := ctx.Err() == nil; lives != (drops && i == 2) {
+					t.Errorf("drops %v: the context of attempt %d lives on: %v", drops, i+1, lives)
+				}
+			}
+			best.Cancel(nil)
+		})
+	}
 }
 
 // One that is called off runs no more: what begins then is no hedge. But if it

@@ -13,6 +13,7 @@ func TestPlanDecides(t *testing.T) {
 	full := Plan{Late: 100 * m, MostLate: 300 * m, AtOnce: 3, Pause: 20 * m, MostPause: 100 * m, For: time.Second}
 	twice := Plan{Late: 100 * m, AtOnce: 2, Attempts: 2}
 	never := Plan{AtOnce: 2}
+	patient := Plan{Late: 100 * m, MostLate: time.Second, AtOnce: 4}
 	for name, c := range map[string]struct {
 		p    Plan
 		s    State
@@ -25,6 +26,9 @@ func TestPlanDecides(t *testing.T) {
 		"one runs, as late as it likes": {never, State{Begun: 1, Running: 1, Newest: ms(-5000)}, Wait, time.Time{}},
 		"two run, the newer in time":    {full, State{Begun: 2, Running: 2, Hedges: 1, Newest: ms(-299)}, Wait, ms(1)},
 		"two run, the newer late":       {full, State{Begun: 2, Running: 2, Hedges: 1, Newest: ms(-300)}, Begin, ms(300)},
+		"two run, after one hedge":      {patient, State{Begun: 2, Running: 2, Hedges: 1, Newest: ms(-399)}, Wait, ms(1)},
+		"two run, four times as late":   {patient, State{Begun: 2, Running: 2, Hedges: 1, Newest: ms(-400)}, Begin, ms(400)},
+		"three run, as late as may be":  {patient, State{Begun: 3, Running: 3, Hedges: 2, Newest: ms(-1000)}, Begin, ms(1000)},
 		"three run":                     {full, State{Begun: 3, Running: 3, Hedges: 2, Newest: ms(-5000)}, Wait, time.Time{}},
 		"one of all that there are":     {twice, State{Begun: 2, Running: 1, Hedges: 1, Newest: ms(-5000)}, Wait, time.Time{}},
 		"one failed, and was the first": {twice, State{Begun: 1, Failures: 1, Since: ms(-9), Failed: now}, Begin, time.Time{}},
