@@ -45,6 +45,10 @@ type Config struct {
 	MaxEvents int
 	// EventIdle is how long an event nobody asks for is followed. Default 5 min.
 	EventIdle time.Duration
+	// Peers says by its Authorization whether a request is of a node below this
+	// one, or of its site: only such a one is believed where it has been. Default:
+	// whoever knows the id of a running node of the site is one of it.
+	Peers func(authorization string) bool
 	// Dial opens connections to parents. Default: TCP, at most a second.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 

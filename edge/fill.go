@@ -33,13 +33,38 @@ const (
 	stallTimeout = 2 * time.Second // of a body
 )
 
-// fillFrom says how a fill goes to the parents.
-func (q *request) fillFrom(now time.Time) parents.Request {
-	r := parents.Request{Path: q.Path, Until: q.until, Late: now.Add(parents.HedgeAfter), Loop: q.ed.member, Step: parents.HedgeAfter}
-	r.Own = r.Late
-	if q.More != nil {
-		r.Loop = q.More.Loop.Add(string(q.ed.member))
+// maxLoop bounds the way of a request that is passed on.
+const maxLoop = 4 << 10
+
+// cameBy is where a request has been, as far as that is believed: a viewer could
+// say anything, and what a fill is asked for with decides for all who join it.
+func (q *request) cameBy() live.Loop {
+	switch ed := q.ed; {
+	case q.More == nil || q.More.Loop == "":
+	case ed.cfg.Peers != nil:
+		if len(q.More.Loop) <= maxLoop && ed.cfg.Peers(q.More.Authorization) {
+			return q.More.Loop
+		}
+	case ed.site != nil:
+		return ed.site.Members(q.More.Loop)
 	}
+	return ""
+}
+
+// fillFrom says how a fill goes to the parents. Others join it, who ask in another
+// way, or leave later. So it is made from what all of them have in common: the path
+// in its one form, the event's configuration and timeline, and the clock. Of the one
+// request that begins it there is, besides,
+//
+//	where it has been     if it is of another node, which says so with a credential (cameBy)
+//	when it came          where the timeline says nothing: for how long it is worth asking
+//
+// and nothing of its method, protocol, query, other fields, ranges and conditions,
+// nor of how and how fast its viewer reads.
+func (q *request) fillFrom(now time.Time) parents.Request {
+	r := parents.Request{Path: q.Path, Until: q.until, Late: now.Add(parents.HedgeAfter), Step: parents.HedgeAfter}
+	r.Own = r.Late
+	r.Loop = q.cameBy().Add(string(q.ed.member))
 	if q.Path.File == live.FileSegment {
 		// Observed lateness is left out: it changes without a version, and all
 		// nodes of a site must come to the same.
@@ -63,6 +88,9 @@ func (q *request) fillFrom(now time.Time) parents.Request {
 	path := q.Path
 	ed := q.ed
 	r.Sent = func(p *parents.Parent) { ed.metrics.asked(path, p) }
+	if e := q.event; path.File == live.FileSegment || path.File == live.FileInit {
+		r.Check = func(resp *http.Response) error { return e.CheckDigest(resp, time.Now()) }
+	}
 	return r
 }
 
@@ -72,7 +100,7 @@ func (ed *Edge) fill(e *event.Event, o *object.Object, r parents.Request) {
 	defer o.Done()
 	defer ed.cache.Filled(o)
 	if h, body, ok := ed.disk.Read(o, &e.Config().Config); ok {
-		if !ed.cache.Charge(o, h.Size) {
+		if !ed.cache.Charge(o, h.Bytes()+h.Size) {
 			ed.cache.Refuse(o)
 			return
 		}
@@ -89,10 +117,11 @@ func (ed *Edge) fill(e *event.Event, o *object.Object, r parents.Request) {
 		o.Fail(err)
 		return
 	}
-	e.Hear(rep.Header)
-	h := object.HeadOf(rep.Response, o.Begun, time.Now())
-	b := body{o: o, h: &h, limit: ed.cfg.MaxObjectBytes, hash: sha256.New(), charge: func(n int64) { ed.cache.Charge(o, n) }}
-	if h.Size <= b.limit && !ed.cache.Charge(o, max(h.Size, 0)) {
+	now := time.Now()
+	e.Hear(rep.Header, now, ed.parents.Theirs(now))
+	h := object.HeadOf(rep.Response, o.Begun, now)
+	b := body{o: o, h: &h, limit: ed.cfg.MaxObjectBytes, hash: sha256.New(), charge: func(n int64) { ed.cache.Charge(o, h.Bytes()+n) }}
+	if h.Size <= b.limit && !ed.cache.Charge(o, h.Bytes()+max(h.Size, 0)) {
 		rep.Close()
 		ed.cache.Refuse(o)
 		return

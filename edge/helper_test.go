@@ -124,7 +124,8 @@ type testParent struct {
 
 	mu       sync.Mutex // guards the following
 	config   live.Config
-	events   bool // event.json is there
+	events   bool          // event.json is there
+	refuses  time.Duration // events and tenants that there are not, for so long
 	changed  chan struct{}
 	asked    map[string]int
 	header   http.Header // on every answer of the event
@@ -133,7 +134,7 @@ type testParent struct {
 }
 
 func newTestParent(t *testing.T, n *memnet.Network, addr string) *testParent {
-	p := &testParent{t: t, net: n, addr: addr, events: true, changed: make(chan struct{}), asked: map[string]int{}, header: http.Header{}}
+	p := &testParent{t: t, net: n, addr: addr, events: true, refuses: 2 * time.Second, changed: make(chan struct{}), asked: map[string]int{}, header: http.Header{}}
 	e := live.Default()
 	e.Start = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	e.DVRSeconds = 60
@@ -172,15 +173,15 @@ func (p *testParent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.asked[r.URL.Path]++
 	segments, there, changed, header := p.segments, p.events, p.changed, p.header.Clone()
 	config, _ := json.Marshal(p.config)
-	version := p.config.Version
+	version, refuses := p.config.Version, p.refuses
 	p.mu.Unlock()
 	path, err := live.ParsePath(r.URL.Path)
 	if err == nil && path.Event.Tenant != "t" {
-		live.ErrNoTenant.With("no").Write(w, r)
+		live.ErrNoTenant.For(refuses).With("no").Write(w, r)
 		return
 	}
 	if err != nil || !there || path.Event.Name != "e" {
-		live.ErrNoEvent.With("no").Write(w, r)
+		live.ErrNoEvent.For(refuses).With("no").Write(w, r)
 		return
 	}
 	for k, v := range header {

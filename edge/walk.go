@@ -217,7 +217,7 @@ func (q *request) lookUp() step {
 	}
 	q.object, q.began = o, begin
 	if s := q.ed.site; s != nil && q.More != nil && !o.Ready() {
-		if q.peer = s.Asker(q.More.Loop); q.peer != nil {
+		if q.peer = s.Asker(q.cameBy()); q.peer != nil {
 			s.Wait(q.Path, q.peer)
 		}
 	}

@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -24,6 +25,7 @@ type Event struct {
 	edge    atomic.Int64                  // newest published number told, -1 before any
 	version atomic.Int64                  // highest version told
 	used    atomic.Int64                  // Unix ns of the last request
+	digests atomic.Int64                  // Unix ns of the last answer with a digest
 	told    atomic.Int64                  // counts the changes of what is stamped on answers
 	common  atomic.Pointer[stamped]
 	over    atomic.Bool // it is not known by its name any more: whoever has it looks it up anew
@@ -33,23 +35,53 @@ type Event struct {
 	until   time.Time
 
 	mu            sync.Mutex // guards the following
-	notifications string     // the newest set, as it came
-	sequence      int64
+	newest        belief     // edge
+	notifications notifications
 	news          int           // counts what those who wait for the event are told of
 	next          chan struct{} // closed with the next of it
 	parked        map[exchange.Parked]struct{}
 	interrupt     context.CancelFunc // ends the held request for the configuration; nil while there is none
 }
 
-// Hear takes what an answer of a parent says of its event.
-func (e *Event) Hear(h http.Header) {
-	if n, err := live.ParseNumber(h.Get(live.HeaderEdge)); err == nil {
-		if atomicMax(&e.edge, int64(n)) {
+// notifications are the set that is believed to be the newest.
+type notifications struct {
+	sequence belief
+	set      string // as it came
+	less     string // that of the most that was said since it is doubted
+}
+
+// hear is what is believed after an answer with a set.
+func (n notifications) hear(sequence int64, set string, now time.Time) notifications {
+	next := notifications{n.sequence.hear(sequence, now), n.set, n.less}
+	if !next.sequence.doubted.IsZero() && next.sequence.less == sequence {
+		next.less = set
+	}
+	switch next.sequence.value {
+	case n.sequence.value:
+	case sequence:
+		next.set = set
+	default:
+		next.set = n.less
+	}
+	return next
+}
+
+// ahead is how far ahead of the parents' clock a segment may begin that they have.
+const ahead = time.Minute
+
+// Hear takes what an answer of a parent says of its event, at now and when it was
+// theirs by the parents' clock.
+func (e *Event) Hear(h http.Header, now, theirs time.Time) {
+	if n, err := live.ParseNumber(h.Get(live.HeaderEdge)); err == nil && e.canBe(n, theirs) {
+		e.mu.Lock()
+		e.newest = e.newest.hear(int64(n), now)
+		if edge := e.newest.value; e.edge.Swap(edge) != edge {
 			e.told.Add(1)
 			if t := e.tally.Load(); t != nil && t.label != otherLabel {
-				t.edge.Set(float64(e.edge.Load()))
+				t.edge.Set(float64(edge))
 			}
 		}
+		e.mu.Unlock()
 	}
 	if v, err := live.ParseVersion(h.Get(live.HeaderVersion)); err == nil && atomicMax(&e.version, v) {
 		// The follower puts interrupt there first and looks at the version
@@ -65,21 +97,32 @@ func (e *Event) Hear(h http.Header) {
 		if err != nil {
 			return
 		}
-		if s, err := n.Header(); err == nil && e.notify(n.Sequence, s) {
+		if s, err := n.Header(); err == nil && e.notify(n.Sequence, s, now) {
 			e.tell()
 		}
 	}
 }
 
-// notify takes a set of notifications, and reports whether it is a newer one:
-// answers overtake each other, so the one with the highest sequence number is.
-func (e *Event) notify(sequence int64, set string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if sequence <= e.sequence {
+// canBe reports whether a number may be published when it is theirs.
+func (e *Event) canBe(n live.Number, theirs time.Time) bool {
+	c := e.config.Load()
+	if c == nil {
 		return false
 	}
-	e.sequence, e.notifications = sequence, set
+	tl := c.Event.Timeline()
+	return n <= tl.At(theirs.Add(ahead))
+}
+
+// notify takes a set of notifications, and reports whether it is another than was
+// believed to be the newest.
+func (e *Event) notify(sequence int64, set string, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	was := e.notifications.sequence.value
+	e.notifications = e.notifications.hear(sequence, set, now)
+	if e.notifications.sequence.value == was {
+		return false
+	}
 	e.told.Add(1)
 	return true
 }
@@ -89,7 +132,7 @@ func (e *Event) notify(sequence int64, set string) bool {
 func (e *Event) Heard() (sequence int64, news int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.sequence, e.news
+	return e.notifications.sequence.value, e.news
 }
 
 func atomicMax(a *atomic.Int64, v int64) (raised bool) {
@@ -126,13 +169,19 @@ func (e *Event) Stamp(c *Configuration) *exchange.Shared {
 		s.Put(live.HeaderEdge, strconv.FormatInt(n, 10))
 	}
 	e.mu.Lock()
-	notifications := e.notifications
+	notifications := e.notifications.set
 	e.mu.Unlock()
 	if notifications != "" {
 		s.Put(live.HeaderNotifications, notifications)
 	}
 	e.common.Store(s)
 	return &s.Shared
+}
+
+func newEvent(id live.EventID) *Event {
+	e := &Event{ID: id, next: make(chan struct{}), newest: belief{value: -1}}
+	e.edge.Store(-1)
+	return e
 }
 
 // Known reports whether there is a first word of the event. Then Refusal says
@@ -202,4 +251,22 @@ func (e *Event) Changed(seen int) <-chan struct{} {
 		return nil
 	}
 	return e.next
+}
+
+// digestFor is how long a digest is missed in other answers of an event.
+const digestFor = time.Minute
+
+var errUndigested = errors.New("edge: the answer has no digest, as others of the event have")
+
+// CheckDigest says why an answer with a segment or an init segment is not to be
+// trusted: one that has no digest, where others have one, may be anything.
+func (e *Event) CheckDigest(resp *http.Response, now time.Time) error {
+	switch _, err := live.ParseDigest(resp.Header.Values(live.HeaderContentDigest)); {
+	case resp.StatusCode != http.StatusOK:
+	case err == nil && len(resp.Header[live.HeaderContentDigest]) > 0:
+		e.digests.Store(now.UnixNano())
+	case now.Sub(time.Unix(0, e.digests.Load())) < digestFor:
+		return errUndigested
+	}
+	return nil
 }

@@ -29,9 +29,9 @@ const (
 	followHold  = 40 * time.Second // for a held request: parents hold for less
 	// An answer with the same configuration that comes sooner was not held.
 	followSoon = time.Second
-	// lagMost is how long parents may say a lower version than one that was
-	// seen. Then it is not one of them that lags: the origin lost what it had.
-	lagMost = 10 * time.Second
+	// refusalMost is how long at most it is believed that there is no such event or
+	// tenant: one may be created.
+	refusalMost = 5 * time.Second
 	// writeAgain is how often a configuration is written to the disk although it
 	// did not change: what nobody follows any more shall expire there.
 	writeAgain = time.Hour
@@ -217,6 +217,7 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 	e := f.e
 	v := e.config.Load()
 	lifetime, said := live.ParseLifetime(resp.Header.Values(live.HeaderCacheControl))
+	lifetime = min(lifetime, refusalMost)
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusNotFound:
@@ -250,7 +251,6 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 	if err != nil {
 		return 0, err
 	}
-	e.Hear(resp.Header)
 	h := holding{told: e.version.Load(), lagged: f.lagged, asked: asked, now: time.Now()}
 	if v != nil {
 		h.etag, h.version = v.ETag, v.Version
@@ -263,10 +263,14 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 	if w.reset {
 		e.version.Store(next.Version)
 	}
-	switch {
-	case w.enter:
+	if w.enter {
 		f.know(next)
 		e.config.Store(next)
+	}
+	now := time.Now()
+	e.Hear(resp.Header, now, f.r.Parents.Theirs(now))
+	switch {
+	case w.enter:
 		if v == nil {
 			e.learnt()
 		} else {

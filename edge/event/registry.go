@@ -79,8 +79,7 @@ func (r *Registry) Event(id live.EventID, now time.Time) (*Event, *live.Problem)
 			return nil, live.ErrShed.With("too many events")
 		}
 		id = live.EventID{Tenant: strings.Clone(id.Tenant), Name: strings.Clone(id.Name)}
-		e = &Event{ID: id, next: make(chan struct{})}
-		e.edge.Store(-1)
+		e = newEvent(id)
 		if !r.Spawn(func() { r.follow(e) }) {
 			return nil, live.ErrDraining.With("ask another edge")
 		}
@@ -121,7 +120,7 @@ func (r *Registry) unknownEvent(resp *http.Response, id live.EventID) *live.Prob
 	}
 	problem := noTenant(id.Tenant)
 	if lifetime, ok := live.ParseLifetime(resp.Header.Values(live.HeaderCacheControl)); ok {
-		problem = problem.For(lifetime)
+		problem = problem.For(min(lifetime, refusalMost))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

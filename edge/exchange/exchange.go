@@ -39,9 +39,10 @@ type Asked struct {
 type More struct {
 	Target string // the path, where the driver has not read it
 	Conditions
-	Loop     live.Loop // where it has been
-	After    string    // of event.json: the entity tag that is known,
-	Sequence string    // and the notifications
+	Loop          live.Loop // where it says that it has been
+	Authorization string    // what it says of who it is
+	After         string    // of event.json: the entity tag that is known,
+	Sequence      string    // and the notifications
 }
 
 // A Pause says why a walk does not go on.

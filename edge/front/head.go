@@ -107,6 +107,10 @@ func parseHead(b []byte) (h head, kind headKind) {
 			default:
 				return h, headOther
 			}
+		case 13:
+			if exchange.Is(name, "authorization") {
+				h.ask().Authorization = string(value)
+			}
 		case 14:
 			if exchange.Is(name, "content-length") {
 				return h, headOther

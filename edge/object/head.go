@@ -53,7 +53,27 @@ func HeadOf(resp *http.Response, begun int64, now time.Time) Head {
 	}
 	// What is left of it (RFC 9111, 4.2).
 	h.Lifetime, h.Plain = max(lifetime-h.Age, 0), max(plain-h.Age, 0)
+	if h.Status >= 400 {
+		h.Lifetime, h.Plain = min(h.Lifetime, refusalMost), min(h.Plain, refusalMost)
+	}
 	return h
+}
+
+// refusalMost is how long a parent's refusal counts at most: what it says may be
+// wrong. What the timeline refuses is nothing that a parent is asked for.
+const refusalMost = time.Minute
+
+// Bytes is what the head takes of the memory: as fields, and as it is sent.
+func (h *Head) Bytes() (n int64) {
+	for name, values := range h.Header {
+		for _, v := range values {
+			n += 2 * int64(len(name)+len(v))
+		}
+	}
+	for _, v := range h.Passed {
+		n += int64(len(v))
+	}
+	return n
 }
 
 // common is the part of heads that all who get the whole object share.

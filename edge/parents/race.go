@@ -37,6 +37,8 @@ type Request struct {
 	// Share bounds the time to the first byte: a parent that hangs must leave
 	// time to ask again. Zero: Until is the only bound.
 	Share time.Duration
+	// Check, where it is set, says of an answer why it is not to be trusted.
+	Check func(*http.Response) error
 	Avoid *Parent       // where not nil, is asked after the others
 	Sent  func(*Parent) // is called for each request made
 }
@@ -230,7 +232,13 @@ func (a *race) judge(at *hedge.Attempt[*Parent, *http.Response]) bool {
 		}
 		a.err = at.Err
 	} else {
-		switch means(resp.StatusCode, a.r.From > 0, p.passed(resp.Header)) {
+		m, err := means(resp.StatusCode, a.r.From > 0, p.passed(resp.Header)), errAsker
+		if m == anAnswer && a.r.Check != nil {
+			if err = a.r.Check(resp); err != nil {
+				m = ofTheAsker
+			}
+		}
+		switch m {
 		case anAnswer:
 			a.u.succeeded(p)
 			return true
@@ -242,7 +250,7 @@ func (a *race) judge(at *hedge.Attempt[*Parent, *http.Response]) bool {
 			a.err = fmt.Errorf("edge: %s: %s", p.Base, resp.Status)
 			a.u.Failed(p, a.err, false)
 		case ofTheAsker:
-			a.err = fmt.Errorf("%w: %s: %s", errAsker, p.Base, resp.Status)
+			a.err = fmt.Errorf("%w: %s: %s", err, p.Base, resp.Status)
 			a.u.Distrust(p)
 		}
 		resp.Body.Close()

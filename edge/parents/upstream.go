@@ -167,6 +167,8 @@ func NewUpstream(cfg *Config) *Upstream {
 			DisableCompression:  true,
 			WriteBufferSize:     4 << 10,
 			ReadBufferSize:      64 << 10,
+			// Whoever sends more than that means no good.
+			MaxResponseHeaderBytes: 64 << 10,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -143,6 +143,20 @@ func (s *Site) lost() bool {
 	})
 }
 
+// Members is as much of a request's way as are nodes of the site, by the ids under
+// which they run: nothing else of what it says is passed on.
+func (s *Site) Members(l live.Loop) (members live.Loop) {
+	for _, p := range s.peers {
+		p.mu.Lock()
+		id := p.id
+		p.mu.Unlock()
+		if id != "" && l.Has(id) {
+			members = members.Add(live.LoopMember(p.Name, id))
+		}
+	}
+	return members
+}
+
 // Asker returns the peer that sent a request, nil where it is a viewer's.
 func (s *Site) Asker(l live.Loop) *parents.Parent {
 	name, id, ok := l.Last()
