@@ -322,6 +322,19 @@ func TestProblem(t *testing.T) {
 }
 
 // Codes are on the wire: each is there once, with a status that fits.
+// The body of a problem is its JSON, whatever its detail says.
+func TestProblemBody(t *testing.T) {
+	for _, p := range Problems {
+		for _, detail := range []string{"", "segment 1 is \"early\"", "a\\b", "<b>&amp;", "é\u2028\n\x00", "plain ~"} {
+			p := p.With(detail)
+			want, err := json.Marshal(p)
+			if got := p.body(); err != nil || string(got) != string(want)+"\n" {
+				t.Errorf("%s, not %s, %v", got, want, err)
+			}
+		}
+	}
+}
+
 func TestProblems(t *testing.T) {
 	seen := map[string]bool{}
 	for _, p := range Problems {

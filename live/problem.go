@@ -76,16 +76,38 @@ func (p *Problem) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+var problemType = []string{ProblemType} // shared by headers, and never changed
+
+// body is what MarshalJSON writes, and a newline: it is made for each refusal, of
+// which there may be very many.
+func (p *Problem) body() []byte {
+	b := make([]byte, 0, 128+len(p.Title)+len(p.Detail))
+	b = appendJSON(append(b, `{"type":`...), typePrefix+p.Code)
+	b = appendJSON(append(b, `,"title":`...), p.Title)
+	b = strconv.AppendInt(append(b, `,"status":`...), int64(p.Status), 10)
+	if p.Detail != "" {
+		b = appendJSON(append(b, `,"detail":`...), p.Detail)
+	}
+	return append(b, "}\n"...)
+}
+
+// appendJSON appends a string as json.Marshal writes it.
+func appendJSON(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(s) // a string: it cannot fail
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}
+
 // Write answers with the problem. Headers already set are kept.
 func (p *Problem) Write(w http.ResponseWriter, r *http.Request) {
-	body, err := json.Marshal(p)
-	if err != nil { // strings and an int: cannot happen
-		body = []byte("{}")
-	}
-	body = append(body, '\n')
+	body := p.body()
 	h := w.Header()
-	h.Set("Content-Type", ProblemType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h["Content-Type"] = problemType
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	if p.Lifetime >= 0 {
 		h.Set(HeaderCacheControl, FormatLifetime(p.Lifetime))
 	} else {

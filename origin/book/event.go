@@ -123,12 +123,9 @@ func (e *Event) wake() {
 // Stamp puts on an answer what every answer of the event carries.
 func (e *Event) Stamp(h http.Header, now time.Time) {
 	v := e.View()
-	h.Set(live.HeaderVersion, v.Version)
+	v.Stamp(h)
 	if edge, ok := e.LiveEdge(v, now); ok {
-		h.Set(live.HeaderEdge, strconv.FormatInt(int64(edge), 10))
-	}
-	if v.notifications != "" {
-		h.Set(live.HeaderNotifications, v.notifications)
+		h[live.HeaderEdge] = []string{strconv.FormatInt(int64(edge), 10)}
 	}
 }
 

@@ -1,6 +1,7 @@
 package book
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,14 @@ type Pin struct {
 	selection.Pin
 	Reason selection.Reason // why; "" where another node chose
 	Served atomic.Int64     // when this node first served it, Unix ns; 0: not yet
+	Head   atomic.Pointer[Head]
+}
+
+// A Head is what all answers with a candidate have in common, once one was made. It
+// is shared and never changed.
+type Head struct {
+	Published time.Time // of the candidate: it may have been stored anew
+	Header    http.Header
 }
 
 // A Choice is what selection makes of a slot, and the pin that it knew.

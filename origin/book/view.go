@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -22,6 +24,7 @@ type View struct {
 	JSON          []byte                   // event.json
 	ETag          string
 	Version       string        // Live-Version
+	stamp         http.Header   // what each answer carries of it, shared and never changed
 	notifications string        // Live-Notifications; "" where there never were any
 	Changed       chan struct{} // closed when there is a newer one
 }
@@ -48,8 +51,15 @@ func NewView(l Ledger, rec Record) (*View, error) {
 			return nil, err
 		}
 	}
+	v.stamp = http.Header{live.HeaderVersion: {v.Version}}
+	if v.notifications != "" {
+		v.stamp[live.HeaderNotifications] = []string{v.notifications}
+	}
 	return v, nil
 }
+
+// Stamp puts on an answer what each carries of the view.
+func (v *View) Stamp(h http.Header) { maps.Copy(h, v.stamp) }
 
 // Input is what selection among candidates for a slot of the view's timeline
 // depends on, but for what is known of the slot's choice and of slots before it.

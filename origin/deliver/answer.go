@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"headwater/live"
+	"headwater/origin/book"
 )
 
 // freshness bounds how long a cache that hears of no mask and no invalidation
@@ -44,6 +45,28 @@ func cmsd(r live.Rendition, tl live.Timeline, held time.Duration) string {
 
 var objectTypes = map[live.MediaType]string{live.Video: "v", live.Audio: "a", live.Text: "c"}
 
+// headOf is what all answers with the chosen candidate have in common. It is made
+// once for each choice.
+func (s *Server) headOf(d *delivery, r live.Rendition) http.Header {
+	c, p := d.decision.Candidate, d.decision.Pin
+	chosen := p != nil && p.Pipeline == c.Pipeline && p.Digest == c.Digest
+	if chosen {
+		if h := p.Head.Load(); h != nil && h.Published.Equal(c.Published) {
+			return h.Header
+		}
+	}
+	h := make(http.Header)
+	h.Set("Content-Type", r.Type.ContentType())
+	h.Set(live.HeaderPipeline, s.answering(live.Source{Pipeline: c.Pipeline, Region: c.Region}).String())
+	h.Set(live.HeaderPublished, live.FormatPublished(c.Published))
+	h.Set(live.HeaderContentDigest, c.Digest.String())
+	h.Set("ETag", c.Digest.ETag())
+	if chosen {
+		p.Head.Store(&book.Head{Published: c.Published, Header: h})
+	}
+	return h
+}
+
 // answering says which region answers: this node's, where it knows it.
 func (s *Server) answering(of live.Source) live.Source {
 	if s.Region != "" {
@@ -59,21 +82,23 @@ func (s *Server) write(d *delivery, body []byte, modified time.Time) {
 	d.event.Stamp(h, time.Now())
 	// The version that this was chosen under, not one that came since: what is
 	// masked just now must not count as chosen afterwards.
-	h.Set(live.HeaderVersion, d.view.Version)
+	d.view.Stamp(h)
 	d.turn.Give() // the connection writes in turns, and gives up on who does not read
 	if d.r.Method != http.MethodGet || conditional(d.r.Header) {
 		http.ServeContent(&partial{ResponseWriter: d.w}, d.r, "", modified, bytes.NewReader(body))
 		return
 	}
 	// In one piece, without a copy.
-	h.Set("Accept-Ranges", "bytes")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h["Accept-Ranges"] = acceptRanges
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	if !modified.IsZero() {
 		h.Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
 	}
 	d.w.WriteHeader(http.StatusOK)
 	d.w.Write(body)
 }
+
+var acceptRanges = []string{"bytes"} // shared by headers, and never changed
 
 // conditional reports whether the answer may be another than 200 with all of it.
 func conditional(h http.Header) bool {

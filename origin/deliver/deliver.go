@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync"
@@ -481,16 +482,12 @@ func (s *Server) send(d *delivery) (step, error) {
 	c, now := d.decision.Candidate, time.Now()
 	h := d.w.Header()
 	rendition, _ := d.view.Config().Rendition(d.path.Rendition)
-	h.Set("Content-Type", rendition.Type.ContentType())
-	h.Set(live.HeaderPipeline, s.answering(live.Source{Pipeline: c.Pipeline, Region: c.Region}).String())
+	maps.Copy(h, s.headOf(d, rendition))
 	findings := selection.WithSeam(c.Findings, d.event.Seam(d.view, d.path.Rendition, c))
 	if len(findings) > 0 {
 		h.Set(live.HeaderDefects, findings.String())
 	}
-	h.Set(live.HeaderPublished, live.FormatPublished(c.Published))
-	h.Set(live.HeaderContentDigest, c.Digest.String())
-	h.Set("ETag", c.Digest.ETag())
-	h.Set(live.HeaderCacheControl, live.FormatLifetimes(d.lifetimes(now)))
+	h[live.HeaderCacheControl] = []string{live.FormatLifetimes(d.lifetimes(now))}
 	h.Set(live.HeaderCMSDStatic, cmsd(rendition, d.view.Timelines[d.path.Rendition], d.held))
 	if d.held > 0 {
 		d.timing.Add("hold", d.held)
