@@ -23,6 +23,10 @@ const (
 	hedgeShare   = 0.1  // hedges per operation, in the long run
 	hedgeReserve = 50.0 // hedges at once when all was well before
 
+	// retryFor is how long an operation that fails is tried again, within its
+	// caller's deadline: longer than a node takes to be noticed as gone, shorter than
+	// the budget of a segment.
+	retryFor     = 1500 * time.Millisecond
 	firstBackoff = 20 * time.Millisecond
 	mostBackoff  = 320 * time.Millisecond
 )
@@ -74,10 +78,7 @@ func ask[T any](ctx context.Context, s *Store, r *request, run func(ctx context.
 	}
 	plan := hedge.Plan{
 		Late: r.delay(), MostLate: mostDelay, AtOnce: inFlight,
-		Pause: firstBackoff, MostPause: mostBackoff, For: s.opt.RetryFor,
-	}
-	if s.opt.NoHedging {
-		plan.Late = 0
+		Pause: firstBackoff, MostPause: mostBackoff, For: retryFor,
 	}
 	way := &route{hosts: make(map[*attempt]string)}
 	var last error

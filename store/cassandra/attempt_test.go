@@ -91,18 +91,6 @@ func TestHedgesComeNoLater(t *testing.T) {
 	})
 }
 
-func TestNoHedgeWhereNoneIsWanted(t *testing.T) {
-	in(t, func(t *testing.T, s *Store, r *request) {
-		s.opt.NoHedging = true
-		warm(r, 40*time.Millisecond)
-		began := time.Now()
-		err := s.do(t.Context(), r, func(ctx context.Context) error { time.Sleep(time.Second); return nil })
-		if err != nil || time.Since(began) != time.Second || r.signal().Hedges != 0 {
-			t.Errorf("%v after %v, %d hedges", err, time.Since(began), r.signal().Hedges)
-		}
-	})
-}
-
 // TestHedgesAreFew: when everything is slow, asking twice makes it worse.
 func TestHedgesAreFew(t *testing.T) {
 	in(t, func(t *testing.T, s *Store, r *request) {
@@ -139,7 +127,7 @@ func TestGivesUpHonestly(t *testing.T) {
 	in(t, func(t *testing.T, s *Store, r *request) {
 		began := time.Now()
 		err := s.do(t.Context(), r, func(context.Context) error { return errDown })
-		if took := time.Since(began); !errors.Is(err, store.ErrUnavailable) || took < s.opt.RetryFor || took > s.opt.RetryFor+2*mostBackoff {
+		if took := time.Since(began); !errors.Is(err, store.ErrUnavailable) || took < retryFor || took > retryFor+2*mostBackoff {
 			t.Errorf("%v after %v", err, took)
 		}
 		// Within the caller's time.

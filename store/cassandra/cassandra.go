@@ -110,7 +110,7 @@ func (o Options) connect(attempt time.Duration) (*gocql.Session, *policy, error)
 	p := newPolicy(o.DC)
 	c := gocql.NewCluster(o.Hosts...)
 	c.ProtoVersion = 5
-	c.NumConns = o.Conns
+	c.NumConns = 4 // to each node
 	c.Consistency = gocql.LocalQuorum
 	c.SerialConsistency = gocql.LocalSerial
 	c.Timeout, c.ConnectTimeout = attempt, attempt

@@ -18,7 +18,6 @@ import (
 	"headwater/store"
 	"headwater/store/cassandra"
 	"headwater/store/cassandra/cassandratest"
-	"headwater/store/storetest"
 )
 
 // nodes returns the cluster with nodes that the test may break.
@@ -171,39 +170,32 @@ func hedges(st *cassandra.Store) string {
 func TestNodePaused(t *testing.T) {
 	c := nodes(t)
 	o := inCommon(t)
-	ways := []bool{true}
-	if storetest.Long() {
-		ways = append(ways, false)
+	st := open(t, o)
+	l := startLoad(t, st, "paused", 2)
+	l.more(t, 60) // enough for what is usual to be known
+	l.mu.Lock()
+	t.Logf("all well: write p50 %v, p99 %v; read p50 %v, p99 %v", at(l.writes, 50), at(l.writes, 99), at(l.reads, 50), at(l.reads, 99))
+	l.writes, l.reads = nil, nil
+	l.mu.Unlock()
+	if err := c.Nodes[2].Pause(); err != nil {
+		t.Fatal(err)
 	}
-	for _, hedging := range ways {
-		o.NoHedging = !hedging
-		st := open(t, o)
-		l := startLoad(t, st, "paused", 2)
-		l.more(t, 60) // enough for what is usual to be known
-		l.mu.Lock()
-		t.Logf("hedging %v, all well: write p50 %v, p99 %v; read p50 %v, p99 %v", hedging, at(l.writes, 50), at(l.writes, 99), at(l.reads, 50), at(l.reads, 99))
-		l.writes, l.reads = nil, nil
-		l.mu.Unlock()
-		if err := c.Nodes[2].Pause(); err != nil {
-			t.Fatal(err)
-		}
-		pause := time.NewTimer(5 * time.Second)
-		<-pause.C
-		l.stop()
-		if err := c.Nodes[2].Resume(); err != nil {
-			t.Fatal(err)
-		}
-		l.end(t, fmt.Sprintf("hedging %v, one of three nodes paused for 5 s", hedging))
-		for _, err := range l.errs {
-			if hedging && !errors.Is(err, store.ErrUnavailable) {
-				t.Errorf("hedging: %v", err)
-			}
-			t.Logf("hedging %v: %v", hedging, err)
-		}
-		t.Logf("hedges: %s", hedges(st))
-		if err := st.Close(); err != nil {
+	pause := time.NewTimer(5 * time.Second)
+	<-pause.C
+	l.stop()
+	if err := c.Nodes[2].Resume(); err != nil {
+		t.Fatal(err)
+	}
+	l.end(t, "one of three nodes paused for 5 s")
+	for _, err := range l.errs {
+		if !errors.Is(err, store.ErrUnavailable) {
 			t.Error(err)
 		}
+		t.Log(err)
+	}
+	t.Logf("hedges: %s", hedges(st))
+	if err := st.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -31,20 +31,8 @@ type Options struct {
 	Replication map[string]int
 	Retention   time.Duration
 
-	// Conns is the number of connections to each node. Default 4.
-	Conns int
-
 	// Timeout bounds an operation whose caller gives it longer. Default 10 s.
 	Timeout time.Duration
-
-	// RetryFor is how long an operation that fails is tried again, within its
-	// caller's deadline. Default 1.5 s: longer than a node takes to be noticed
-	// as gone, shorter than the budget of a segment.
-	RetryFor time.Duration
-
-	// NoHedging waits for each attempt however late it is: to measure what
-	// hedging does.
-	NoHedging bool
 
 	// OrphanAge is how old a chunk must be for it not to be one of a put under
 	// way. Default 10 minutes.
@@ -121,14 +109,8 @@ func (o Options) withDefaults() Options {
 	if o.Retention == 0 {
 		o.Retention = 24 * time.Hour
 	}
-	if o.Conns == 0 {
-		o.Conns = 4
-	}
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
-	}
-	if o.RetryFor == 0 {
-		o.RetryFor = 1500 * time.Millisecond
 	}
 	if o.OrphanAge == 0 {
 		o.OrphanAge = 10 * time.Minute
@@ -159,8 +141,8 @@ func (o Options) Validate() error {
 	if o.Replication != nil && o.Replication[o.DC] == 0 {
 		return fmt.Errorf("data centre %q is not among the replication's: %v", o.DC, slices.Sorted(maps.Keys(o.Replication)))
 	}
-	if o.Retention < time.Minute || o.Conns < 1 || o.Timeout <= 0 || o.RetryFor <= 0 {
-		return errors.New("retention is less than a minute, or connections, timeout or retry time are not positive")
+	if o.Retention < time.Minute || o.Timeout <= 0 {
+		return errors.New("retention is less than a minute, or the timeout is not positive")
 	}
 	return nil
 }

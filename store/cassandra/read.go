@@ -54,7 +54,7 @@ func (s *Store) get(ctx context.Context, r store.Record, key string) (item store
 		item = h.item(key)
 		item.Value, err = s.value(ctx, sp, r, key, &h, token, v)
 		// Either it was replaced between the two reads, or it is not all here yet.
-		if !errors.Is(err, errMissing) || time.Since(began) > s.opt.RetryFor {
+		if !errors.Is(err, errMissing) || time.Since(began) > retryFor {
 			return item, missing(err, h.token)
 		}
 		again.Reset(mostBackoff / 4)

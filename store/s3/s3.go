@@ -37,8 +37,6 @@ type Options struct {
 	// Credentials default to those of the environment: AWS_ACCESS_KEY_ID,
 	// AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN.
 	Credentials *credentials.Credentials
-	// Connections bounds the idle connections kept. Default 64.
-	Connections int
 	// TidyEvery is how often what is superseded, deleted and expired is looked
 	// for. Default 10 minutes; negative is never.
 	TidyEvery time.Duration
@@ -71,9 +69,6 @@ func (o *Options) setDefaults() {
 	}
 	if o.Credentials == nil {
 		o.Credentials = credentials.NewEnvAWS()
-	}
-	if o.Connections == 0 {
-		o.Connections = 64
 	}
 	if o.TidyEvery == 0 {
 		o.TidyEvery = 10 * time.Minute
@@ -120,7 +115,7 @@ func Open(o Options) (*Store, error) {
 		s.root = strings.Trim(o.Prefix, "/") + "/"
 	}
 	s.transport = http.DefaultTransport.(*http.Transport).Clone()
-	s.transport.MaxIdleConnsPerHost, s.transport.MaxIdleConns = o.Connections, o.Connections
+	s.transport.MaxIdleConnsPerHost, s.transport.MaxIdleConns = 64, 64
 	s.transport.DisableCompression = true
 	lookup := minio.BucketLookupPath
 	if strings.HasSuffix(u.Hostname(), ".amazonaws.com") {
