@@ -162,11 +162,12 @@ func (s *Store) begin(ctx context.Context, r store.Record) (own context.Context,
 		return nil, nil, nil, fmt.Errorf("%w: this store does not keep %s", store.ErrInvalid, r.Namespace)
 	}
 	own, cancel := context.WithTimeout(ctx, s.opt.Timeout)
+	limit, _ := own.Deadline()
+	theirs, ok := ctx.Deadline()
 	return own, sp, func(err *error) {
-		over := own.Err() != nil && ctx.Err() == nil
 		cancel()
-		// Only the caller's own context ends as such.
-		if *err != nil && over && (errors.Is(*err, context.DeadlineExceeded) || errors.Is(*err, context.Canceled)) {
+		// Only the caller's own context ends as such. A scan ends a little before.
+		if (!ok || limit.Before(theirs)) && ctx.Err() == nil && errors.Is(*err, context.DeadlineExceeded) {
 			*err = fmt.Errorf("%w: no answer within %v", store.ErrUnavailable, s.opt.Timeout)
 		}
 	}, nil
