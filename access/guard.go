@@ -132,6 +132,20 @@ func (g *Guard) Identify(w http.ResponseWriter, r *http.Request) *Identity {
 	return nil
 }
 
+// Known says who has the secret in an Authorization field; nil where nobody has.
+// Unlike Identify it waits for nobody: it is for servers in which nothing may wait,
+// and where who is not known is answered as any viewer is.
+func (g *Guard) Known(authorization string, now time.Time) *Identity {
+	if g == nil {
+		return nil
+	}
+	scheme, secret, _ := strings.Cut(authorization, " ")
+	if !strings.EqualFold(scheme, "Bearer") || secret == "" {
+		return nil
+	}
+	return g.keys.Load().Secret(secret, now)
+}
+
 // Check is Identify and Decide: the problem is nil where it is allowed.
 func (g *Guard) Check(w http.ResponseWriter, r *http.Request, want Want) (*Identity, error) {
 	id := g.Identify(w, r)

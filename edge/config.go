@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/access/token"
 	"headwater/edge/object"
 	"headwater/live"
 )
@@ -49,6 +51,15 @@ type Config struct {
 	// one, or of its site: only such a one is believed where it has been. Default:
 	// whoever knows the id of a running node of the site is one of it.
 	Peers func(authorization string) bool
+	// Tokens verifies what viewers show. It is asked for each time. Default: events
+	// that want tokens are refused.
+	Tokens func() *token.Verifier
+	// ParentSecret is sent to parents, PeerSecret to the nodes of the site. Default: none.
+	ParentSecret, PeerSecret string
+	// TLS is how to speak to https:// parents and nodes. Default: as the system says.
+	TLS *tls.Config
+	// HideMetrics leaves /metrics to another listener.
+	HideMetrics bool
 	// Dial opens connections to parents. Default: TCP, at most a second.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -90,10 +101,10 @@ func (c *Config) Validate() error {
 	}
 	for i, p := range c.Parents {
 		if slices.Contains(c.Parents[:i], p) {
-			return fmt.Errorf("edge: parent %q is there twice", p)
+			return fmt.Errorf("edge: parent %q is there twice", redacted(p))
 		}
 		if !isBase(p) {
-			return fmt.Errorf("edge: parent %q is not a URL like http://host:7002", p)
+			return fmt.Errorf("edge: parent %q is not a URL like http://host:7002", redacted(p))
 		}
 	}
 	if err := c.validateSite(); err != nil {
@@ -111,6 +122,14 @@ func (c *Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+// redacted is a URL as an error may have it.
+func redacted(s string) string {
+	if u, err := url.Parse(s); err == nil {
+		return u.Redacted()
+	}
+	return s[strings.LastIndexByte(s, '@')+1:]
 }
 
 func isBase(s string) bool {

@@ -19,15 +19,17 @@ var cors = exchange.CORS()
 func (q *request) describeObject(l exchange.Answer, p exchange.Part, size int64) {
 	o, now := q.object, q.now()
 	f := l.Fields(p.Status, now)
-	if p.Status == o.Status {
+	same := p.Status == o.Status
+	if same && q.config.Viewers == nil {
 		f.Add(o.Common)
 	} else {
-		f.Add(cors)
+		q.guarded(f)
 		for _, name := range object.Kept {
 			v := o.Header[name]
 			switch {
 			case len(v) == 0, name == "Retry-After":
 				continue
+			case same:
 			case name == live.HeaderContentDigest:
 				// Content-Digest is that of what is sent, Repr-Digest that of the
 				// whole (RFC 9530, 2 and 3).
@@ -43,7 +45,7 @@ func (q *request) describeObject(l exchange.Answer, p exchange.Part, size int64)
 	}
 	q.stamp(f, now)
 	elapsed := now.Sub(o.Received)
-	lifetimes(f, o.Lifetime-elapsed, o.Plain, o.Age+elapsed)
+	q.lifetimes(f, o.Lifetime-elapsed, o.Plain, o.Age+elapsed)
 	if v := o.Header["Retry-After"]; len(v) > 0 {
 		f.Put("Retry-After", waited(v[0], elapsed))
 	}
@@ -79,12 +81,12 @@ func (q *request) describeObject(l exchange.Answer, p exchange.Part, size int64)
 // and plain at most for those who do not heed invalidations.
 // As everywhere (RFC 9111, 4.2) Age is to be taken off both directives, so what
 // remains comes out exact in milliseconds, and rounded down in seconds.
-func lifetimes(f *exchange.Fields, left, plain, age time.Duration) {
+func (q *request) lifetimes(f *exchange.Fields, left, plain, age time.Duration) {
 	seconds := max(age, 0) / time.Second
 	left = max(left, 0).Truncate(time.Millisecond)
 	taken := seconds * time.Second
 	f.Number("Age", int64(seconds))
-	f.Value = live.AppendLifetimes(f.Value[:0], min(left, plain)+taken, left+taken)
+	f.Value = live.AppendLifetimes(q.scope(f.Value[:0]), min(left, plain)+taken, left+taken)
 	f.Made(live.HeaderCacheControl)
 }
 
@@ -101,14 +103,14 @@ func waited(s string, elapsed time.Duration) string {
 func (q *request) describeProblem(l exchange.Answer) {
 	p, now := q.problem, q.now()
 	f := l.Fields(p.Status, now)
-	f.Add(cors)
+	q.guarded(f)
 	if p.Status == http.StatusMethodNotAllowed {
 		f.Put("Allow", "GET, HEAD, OPTIONS")
 	}
 	q.stamp(f, now)
 	f.Put("Content-Type", live.ProblemType)
 	if q.life >= 0 {
-		f.Value = live.AppendLifetimes(f.Value[:0], q.life, q.life)
+		f.Value = live.AppendLifetimes(q.scope(f.Value[:0]), q.life, q.life)
 		f.Made(live.HeaderCacheControl)
 	} else {
 		f.Put(live.HeaderCacheControl, "no-store")
@@ -137,9 +139,12 @@ func (q *request) describeText(l exchange.Answer) {
 	}
 	now := q.now()
 	f := l.Fields(p.Status, now)
-	f.Add(cors)
+	q.guarded(f)
 	q.stamp(f, now)
 	for name, v := range q.about {
+		if name == live.HeaderCacheControl && q.private() {
+			v = []string{"private, " + v[0]}
+		}
 		f.Put(name, v[0])
 	}
 	body := q.text[p.From:p.To]

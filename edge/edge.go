@@ -63,7 +63,7 @@ func New(cfg Config) (*Edge, error) {
 	id := "n" + strings.ToLower(rand.Text()[:12])
 	ed := &Edge{
 		cfg: cfg, log: cfg.Log, cache: object.NewCache(cfg.MemoryBytes, cfg.Metrics), name: cfg.Name,
-		parents: parents.NewUpstream(&parents.Config{URLs: cfg.Parents, Regions: cfg.ParentRegions, Region: cfg.Region, Dial: cfg.Dial, Log: cfg.Log}),
+		parents: parents.NewUpstream(&parents.Config{URLs: cfg.Parents, Regions: cfg.ParentRegions, Region: cfg.Region, Secret: cfg.ParentSecret, PeerSecret: cfg.PeerSecret, TLS: cfg.TLS, Dial: cfg.Dial, Log: cfg.Log}),
 		// Several nodes may go by one name, one above the other: only the
 		// node itself knows itself again.
 		id: id, member: live.Loop(live.LoopMember(cfg.Name, id)),
@@ -153,18 +153,24 @@ func (ed *Edge) Drain() {
 func (ed *Edge) ServeNode(w http.ResponseWriter, r *http.Request) bool {
 	switch r.URL.Path {
 	case live.TimePath:
-		if ed.site != nil {
+		if ed.site != nil && (ed.cfg.Peers == nil || ed.trusts(r.Header.Get("Authorization"))) {
 			ed.site.Greet(w, r)
 		}
 		ed.serveTime(w, r)
 	case "/metrics":
+		if ed.cfg.HideMetrics {
+			return false
+		}
 		ed.exporter.ServeHTTP(w, r)
 	case "/healthz":
 		w.Write([]byte("ok\n"))
 	case "/readyz":
 		ed.serveReady(w)
 	default:
-		return false
+		if r.Method != http.MethodOptions {
+			return false
+		}
+		preflight(w, r)
 	}
 	return true
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"headwater/access/token"
 	"headwater/edge/event"
 	"headwater/edge/parents"
 	"headwater/live"
@@ -25,6 +26,8 @@ type metrics struct {
 	left             prometheus.Counter
 	resumed          prometheus.Counter
 	diskHits         prometheus.Counter
+	tokensRefused    map[token.Reason]prometheus.Counter
+	tokensRenewed    prometheus.Counter
 }
 
 // otherLabel stands for what is not one of the known values of a label.
@@ -54,6 +57,12 @@ func newMetrics(reg prometheus.Registerer, tallies *event.Tallies, up *parents.U
 		resumed:          one("fills_resumed_total", "Bodies that broke off and went on with another request."),
 		left:             one("clients_left_total", "Clients that left before the end of their answer, or were too slow to take it."),
 		diskHits:         one("disk_hits_total", "Requests answered from the disk."),
+	}
+	m.tokensRenewed = one("tokens_renewed_total", "Tokens of viewers that were made anew.")
+	m.tokensRefused = make(map[token.Reason]prometheus.Counter)
+	refused := vec("tokens_refused_total", "Requests without a token that opens what they ask for.", "reason")
+	for _, r := range token.Reasons {
+		m.tokensRefused[r] = refused.WithLabelValues(string(r))
 	}
 	outcomes := vec("requests_total", "Requests by outcome.", "outcome")
 	for _, o := range Outcomes {

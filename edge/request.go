@@ -22,6 +22,12 @@ type request struct {
 	event  *event.Event
 	config *event.Configuration
 
+	shown   *shown    // of who asks, where it has waited; nil: it is in what is asked
+	trusted bool      // a node asks, and not a viewer
+	origin  string    // of the page that may read the answer with its viewer's cookies
+	ends    time.Time // the token; zero: there is none
+	renewed [2]string // the field with the next token
+
 	until     time.Time       // how long a parent is worth asking
 	expected  time.Time       // when the segment should be there, where that is not long past
 	live      bool            // the segment is one that a crowd asks for,
@@ -52,7 +58,7 @@ func (q *request) Begin(a exchange.Asked) {
 // Keep moves it to memory of its own.
 func (q *request) Keep() exchange.Request {
 	kept := *q
-	kept.detail = nil
+	kept.detail, kept.Said = nil, nil
 	return &kept
 }
 

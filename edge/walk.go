@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"headwater/access/token"
 	"headwater/edge/exchange"
 	"headwater/edge/object"
 	"headwater/live"
@@ -20,6 +21,7 @@ type step uint8
 const (
 	stepParse       step = iota // what is asked for
 	stepLocate                  // the event and the rendition
+	stepAuthorise               // who may watch
 	stepAwaitConfig             // event.json, held until it is another
 	stepPlace                   // on the timeline: what cannot exist is refused
 	stepLookUp                  // the object, or the one fill of it
@@ -42,6 +44,8 @@ func (q *request) Walk(a exchange.Answer) pause {
 			q.step = q.parse()
 		case stepLocate:
 			q.step, p = q.locate()
+		case stepAuthorise:
+			q.step = q.authorise()
 		case stepAwaitConfig:
 			q.step, p = q.awaitConfig()
 		case stepPlace:
@@ -99,6 +103,7 @@ func (q *request) locate() (step, pause) {
 		_, news := q.event.Heard()
 		if !q.event.Known() {
 			q.own()
+			q.keepShown()
 			return stepLocate, waitFor(q.event, news)
 		}
 	}
@@ -108,10 +113,8 @@ func (q *request) locate() (step, pause) {
 	}
 	q.config = q.event.Config()
 	switch q.Path.File {
-	case live.FileConfig:
-		return stepAwaitConfig, pause{}
-	case live.FileMPD, live.FileListed, live.FileHLS:
-		return stepPlace, pause{}
+	case live.FileConfig, live.FileMPD, live.FileListed, live.FileHLS:
+		return stepAuthorise, pause{}
 	}
 	r := q.config.Renditions[q.Path.Rendition]
 	if r == nil {
@@ -130,7 +133,7 @@ func (q *request) locate() (step, pause) {
 		}
 		q.Path.File, q.Path.Number, q.Path.Time = live.FileSegment, n, 0
 	}
-	return stepPlace, pause{}
+	return stepAuthorise, pause{}
 }
 
 // waitFor pauses until there is more than was seen.
@@ -249,14 +252,19 @@ func (q *request) lookUp() step {
 func (q *request) awaitHead() (step, pause) {
 	o := q.object
 	if !o.Ready() {
+		if q.over() {
+			q.heldNoMore()
+			q.release()
+			return q.refuseToken(token.Expired), pause{}
+		}
 		if q.outcome == Hold && !q.holding {
 			q.holding = true
 			q.ed.metrics.holding.Inc()
 		}
 		if q.More == nil && q.Method == http.MethodGet {
-			return stepAwaitHead, waitFor(o, 0) // nothing is sent before the first byte
+			return stepAwaitHead, pause{Why: exchange.Waits, On: o, Until: q.ends} // nothing is sent before the first byte
 		}
-		return stepAwaitHead, waitFor(o, object.HeadOnly)
+		return stepAwaitHead, pause{Why: exchange.Waits, On: o, Seen: object.HeadOnly, Until: q.ends}
 	}
 	q.heldNoMore()
 	if o.Err != nil {

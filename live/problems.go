@@ -27,6 +27,7 @@ var (
 
 // Deliver, and some of them publish and control too:
 var (
+	ErrToken       = &Problem{Code: "token-refused", Status: 403, Title: "A token is needed that opens this", Lifetime: -1}
 	ErrNotHere     = &Problem{Code: "not-found", Status: 404, Title: "There is nothing of that name", Lifetime: time.Minute}
 	ErrNoEvent     = &Problem{Code: "no-such-event", Status: 404, Title: "There is no such event", Lifetime: 2 * time.Second}
 	ErrNoTenant    = &Problem{Code: "no-such-tenant", Status: 404, Title: "There is no event of such a tenant", Lifetime: 2 * time.Second}
@@ -59,6 +60,6 @@ var (
 var Problems = []*Problem{
 	ErrBadPath, ErrMalformedMedia, ErrBadHeader, ErrDigest, ErrFuture, ErrIncomplete, ErrUnauthorized, ErrForbidden,
 	ErrNoPipeline, ErrOutside, ErrTimeout, ErrConflict, ErrInitMissing, ErrInitDiffers, ErrTooLarge, ErrNotCMAF, ErrNotStored,
-	ErrNotHere, ErrNoEvent, ErrNoTenant, ErrNoRendition, ErrNever, ErrEarly, ErrNoInit, ErrMethod, ErrLost, ErrGone, ErrShed, ErrStoreDown,
+	ErrToken, ErrNotHere, ErrNoEvent, ErrNoTenant, ErrNoRendition, ErrNever, ErrEarly, ErrNoInit, ErrMethod, ErrLost, ErrGone, ErrShed, ErrStoreDown,
 	ErrDraining, ErrUpstream, ErrInternal, ErrLoop, ErrBadEvent, ErrStarted, ErrInUse, ErrBlackout, ErrNotJSON, ErrBadRequest,
 }

@@ -269,7 +269,7 @@ func (c *Claims) condition(p Part, k Match, value any) bool {
 		return false
 	}
 	m, err := newMatch(p, k, b)
-	if reasonOf(err) == Unsupported && err != nil {
+	if ReasonOf(err) == Unsupported && err != nil {
 		c.unfit = true
 		return true
 	}

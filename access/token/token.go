@@ -44,8 +44,8 @@ var Reasons = []Reason{Missing, Malformed, UnknownKey, BadSignature, Unsupported
 
 func (r Reason) Error() string { return "token: " + string(r) }
 
-// reasonOf is the reason in an error.
-func reasonOf(err error) Reason {
+// ReasonOf is the reason in an error.
+func ReasonOf(err error) Reason {
 	var r Reason
 	if errors.As(err, &r) {
 		return r

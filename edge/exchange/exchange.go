@@ -6,6 +6,7 @@
 package exchange
 
 import (
+	"net/netip"
 	"time"
 
 	"headwater/live"
@@ -31,8 +32,19 @@ type Asked struct {
 	Method  string
 	Path    live.Path // as far as the driver has read it
 	More    *More     // nil: nothing else was asked
+	Said    Said      // what else, until Walk returns; nil: nothing
 	Old     bool      // by HTTP/1.0
 	Arrived time.Time
+}
+
+// Said is what a request says besides, for who wants to know. What it returns may lie
+// in a buffer that is used again.
+type Said interface {
+	Field(name string) string // by its name in lower case; "" where there is none
+	Query() string
+	Host() string
+	Secure() bool // by TLS
+	Address() netip.Addr
 }
 
 // More is what few requests say.

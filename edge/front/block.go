@@ -16,9 +16,6 @@ func Handler(ed Edge) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case ed.ServeNode(w, r):
-		case r.Method == http.MethodOptions:
-			live.AllowCORS(w.Header())
-			live.ServePreflight(w)
 		default:
 			block(ed.Request(), w, r)
 		}
@@ -32,7 +29,7 @@ func block(q exchange.Request, w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query()
 		more.After, more.Sequence = query.Get("after"), query.Get("notifications")
 	}
-	q.Begin(exchange.Asked{Method: r.Method, More: more, Old: !r.ProtoAtLeast(1, 1), Arrived: time.Now()})
+	q.Begin(exchange.Asked{Method: r.Method, More: more, Said: httpSaid{r}, Old: !r.ProtoAtLeast(1, 1), Arrived: time.Now()})
 	a := &blockingAnswer{w: w}
 	for {
 		p := q.Walk(a)

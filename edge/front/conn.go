@@ -59,7 +59,8 @@ type conn struct {
 
 	// The answer that is being sent.
 	q        exchange.Request // nil: none that has waited
-	waitsFor exchange.Awaited // with waiting
+	waitsFor exchange.Awaited // with waiting,
+	until    time.Time        // and until then; zero: without end
 	answer
 }
 
@@ -164,8 +165,9 @@ func (c *conn) serve() {
 				break
 			}
 			c.fresh = false
+			head := in[:h.length]
 			in = in[h.length:]
-			c.begin(&h)
+			c.begin(&h, head)
 			if c.state != idle {
 				if len(in) > 0 && c.state != ended {
 					c.in = bytes.Clone(in)
@@ -205,10 +207,11 @@ func (c *conn) serve() {
 }
 
 // begin takes up a request whose head has come.
-func (c *conn) begin(h *head) {
+func (c *conn) begin(h *head, said []byte) {
 	l := c.loop
 	now := time.Now()
-	l.q.Begin(exchange.Asked{Method: h.method, Path: h.path, More: h.more, Arrived: now})
+	l.said = headSaid{said, c.addr, c.secure}
+	l.q.Begin(exchange.Asked{Method: h.method, Path: h.path, More: h.more, Said: &l.said, Arrived: now})
 	c.close = h.close
 	c.answer = answer{counted: now}
 	c.drive(l.q)
@@ -239,7 +242,7 @@ func (c *conn) drive(q exchange.Request) {
 		c.keep(q)
 		q = c.q
 		if p.On.Park(c, p.Seen) {
-			c.state, c.waitsFor = waiting, p.On
+			c.state, c.waitsFor, c.until = waiting, p.On, p.Until
 			if c.gone {
 				c.depart()
 			}
@@ -329,6 +332,9 @@ func (c *conn) sweep(now time.Time) (reason string) {
 	case c.state == blocked && now.Sub(c.counted) > s.WriteTimeout:
 		c.depart()
 		return dropSlow
+	case c.state == waiting && !c.until.IsZero() && now.After(c.until):
+		c.waitsFor.Unpark(c)
+		c.awoken()
 	case c.state == parting && since >= partingTime:
 		c.end()
 	}

@@ -23,23 +23,25 @@ type loop struct {
 	count  atomic.Int32
 
 	// Of the loop's goroutine alone.
-	conns   []*conn // by slot; nil: free
-	free    []int
-	again   []*conn // that have had their turn
-	now     time.Time
-	swept   time.Time
-	buf     []byte          // what was read last
-	raw     []byte          // the same, before it was opened
-	out     []byte          // what is sealed, and written next
-	packed  exchange.Fields // f of HTTP/2
-	limits  h2.Limits
-	shared  h2.Shared
-	streams []*stream        // that are over
-	turns   []*stream        // that go on now
-	f       exchange.Fields  // the head that is being made
-	q       exchange.Request // that is begun next
-	events  []happening
-	turn    int32 // counts the sockets that were watched
+	conns      []*conn // by slot; nil: free
+	free       []int
+	again      []*conn // that have had their turn
+	now        time.Time
+	swept      time.Time
+	buf        []byte          // what was read last
+	raw        []byte          // the same, before it was opened
+	out        []byte          // what is sealed, and written next
+	packed     exchange.Fields // f of HTTP/2
+	limits     h2.Limits
+	shared     h2.Shared
+	streams    []*stream        // that are over
+	turns      []*stream        // that go on now
+	f          exchange.Fields  // the head that is being made
+	q          exchange.Request // that is begun next
+	said       headSaid         // of the request that is being taken up
+	packedSaid packedSaid       // the same, of HTTP/2
+	events     []happening
+	turn       int32 // counts the sockets that were watched
 
 	mu     sync.Mutex // guards the following
 	posts  []post

@@ -203,6 +203,8 @@ func (m *mux) Request(s *h2.Stream, r *h2.Request) {
 		return
 	}
 	asked.Arrived = time.Now()
+	l.packedSaid = packedSaid{r, m.c.addr}
+	asked.Said = &l.packedSaid
 	st.counted = asked.Arrived
 	l.q.Begin(asked)
 	st.drive(l.q)
@@ -298,6 +300,10 @@ func (m *mux) sweep(now time.Time) (reason string) {
 			i--
 		case st.state == carrying && now.Sub(st.counted) > s.HeaderTimeout:
 			st.late()
+		case st.state == waiting && !st.until.IsZero() && now.After(st.until):
+			st.waitsFor.Unpark(st)
+			st.awoken()
+			i--
 		case st.state == waiting:
 			waits = true
 		}

@@ -19,7 +19,8 @@ type stream struct {
 	s        *h2.Stream
 	state    connState
 	q        exchange.Request // nil: none that has waited
-	waitsFor exchange.Awaited // with waiting
+	waitsFor exchange.Awaited // with waiting,
+	until    time.Time        // and until then; zero: without end
 	odd      *oddAnswer       // of what a handler of net/http answers
 
 	pre     []byte // frames that go before what is next of the body
@@ -88,7 +89,7 @@ func (st *stream) drive(q exchange.Request) {
 		st.keep(q)
 		q = st.q
 		if p.On.Park(st, p.Seen) {
-			st.state, st.waitsFor = waiting, p.On
+			st.state, st.waitsFor, st.until = waiting, p.On, p.Until
 			return
 		}
 	}

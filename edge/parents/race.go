@@ -206,9 +206,9 @@ func (a *race) ask(ctx context.Context, p *Parent) (*http.Response, error) {
 
 // get makes the request.
 func (u *Upstream) get(ctx context.Context, p *Parent, r *Request) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Base+r.Path.String()+r.Query, nil)
+	req, err := u.NewRequest(ctx, p, r.Path.String()+r.Query)
 	if err != nil {
-		return nil, fmt.Errorf("edge: %w", err)
+		return nil, err
 	}
 	if r.Loop != "" {
 		req.Header.Set(live.HeaderCDNLoop, string(r.Loop))

@@ -7,12 +7,14 @@ package parents
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +39,8 @@ const (
 // A Parent is one of those that the edge fills from: an origin, another edge, or a
 // peer, which is another node of its own site.
 type Parent struct {
-	Base string // URL without a trailing slash
+	Base string // URL without a trailing slash, and without a password
+	user *url.Userinfo
 	Name string // of a peer
 
 	mu     sync.Mutex // guards the following
@@ -50,6 +53,11 @@ type Parent struct {
 // New makes a parent that is up.
 func New(base string) *Parent {
 	p := &Parent{Base: strings.TrimSuffix(base, "/")}
+	// A password is for the parent alone: neither errors, logs nor metrics have it.
+	if u, err := url.Parse(p.Base); err == nil && u.User != nil {
+		p.user, u.User = u.User, nil
+		p.Base = u.String()
+	}
 	p.alive, p.die = context.WithCancelCause(context.Background())
 	return p
 }
@@ -118,6 +126,9 @@ type Config struct {
 	URLs    []string          // in order of preference
 	Regions map[string]string // by URL, where known
 	Region  string            // our own: parents of it are preferred
+	// Secret is sent to parents, PeerSecret to the nodes of the site; "": none.
+	Secret, PeerSecret string
+	TLS                *tls.Config
 	// Dial opens connections. Default: TCP, at most a second.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	Log  *slog.Logger
@@ -126,12 +137,13 @@ type Config struct {
 // An Upstream asks the parents. It is HTTP and nothing else, so any origin that
 // speaks the protocol will do, and so will another edge.
 type Upstream struct {
-	parents []*Parent // preferred first
-	site    Site      // nil where this node is alone
-	client  *http.Client
-	log     *slog.Logger
-	tasks   sync.WaitGroup // attempts
-	offset  atomic.Int64   // ns: the parents' clock minus ours
+	parents            []*Parent // preferred first
+	site               Site      // nil where this node is alone
+	secret, peerSecret string
+	client             *http.Client
+	log                *slog.Logger
+	tasks              sync.WaitGroup // attempts
+	offset             atomic.Int64   // ns: the parents' clock minus ours
 
 	mu   sync.Mutex    // guards the following
 	back chan struct{} // closed when a parent comes back, or a peer changes
@@ -139,7 +151,7 @@ type Upstream struct {
 
 // NewUpstream makes one. Run is for each of its parents, Join for its site.
 func NewUpstream(cfg *Config) *Upstream {
-	u := &Upstream{log: cfg.Log, back: make(chan struct{})}
+	u := &Upstream{secret: cfg.Secret, peerSecret: cfg.PeerSecret, log: cfg.Log, back: make(chan struct{})}
 	for _, base := range cfg.URLs {
 		u.parents = append(u.parents, New(base))
 	}
@@ -159,7 +171,7 @@ func NewUpstream(cfg *Config) *Upstream {
 	}
 	u.client = &http.Client{
 		Transport: &http.Transport{
-			DialContext: dial,
+			DialContext: dial, TLSClientConfig: cfg.TLS,
 			// Held requests each occupy a connection; they come back for the next segment.
 			MaxIdleConnsPerHost: 1024,
 			IdleConnTimeout:     90 * time.Second,
@@ -173,6 +185,25 @@ func NewUpstream(cfg *Config) *Upstream {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return u
+}
+
+// NewRequest is a GET of a parent, or of a node of the site, with our credentials.
+func (u *Upstream) NewRequest(ctx context.Context, p *Parent, target string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Base+target, nil)
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
+	secret := u.secret
+	if p.Peer() {
+		secret = u.peerSecret
+	}
+	switch password, has := p.user.Password(); {
+	case has:
+		req.SetBasicAuth(p.user.Username(), password)
+	case secret != "":
+		req.Header.Set("Authorization", "Bearer "+secret)
+	}
+	return req, nil
 }
 
 // Join sets the site. Before anything is asked.
@@ -324,7 +355,7 @@ func (u *Upstream) patience(p *Parent) int {
 func (u *Upstream) probe(ctx context.Context, p *Parent) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Base+live.TimePath, nil)
+	req, err := u.NewRequest(ctx, p, live.TimePath)
 	if err != nil {
 		return err
 	}

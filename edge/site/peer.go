@@ -93,7 +93,7 @@ func (s *Site) probe(ctx context.Context, p *peer) (live.SiteNode, error) {
 	var told live.SiteNode
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Base+live.TimePath, nil)
+	req, err := s.u.NewRequest(ctx, p.Parent, live.TimePath)
 	if err != nil {
 		return told, err
 	}
