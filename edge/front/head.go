@@ -108,8 +108,11 @@ func parseHead(b []byte) (h head, kind headKind) {
 				return h, headOther
 			}
 		case 13:
-			if exchange.Is(name, "authorization") {
+			switch {
+			case exchange.Is(name, "authorization"):
 				h.ask().Authorization = string(value)
+			case exchange.Is(name, "if-none-match"):
+				h.ask().Set(name, string(value))
 			}
 		case 14:
 			if exchange.Is(name, "content-length") {

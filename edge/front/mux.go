@@ -241,6 +241,11 @@ func askedBy(r *h2.Request) (a exchange.Asked, ours bool) {
 				a.More = new(exchange.More)
 			}
 			a.More.Loop = a.More.Loop.Add(string(f.Value))
+		case len(name) == 13 && string(name) == "authorization":
+			if a.More == nil {
+				a.More = new(exchange.More)
+			}
+			a.More.Authorization = string(f.Value)
 		case len(name) == 5 && string(name) == "range", len(name) > 3 && string(name[:3]) == "if-":
 			if a.More == nil {
 				a.More = new(exchange.More)
