@@ -68,7 +68,8 @@ type Config struct {
 	// MaxReads bounds the store reads under way for delivery: those of the DVR
 	// window to three quarters of it. Default 256.
 	MaxReads int64
-	// EgressBytes bounds the segments being sent at once, those of the DVR window
+	// EgressBytes bounds the segments being sent at once, each counted once and 256 KiB
+	// for each further client of it; those of the DVR window
 	// to three quarters of it. Default 2 GiB.
 	EgressBytes int64
 	// TenantPercent bounds what one tenant may take of MaxHolds, MaxReads,

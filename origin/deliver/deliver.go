@@ -38,9 +38,10 @@ import (
 // A Server serves the delivery listener.
 type Server struct {
 	Config
-	far    *http.Client       // for other regions
-	shared singleflight.Group // reads of bytes, each once for all who ask
-	tasks  sync.WaitGroup     // attempts at them
+	far     *http.Client       // for other regions
+	sending sending            // what is being sent
+	shared  singleflight.Group // reads of bytes, each once for all who ask
+	tasks   sync.WaitGroup     // attempts at them
 
 	places             map[live.Place]prometheus.Counter
 	fallbacks          map[fallbackOutcome]prometheus.Counter
@@ -377,7 +378,7 @@ var errReselect = errors.New("origin: choose again")
 // who ask. What cannot be had is not chosen again.
 func (s *Server) fetch(d *delivery) (step, error) {
 	c := *d.decision.Candidate
-	key := window.Key{Event: d.path.Event, Rendition: d.path.Rendition, Number: c.Number, Pipeline: c.Pipeline, Digest: c.Digest}
+	key := keyOf(d, &c)
 	if data, ok := s.Window.Get(key); ok {
 		s.memory.Inc()
 		d.data = data
@@ -474,11 +475,11 @@ func (s *Server) retrieve(ctx context.Context, e *book.Event, k window.Key, size
 // send answers with the chosen bytes.
 func (s *Server) send(d *delivery) (step, error) {
 	// What is being sent to those who read slowly is bounded, too.
-	size := int64(len(d.data))
-	if !s.Egress.Enter(d.path.Event.Tenant, d.class, size) {
+	sent, ok := s.sending.begin(s.Egress, keyOf(d, d.decision.Candidate), d.class, int64(len(d.data)))
+	if !ok {
 		return nil, live.ErrShed.With("too many bytes of the " + d.class.String() + " class are being sent")
 	}
-	defer s.Egress.Leave(d.path.Event.Tenant, size)
+	defer sent()
 	c, now := d.decision.Candidate, time.Now()
 	h := d.w.Header()
 	rendition, _ := d.view.Config().Rendition(d.path.Rendition)
