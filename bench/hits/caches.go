@@ -4,9 +4,16 @@ package main
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +22,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,6 +31,8 @@ import (
 
 // An origin has segments of each size.
 type origin struct {
+	event  live.EventID
+	gets   atomic.Int64 // of segments
 	addr   string
 	first  live.Number // of those that are asked for
 	srv    *http.Server
@@ -30,7 +40,7 @@ type origin struct {
 }
 
 func startOrigin() (*origin, error) {
-	o := &origin{bodies: map[string][]byte{}}
+	o := &origin{event: live.EventID{Tenant: "t", Name: "e"}, bodies: map[string][]byte{}}
 	e := live.Default()
 	e.Start = time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
 	e.DVRSeconds = 7200
@@ -69,6 +79,7 @@ func startOrigin() (*origin, error) {
 			h.Set("ETag", `"1"`)
 			w.Write(config)
 		case err == nil && body != nil:
+			o.gets.Add(1)
 			h.Set("Content-Type", "video/mp4")
 			h.Set("Content-Length", strconv.Itoa(len(body)))
 			h.Set("ETag", live.DigestOf(body).ETag())
@@ -88,32 +99,54 @@ func startOrigin() (*origin, error) {
 func (o *origin) close() { o.srv.Close() }
 
 func (o *origin) path(rendition string, i int) string {
-	return live.Path{Event: live.EventID{Tenant: "t", Name: "e"}, File: live.FileSegment, Rendition: rendition, Number: o.first + live.Number(i)}.String()
+	return live.Path{Event: o.event, File: live.FileSegment, Rendition: rendition, Number: o.first + live.Number(i)}.String()
 }
 
 // A contender is a cache that runs.
 type contender struct {
-	name, label string
-	addr        string
-	refuses     string // path that it refuses by itself, where it knows no timeline
-	pid         int
-	close       func()
+	name, label   string
+	addr, tlsAddr string // tlsAddr: "" where it has no TLS
+	refuses       string // path that it refuses by itself, where it knows no timeline
+	most          int    // bytes of what it keeps; 0: all that there is
+	pid           int
+	close         func()
 }
 
-func (c *contender) ask(paths []string, conns int, length time.Duration) (result, error) {
-	status := http.StatusOK
-	if c.refuses != "" && paths[0] == c.refuses || strings.Contains(paths[0], "/nothing/") || strings.Contains(paths[0], "/100") {
-		status = http.StatusNotFound
+// can reports whether it has what a row asks for.
+func (c *contender) can(p part, r *row) bool {
+	switch {
+	case p.proto != plain && c.tlsAddr == "":
+		return false
+	case c.name == bareName:
+		return p.proto == plain && r.bytes > 0
 	}
-	before := cpu(c.pid)
-	res, err := ask(c.addr, paths, conns, length, status)
-	res.cpu = cpu(c.pid) - before
+	return c.most == 0 || r.bytes <= c.most
+}
+
+func (c *contender) ask(p part, r *row, length time.Duration) (result, error) {
+	paths, status := r.paths, http.StatusOK
+	if r.bytes == 0 {
+		if status = http.StatusNotFound; c.refuses != "" {
+			paths = []string{c.refuses}
+		}
+	}
+	var before time.Duration
+	w := work{addr: c.addr, paths: paths, conns: r.conns, length: length, status: status, before: func() { before = cpu(c.pid) }}
+	do := ask
+	if p.proto != plain {
+		if w.addr, do = c.tlsAddr, askSecure; p.proto == h2 {
+			w.streams, w.conns = streams, max(r.conns/streams, 1)
+		}
+	}
+	res, err := do(w)
+	res.CPU = cpu(c.pid) - before
+	res.Memory = memory(c.pid)
 	return res, err
 }
 
-// nginxConf is a cache as guides have it, for one core, and its cheapest refusal.
+// nginxConf is a cache as guides have it, and its cheapest refusal.
 const nginxConf = `
-worker_processes 1;
+worker_processes %[5]d;
 pid %[1]s/pid;
 error_log stderr crit;
 %[4]s
@@ -123,10 +156,15 @@ http {
     sendfile on;
     keepalive_requests 1000000000;
     open_file_cache max=2000 inactive=60s;
+    ssl_certificate %[6]s/cert.pem;
+    ssl_certificate_key %[6]s/cert.pem;
+    ssl_protocols TLSv1.3;
+    ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
     proxy_cache_path %[1]s/cache levels=1:2 keys_zone=live:32m use_temp_path=off inactive=2h max_size=4g;
     upstream origin { server %[3]s; keepalive 16; }
     server {
         listen %[2]s backlog=8192;
+        listen %[7]s ssl http2 backlog=8192;
         location /refused { return 404; }
         location / {
             proxy_pass http://origin;
@@ -146,60 +184,136 @@ backend origin { .host = "%s"; .port = "%s"; }
 sub vcl_recv { if (req.url ~ "^/refused") { return (synth(404)); } }
 `
 
-// startAll starts the caches, each on the same core.
-func startAll(o options, dir string, origin *origin) (all []*contender, err error) {
-	bin := o.profile
+// HAProxy's cache takes small objects: of larger ones it asks the origin again.
+const haproxyMost = 16 << 10
+
+const haproxyConf = `
+global
+    nbthread %[3]d
+    maxconn 8000
+    ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
+    ssl-default-bind-options ssl-min-ver TLSv1.3
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+cache live
+    total-max-size 256
+    max-object-size 2000000
+    max-age 3600
+backend origin
+    http-request cache-use live
+    http-response cache-store live
+    server o %[2]s
+frontend f
+    bind %[1]s
+    bind %[4]s ssl crt %[5]s/cert.pem alpn h2,http/1.1
+    http-request return status 404 if { path_beg /refused }
+    default_backend origin
+`
+
+// startAll starts the caches, each on the same cores.
+func startAll(o options, p part, dir string, origin *origin) (all []*contender, err error) {
+	bin := o.headwater
 	if bin == "" {
 		bin = filepath.Join(dir, "headwater")
-		build := exec.Command("go", "build", "-o", bin, "headwater/cmd/headwater")
+		root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "headwater").Output()
+		if err != nil {
+			return nil, fmt.Errorf("where headwater is: %w", err)
+		}
+		build := exec.Command("go", "build", "-o", bin, "./cmd/headwater")
+		build.Dir = strings.TrimSpace(string(root))
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("building headwater: %w: %s", err, out)
 		}
 	}
 	without := strings.Split(o.without, ",")
+	threads := len(strings.Split(p.cores, ","))
 	for _, c := range []*contender{
-		{name: "nginx", label: "nginx", refuses: "/refused"},
+		{name: reference, label: "nginx", refuses: "/refused"},
 		{name: "varnish", label: "Varnish", refuses: "/refused"},
+		{name: "haproxy", label: "HAProxy", refuses: "/refused", most: haproxyMost},
+		{name: bareName, label: "a bare Go loop"},
 		{name: "headwater", label: "**`headwater edge`**"},
 	} {
-		if slices.Contains(without, c.name) {
+		if slices.Contains(without, c.name) || p.proto != plain && (c.name == "varnish" || c.name == bareName) {
 			continue
 		}
 		if c.addr, err = freeAddr(); err != nil {
 			return all, err
 		}
-		home := filepath.Join(dir, c.name)
+		if c.name != "varnish" && c.name != bareName {
+			if c.tlsAddr, err = freeAddr(); err != nil {
+				return all, err
+			}
+		}
+		home := filepath.Join(dir, p.name, c.name)
 		if err := os.MkdirAll(home, 0o777); err != nil {
 			return all, err
 		}
+		conf := filepath.Join(home, "conf")
 		var args []string
+		var text []byte
 		switch c.name {
-		case "nginx":
+		case reference:
 			user := ""
 			if os.Getuid() == 0 {
 				user = "user root;"
 			}
-			conf := filepath.Join(home, "nginx.conf")
-			if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConf, home, c.addr, origin.addr, user), 0o644); err != nil {
-				return all, err
-			}
+			text = fmt.Appendf(nil, nginxConf, home, c.addr, origin.addr, user, threads, dir, c.tlsAddr)
 			args = []string{"nginx", "-e", "stderr", "-p", home, "-c", conf, "-g", "daemon off;"}
 		case "varnish":
 			host, port, _ := net.SplitHostPort(origin.addr)
-			conf := filepath.Join(home, "default.vcl")
-			if err := os.WriteFile(conf, fmt.Appendf(nil, varnishConf, host, port), 0o644); err != nil {
+			text = fmt.Appendf(nil, varnishConf, host, port)
+			args = []string{"varnishd", "-F", "-j", "none", "-T", "none", "-n", filepath.Join(home, "work"), "-a", c.addr, "-f", conf, "-s", "malloc,2g", "-p", "thread_pools=1"}
+		case "haproxy":
+			text = fmt.Appendf(nil, haproxyConf, c.addr, origin.addr, threads, c.tlsAddr, dir)
+			args = []string{"haproxy", "-db", "-f", conf}
+		case bareName:
+			self, err := os.Executable()
+			if err != nil {
 				return all, err
 			}
-			args = []string{"varnishd", "-F", "-j", "none", "-T", "none", "-n", filepath.Join(home, "work"), "-a", c.addr, "-f", conf, "-s", "malloc,2g", "-p", "thread_pools=1"}
+			args = []string{self, bareName, c.addr}
 		case "headwater":
-			args = []string{bin, "edge", "--listen", c.addr, "--parent", "http://" + origin.addr, "--log-level", "error"}
+			args = []string{bin, "edge", "--listen", c.addr, "--parent", "http://" + origin.addr, "--log-level", "error", "--memory", "2GiB",
+				"--tls-listen", c.tlsAddr, "--tls-cert", filepath.Join(dir, "cert.pem"), "--tls-key", filepath.Join(dir, "cert.pem")}
 		}
-		if err := c.start(o.server, args); err != nil {
+		if text != nil {
+			if err := os.WriteFile(conf, text, 0o644); err != nil {
+				return all, err
+			}
+		}
+		switch err := c.start(p.cores, args); {
+		case errors.Is(err, exec.ErrNotFound):
+			log.Printf("%s is not installed", c.name)
+			continue
+		case err != nil:
 			return all, fmt.Errorf("%s: %w", c.name, err)
 		}
 		all = append(all, c)
 	}
 	return all, nil
+}
+
+// certify writes a certificate and its key.
+func certify(name string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().AddDate(1, 0, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	b := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...)
+	return os.WriteFile(name, b, 0o644)
 }
 
 func freeAddr() (string, error) {
@@ -254,8 +368,8 @@ func (c *contender) start(core string, args []string) error {
 	return errors.New("it does not listen")
 }
 
-// cpu is how long a process and its children have run.
-func cpu(pid int) (sum time.Duration) {
+// family are a process and its children.
+func family(pid int, each func(dir string, stat []string)) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, name := range stats {
 		b, err := os.ReadFile(name)
@@ -264,13 +378,33 @@ func cpu(pid int) (sum time.Duration) {
 		}
 		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 		id, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		if parent, _ := strconv.Atoi(f[1]); id != pid && parent != pid {
-			continue
+		if parent, _ := strconv.Atoi(f[1]); id == pid || parent == pid {
+			each(filepath.Dir(name), f)
 		}
-		for _, ticks := range f[11:13] {
+	}
+}
+
+// cpu is how long they have run.
+func cpu(pid int) (sum time.Duration) {
+	family(pid, func(_ string, stat []string) {
+		for _, ticks := range stat[11:13] {
 			n, _ := strconv.ParseInt(ticks, 10, 64)
 			sum += time.Duration(n) * 10 * time.Millisecond
 		}
-	}
+	})
+	return sum
+}
+
+// memory is what they have resident (PSS), in MB.
+func memory(pid int) (sum float64) {
+	family(pid, func(dir string, _ []string) {
+		b, _ := os.ReadFile(filepath.Join(dir, "smaps_rollup"))
+		for line := range strings.Lines(string(b)) {
+			if f := strings.Fields(line); len(f) > 1 && f[0] == "Pss:" {
+				kb, _ := strconv.ParseFloat(f[1], 64)
+				sum += kb / 1000
+			}
+		}
+	})
 	return sum
 }

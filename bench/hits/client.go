@@ -16,17 +16,18 @@ import (
 
 // A result is one round of one cache.
 type result struct {
-	requests int
-	bytes    int64
-	length   time.Duration
-	cpu      time.Duration // of the cache
-	p50, p99 time.Duration
+	Requests int
+	Bytes    int64
+	Length   time.Duration
+	CPU      time.Duration // of the cache
+	P50, P99 time.Duration
+	Memory   float64 // MB
 }
 
-func (r result) rate() float64      { return float64(r.requests) / r.length.Seconds() }
-func (r result) gigabytes() float64 { return float64(r.bytes) / 1e9 / r.length.Seconds() }
-func (r result) perCPU() float64    { return float64(r.requests) / max(r.cpu.Seconds(), 0.01) }
-func (r result) cpuPerGB() float64  { return r.cpu.Seconds() / (float64(r.bytes) / 1e9) }
+func (r result) rate() float64      { return float64(r.Requests) / r.Length.Seconds() }
+func (r result) gigabytes() float64 { return float64(r.Bytes) / 1e9 / r.Length.Seconds() }
+func (r result) perCPU() float64    { return float64(r.Requests) / max(r.CPU.Seconds(), 0.01) }
+func (r result) cpuPerGB() float64  { return r.CPU.Seconds() / (float64(r.Bytes) / 1e9) }
 
 // A viewer is one connection: it asks, reads the answer, and asks again.
 type viewer struct {
@@ -38,23 +39,67 @@ type viewer struct {
 	head   []byte
 }
 
-// ask has so many connections ask for paths for a while. One thread with epoll is
-// all of them; bodies are thrown away in the kernel (MSG_TRUNC).
-func ask(addr string, paths []string, conns int, length time.Duration, status int) (res result, err error) {
-	at, err := netip.ParseAddrPort(addr)
+// A work is what is asked of one cache for a while.
+type work struct {
+	addr    string
+	paths   []string
+	conns   int
+	streams int // at once on each, of HTTP/2; 0: HTTP/1.1
+	length  time.Duration
+	status  int
+	before  func() // is called when all connections are there
+}
+
+// A meter counts answers.
+type meter struct {
+	result
+	w      work
+	began  time.Time
+	delays []time.Duration
+}
+
+func newMeter(w work) *meter {
+	return &meter{w: w, began: time.Now(), delays: make([]time.Duration, 0, 1<<20)}
+}
+
+func (m *meter) over() bool { return time.Since(m.began) >= m.w.length }
+
+func (m *meter) answered(asked time.Time) {
+	m.Requests++
+	m.delays = append(m.delays, time.Since(asked))
+}
+
+func (m *meter) end() (result, error) {
+	m.Length = time.Since(m.began)
+	if len(m.delays) == 0 {
+		return m.result, errors.New("no answer came")
+	}
+	slices.Sort(m.delays)
+	m.P50, m.P99 = m.delays[len(m.delays)/2], m.delays[len(m.delays)*99/100]
+	return m.result, nil
+}
+
+func requestFor(path, addr string) []byte {
+	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: hits/1\r\nAccept: */*\r\n\r\n", path, addr)
+}
+
+// ask has connections ask for paths. One thread with epoll is all of them; bodies
+// are thrown away in the kernel (MSG_TRUNC).
+func ask(w work) (res result, err error) {
+	at, err := netip.ParseAddrPort(w.addr)
 	if err != nil {
 		return res, err
 	}
 	var requests [][]byte
-	for _, p := range paths {
-		requests = append(requests, fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: hits/1\r\nAccept: */*\r\n\r\n", p, addr))
+	for _, p := range w.paths {
+		requests = append(requests, requestFor(p, w.addr))
 	}
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return res, err
 	}
 	defer unix.Close(epoll)
-	viewers := make([]*viewer, conns)
+	viewers := make([]*viewer, w.conns)
 	defer func() {
 		for _, v := range viewers {
 			if v != nil {
@@ -67,7 +112,7 @@ func ask(addr string, paths []string, conns int, length time.Duration, status in
 		if err != nil {
 			return res, err
 		}
-		viewers[i] = &viewer{fd: fd, next: i % len(paths)}
+		viewers[i] = &viewer{fd: fd, next: i % len(requests)}
 		if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}); err != nil {
 			return res, fmt.Errorf("connect: %w", err)
 		}
@@ -77,11 +122,11 @@ func ask(addr string, paths []string, conns int, length time.Duration, status in
 			return res, err
 		}
 	}
-	want := []byte("HTTP/1.1 " + strconv.Itoa(status) + " ")
-	delays := make([]time.Duration, 0, 1<<20)
+	want := []byte("HTTP/1.1 " + strconv.Itoa(w.status) + " ")
 	events := make([]unix.EpollEvent, 256)
 	buf := make([]byte, 16<<10)
-	began := time.Now()
+	w.before()
+	m := newMeter(w)
 	send := func(v *viewer) error {
 		v.asked = time.Now()
 		_, err := unix.Write(v.fd, requests[v.next])
@@ -93,7 +138,7 @@ func ask(addr string, paths []string, conns int, length time.Duration, status in
 			return res, err
 		}
 	}
-	for time.Since(began) < length {
+	for !m.over() {
 		n, err := unix.EpollWait(epoll, events, 100)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return res, err
@@ -101,26 +146,19 @@ func ask(addr string, paths []string, conns int, length time.Duration, status in
 		for _, ev := range events[:max(n, 0)] {
 			v := viewers[ev.Fd]
 			done, n, err := v.read(buf, want)
-			res.bytes += int64(n)
+			m.Bytes += int64(n)
 			if err != nil {
 				return res, err
 			}
 			if done {
-				res.requests++
-				delays = append(delays, time.Since(v.asked))
+				m.answered(v.asked)
 				if err := send(v); err != nil {
 					return res, err
 				}
 			}
 		}
 	}
-	res.length = time.Since(began)
-	if len(delays) == 0 {
-		return res, errors.New("no answer came")
-	}
-	slices.Sort(delays)
-	res.p50, res.p99 = delays[len(delays)/2], delays[len(delays)*99/100]
-	return res, nil
+	return m.end()
 }
 
 // read reads what has come, and reports whether that is the end of an answer.

@@ -1,26 +1,26 @@
 //go:build linux
 
-// Command hits measures how fast caches answer what they have: nginx, Varnish and
-// headwater edge in turn, on the same work, each on a core of its own with the
-// client on another. It writes the tables and plots of docs/benchmarks.md.
+// Command hits measures how fast caches answer what they have: nginx, Varnish,
+// HAProxy, a bare loop and headwater edge in turn, on the same work. It is made of
+// parts, each of which can be measured by itself; what was measured is kept in a
+// file, and tables and plots of docs/benchmarks.md are written from that.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"headwater/live"
 )
 
 // A size is what is asked for.
@@ -32,48 +32,89 @@ type size struct {
 
 var sizes = []size{{"r1", "1 KB", 1 << 10}, {"r10", "10 KB", 10 << 10}, {"r96", "96 KB", 96 << 10}, {"r1536", "1.5 MB", 3 << 19}}
 
-// A row is one line of the table, before it is measured.
+type proto string
+
+const (
+	plain proto = "HTTP/1.1"
+	tls1  proto = "HTTP/1.1 over TLS 1.3"
+	h2    proto = "HTTP/2 over TLS 1.3"
+)
+
+// streams are at once on each connection of HTTP/2.
+const streams = 4
+
+// A part is measured at once, by caches that are started for it.
+type part struct {
+	name, title string
+	proto       proto
+	conns, set  int
+	cores       string // of the caches
+	refusals    bool
+}
+
+// parts are all there are. With two cores the client is on the same two, so rates say
+// little there, and answers per second of CPU all.
+func parts(server, client string) []part {
+	return []part{
+		{"plain", "HTTP/1.1, 64 connections", plain, 64, 1, server, false},
+		{"tls", "HTTP/1.1 over TLS 1.3, 64 connections", tls1, 64, 1, server, false},
+		{"h2", "HTTP/2 over TLS 1.3, 16 connections of 4 streams", h2, 64, 1, server, false},
+		{"refusals", "Refusals by HTTP/1.1, 64 connections", plain, 64, 1, server, true},
+		{"crowd", "HTTP/1.1, 2,000 connections", plain, 2000, 1, server, false},
+		{"crowd-tls", "HTTP/1.1 over TLS 1.3, 2,000 connections", tls1, 2000, 1, server, false},
+		{"set", "HTTP/1.1, 64 connections, 500 segments in turn", plain, 64, 500, server, false},
+		{"cores", "HTTP/1.1, 64 connections, caches on two cores, and the client on the same", plain, 64, 1, server + "," + client, false},
+	}
+}
+
+// A row is one line of a part's table, for all caches.
 type row struct {
-	label   string
-	bytes   int
-	paths   func(*contender) []string
-	conns   int
-	results map[string][]result // by contender
+	label string
+	bytes int // 0: a refusal
+	paths []string
+	conns int
 }
 
 type options struct {
-	rounds  int
-	length  time.Duration
-	conns   int
-	set     int
-	server  string
-	client  string
-	only    string
-	docs    string
-	without string
-	profile string
+	rounds    int
+	length    time.Duration
+	server    string
+	client    string
+	only      string
+	sizes     string
+	without   string
+	docs      string
+	headwater string
+	short     bool
 }
 
 func main() {
 	log.SetFlags(0)
+	if len(os.Args) == 3 && os.Args[1] == bareName {
+		bare(os.Args[2])
+		return
+	}
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 5, "times that each is measured, in turn")
-	flag.DurationVar(&o.length, "for", 2*time.Second, "each time")
-	flag.IntVar(&o.conns, "conns", 64, "connections")
-	flag.IntVar(&o.set, "set", 1, "different segments asked for, at most 500")
+	flag.DurationVar(&o.length, "for", 1500*time.Millisecond, "each time")
 	flag.StringVar(&o.server, "server", "0", "core of the caches")
 	flag.StringVar(&o.client, "client", "1", "core of the client")
-	flag.StringVar(&o.only, "only", "", "names of rows, with commas; default all")
+	flag.StringVar(&o.only, "only", "", "names of parts, with commas: plain, tls, h2, refusals, crowd, crowd-tls, set, cores; default all")
+	flag.StringVar(&o.sizes, "sizes", "", `labels of rows, with commas, e.g. "1 KB,404 early"; default all`)
 	flag.StringVar(&o.without, "without", "", "names of caches left out, with commas")
-	flag.StringVar(&o.docs, "docs", "", "directory of benchmarks.md to write tables and plots into; default none")
-	flag.StringVar(&o.profile, "headwater", "", "headwater program; default is built")
+	flag.StringVar(&o.docs, "docs", "", "directory of benchmarks.md to write tables and plots into, and to keep what was measured; default none")
+	flag.StringVar(&o.headwater, "headwater", "", "headwater program; default is built")
+	flag.BoolVar(&o.short, "short", false, "one round of 0.2 s, to see that it works")
 	flag.Parse()
+	if o.short {
+		o.rounds, o.length = 1, 200*time.Millisecond
+	}
 	if err := pin(o.client); err != nil {
 		log.Fatal(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := measure(ctx, o); err != nil {
+	if err := run(ctx, o); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -90,198 +131,106 @@ func pin(core string) error {
 	return syscall.Exec(taskset, append([]string{taskset, "-c", core}, os.Args...), append(os.Environ(), "HITS_PINNED=1"))
 }
 
-func measure(ctx context.Context, o options) error {
+func run(ctx context.Context, o options) error {
 	dir, err := os.MkdirTemp("", "hits-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if err := certify(filepath.Join(dir, "cert.pem")); err != nil {
+		return err
+	}
 	origin, err := startOrigin()
 	if err != nil {
 		return err
 	}
 	defer origin.close()
-	all, err := startAll(o, dir, origin)
+	for _, p := range parts(o.server, o.client) {
+		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), p.name) {
+			continue
+		}
+		m, err := measure(ctx, o, p, dir, origin)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		fmt.Print(m.table())
+		if o.docs != "" {
+			if err := publish(o.docs, m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// measure measures one part.
+func measure(ctx context.Context, o options, p part, dir string, origin *origin) (*measured, error) {
+	all, err := startAll(o, p, dir, origin)
 	for _, c := range all {
 		defer c.close()
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	rows := plan(o, origin)
+	m := &measured{Part: p.name, Title: p.title, Rounds: o.rounds, Length: o.length}
+	m.When = time.Now().UTC().Format(time.DateOnly)
+	for _, c := range all {
+		m.Caches = append(m.Caches, c.label)
+	}
+	rows := plan(o, p, origin)
+	for _, r := range rows {
+		m.Rows = append(m.Rows, line{Label: r.label, Bytes: r.bytes, Results: map[string][]result{}})
+	}
 	for round := range o.rounds + 1 { // the first fills the caches
 		length := o.length
 		if round == 0 {
 			length = 200 * time.Millisecond
 		}
-		for _, r := range rows {
+		for i, r := range rows {
 			for _, c := range all {
 				if ctx.Err() != nil {
-					return ctx.Err()
+					return nil, ctx.Err()
 				}
-				res, err := c.ask(r.paths(c), r.conns, length)
+				if !c.can(p, r) {
+					continue
+				}
+				before := origin.gets.Load()
+				res, err := c.ask(p, r, length)
 				if err != nil {
-					return fmt.Errorf("%s, %s: %w", c.name, r.label, err)
+					return nil, fmt.Errorf("%s, %s: %w", c.name, r.label, err)
 				}
-				if round > 0 {
-					r.results[c.name] = append(r.results[c.name], res)
-					log.Printf("%s: %-16s %-10s %8.0f requests/s  p50 %v  p99 %v", time.Now().Format("15:04:05"), r.label, c.name, res.rate(), res.p50, res.p99)
+				if round == 0 {
+					continue
 				}
+				if n := origin.gets.Load() - before; n > 2 {
+					return nil, fmt.Errorf("%s, %s: the origin was asked %d times", c.name, r.label, n)
+				}
+				m.Rows[i].Results[c.label] = append(m.Rows[i].Results[c.label], res)
+				log.Printf("%s: %-9s %-16s %-10s %8.0f requests/s  %8.0f per CPU s  p50 %v  p99 %v", time.Now().Format("15:04:05"), p.name, r.label, c.name, res.rate(), res.perCPU(), res.P50, res.P99)
 			}
 		}
 	}
-	text := table(rows, all, o)
-	fmt.Print(text)
-	if o.docs != "" {
-		return errors.Join(insert(filepath.Join(o.docs, "benchmarks.md"), text), plot(filepath.Join(o.docs, "plots"), rows, all))
-	}
-	return nil
+	return m, nil
 }
 
 // plan is what to measure.
-func plan(o options, origin *origin) (rows []*row) {
-	add := func(label string, bytes int, paths func(*contender) []string) {
-		if o.only == "" || slices.Contains(strings.Split(o.only, ","), label) {
-			rows = append(rows, &row{label, bytes, paths, o.conns, map[string][]result{}})
+func plan(o options, p part, origin *origin) (rows []*row) {
+	add := func(label string, bytes int, paths ...string) {
+		if o.sizes == "" || slices.Contains(strings.Split(o.sizes, ","), label) {
+			rows = append(rows, &row{label, bytes, paths, p.conns})
 		}
+	}
+	if p.refusals {
+		add("404 early", 0, origin.path("r1", 1_000_000))
+		add("404 no name", 0, live.Path{Event: origin.event, File: live.FileSegment, Rendition: "nothing", Number: origin.first}.String())
+		return rows
 	}
 	for _, s := range sizes {
-		add(s.label, s.bytes, func(*contender) []string {
-			var paths []string
-			for i := range o.set {
-				paths = append(paths, origin.path(s.name, i))
-			}
-			return paths
-		})
-	}
-	refusal := func(path string) func(*contender) []string {
-		return func(c *contender) []string {
-			if c.refuses != "" {
-				return []string{c.refuses}
-			}
-			return []string{path}
+		var paths []string
+		for i := range p.set {
+			paths = append(paths, origin.path(s.name, i))
 		}
+		add(s.label, s.bytes, paths...)
 	}
-	add("404 early", 0, refusal(origin.path("r1", 1_000_000)))
-	add("404 no name", 0, refusal(strings.Replace(origin.path("r1", 0), "r1", "nothing", 1)))
 	return rows
-}
-
-// median of a figure over the rounds.
-func median[T int64 | float64 | time.Duration](list []result, f func(result) T) T {
-	if len(list) == 0 {
-		return 0
-	}
-	v := make([]T, 0, len(list))
-	for _, r := range list {
-		v = append(v, f(r))
-	}
-	slices.Sort(v)
-	return v[len(v)/2]
-}
-
-func rate(list []result) float64 { return median(list, result.rate) }
-
-const reference = "nginx"
-
-// beside is a figure over that of the reference in the same round: the median.
-func beside(list, of []result, f func(result) float64) float64 {
-	var v []float64
-	for i := range min(len(list), len(of)) {
-		v = append(v, f(list[i])/f(of[i]))
-	}
-	slices.Sort(v)
-	if len(v) == 0 {
-		return 0
-	}
-	return v[len(v)/2]
-}
-
-// table is what goes into the document.
-func table(rows []*row, all []*contender, o options) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "`cd bench && go run ./hits`: %d connections, %d of one segment's size, one core for the cache, one for the client;\nmedians of %d rounds of %v in turn. Of both rates the second figure is beside nginx in the same round.\nThe client has a core too: where caches are quick it is the limit, and answers per second of the cache's CPU tell more.\n\n", o.conns, o.set, o.rounds, o.length)
-	b.WriteString("| answer | cache | answers/s | | answers per CPU s | | GB/s | CPU s per GB | p50 ms | p99 ms |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-	for _, r := range rows {
-		for _, c := range all {
-			list := r.results[c.name]
-			if len(list) == 0 {
-				continue
-			}
-			perGB := "-"
-			if r.bytes > 0 {
-				perGB = fmt.Sprintf("%.2f", median(list, result.cpuPerGB))
-			}
-			ms := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds()*1000, 'f', 2, 64) }
-			of := r.results[reference]
-			fmt.Fprintf(&b, "| %s | %s | %.0f | %.2fx | %.0f | %.2fx | %.2f | %s | %s | %s |\n", r.label, c.label, rate(list), beside(list, of, result.rate),
-				median(list, result.perCPU), beside(list, of, result.perCPU), median(list, result.gigabytes), perGB,
-				ms(median(list, func(r result) time.Duration { return r.p50 })), ms(median(list, func(r result) time.Duration { return r.p99 })))
-		}
-	}
-	return b.String()
-}
-
-// Marks in the document, between which the table goes.
-const (
-	from = "<!-- hits: written by bench/hits -->\n"
-	upTo = "<!-- end of hits -->\n"
-)
-
-func insert(name, text string) error {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(b), from)
-	_, after, ok2 := strings.Cut(rest, upTo)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s: there is no %q", name, from)
-	}
-	return os.WriteFile(name, []byte(before+from+"\n"+text+"\n![Answers per second of CPU beside nginx](plots/hits.svg)\n\n"+upTo+after), 0o644)
-}
-
-// plot draws answers per second of CPU beside nginx, a group of bars for each row.
-func plot(dir string, rows []*row, all []*contender) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	f, err := os.Create(filepath.Join(dir, "hits.svg"))
-	if err != nil {
-		return err
-	}
-	draw(f, rows, all)
-	return f.Close()
-}
-
-func draw(w io.Writer, rows []*row, all []*contender) {
-	const wide, high, left, foot = 96, 240, 40, 60
-	colours := []string{"#8a8f98", "#c4a35a", "#2a6fdb"}
-	most := 1.0
-	for _, r := range rows {
-		for _, c := range all {
-			most = max(most, beside(r.results[c.name], r.results[reference], result.perCPU))
-		}
-	}
-	width := left + wide*len(rows) + 20
-	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", width, high+foot)
-	fmt.Fprintf(w, `<rect width="%d" height="%d" fill="#fff"/>`+"\n", width, high+foot)
-	y := func(v float64) float64 { return high - v/most*(high-30) }
-	for v := 0.0; v <= most; v++ {
-		fmt.Fprintf(w, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end" fill="#444">%.0fx</text>`+"\n", left, width-10, y(v), y(v), left-6, y(v)+4, v)
-	}
-	for i, r := range rows {
-		x := float64(left + i*wide + 10)
-		bar := float64(wide-20) / float64(len(all))
-		for j, c := range all {
-			v := beside(r.results[c.name], r.results[reference], result.perCPU)
-			fmt.Fprintf(w, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/><text x="%.1f" y="%.1f" text-anchor="middle" font-size="10" fill="#222">%.1f</text>`+"\n",
-				x+bar*float64(j), y(v), bar-2, high-y(v), colours[j%len(colours)], x+bar*float64(j)+bar/2-1, y(v)-3, v)
-		}
-		fmt.Fprintf(w, `<text x="%.1f" y="%d" text-anchor="middle" fill="#222">%s</text>`+"\n", x+float64(wide-20)/2, high+16, r.label)
-	}
-	for j, c := range all {
-		fmt.Fprintf(w, `<rect x="%d" y="%d" width="10" height="10" fill="%s"/><text x="%d" y="%d" fill="#222">%s</text>`+"\n", left+j*140, high+32, colours[j%len(colours)], left+j*140+15, high+41, strings.Trim(c.label, "*`"))
-	}
-	fmt.Fprintln(w, `</svg>`)
 }
