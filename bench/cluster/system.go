@@ -113,7 +113,7 @@ func newSystem(ctx context.Context, dir string, nodes int) (_ *system, err error
 			}}
 		}
 		p.edge = &proc.Process{Name: "edge-" + p.name, Log: log("edge-" + p.name), Ready: proc.Answers("http://" + p.addr(hostEdge) + ":8080/readyz"), Make: func() *exec.Cmd {
-			args := []string{"edge", "--listen", p.addr(hostEdge) + ":8080", "--region", p.name}
+			args := []string{"edge", "--insecure", "--metrics", "viewers", "--listen", p.addr(hostEdge) + ":8080", "--region", p.name}
 			for _, q := range []*place{p, other} {
 				for o := range q.origins {
 					args = append(args, "--parent", q.name+"="+q.origin(o, 7002))

@@ -125,7 +125,7 @@ func contenders(headwater, self string) []contender {
 			if err != nil {
 				return program{}, err
 			}
-			return run(ctx, addr, headwater, "edge", "--listen", addr, "--parent", "http://"+parent, "--log-level", "error")
+			return run(ctx, addr, headwater, "edge", "--metrics", "viewers", "--listen", addr, "--parent", "http://"+parent, "--log-level", "error")
 		}},
 	}
 }

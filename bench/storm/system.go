@@ -79,7 +79,7 @@ func start(ctx context.Context, o options, s storm, dir string) (*system, error)
 		return sys, err
 	}
 	sys.origins = append(sys.origins, p)
-	edge := []string{"taskset", "-c", o.client, o.program, "edge", "--listen", sys.edgeAddr, "--parent", "http://" + sys.deliverAddr, "--log-level", "error"}
+	edge := []string{"taskset", "-c", o.client, o.program, "edge", "--metrics", "viewers", "--listen", sys.edgeAddr, "--parent", "http://" + sys.deliverAddr, "--log-level", "error"}
 	if s.tls {
 		if err := certificate(dir); err != nil {
 			return sys, err

@@ -27,7 +27,7 @@ type accessFlags struct {
 	publishTokens                []string
 	controlToken                 string
 	hosts                        []string
-	insecure                     bool
+	insecure, private            bool
 	tlsCert, tlsKey, tlsClientCA string
 }
 
@@ -37,6 +37,7 @@ func (f *accessFlags) register(o *options) {
 	o.Secret(&f.controlToken, "control-token", "`SECRET` that control clients must send (Bearer): with the right admin")
 	o.List(&f.hosts, "control-host", "`NAME` with a dot under which browsers and certificates reach the control listener")
 	o.Bool(&f.insecure, "insecure", "listen beyond this machine though nobody must say who they are")
+	o.Bool(&f.private, "private", "deliver events only to who has the right deliver; those that want tokens of viewers are in any case, where there are credentials")
 	o.String(&f.tlsCert, "tls-cert", "", "`FILE` of the certificate chain (PEM) of all listeners, which then speak TLS 1.2 or later. It is read again when it changes, and on SIGHUP")
 	o.String(&f.tlsKey, "tls-key", "", "`FILE` of the certificate's key (PEM)")
 	o.String(&f.tlsClientCA, "tls-client-ca", "", "`FILE` of the certificates (PEM) that sign those of clients; --credentials says who these are")
@@ -127,13 +128,16 @@ type clientFlags struct {
 
 // register registers the flags; the secret's is called flag, and its file's
 // flag-file.
-func (f *clientFlags) register(o *options, flag string) {
+func (f *clientFlags) register(o *options, flag string) { f.registerAs(o, flag, "") }
+
+// registerAs is register with something before the names of the other flags.
+func (f *clientFlags) registerAs(o *options, flag, prefix string) {
 	f.flag = flag
 	o.Secret(&f.token, flag, "`SECRET` to send as a Bearer token")
 	o.String(&f.tokenFile, flag+"-file", "", "`FILE` of the secret to send as a Bearer token")
-	o.String(&f.ca, "tls-ca", "", "`FILE` of the certificates (PEM) that sign servers'; default those of the system")
-	o.String(&f.cert, "tls-cert", "", "`FILE` of the certificate (PEM) to show to servers that ask for one")
-	o.String(&f.key, "tls-key", "", "`FILE` of its key (PEM)")
+	o.String(&f.ca, prefix+"tls-ca", "", "`FILE` of the certificates (PEM) that sign servers'; default those of the system")
+	o.String(&f.cert, prefix+"tls-cert", "", "`FILE` of the certificate (PEM) to show to servers that ask for one")
+	o.String(&f.key, prefix+"tls-key", "", "`FILE` of its key (PEM)")
 }
 
 // names are those of the flags, for verbs that take some only.

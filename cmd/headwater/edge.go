@@ -15,8 +15,8 @@ var edgeCommand = &command{
 	usage: "--parent URL [flags]",
 	about: `
 Runs an edge: viewers GET from it, and it fills from its parents, which are
-origins' delivery listeners or other edges. It serves its own /metrics,
-/healthz and /readyz on the same listeners.
+origins' delivery listeners or other edges. It serves /healthz and /readyz on the
+same listeners, and /metrics where --metrics says.
 
 SIGTERM drains: it stops listening, answers what is held when its segment is
 published, finishes what is being sent, and ends; a second signal ends it at
@@ -33,6 +33,7 @@ func init() { edgeCommand.run = runEdge }
 
 type edgeFlags struct {
 	front   frontFlags
+	node    nodeFlags
 	name    string
 	region  string
 	site    string
@@ -45,6 +46,7 @@ type edgeFlags struct {
 
 func (f *edgeFlags) register(o *options) {
 	f.front.register(o)
+	f.node.register(o)
 	o.List(&f.parents, "parent", "base `URL` to fill from, e.g. http://host:7002, or us-east-1=http://host:7002 to name its region; the first is preferred")
 	o.String(&f.region, "region", "", "`NAME` of this node's region: parents of it are preferred to others, whatever their order")
 	o.String(&f.site, "site", "", "`NODES` of the site that this one belongs to, e.g. a=http://host1:8080,b=http://host2:8080")
@@ -87,9 +89,15 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 		Parents: parents, ParentRegions: regions, Region: f.region, Site: site,
 		Name: f.name, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, Log: log, Metrics: newRegistry(),
 	}
+	cfg.HideMetrics = f.front.metrics != "viewers"
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
 	}
+	watched, err := f.node.apply(&cfg, log)
+	if err != nil {
+		return err
+	}
+	defer reread(watched...)()
 	ed, err := edge.New(cfg)
 	if err != nil {
 		return err

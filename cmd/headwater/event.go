@@ -38,6 +38,8 @@ Verbs:
   unmask TENANT/EVENT --id ID   put back what a mask took out
   invalidate TENANT/EVENT       make caches drop segments: --pipeline, --region, --rendition, --from, --to
   flush TENANT/EVENT            make caches drop everything of the event
+  audit [TENANT/EVENT]          what was done and tried, by whom and from where, of one event or of all:
+                                --from, --to (times), --limit; by default of the last day
 
 --from and --to are segment numbers, now, durations from now like -10m or +30s, or
 times like 2026-11-23T20:00:00Z; --at is one of these, but no number.
@@ -62,6 +64,7 @@ type eventFlags struct {
 	withdraw, all, never        bool
 	dryRun, yes, replace        bool
 	asJSON                      bool
+	limit                       int
 }
 
 const controlURL = "http://" + defaultControl
@@ -82,6 +85,7 @@ func (f *eventFlags) register(o *options) {
 	o.Bool(&f.all, "all", "mask: all pipelines, which leaves viewers with nothing")
 	o.String(&f.from, "from", "", "first `SEGMENT`: a number or a time")
 	o.String(&f.to, "to", "", "last `SEGMENT`, inclusive: a number or a time")
+	o.Int(&f.limit, "limit", 100, "audit: `NUMBER` of entries, the newest, at most 1000")
 	o.Bool(&f.asJSON, "json", "segments: print what the control API answers")
 	o.Bool(&f.dryRun, "dry-run", "say what would be touched, and change nothing")
 	o.Bool(&f.yes, "yes", "do not ask")
@@ -120,6 +124,7 @@ func eventVerbs() map[string]eventVerb {
 		"unmask":     {unmaskSegments, "id" + asking},
 		"invalidate": {invalidateSegments, "pipeline region rendition from to" + asking},
 		"flush":      {flushEvent, asking},
+		"audit":      {auditEvents, "from to limit"},
 	}
 }
 
@@ -131,7 +136,7 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	const verbs = "create, get, list, end, delete, segments, notify, mask, masks, unmask, invalidate or flush"
+	const verbs = "create, get, list, end, delete, segments, notify, mask, masks, unmask, invalidate, flush or audit"
 	if len(rest) == 0 {
 		return usagef("say what to do: %s", verbs)
 	}
@@ -163,6 +168,10 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 		if len(rest) != 1 {
 			return usagef("list: takes no name: it lists all events")
 		}
+		return v.run(ctx, s)
+	}
+	if verb == "audit" && len(rest) == 1 {
+		s.path = "/v1"
 		return v.run(ctx, s)
 	}
 	if len(rest) != 2 {
@@ -397,6 +406,16 @@ func invalidateSegments(ctx context.Context, s *eventSession) error {
 	}
 	return s.change(ctx, eventChange{verb: "invalidate", method: http.MethodPost, sub: "/invalidations", body: body, scope: true,
 		what: "caches drop it and ask for it again"})
+}
+
+func auditEvents(ctx context.Context, s *eventSession) error {
+	q := url.Values{"limit": {strconv.Itoa(s.limit)}}
+	for name, v := range map[string]string{"from": s.from, "to": s.to} {
+		if v != "" {
+			q.Set(name, v)
+		}
+	}
+	return s.api.do(ctx, http.MethodGet, s.path+"/audit?"+q.Encode(), nil)
 }
 
 func flushEvent(ctx context.Context, s *eventSession) error {

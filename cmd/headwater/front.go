@@ -33,6 +33,7 @@ type frontFlags struct {
 	maxStreams, maxConns, maxPerAddress int
 	drainDelay, drainTimeout            time.Duration
 	handover                            string
+	metrics                             string
 }
 
 func (f *frontFlags) register(o *options) {
@@ -50,6 +51,7 @@ func (f *frontFlags) register(o *options) {
 	o.Int(&f.maxPerAddress, "max-conns-per-address", 0, "`NUMBER` of connections of one IPv4 address or IPv6 /64; those over it are answered 503. 0 is no limit, since many viewers may share an address")
 	o.Duration(&f.drainDelay, "drain-delay", 0, "`TIME` between SIGTERM, when /readyz becomes 503, and the end of listening: for load balancers that look at it")
 	o.Duration(&f.drainTimeout, "drain-timeout", drainTimeout, "`TIME` after the end of listening in which what is held and being sent ends; then the rest is cut off")
+	o.String(&f.metrics, "metrics", "", "`ADDRESS` of a listener of its own for /metrics, /healthz and /readyz; viewers: /metrics is on the viewers' listeners; default: it is nowhere")
 	o.String(&f.handover, "handover", "", "`PATH` of a Unix socket by which a new process, started with the same path, takes over the listening sockets from the one that runs, which then drains: no viewer notices. SIGUSR2 starts one")
 }
 
@@ -93,7 +95,7 @@ type front struct {
 // serve serves until ctx ends, another process takes over, or a listener
 // fails; then it drains. Every address is listened on before any is served.
 func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logger, ed *edge.Edge, reg *prometheus.Registry) error {
-	fr := &front{frontFlags: f, log: log, edge: ed, ended: make(chan error, 3)}
+	fr := &front{frontFlags: f, log: log, edge: ed, ended: make(chan error, 4)}
 	fr.srv = &edgefront.Server{
 		Edge: ed, HeaderTimeout: f.headerTimeout, IdleTimeout: f.idleTimeout, MaxHeaderBytes: int(f.maxHeader), MaxStreams: f.maxStreams,
 		MaxConns: f.connections(log), MaxConnsPerAddress: f.maxPerAddress, Linger: min(time.Second, f.drainTimeout/2), WriteTimeout: f.writeTimeout, Log: log, Metrics: reg,
@@ -148,6 +150,13 @@ func (fr *front) start(ctx, helpers context.Context, reg *prometheus.Registry) e
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
+	var own *net.TCPListener
+	if fr.metrics != "" && fr.metrics != "viewers" {
+		if own, err = fr.socks.Listen(ctx, fr.metrics); err != nil {
+			plain.Close()
+			return fmt.Errorf("--metrics: %w", err)
+		}
+	}
 	serving := func(flag, addr string, serve func() error) {
 		fr.log.Info("listening", "for", flag, "address", addr)
 		fr.tasks.Go(func() {
@@ -155,6 +164,11 @@ func (fr *front) start(ctx, helpers context.Context, reg *prometheus.Registry) e
 				fr.ended <- fmt.Errorf("--%s: %w", flag, err)
 			}
 		})
+	}
+	if own != nil {
+		srv := &http.Server{Handler: metricsHandler(fr.edge), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(fr.log.Handler(), slog.LevelDebug)}
+		fr.tasks.Go(func() { <-helpers.Done(); srv.Close() })
+		serving("metrics", own.Addr().String(), func() error { return srv.Serve(own) })
 	}
 	if fr.tlsListen == "" {
 		serving("listen", plain.Addr().String(), func() error { return fr.srv.Serve(plain) })

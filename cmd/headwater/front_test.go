@@ -196,7 +196,7 @@ func TestHandOverUnderViewers(t *testing.T) {
 	certFile, keyFile, pool := pair(t, dir)
 	plain, secure := freePort(t), freePort(t)
 	args := []string{
-		"edge", "--listen", plain, "--parent", origin.URL, "--tls-listen", secure, "--tls-cert", certFile, "--tls-key", keyFile, "--http3",
+		"edge", "--metrics", "viewers", "--listen", plain, "--parent", origin.URL, "--tls-listen", secure, "--tls-cert", certFile, "--tls-key", keyFile, "--http3",
 		"--handover", filepath.Join(dir, "handover"),
 	}
 	log := filepath.Join(dir, "log")
@@ -286,7 +286,7 @@ func TestStopsInOrder(t *testing.T) {
 	dir := t.TempDir()
 	binary, origin := build(t), newClockwork(t)
 	addr := freePort(t)
-	p := startEdge(t, filepath.Join(dir, "log"), binary, "edge", "--listen", addr, "--parent", origin.URL, "--drain-delay", "300ms")
+	p := startEdge(t, filepath.Join(dir, "log"), binary, "edge", "--metrics", "viewers", "--listen", addr, "--parent", origin.URL, "--drain-delay", "300ms")
 	p.logged(t, "for=listen", 1)
 	held := make(chan error, 1)
 	n := origin.next() + 3
@@ -314,7 +314,7 @@ func TestStopsInOrder(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 
-	p = startEdge(t, filepath.Join(dir, "log2"), binary, "edge", "--listen", addr, "--parent", origin.URL, "--drain-delay", "1h")
+	p = startEdge(t, filepath.Join(dir, "log2"), binary, "edge", "--metrics", "viewers", "--listen", addr, "--parent", origin.URL, "--drain-delay", "1h")
 	p.logged(t, "for=listen", 1)
 	p.Process.Signal(syscall.SIGTERM)
 	p.logged(t, "told to stop", 1)
@@ -356,7 +356,7 @@ func TestFewDescriptors(t *testing.T) {
 	for _, flag := range []string{"--max-conns=0", "--max-conns=1000"} {
 		t.Run(flag, func(t *testing.T) {
 			addr := freePort(t)
-			p := startEdge(t, filepath.Join(dir, "log"+flag), "sh", "-c", `ulimit -n 128; exec "$@"`, "sh", binary, "edge", "--listen", addr, "--parent", origin.URL, flag)
+			p := startEdge(t, filepath.Join(dir, "log"+flag), "sh", "-c", `ulimit -n 128; exec "$@"`, "sh", binary, "edge", "--metrics", "viewers", "--listen", addr, "--parent", origin.URL, flag)
 			p.logged(t, "for=listen", 1)
 			in, err := net.Dial("tcp", addr)
 			if err != nil {

@@ -11,8 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"headwater/access"
+	"headwater/access/token"
+	"headwater/live"
 )
 
 var keysCommand = &command{
@@ -23,6 +26,10 @@ Verbs:
   init DIR   make DIR/credentials.json for --credentials, and a file with the secret of
              each: publish (of all tenants), control (admin), deliver, and peer (of edges).
              What is there stays: it may run at each start
+  viewers    add a key to the file of --viewer-keys, of --tenant or of all
+  token TENANT/EVENT
+             print a token that opens the event --for a while, signed with the key --key of
+             --viewer-keys: --form cwt, jwt or url (append it to a URL as ?CAT=...)
   add        add one to the file of --credentials: --name, --grant; print its secret
   list       list names and grants of the file of --credentials
 
@@ -44,12 +51,21 @@ func init() { keysCommand.run = runKeys }
 type keysFlags struct {
 	credentials, name string
 	grants            []string
+	viewerKeys, key   string
+	tenants           []string
+	form              string
+	length            time.Duration
 }
 
 func (f *keysFlags) register(o *options) {
 	o.String(&f.credentials, "credentials", "", "add, list: `FILE` of credentials")
 	o.String(&f.name, "name", "", "add: `NAME` of who it is for, as logs have it")
 	o.List(&f.grants, "grant", "add: `GRANT` that it has")
+	o.String(&f.viewerKeys, "viewer-keys", "", "viewers, token: `FILE` of keys of viewers' tokens")
+	o.String(&f.key, "key", "", "viewers, token: `ID` of the key; viewers: default one with the time")
+	o.List(&f.tenants, "tenant", "viewers: `TENANT` whose events the key opens; default all")
+	o.String(&f.form, "form", "cwt", "token: `FORM`: cwt, jwt or url")
+	o.Duration(&f.length, "for", 4*time.Hour, "token: `TIME` that it opens the event")
 }
 
 func runKeys(_ context.Context, env *environment, args []string) error {
@@ -60,7 +76,7 @@ func runKeys(_ context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	const verbs = "init, add or list"
+	const verbs = "init, viewers, token, add or list"
 	if len(rest) == 0 {
 		return usagef("say what to do: %s", verbs)
 	}
@@ -70,8 +86,14 @@ func runKeys(_ context.Context, env *environment, args []string) error {
 		return initKeys(env, rest[0])
 	case verb == "init":
 		return usagef("init: name one directory")
-	case verb != "add" && verb != "list":
-		return usagef("%q is not a verb of keys: there are %s%s", verb, verbs, didYouMean(verb, "", []string{"init", "add", "list"}))
+	case verb == "viewers" && len(rest) == 0:
+		return f.addViewerKey(env)
+	case verb == "token" && len(rest) == 1:
+		return f.token(env, rest[0])
+	case verb == "token":
+		return usagef("token: name one event: TENANT/EVENT")
+	case verb != "add" && verb != "list" && verb != "viewers":
+		return usagef("%q is not a verb of keys: there are %s%s", verb, verbs, didYouMean(verb, "", []string{"init", "viewers", "token", "add", "list"}))
 	case len(rest) > 0:
 		return usagef("%s: %q: takes only flags", verb, rest[0])
 	case f.credentials == "":
@@ -173,6 +195,75 @@ func replaceFile(name string, b []byte, mode fs.FileMode) error {
 		return err
 	}
 	return os.Rename(tmp.Name(), name)
+}
+
+// addViewerKey adds a key of viewers' tokens to a file.
+func (f *keysFlags) addViewerKey(env *environment) error {
+	if f.viewerKeys == "" {
+		return usagef("--viewer-keys: name the file")
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	b, err := os.ReadFile(f.viewerKeys)
+	if err == nil {
+		err = json.Unmarshal(b, &set)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", f.viewerKeys, err)
+	}
+	if f.key == "" {
+		f.key = time.Now().UTC().Format("2006-01-02T150405Z")
+	}
+	_, key := token.NewKey(f.key, f.tenants...)
+	set.Keys = append(set.Keys, key)
+	if b, err = json.MarshalIndent(set, "", "  "); err != nil {
+		return err
+	}
+	if _, err := token.ParseKeys(b); err != nil {
+		return usageError{err}
+	}
+	if err := replaceFile(f.viewerKeys, append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(env.stdout, f.key)
+	return err
+}
+
+// token prints one that opens an event.
+func (f *keysFlags) token(env *environment, event string) error {
+	id, err := live.ParseEventID(event)
+	if err != nil {
+		return usagef("token: %s", live.PathReason(err))
+	}
+	b, err := os.ReadFile(f.viewerKeys)
+	if err != nil {
+		return usagef("--viewer-keys: %w", err)
+	}
+	keys, err := token.ParseKeys(b)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.viewerKeys, err)
+	}
+	key, err := keys.Only(f.key)
+	if err != nil {
+		return usagef("--key: %w", err)
+	}
+	path, expires := "/"+id.String()+"/", time.Now().Add(f.length)
+	var s string
+	switch f.form {
+	case "cwt":
+		s, err = key.CWT(map[any]any{4: expires.Unix(), 312: map[any]any{3: map[any]any{1: path}}})
+	case "jwt":
+		s, err = key.JWT(map[string]any{"exp": expires.Unix(), "catu": map[string]any{"path": map[string]any{"prefix": path}}})
+	case "url":
+		s, err = key.Sign(path+"*", expires)
+	default:
+		return usagef("--form: %q is not cwt, jwt or url", f.form)
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(env.stdout, s)
+	}
+	return err
 }
 
 // initKeys makes what a deployment needs, once. Of several at once the one that

@@ -32,6 +32,7 @@ func init() { loadCommand.run = runLoad }
 
 type loadFlags struct {
 	edges      []string
+	metrics    []string
 	event      string
 	viewers    int
 	length     time.Duration
@@ -48,6 +49,7 @@ type loadFlags struct {
 
 func (f *loadFlags) register(o *options) {
 	o.List(&f.edges, "edge", "base `URL` of an edge")
+	o.List(&f.metrics, "metrics", "`URL` of an edge's /metrics, for how often origins are asked; default that of each --edge (headwater edge --metrics viewers)")
 	o.String(&f.event, "event", "", "`TENANT/EVENT` to watch")
 	o.Int(&f.viewers, "viewers", 100, "`NUMBER` of viewers at a time")
 	o.Duration(&f.length, "for", 30*time.Second, "`TIME` to watch")
@@ -84,10 +86,12 @@ func runLoad(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return usagef("--mix: %w", err)
 	}
-	var metrics []string
+	metrics := f.metrics
 	for i, e := range f.edges {
 		f.edges[i] = strings.TrimSuffix(e, "/")
-		metrics = append(metrics, f.edges[i]+"/metrics")
+		if len(f.metrics) == 0 {
+			metrics = append(metrics, f.edges[i]+"/metrics")
+		}
 	}
 	cfg := viewer.Config{
 		Edges: f.edges, Event: id, Renditions: f.renditions, Viewers: f.viewers, Mix: mix, Duration: f.length,

@@ -159,7 +159,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 
 	cfg := origin.Config{
 		Store: st, DeliverStore: reader, Cache: caches[0], DeliverCache: caches[1], Bus: bus, TenantPercent: f.tenantShare, Fallback: f.fallback, FallbackAfter: f.fallbackAfter,
-		Region: f.region, Access: guard, ControlHosts: f.access.hosts,
+		Region: f.region, Access: guard, Private: f.access.private, ControlHosts: f.access.hosts,
 		Cores: cores, Late: admit.NewLateness().Read, MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
 		Log: log, Metrics: metrics,
 	}

@@ -121,7 +121,7 @@ func deploy(t *testing.T, edit func(map[string]any)) *deployment {
 	d.store = "disk:" + filepath.Join(d.dir, "data")
 	d.processes = map[string]*process{
 		"origin": {args: []string{"origin", "--publish", publish, "--deliver", deliver, "--control", d.control, "--store", d.store}},
-		"edge":   {args: []string{"edge", "--listen", d.edge, "--parent", "http://" + deliver}},
+		"edge":   {args: []string{"edge", "--metrics", "viewers", "--listen", d.edge, "--parent", "http://" + deliver}},
 	}
 	for _, name := range []string{"a", "b"} {
 		d.processes[name] = &process{args: []string{"packager", "--event", "t/e", "--pipeline", name, "--clip", "--to", "http://" + publish, "--event-url", "http://" + deliver}}

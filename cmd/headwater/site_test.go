@@ -49,7 +49,7 @@ func TestSiteOfProcesses(t *testing.T) {
 		"origin": {args: []string{"origin", "--publish", publish, "--deliver", deliver, "--control", control, "--store", "memory:"}},
 	}
 	for _, n := range names {
-		processes[n] = &process{args: []string{"edge", "--listen", ports[n], "--parent", "http://" + front, "--name", n, "--site", site[1:]}}
+		processes[n] = &process{args: []string{"edge", "--metrics", "viewers", "--listen", ports[n], "--parent", "http://" + front, "--name", n, "--site", site[1:]}}
 	}
 	for _, n := range []string{"packager-a", "packager-b"} {
 		processes[n] = &process{args: []string{"packager", "--event", "t/e", "--pipeline", n[len(n)-1:], "--clip", "--to", "http://" + publish, "--event-url", "http://" + deliver}}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/access"
+	"headwater/access/token"
+	"headwater/edge"
+	files "headwater/internal/reread"
+)
+
+// nodeFlags say who an edge is to its parents and its site, and how it knows
+// viewers and other nodes.
+type nodeFlags struct {
+	viewerKeys, credentials string
+	parent                  clientFlags
+	peer, peerFile          string
+	insecure                bool
+}
+
+func (f *nodeFlags) register(o *options) {
+	o.String(&f.viewerKeys, "viewer-keys", "", "`FILE` of the keys (a JSON Web Key Set, with tenants) of tokens that viewers show, of events that want them (headwater keys viewers makes it). It is read again when it changes, and on SIGHUP; a broken one changes nothing")
+	o.String(&f.credentials, "credentials", "", "`FILE` of the nodes below this one and of its site (the rights deliver and peer); read again as --viewer-keys is")
+	f.parent.registerAs(o, "parent-token", "parent-")
+	o.Secret(&f.peer, "peer-token", "`SECRET` to send to the nodes of the site")
+	o.String(&f.peerFile, "peer-token-file", "", "`FILE` of the secret to send to the nodes of the site; --credentials says who they are")
+	o.Bool(&f.insecure, "insecure", "be in a site beyond this machine though its nodes need not say who they are")
+}
+
+// apply puts the flags into the configuration, and says what must run.
+func (f *nodeFlags) apply(cfg *edge.Config, log *slog.Logger) (watched []func(context.Context, <-chan os.Signal), err error) {
+	if cfg.ParentSecret, err = f.parent.secret(); err != nil {
+		return nil, err
+	}
+	peer := clientFlags{token: f.peer, tokenFile: f.peerFile, flag: "peer-token"}
+	if cfg.PeerSecret, err = peer.secret(); err != nil {
+		return nil, err
+	}
+	if cfg.TLS, err = f.parent.tls(); err != nil {
+		return nil, err
+	}
+	if len(cfg.Site) > 0 && (f.credentials == "" || cfg.PeerSecret == "") && !f.insecure {
+		for _, base := range cfg.Site {
+			if u, err := url.Parse(base); err == nil && !loopback(withPort(u)) {
+				return nil, usagef("--site: anybody could pass for node %s: give --credentials FILE and --peer-token-file FILE (headwater keys init makes both), or --insecure", base)
+			}
+		}
+	}
+	if f.credentials != "" {
+		g, err := access.NewGuard(f.credentials, nil, log, cfg.Metrics)
+		if err != nil {
+			return nil, usagef("--credentials: %w", err)
+		}
+		cfg.Peers = func(authorization string) bool {
+			id := g.Known(authorization, time.Now())
+			return access.Decide(id, access.Want{Right: access.Peer}) == access.Allowed || access.Decide(id, access.Want{Right: access.Deliver}) == access.Allowed
+		}
+		watched = append(watched, g.Run)
+	}
+	if f.viewerKeys != "" {
+		k := &viewerKeys{name: f.viewerKeys, files: files.Of(f.viewerKeys), log: log}
+		if _, err := k.files.Changed(); err != nil {
+			return nil, usagef("--viewer-keys: %w", err)
+		}
+		if err := k.read(); err != nil {
+			return nil, usagef("--viewer-keys: %w", err)
+		}
+		k.failures = prometheus.NewCounter(prometheus.CounterOpts{Namespace: "headwater", Subsystem: "edge", Name: "viewer_keys_failures_total", Help: "New keys of viewers' tokens that were not usable: the ones before stay."})
+		cfg.Metrics.MustRegister(k.failures)
+		cfg.Tokens = k.now.Load
+		watched = append(watched, k.run)
+	}
+	return watched, nil
+}
+
+func withPort(u *url.URL) string {
+	if u.Port() == "" {
+		return u.Host + ":80"
+	}
+	return u.Host
+}
+
+// viewerKeys are the keys of tokens, of a file that may change.
+type viewerKeys struct {
+	name     string
+	files    *files.Files
+	log      *slog.Logger
+	now      atomic.Pointer[token.Verifier]
+	failures prometheus.Counter
+}
+
+func (k *viewerKeys) read() error {
+	b, err := os.ReadFile(k.name)
+	if err != nil {
+		return err
+	}
+	keys, err := token.ParseKeys(b)
+	if err != nil {
+		return fmt.Errorf("%s: %w", k.name, err)
+	}
+	k.now.Store(token.NewVerifier(keys))
+	return nil
+}
+
+func (k *viewerKeys) run(ctx context.Context, reload <-chan os.Signal) {
+	failed := func(err error) {
+		k.failures.Inc()
+		k.log.Error("the new keys of viewers' tokens are not usable: the old ones stay", "err", err)
+	}
+	k.files.Run(ctx, reload, func() {
+		if err := k.read(); err != nil {
+			failed(err)
+			return
+		}
+		k.log.Info("keys of viewers' tokens read", "file", k.name)
+	}, failed)
+}
+
+// metricsHandler serves /metrics, /healthz and /readyz.
+func metricsHandler(ed *edge.Edge) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", ed.Metrics())
+	for _, path := range []string{"/healthz", "/readyz"} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { ed.ServeNode(w, r) })
+	}
+	return mux
+}
