@@ -13,7 +13,7 @@ MUTANTS  ?= 300
 SEED     ?= 1
 MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./edge/front ./origin/book ./origin/publish ./origin/deliver ./origin/control ./origin/hear ./origin/look ./origin/journal ./origin/watch ./packager
 
-.PHONY: check lint test test-plays test-servers test-virtual setup bench fuzz mutate build
+.PHONY: check lint test test-plays test-servers test-virtual setup bench fuzz mutate build vulnerabilities
 
 build:
 	$(GO) build -o build/headwater ./cmd/headwater
@@ -51,6 +51,10 @@ test-plays:
 	$(GO) test -race -parallel 8 -timeout 5m ./cmd/headwater
 	$(GO) test -timeout 15m -v ./scenario/browser
 	cd deploy/check && $(GO) test ./...
+
+# Where the database of vulnerabilities cannot be reached it says so, and passes.
+vulnerabilities:
+	scripts/vulnerabilities.sh
 
 setup:
 	scripts/setup.sh

@@ -4,16 +4,50 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
 // Every test that docs/reliability.md names as a replay is there.
-func TestReplaysExist(t *testing.T) {
-	doc, err := os.ReadFile("docs/reliability.md")
+func TestReplaysExist(t *testing.T) { named(t, "docs/reliability.md") }
+
+// Each threat in docs/security.md names tests that are there.
+func TestThreatsAreTested(t *testing.T) {
+	named(t, "docs/security.md")
+	doc, err := os.ReadFile("docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(doc), "| threat | answer | test |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := strings.Split(strings.TrimSpace(table), "\n")[1:]
+	if len(rows) < 20 {
+		t.Errorf("only %d threats", len(rows))
+	}
+	for _, row := range rows {
+		cells := strings.Split(strings.Trim(row, "| "), " | ")
+		if len(cells) != 3 || !testName.MatchString(cells[2]) {
+			t.Errorf("no test: %s", row)
+		}
+	}
+}
+
+var testName = regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z][A-Za-z0-9]+`)
+
+// named fails where a document names a test that is not there.
+func named(t *testing.T, name string) {
+	t.Helper()
+	doc, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var there []string
+	// What is in a module of its own.
+	text, err := os.ReadFile("deploy/check/check_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there = append(there, testName.FindAllString(string(text), -1)...)
 	for _, f := range sources(t) {
 		if !f.test {
 			continue
@@ -22,7 +56,7 @@ func TestReplaysExist(t *testing.T) {
 			there = append(there, name)
 		}
 	}
-	for _, name := range regexp.MustCompile(`Test[A-Za-z0-9]+`).FindAllString(string(doc), -1) {
+	for _, name := range testName.FindAllString(string(doc), -1) {
 		if !slices.Contains(there, name) {
 			t.Errorf("%s: there is no such test", name)
 		}

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"headwater/access"
+	"headwater/access/token"
+	"headwater/edge"
 )
 
 // TestSafeByDefault: beyond this machine nobody publishes or controls who does
@@ -132,5 +136,73 @@ func TestSecretsAreNotShown(t *testing.T) {
 	_, _, errs := invoke(t, t.Context(), map[string]string{"HEADWATER_ORIGIN_PUBLISH_TOKEN": "hush"}, "", "origin", "--store", "memory:")
 	if !strings.Contains(errs, "--publish-token") || strings.Contains(errs, "hush") {
 		t.Error(errs)
+	}
+}
+
+// TestEdgesSayWhoTheyAre: a site beyond this machine wants credentials, and flags go
+// to the edge's configuration.
+func TestEdgesSayWhoTheyAre(t *testing.T) {
+	dir := t.TempDir()
+	if code, _, errs := invoke(t, t.Context(), nil, "", "keys", "init", dir); code != exitDone {
+		t.Fatal(errs)
+	}
+	keys := filepath.Join(dir, "viewers.json")
+	if code, _, errs := invoke(t, t.Context(), nil, "", "keys", "viewers", "--viewer-keys", keys, "--key", "k1", "--tenant", "t"); code != exitDone {
+		t.Fatal(errs)
+	}
+	far := map[string]string{"a": "http://h1:8080", "b": "http://h2:8080"}
+	for _, c := range []struct {
+		site map[string]string
+		args string
+		ok   bool
+	}{
+		{nil, "", true},
+		{map[string]string{"a": "http://127.0.0.1:1", "b": "http://localhost:2"}, "", true},
+		{far, "", false},
+		{far, "--peer-token-file " + filepath.Join(dir, "peer.secret"), false},
+		{far, "--credentials " + filepath.Join(dir, "credentials.json") + " --peer-token-file " + filepath.Join(dir, "peer.secret"), true},
+		{far, "--insecure", true},
+	} {
+		var f edgeFlags
+		o := newOptions("edge")
+		f.register(o)
+		if _, err := o.parse(&environment{getenv: func(string) string { return "" }}, strings.Fields(c.args+" --viewer-keys "+keys)); err != nil {
+			t.Fatal(err)
+		}
+		cfg := edge.Config{Site: c.site, Metrics: newRegistry()}
+		watched, err := f.node.apply(&cfg, slog.New(slog.DiscardHandler))
+		if (err == nil) != c.ok {
+			t.Errorf("%v %q: %v", c.site, c.args, err)
+		}
+		if err != nil {
+			continue
+		}
+		if cfg.Tokens == nil || len(watched) == 0 {
+			t.Errorf("%q: no keys", c.args)
+		}
+		if strings.Contains(c.args, "credentials") {
+			peer, _ := readSecret(filepath.Join(dir, "peer.secret"))
+			if cfg.PeerSecret != peer || !cfg.Peers("Bearer "+peer) || cfg.Peers("Bearer x") || cfg.Peers("") {
+				t.Errorf("%q: nodes are not known", c.args)
+			}
+		}
+	}
+	for _, form := range []string{"cwt", "jwt", "url"} {
+		code, out, errs := invoke(t, t.Context(), nil, "", "keys", "token", "t/e", "--viewer-keys", keys, "--form", form, "--for", "1h")
+		b, err := os.ReadFile(keys)
+		if code != exitDone || err != nil {
+			t.Fatal(errs, err)
+		}
+		set, err := token.ParseKeys(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		claims, err := token.NewVerifier(set).Verify(strings.TrimSpace(out), "t")
+		if err != nil {
+			t.Fatalf("%s: %v", form, err)
+		}
+		if err := claims.Permit(&token.Policy{}, &token.Request{Method: "GET", Path: "/t/e/v/1.m4s"}, time.Now()); err != nil {
+			t.Errorf("%s: %v", form, err)
+		}
 	}
 }
