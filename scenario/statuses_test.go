@@ -485,7 +485,17 @@ func edgeStatuses(t *testing.T) *bench {
 	defer child.Close()
 	below = loop.URL
 	b.want(404, "no-such-event", "GET", below+"/t/e/v/1.m4s", nil)
-	if codes := slices.Collect(maps.Keys(b.seen)); len(codes) != 3 {
+	// An event of which viewers must show tokens.
+	b.create("t/e", testEvent(func(e *live.Event) { e.Viewers = &live.Viewers{Tokens: true} }))
+	guarded, err := edge.New(edge.Config{Parents: []string{b.deliver}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	door := httptest.NewServer(front.Handler(guarded))
+	defer door.Close()
+	defer guarded.Close()
+	b.want(403, "token-refused", "GET", door.URL+"/t/e/v/1.m4s", nil)
+	if codes := slices.Collect(maps.Keys(b.seen)); len(codes) != 4 {
 		t.Errorf("seen: %v", codes)
 	}
 	return b
