@@ -2,7 +2,6 @@ package front
 
 import (
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -168,12 +167,8 @@ func (w *frontWriter) FlushError() error {
 func (w *frontWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // refuse answers a connection that is one too many, without waiting for its
-// request. Of TLS it is closed: a handshake would cost more than it is worth.
+// request.
 func (s *Server) refuse(nc net.Conn) {
-	if _, ok := nc.(*tls.Conn); ok {
-		nc.Close()
-		return
-	}
 	select {
 	case s.refusing <- struct{}{}:
 	default:

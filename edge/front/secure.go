@@ -21,7 +21,7 @@ func (s *Server) ServeTLS(l net.Listener, cfg *tls.Config) error {
 			nc.Close()
 			s.forget(addr)
 		}
-	})
+	}, func(nc net.Conn) { nc.Close() }) // a handshake would cost more than it is worth
 }
 
 // secure makes a handshake, and gives the connection to who goes on with it.

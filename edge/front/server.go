@@ -149,10 +149,10 @@ func (s *Server) every() time.Duration {
 
 // Serve accepts connections until the listener fails, or the server is shut
 // down: then it returns http.ErrServerClosed.
-func (s *Server) Serve(l net.Listener) error { return s.serve(l, s.plain) }
+func (s *Server) Serve(l net.Listener) error { return s.serve(l, s.plain, s.refuse) }
 
-// serve gives take the connections that are let in.
-func (s *Server) serve(l net.Listener, take func(net.Conn, netip.Addr)) error {
+// serve gives take the connections that are let in, and refuse the others.
+func (s *Server) serve(l net.Listener, take func(net.Conn, netip.Addr), refuse func(net.Conn)) error {
 	s.init()
 	if !s.begin(l) {
 		return http.ErrServerClosed
@@ -164,7 +164,7 @@ func (s *Server) serve(l net.Listener, take func(net.Conn, netip.Addr)) error {
 		nc, err := l.Accept()
 		if err == nil {
 			pause = 5 * time.Millisecond
-			s.accept(nc, take)
+			s.accept(nc, take, refuse)
 			continue
 		}
 		if s.draining.Load() {
@@ -228,11 +228,11 @@ func (s *Server) release(addr netip.Addr) {
 
 // accept takes on a connection. Also one that was in the queue when draining
 // began: its client has been let in.
-func (s *Server) accept(nc net.Conn, take func(net.Conn, netip.Addr)) {
+func (s *Server) accept(nc net.Conn, take func(net.Conn, netip.Addr), refuse func(net.Conn)) {
 	addr := addressOf(nc.RemoteAddr())
 	if reason := s.admit(addr); reason != "" {
 		s.drop(reason)
-		s.refuse(nc)
+		refuse(nc)
 		return
 	}
 	take(nc, addr)
