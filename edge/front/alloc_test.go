@@ -168,3 +168,59 @@ func TestWindowsOfAByte(t *testing.T) {
 	}
 	s.dropped("h2-flood", 1)
 }
+
+// A stingySocket takes so many bytes and no more.
+type stingySocket struct {
+	scriptedSocket
+	room int
+	shut bool // nothing more is written
+}
+
+func (s *stingySocket) write(a, b []byte) (int, error) {
+	n := min(len(a)+len(b), s.room)
+	s.room -= n
+	s.took += int64(n)
+	return n, nil
+}
+
+func (s *stingySocket) closeWrite() { s.shut = true }
+
+// The end of the last answer is waited for: a connection that ends does not take back
+// what is still to be written.
+func TestLastAnswerOfHTTP2IsWhole(t *testing.T) {
+	s := serveEdge(t)
+	s.free()
+	d := s.dial()
+	d.send(get(s.path("s")))
+	d.read()
+	server, client := secrets(t)
+	var frames bytes.Buffer
+	frames.WriteString(http2.ClientPreface)
+	fr := http2.NewFramer(&frames, nil)
+	fr.WriteSettings()
+	var head headerBlock
+	enc := hpack.NewEncoder(&head)
+	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "edge"}, {":path", s.path("s")}} {
+		enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+	}
+	fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head, EndStream: true, EndHeaders: true})
+	sock := &stingySocket{room: len(bodyOf(s.path("s")))} // not the head
+	sock.pieces = [][]byte{client.Seal(nil, frames.Bytes(), nil)}
+	s.srv.drain()
+	l := newLoop(s.srv, nil)
+	l.now = time.Now()
+	l.count.Add(1)
+	seal := &sealed{socket: sock, rec: server, burst: burstMost}
+	c := &conn{loop: l, sock: seal, secure: true}
+	c.two = &mux{c: c, sock: seal}
+	l.open(c)
+	c.happened(eventIn)
+	if len(c.two.h.Streams()) != 0 || !seal.full() || sock.shut {
+		t.Fatalf("%d streams, full %v, shut %v", len(c.two.h.Streams()), seal.full(), sock.shut)
+	}
+	sock.room = 1 << 20
+	c.happened(eventOut)
+	if !sock.shut || c.state != parting {
+		t.Errorf("shut %v, state %d", sock.shut, c.state)
+	}
+}

@@ -133,11 +133,13 @@ func (m *mux) after() {
 		return
 	}
 	m.control()
-	if _, err := m.sock.flush(); err != nil {
+	all, err := m.sock.flush()
+	if err != nil {
 		c.end()
 		return
 	}
-	if len(m.h.Streams()) == 0 && (m.away || c.loop.srv.closing.Load()) && len(c.in) == 0 {
+	// What was written and not taken yet is not taken back by a goodbye.
+	if all && len(m.h.Streams()) == 0 && (m.away || c.loop.srv.closing.Load()) && len(c.in) == 0 {
 		m.h.GoAway(true)
 		m.part()
 	}
