@@ -50,6 +50,9 @@ type work struct {
 	before  func() // is called when all connections are there
 }
 
+// errSilent says that a cache has not answered anybody in the time of a round.
+var errSilent = errors.New("no answer came")
+
 // A meter counts answers.
 type meter struct {
 	result
@@ -72,7 +75,7 @@ func (m *meter) answered(asked time.Time) {
 func (m *meter) end() (result, error) {
 	m.Length = time.Since(m.began)
 	if len(m.delays) == 0 {
-		return m.result, errors.New("no answer came")
+		return m.result, errSilent
 	}
 	slices.Sort(m.delays)
 	m.P50, m.P99 = m.delays[len(m.delays)/2], m.delays[len(m.delays)*99/100]
