@@ -46,7 +46,7 @@ type Book struct {
 	tenants map[string]bool
 }
 
-// A Config is what a registry is built from.
+// A Config is what a book is built from.
 type Config struct {
 	Store   store.Store
 	Tokens  *store.Tokens
@@ -58,6 +58,7 @@ type Config struct {
 	Metrics *prometheus.Registry
 }
 
+// New returns a book that knows nothing yet: see Load.
 func New(cfg Config) *Book {
 	g := &Book{Config: cfg, turns: keylock.New[live.EventID](),
 		events: make(map[live.EventID]*Event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool)}
@@ -75,6 +76,7 @@ func New(cfg Config) *Book {
 	return g
 }
 
+// Get is the event of a name; nil where there is none.
 func (g *Book) Get(id live.EventID) *Event {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -89,6 +91,7 @@ func (g *Book) Timeline(of journal.Life) (live.Timeline, bool) {
 	return live.Timeline{}, false
 }
 
+// HasTenant reports whether a tenant has an event, or had one lately.
 func (g *Book) HasTenant(name string) bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -121,6 +124,7 @@ func (g *Book) Reaches(id live.EventID, at int64) bool {
 	return at <= tomb.token.Time
 }
 
+// List is all events, in the order of their names.
 func (g *Book) List() []*Event {
 	g.mu.RLock()
 	defer g.mu.RUnlock()

@@ -222,4 +222,5 @@ func (g *Book) Refused(e *Event, side string, p *live.Problem) {
 	g.Counters.Of(e).refusals.WithLabelValues(side, p.Code).Inc()
 }
 
+// Decided counts a selection.
 func (g *Book) Decided(e *Event, r selection.Reason) { g.Counters.Of(e).decisions[r].Inc() }

@@ -185,16 +185,16 @@ func fits(n live.Notifications) error {
 	return nil
 }
 
-// A Ledger is what is stored of an event: its record, and the edits that are not
+// A ledger is what is stored of an event: its record, and the edits that are not
 // in it. It is never changed: what adds to it makes another.
-type Ledger struct {
+type ledger struct {
 	base  Record
 	token store.Token // of base
 	edits []Edit      // in the order of their tokens
 }
 
 // state is the event that it makes.
-func (l *Ledger) state() Record {
+func (l *ledger) state() Record {
 	rec := l.base
 	for i := range l.edits {
 		rec.Apply(&l.edits[i])
@@ -204,7 +204,7 @@ func (l *Ledger) state() Record {
 }
 
 // with is the ledger with edits that it may have already.
-func (l *Ledger) with(edits ...Edit) Ledger {
+func (l *ledger) with(edits ...Edit) ledger {
 	out := *l
 	out.edits = slices.Clone(l.edits)
 	for _, x := range edits {
@@ -217,18 +217,18 @@ func (l *Ledger) with(edits ...Edit) Ledger {
 }
 
 // on is the ledger on another record of the same event.
-func (l *Ledger) on(base Record, token store.Token) Ledger {
-	out := Ledger{base: base, token: token}
+func (l *ledger) on(base Record, token store.Token) ledger {
+	out := ledger{base: base, token: token}
 	return out.with(l.edits...)
 }
 
 // has reports whether an edit is in it.
-func (l *Ledger) has(t store.Token) bool {
+func (l *ledger) has(t store.Token) bool {
 	return slices.ContainsFunc(l.edits, func(x Edit) bool { return x.Token == t }) || slices.Contains(l.base.Folded, t) || slices.Contains(l.base.Swept, t)
 }
 
 // newest is the time of the newest token in it.
-func (l *Ledger) newest() int64 {
+func (l *ledger) newest() int64 {
 	at := l.token.Time
 	if n := len(l.edits); n > 0 {
 		at = max(at, l.edits[n-1].Token.Time)
@@ -237,7 +237,7 @@ func (l *Ledger) newest() int64 {
 }
 
 // reaches reports whether what was stored at that time is in it.
-func (l *Ledger) reaches(at int64) bool {
+func (l *ledger) reaches(at int64) bool {
 	return at <= l.token.Time || slices.ContainsFunc(l.edits, func(x Edit) bool { return x.Token.Time == at })
 }
 
@@ -254,13 +254,13 @@ const (
 // fold is the record with the edits in it that are old enough, and which of those
 // before may leave the store. They are named once more after that: a node may
 // still see them.
-func (l *Ledger) fold(now time.Time) (rec Record, sweep []store.Token) {
+func (l *ledger) fold(now time.Time) (rec Record, sweep []store.Token) {
 	young := func(t store.Token, d time.Duration) bool { return now.UnixNano()-t.Time < int64(d) }
 	n := slices.IndexFunc(l.edits, func(x Edit) bool { return young(x.Token, settled) })
 	if n < 0 {
 		n = len(l.edits)
 	}
-	rec = (&Ledger{base: l.base, edits: l.edits[:n]}).state()
+	rec = (&ledger{base: l.base, edits: l.edits[:n]}).state()
 	for i, t := range l.base.Folded {
 		if young(t, keepFolded) && i >= len(l.base.Folded)-maxFolded {
 			rec.Folded = append(rec.Folded, t)
@@ -362,4 +362,5 @@ func setIfEmpty[T comparable](dst *T, v T) {
 	}
 }
 
+// NewID names a mask or an invalidation.
 func NewID() string { return rand.Text()[:12] }

@@ -17,7 +17,7 @@ import (
 // configuration as operators set it and the tables of what was published.
 type Event struct {
 	ID    live.EventID
-	Life  int64                // as eventRecord.Life
+	Life  int64                // as Record.Life
 	state atomic.Pointer[View] // replaced whole, never changed
 	edge  atomic.Int64         // newest published number, -1 before the first
 
@@ -40,9 +40,9 @@ func (e *Event) View() *View { return e.state.Load() }
 func (e *Event) Last() live.Number { return live.Number(e.edge.Load()) }
 
 // newEvent needs a record that was validated.
-func newEvent(id live.EventID, l Ledger) (*Event, error) {
+func newEvent(id live.EventID, l ledger) (*Event, error) {
 	rec := l.state()
-	v, err := NewView(l, rec)
+	v, err := newView(l, rec)
 	if err != nil {
 		return nil, err
 	}
@@ -55,12 +55,12 @@ func newEvent(id live.EventID, l Ledger) (*Event, error) {
 
 // change replaces the view by one that f makes of its ledger and record, and
 // wakes all who wait for a change.
-func (e *Event) change(f func(l *Ledger, rec *Record)) (*View, error) {
+func (e *Event) change(f func(l *ledger, rec *Record)) (*View, error) {
 	for {
 		old := e.View()
 		l, rec := old.ledger, old.Record
 		f(&l, &rec)
-		v, err := NewView(l, rec)
+		v, err := newView(l, rec)
 		if err != nil {
 			return nil, err
 		}
@@ -72,8 +72,8 @@ func (e *Event) change(f func(l *Ledger, rec *Record)) (*View, error) {
 }
 
 // setLedger takes what is stored of the event. What was observed meanwhile stays.
-func (e *Event) setLedger(l Ledger) (*View, error) {
-	v, err := e.change(func(now *Ledger, rec *Record) {
+func (e *Event) setLedger(l ledger) (*View, error) {
+	v, err := e.change(func(now *ledger, rec *Record) {
 		late := rec.Config.LatenessMS
 		*now, *rec = l, l.state()
 		rec.Config.LatenessMS = late
@@ -94,7 +94,7 @@ func (e *Event) setLedger(l Ledger) (*View, error) {
 // setLateness publishes an observed figure in event.json. It is no change by
 // an operator: the version stays.
 func (e *Event) setLateness(rendition string, d time.Duration) error {
-	_, err := e.change(func(_ *Ledger, rec *Record) {
+	_, err := e.change(func(_ *ledger, rec *Record) {
 		late := maps.Clone(rec.Config.LatenessMS)
 		if late == nil {
 			late = make(map[string]int64)

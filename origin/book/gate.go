@@ -15,11 +15,11 @@ import (
 	"headwater/store"
 )
 
-// Viewers play the segments of all pipelines with one init segment. A pipeline
-// whose newest init segment does not fit it makes segments that it does not fit
-// either, and most of that cannot be seen in the segment: so from the refusal
-// on none of its segments of that rendition is taken, until it publishes an init
-// segment that fits. A gate is what the newest init segment said.
+// A Gate is what a pipeline's newest init segment said. Viewers play the segments
+// of all pipelines with one init segment. A pipeline whose newest one does not fit
+// it makes segments that it does not fit either, and most of that cannot be seen in
+// the segment: so from the refusal on none of its segments of that rendition is
+// taken, until it publishes an init segment that fits.
 //
 // Which is the newest is decided by arrival: each PUT of an init segment has the
 // token of when it arrived, later than that of the gate known at the time, and

@@ -29,7 +29,7 @@ var someID = live.EventID{Tenant: "acme", Name: "final"}
 // known is an event as a node knows it of which nothing is published.
 func known(t *testing.T, id live.EventID) *Event {
 	t.Helper()
-	e, err := newEvent(id, Ledger{base: Record{Config: live.Config{Event: someEvent(time.Now().Add(-time.Minute).Truncate(2 * time.Second))}}})
+	e, err := newEvent(id, ledger{base: Record{Config: live.Config{Event: someEvent(time.Now().Add(-time.Minute).Truncate(2 * time.Second))}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestLedgersAgree(t *testing.T) {
 		at := int64(1e18)
 		base := Record{Config: live.Config{Event: someEvent(time.Unix(1e9, 0)), Version: 5, FlushVersion: 1}, Life: 1}
 		type node struct {
-			Ledger
+			ledger
 			given int64 // the highest version that was given out
 		}
 		var stored []Edit
@@ -67,12 +67,12 @@ func TestLedgersAgree(t *testing.T) {
 			at++
 			x.Life, x.Token = 1, store.Token{Time: max(at+int64(rapid.IntRange(-3, 3).Draw(t, "clock")), n.newest()+1), Nonce: uint64(len(stored) + 1)}
 			stored = append(stored, x)
-			n.Ledger = n.with(x)
+			n.ledger = n.with(x)
 			given(n)
 		}
 		read := func(n *node, all bool) {
 			old := n.state()
-			l, before := n.Ledger, len(n.edits)+len(n.base.Folded)
+			l, before := n.ledger, len(n.edits)+len(n.base.Folded)
 			if all || rapid.Bool().Draw(t, "record") {
 				if token.Compare(l.token) > 0 {
 					l = l.on(record, token)
@@ -83,7 +83,7 @@ func TestLedgersAgree(t *testing.T) {
 					l = l.with(x)
 				}
 			}
-			n.Ledger = l
+			n.ledger = l
 			is := n.state()
 			if given(n); len(n.edits)+len(n.base.Folded) > before && is.Config.Version == old.Config.Version && is.Notifications.Sequence == old.Notifications.Sequence {
 				t.Fatalf("still version %d, with more edits", is.Config.Version)
@@ -98,7 +98,7 @@ func TestLedgersAgree(t *testing.T) {
 			}
 		}
 		for i := range nodes {
-			nodes[i] = &node{Ledger{base: base, token: token}, 0}
+			nodes[i] = &node{ledger{base: base, token: token}, 0}
 			given(nodes[i])
 		}
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
@@ -116,7 +116,7 @@ func TestLedgersAgree(t *testing.T) {
 				rec, _ := n.fold(time.Unix(0, at).Add(settled)) // not knowing all: as after a cut between regions
 				at++
 				t := store.Token{Time: max(at, n.newest()+1), Nonce: uint64(at)}
-				n.Ledger = n.on(rec, t)
+				n.ledger = n.on(rec, t)
 				if t.Compare(token) > 0 {
 					record, token = rec, t
 				}

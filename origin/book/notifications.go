@@ -40,6 +40,7 @@ func (e *Event) Hears(pipeline string, mark Heard) bool {
 	return !ok || mark.Newer(before)
 }
 
+// Hear notes what a pipeline said, unless it has said something newer.
 func (e *Event) Hear(pipeline string, mark Heard) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -67,6 +68,7 @@ func Notified(set, said []live.Notification) []live.Notification {
 	return set
 }
 
+// SameNotification reports whether two say the same.
 func SameNotification(a, b live.Notification) bool {
 	return a.Type == b.Type && a.ID == b.ID && a.From == b.From && a.To == b.To && string(a.Data) == string(b.Data)
 }

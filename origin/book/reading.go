@@ -148,7 +148,7 @@ func (g *Book) take(ctx context.Context, id live.EventID, item store.Item, edits
 	case e == nil && dead && item.Token.Compare(tomb.token) <= 0:
 		return nil
 	case e == nil || e.Life != rec.Life && item.Token.Compare(e.View().ledger.token) > 0:
-		l := Ledger{base: *rec.Record, token: item.Token}
+		l := ledger{base: *rec.Record, token: item.Token}
 		if e, err = newEvent(id, l.with(g.decode(ctx, id, rec.Life, edits)...)); err != nil {
 			return err
 		}
@@ -276,6 +276,7 @@ func (g *Book) scan(ctx context.Context, r store.Record, opt store.ScanOptions, 
 	return layout.Scan(ctx, g.Store, g.Log, r, opt, f)
 }
 
+// NewInit reads an init segment.
 func NewInit(data []byte, source live.Source, published time.Time) (*Init, error) {
 	parsed, err := cmaf.ParseInit(data)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // A View is one state of an event's configuration, with all that is derived
 // from it. It is immutable.
 type View struct {
-	ledger        Ledger                   // what is stored of it
+	ledger        ledger                   // what is stored of it
 	Record        Record                   // what that makes, with the lateness
 	Timelines     map[string]live.Timeline // by rendition, with its lateness
 	JSON          []byte                   // event.json
@@ -32,7 +32,10 @@ type View struct {
 // Config is the live configuration of the view.
 func (v *View) Config() *live.Config { return &v.Record.Config }
 
-func NewView(l Ledger, rec Record) (*View, error) {
+// ViewOf is the view of a record that is not stored: of what would be.
+func ViewOf(rec Record) (*View, error) { return newView(ledger{}, rec) }
+
+func newView(l ledger, rec Record) (*View, error) {
 	v := &View{ledger: l, Record: rec, Timelines: make(map[string]live.Timeline), Changed: make(chan struct{})}
 	cfg := &v.Record.Config
 	for _, r := range cfg.Renditions {
@@ -86,6 +89,7 @@ func (v *View) unmasked(cs []live.Candidate, rendition string, n live.Number) []
 	return slices.DeleteFunc(slices.Clone(cs), out)
 }
 
+// Masked reports whether a mask takes out a pipeline's candidate of a segment.
 func (v *View) Masked(p live.Pipeline, rendition string, n live.Number) bool {
 	return slices.ContainsFunc(v.Config().Masks, func(m live.Mask) bool { return m.Holds(p.Name, p.Region, rendition, n) })
 }

@@ -89,7 +89,7 @@ func (g *Book) create(ctx context.Context, id live.EventID, rec Record, x Edit, 
 	if err := g.write(ctx, id, storedEvent{Record: &rec}, token, time.Time{}); err != nil {
 		return nil, err
 	}
-	e, err := newEvent(id, Ledger{base: rec, token: token})
+	e, err := newEvent(id, ledger{base: rec, token: token})
 	if err != nil {
 		return nil, err
 	}

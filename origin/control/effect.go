@@ -63,7 +63,7 @@ func (s *server) rehearse(c *change, touched *live.Scope, f func(rec *book.Recor
 	if e == nil {
 		return writeJSON(c.w, 200, effect{DryRun: true, Verb: c.verb, Renditions: []renditionEffect{}, Result: "created"})
 	}
-	then, err := book.NewView(book.Ledger{}, rec)
+	then, err := book.ViewOf(rec)
 	if err != nil {
 		return err
 	}

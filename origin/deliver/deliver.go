@@ -77,6 +77,7 @@ type Config struct {
 	Metrics *prometheus.Registry
 }
 
+// New returns a delivering side.
 func New(cfg Config) *Server {
 	s := &Server{Config: cfg, far: fallbackClient(),
 		places:     make(map[live.Place]prometheus.Counter),

@@ -32,6 +32,7 @@ type Listener struct {
 	overruled prometheus.Counter
 }
 
+// New returns a listener that hears nothing before Run.
 func New(book *book.Book, look *look.Looker, timeout time.Duration, log *slog.Logger, metrics *prometheus.Registry) *Listener {
 	return &Listener{book: book, look: look, log: log, timeout: timeout, inbox: newInbox(),
 		overruled: metric.Counter(metrics, "choices_overruled_total", "Segments that this node had served otherwise than another node which chose at the same time, and whose choice stands.")}

@@ -121,6 +121,7 @@ type batch struct {
 	key string
 }
 
+// New returns a journal that writes nothing before Run.
 func New(cfg Config) *Journal {
 	j := &Journal{Config: cfg, grew: make(chan struct{}, 1), pending: make(map[entryKey]*Entry),
 		written: metric.Counter(cfg.Metrics, "journal_written_total", "Entries of the journal that are durable."),

@@ -16,6 +16,7 @@ type Locks[K comparable] struct {
 	taken map[K]chan struct{} // closed when the turn is over
 }
 
+// New returns locks of which none is taken.
 func New[K comparable]() *Locks[K] { return &Locks[K]{taken: make(map[K]chan struct{})} }
 
 // Lock waits for its turn. The caller calls done, once, when it is through.

@@ -37,21 +37,26 @@ import (
 //
 // Numbers are padded, so that key order is number order.
 
+// Events is the record of all events and their edits.
 var Events = store.Record{Namespace: store.Control, ID: "events"}
 
+// Media is the record of a rendition's segments.
 func Media(id live.EventID, rendition string) store.Record {
 	return store.Record{Namespace: store.Media, ID: id.String() + "/" + rendition}
 }
 
+// Inits is the record of a rendition's init segments and gates.
 func Inits(id live.EventID, rendition string) store.Record {
 	return store.Record{Namespace: store.Control, ID: "init/" + id.String() + "/" + rendition}
 }
 
-// No rendition has a name that begins with a hyphen.
+// Journal is the record of what was served and refused of an event. No rendition
+// has a name that begins with a hyphen.
 func Journal(id live.EventID) store.Record {
 	return store.Record{Namespace: store.Media, ID: id.String() + "/-journal"}
 }
 
+// NumberKey begins the keys of one number.
 func NumberKey(n live.Number) string { return fmt.Sprintf("%016d/", int64(n)) }
 
 // NumberRange is the range of the keys of one number.
@@ -60,8 +65,10 @@ func NumberRange(n live.Number) (from, to string) {
 	return from, from[:len(from)-1] + "0" // the byte after the slash
 }
 
+// SegmentKey is the key of a pipeline's segment.
 func SegmentKey(n live.Number, pipeline string) string { return NumberKey(n) + pipeline }
 
+// ParseSegmentKey reads it.
 func ParseSegmentKey(key string) (live.Number, string, error) {
 	digits, pipeline, ok := strings.Cut(key, "/")
 	n, err := strconv.ParseInt(digits, 10, 64)
@@ -84,6 +91,7 @@ type segmentMeta struct {
 	Timescale int64 `json:"timescale,omitempty"`
 }
 
+// EncodeMeta is the metadata of a candidate of one life of an event.
 func EncodeMeta(c live.Candidate, life int64) ([]byte, error) {
 	return json.Marshal(segmentMeta{Defects: c.Findings.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life,
 		Start: c.Span.Start, End: c.Span.End, Timescale: c.Span.Timescale})
@@ -98,6 +106,7 @@ func DecodeCandidate(item store.Item) (c live.Candidate, life int64, err error) 
 	return DecodeMeta(item, n, pipeline)
 }
 
+// DecodeMeta reads it.
 func DecodeMeta(item store.Item, n live.Number, pipeline string) (live.Candidate, int64, error) {
 	var m segmentMeta
 	if err := json.Unmarshal(item.Meta, &m); err != nil {
@@ -117,6 +126,8 @@ func DecodeMeta(item store.Item, n live.Number, pipeline string) (live.Candidate
 	return c, m.Life, nil
 }
 
+// Scan calls f for every item of a record that opt names. What f cannot read is
+// logged and left out, as is what the store finds corrupt.
 func Scan(ctx context.Context, s store.Store, log *slog.Logger, r store.Record, opt store.ScanOptions, f func(store.Item) error) error {
 	for item, err := range store.All(ctx, s, r, opt) {
 		if err == nil {

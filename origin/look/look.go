@@ -48,6 +48,7 @@ type Config struct {
 	Metrics  *prometheus.Registry
 }
 
+// New returns a looker.
 func New(cfg Config) *Looker {
 	l := &Looker{Config: cfg, held: make(chan struct{}, 1),
 		Missed:      metric.Counter(cfg.Metrics, "missed_announcements_total", "Candidates found in the store that no announcement had told of."),

@@ -72,6 +72,7 @@ type busyKey struct {
 	number    live.Number // -1 for the init segment
 }
 
+// New returns a publishing side.
 func New(cfg Config) *Server {
 	s := &Server{Config: cfg, busy: keylock.New[busyKey](),
 		seconds:  metric.Seconds(cfg.Metrics, "publish_seconds", "From a PUT's headers to its acknowledgement."),

@@ -32,6 +32,7 @@ type Watchman struct {
 	watch *watch
 }
 
+// New returns a watchman who looks at nothing before Run.
 func New(book *book.Book, log *slog.Logger, metrics *prometheus.Registry) *Watchman {
 	w := &Watchman{book: book, log: log, watch: newWatch()}
 	metrics.MustRegister(w)

@@ -21,6 +21,7 @@ type Window struct {
 	items map[Key]windowItem
 }
 
+// A Key names the bytes of one pipeline's segment.
 type Key struct {
 	Event     live.EventID
 	Rendition string
@@ -34,10 +35,12 @@ type windowItem struct {
 	data []byte
 }
 
+// New returns a window of at most so many bytes.
 func New(limit int64) *Window {
 	return &Window{limit: limit, items: make(map[Key]windowItem)}
 }
 
+// Put keeps bytes, which are not changed any more.
 func (w *Window) Put(k Key, data []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -51,6 +54,7 @@ func (w *Window) Put(k Key, data []byte) {
 	}
 }
 
+// Get returns them, where they are there.
 func (w *Window) Get(k Key) ([]byte, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -77,6 +81,7 @@ func (w *Window) Forget(id live.EventID) {
 	}
 }
 
+// Size is how much is in it.
 func (w *Window) Size() (items int, bytes int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
