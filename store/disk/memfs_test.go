@@ -16,7 +16,7 @@ import (
 // failure, and fails as it is told.
 type memFS struct {
 	// fault, unless nil, is asked before every operation: "create", "read",
-	// "write", "sync", "truncate", "remove", "rename", "syncdir". It may block. With an error the operation fails; a partial
+	// "open", "write", "sync", "truncate", "remove", "rename", "syncdir". It may block. With an error the operation fails; a partial
 	// write does what it says of itself first.
 	fault func(op, path string) error
 
@@ -181,6 +181,9 @@ func (m *memFS) create(path string) (file, error) {
 }
 
 func (m *memFS) open(path string) (file, int64, error) {
+	if err := m.begin("open", path); err != nil {
+		return nil, 0, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.names[path]

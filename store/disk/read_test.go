@@ -99,7 +99,9 @@ func TestCheckCountsWhatItReads(t *testing.T) {
 		t.Errorf("%+v, %v", sum, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	if sum, err := s.Check(ctx, func(Problem) {}, func(CheckReport, int64) { cancel() }); !errors.Is(err, context.Canceled) || sum.Records != 1 {
+		t.Errorf("with a context that ends: %+v, %v", sum, err)
+	}
 	if _, err := s.Check(ctx, func(Problem) {}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("with an ended context: %v", err)
 	}

@@ -170,3 +170,33 @@ func parseAnything(t *testing.T, b []byte) {
 		}
 	}
 }
+
+// A record has what its kind has, and nothing else.
+func TestSoundRecords(t *testing.T) {
+	for name, c := range map[string]struct {
+		r    record
+		want bool
+	}{
+		"put":                       {record{kind: kindPut, id: "r", key: "k", metaLen: 1, size: 1}, true},
+		"put of no record":          {record{kind: kindPut, key: "k"}, false},
+		"put of no key":             {record{kind: kindPut, id: "r"}, false},
+		"put of a range":            {record{kind: kindPut, id: "r", key: "k", to: "l"}, false},
+		"delete":                    {record{kind: kindDelete, id: "r"}, true},
+		"delete of nothing":         {record{kind: kindDelete}, false},
+		"delete with metadata":      {record{kind: kindDelete, id: "r", metaLen: 1}, false},
+		"delete with a value":       {record{kind: kindDelete, id: "r", size: 1}, false},
+		"seal":                      {record{kind: kindSeal}, true},
+		"seal with stretches":       {record{kind: kindSeal, metaLen: 32}, true},
+		"seal with half a stretch":  {record{kind: kindSeal, metaLen: 24}, false},
+		"seal of a record":          {record{kind: kindSeal, id: "r"}, false},
+		"seal of a key":             {record{kind: kindSeal, key: "k"}, false},
+		"seal of a range":           {record{kind: kindSeal, to: "k"}, false},
+		"seal with a value":         {record{kind: kindSeal, size: 1}, false},
+		"a kind that there is not":  {record{kind: 99, id: "r", key: "k"}, false},
+		"another that there is not": {record{kind: 0, id: "r", key: "k"}, false},
+	} {
+		if got := c.r.sound(); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"headwater/store"
@@ -280,4 +281,27 @@ func TestFileWithoutRecords(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A file that is there and cannot be opened is not taken for one without records:
+// the store does not open, and nothing in it is touched.
+func TestFileThatDoesNotOpen(t *testing.T) {
+	m := newMemFS()
+	s := openMem(t, m, Options{})
+	item := newItem("a", 100)
+	mustPut(t, s, media, item)
+	mustClose(t, s)
+	m.setFault(func(op, _ string) error {
+		if op == "open" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if _, err := openFS(m, "d", Options{}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("opened: %v", err)
+	}
+	m.setFault(nil)
+	s = openMem(t, m, Options{})
+	defer mustClose(t, s)
+	wantItems(t, s, media, item)
 }
