@@ -46,7 +46,7 @@ var algorithms = map[int64]string{5: HS256, -7: ES256, -37: PS256}
 var decoding = func() cbor.DecMode {
 	m, err := cbor.DecOptions{
 		DupMapKey: cbor.DupMapKeyEnforcedAPF, MaxNestedLevels: 8, MaxArrayElements: 256, MaxMapPairs: 128,
-		IntDec: cbor.IntDecConvertSigned, UTF8: cbor.UTF8RejectInvalid, IndefLength: cbor.IndefLengthForbidden,
+		IntDec: cbor.IntDecConvertSignedOrFail, UTF8: cbor.UTF8RejectInvalid, IndefLength: cbor.IndefLengthForbidden,
 	}.DecMode()
 	if err != nil {
 		panic(err) // the options are constants

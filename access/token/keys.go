@@ -123,11 +123,15 @@ func (j *jwk) key() (*Key, error) {
 		k.Algorithm = ES256
 		x, err1 := number(j.X)
 		y, err2 := number(j.Y)
-		if err := errors.Join(err1, err2); err != nil || j.Curve != "P-256" {
+		if err := errors.Join(err1, err2); err != nil || j.Curve != "P-256" || x.BitLen() > 256 || y.BitLen() > 256 {
 			return nil, errors.New("it is not a key on P-256")
 		}
-		pub := &ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}
-		if _, err := pub.ECDH(); err != nil {
+		point := make([]byte, 65) // uncompressed (SEC 1, 2.3.3)
+		point[0] = 4
+		x.FillBytes(point[1:33])
+		y.FillBytes(point[33:])
+		pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+		if err != nil {
 			return nil, errors.New("it is not a point on P-256")
 		}
 		k.public = pub

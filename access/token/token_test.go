@@ -213,9 +213,11 @@ func TestAlgorithmsAreTheKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, y := make([]byte, 32), make([]byte, 32)
-	ec.X.FillBytes(x)
-	ec.Y.FillBytes(y)
+	point, err := ec.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, y := point[1:33], point[33:]
 	set := fmt.Sprintf(`{"keys": [{"kty": "EC", "kid": "e", "crv": "P-256", "x": %q, "y": %q}]}`, b64.EncodeToString(x), b64.EncodeToString(y))
 	keys, err := ParseKeys([]byte(set))
 	if err != nil {
@@ -223,7 +225,7 @@ func TestAlgorithmsAreTheKeys(t *testing.T) {
 	}
 	v := NewVerifier(keys)
 	claims := map[string]any{"exp": now.Add(time.Hour).Unix()}
-	forger := &Key{ID: "e", Algorithm: HS256, secret: append(x, y...)}
+	forger := &Key{ID: "e", Algorithm: HS256, secret: point[1:]}
 	text, _ := forger.JWT(claims)
 	if _, err := v.Verify(text, "acme"); !errors.Is(err, UnknownKey) {
 		t.Errorf("a public key as a secret: %v", err)
