@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"compress/gzip"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"headwater/live"
+	"headwater/manifest"
 )
 
 func TestAgeAndCacheStatus(t *testing.T) {
@@ -119,6 +122,79 @@ func TestManifestIsWrittenHereWhenNobodyAnswers(t *testing.T) {
 		}
 		if v := r.get("/t/e/v/init.mp4"); v.status() != 503 {
 			t.Errorf("an init segment: %d", v.status())
+		}
+	})
+}
+
+// Of one playlist that a parent gave viewers get what they take: compressed, or
+// what is new of it, or both, each with a tag of its own.
+func TestFormsOfPlaylists(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		c := r.parent.config
+		for i := range c.Renditions {
+			c.Renditions[i].Codecs = "avc1.64001f"
+		}
+		in := manifest.Input{Config: &c, Now: c.Start.Add(59 * time.Second), DeltaUpdates: true}
+		full, err := manifest.Media(in, "v")
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Skip = true
+		delta, err := manifest.Media(in, "v")
+		if err != nil || len(delta) >= len(full) {
+			t.Fatalf("a delta of %d bytes of %d: %v", len(delta), len(full), err)
+		}
+		r.parent.script(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", manifest.HLSType)
+			w.Header().Set("Etag", `"p"`)
+			w.Header().Set("Cache-Control", "max-age=1, max-age-ms=1500")
+			w.Write(full)
+		})
+		r.know()
+		const path = "/t/e/v/media.m3u8"
+		gzipped := with("Accept-Encoding", "gzip, deflate")
+		for _, c := range []struct {
+			name, path string
+			opts       []option
+			status     int
+			want       string
+			etag       string
+			coded      bool
+		}{
+			{"as it is", path, nil, 200, string(full), `"p"`, false},
+			{"compressed", path, []option{gzipped}, 200, string(full), `"p-gzip"`, true},
+			{"what is new", path + "?_HLS_skip=YES", nil, 200, string(delta), `"p-delta"`, false},
+			{"what is new, compressed", path + "?_HLS_skip=YES", []option{gzipped}, 200, string(delta), `"p-gzip-delta"`, true},
+			{"known", path, []option{gzipped, with("If-None-Match", `"p-gzip"`)}, 304, "", `"p-gzip"`, true},
+			{"known in another form", path, []option{with("If-None-Match", `"p-gzip"`)}, 200, string(full), `"p"`, false},
+			{"not compressed", path, []option{with("Accept-Encoding", "gzip;q=0")}, 200, string(full), `"p"`, false},
+			{"another query", path + "?CMCD=ot%3Dm", nil, 200, string(full), `"p"`, false},
+		} {
+			v := r.get(c.path, c.opts...)
+			text := v.text()
+			if c.coded && c.status == 200 {
+				z, err := gzip.NewReader(strings.NewReader(text))
+				if err != nil {
+					t.Fatalf("%s: %v", c.name, err)
+				}
+				b, err := io.ReadAll(z)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text = string(b)
+			}
+			if v.status() != c.status || text != c.want || v.got("Etag") != c.etag || (v.got("Content-Encoding") == "gzip") != c.coded || v.got("Vary") != "Accept-Encoding" {
+				t.Errorf("%s: %d %s %q\n%s", c.name, v.status(), v.got("Etag"), v.got("Vary"), text)
+			}
+			if v.got("Cache-Control") != "max-age=1, max-age-ms=1500, s-maxage=2" {
+				t.Errorf("%s: Cache-Control %s", c.name, v.got("Cache-Control"))
+			}
+		}
+		if v := r.get(path, method("HEAD"), gzipped); v.status() != 200 || v.text() != "" || v.got("Content-Encoding") != "gzip" {
+			t.Errorf("HEAD: %d %s", v.status(), v.got("Content-Encoding"))
+		}
+		if n := r.parent.asks(path); n != 1 {
+			t.Errorf("the parent was asked %d times", n)
 		}
 	})
 }

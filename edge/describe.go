@@ -46,6 +46,9 @@ func (q *request) describeObject(l exchange.Answer, p exchange.Part, size int64)
 	q.stamp(f, now)
 	elapsed := now.Sub(o.Received)
 	q.lifetimes(f, o.Lifetime-elapsed, o.Plain, o.Age+elapsed)
+	if isList(q.Path.File) {
+		q.varies(f)
+	}
 	if v := o.Header["Retry-After"]; len(v) > 0 {
 		f.Put("Retry-After", waited(v[0], elapsed))
 	}
@@ -87,6 +90,9 @@ func (q *request) lifetimes(f *exchange.Fields, left, plain, age time.Duration) 
 	taken := seconds * time.Second
 	f.Number("Age", int64(seconds))
 	f.Value = live.AppendLifetimes(q.scope(f.Value[:0]), min(left, plain)+taken, left+taken)
+	if q.Path.File == live.FilePlaylist && !q.private() {
+		f.Value = live.AppendShared(f.Value, min(left, plain)+taken)
+	}
 	f.Made(live.HeaderCacheControl)
 }
 
@@ -133,26 +139,77 @@ func (q *request) describeProblem(l exchange.Answer) {
 
 // describeText begins an answer that this node has in memory.
 func (q *request) describeText(l exchange.Answer) {
-	p := exchange.Part{Status: http.StatusOK, To: int64(len(q.text))}
+	q.describeWhole(l, q.text, q.about.Get("Etag"), func(f *exchange.Fields, _ time.Time) {
+		for name, v := range q.about {
+			if name == live.HeaderCacheControl && q.private() {
+				v = []string{"private, " + v[0]}
+			}
+			f.Put(name, v[0])
+		}
+	})
+}
+
+// isList reports whether a path names a manifest or a playlist, which have forms.
+func isList(f live.File) bool {
+	switch f {
+	case live.FileMPD, live.FileListed, live.FileHLS, live.FilePlaylist:
+		return true
+	}
+	return false
+}
+
+// varies says that a list has forms. Of an event for pages of some origins only it
+// says so once more that answers differ by these.
+func (q *request) varies(f *exchange.Fields) {
+	if v := q.config.Viewers; v != nil && len(v.Origins) > 0 {
+		f.Put("Vary", "Origin, Accept-Encoding")
+		return
+	}
+	f.Put("Vary", "Accept-Encoding")
+}
+
+// describeForm begins an answer with another form of the object.
+func (q *request) describeForm(l exchange.Answer) {
+	o := q.object
+	var delta func([]byte) []byte
+	if q.Skip && q.Path.File == live.FilePlaylist {
+		delta = manifest.Delta
+	}
+	form := o.Form(q.Gzip, delta)
+	q.describeWhole(l, form.Body, form.ETag, func(f *exchange.Fields, now time.Time) {
+		if v := o.Header["Content-Type"]; len(v) > 0 {
+			f.Put("Content-Type", v[0])
+		}
+		if form.ETag != "" {
+			f.Put("Etag", form.ETag)
+		}
+		if q.Gzip {
+			f.Put("Content-Encoding", "gzip")
+		}
+		f.Put("Accept-Ranges", "bytes")
+		elapsed := now.Sub(o.Received)
+		q.lifetimes(f, o.Lifetime-elapsed, o.Plain, o.Age+elapsed)
+		q.varies(f)
+	})
+}
+
+// describeWhole begins an answer of which all is in memory.
+func (q *request) describeWhole(l exchange.Answer, text []byte, etag string, about func(*exchange.Fields, time.Time)) {
+	p := exchange.Part{Status: http.StatusOK, To: int64(len(text))}
 	if q.More != nil {
-		p = q.More.Decide(exchange.Represented{ETag: q.about.Get("Etag"), Size: p.To})
+		p = q.More.Decide(exchange.Represented{ETag: etag, Size: p.To})
 	}
 	now := q.now()
 	f := l.Fields(p.Status, now)
 	q.guarded(f)
 	q.stamp(f, now)
-	for name, v := range q.about {
-		if name == live.HeaderCacheControl && q.private() {
-			v = []string{"private, " + v[0]}
-		}
-		f.Put(name, v[0])
-	}
-	body := q.text[p.From:p.To]
+	about(f, now)
+	body := text[p.From:p.To]
 	switch p.Status {
 	case http.StatusPartialContent:
-		f.Put("Content-Range", "bytes "+strconv.FormatInt(p.From, 10)+"-"+strconv.FormatInt(p.To-1, 10)+"/"+strconv.Itoa(len(q.text)))
+		f.Put("Content-Range", "bytes "+strconv.FormatInt(p.From, 10)+"-"+strconv.FormatInt(p.To-1, 10)+"/"+strconv.Itoa(len(text)))
 	case http.StatusRequestedRangeNotSatisfiable:
-		f.Put("Content-Range", "bytes */"+strconv.Itoa(len(q.text)))
+		f.Put("Content-Range", "bytes */"+strconv.Itoa(len(text)))
 	}
 	if p.Status != http.StatusNotModified {
 		f.Number("Content-Length", int64(len(body)))

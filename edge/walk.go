@@ -305,6 +305,13 @@ func (q *request) describe(a exchange.Answer) (step, pause) {
 	if err != nil {
 		return q.again(), pause{}
 	}
+	if o.Status == http.StatusOK && isList(q.Path.File) && (q.Gzip || q.Skip) {
+		if !done {
+			return stepDescribe, waitFor(o, came)
+		}
+		q.describeForm(a)
+		return stepSend, pause{}
+	}
 	size, conditional := o.Size, o.Status == http.StatusOK && q.conditional()
 	if size < 0 && !done && (conditional || q.Method == http.MethodHead || q.Old) {
 		// Without a length HTTP/1.0 ends a body with the connection, and what is

@@ -212,6 +212,13 @@ func AppendLifetimes(b []byte, plain, heeded time.Duration) []byte {
 	return b
 }
 
+// AppendShared appends s-maxage to a lifetime: rounded up, so that caches that
+// count in seconds ask once for all in the last part of a second too. It is for
+// what is a little old at any time.
+func AppendShared(b []byte, d time.Duration) []byte {
+	return strconv.AppendInt(append(b, ", s-maxage="...), int64((d+time.Second-1)/time.Second), 10)
+}
+
 const heededDirective = "live-max-age-ms"
 
 // ParseLifetimes reads both: they are the same where one is all that is said.

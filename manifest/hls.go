@@ -75,7 +75,7 @@ func Media(in Input, rendition string) ([]byte, error) {
 		b = appendInt(append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...), int64(from-oldest))
 		b = append(b, '\n')
 	}
-	b = tl.Start(from).AppendFormat(b, "#EXT-X-PROGRAM-DATE-TIME:2006-01-02T15:04:05.000Z\n")
+	b = tl.Start(from).AppendFormat(b, "#EXT-X-PROGRAM-DATE-TIME:"+timeLayout+"\n")
 	for n := from; n <= newest; n++ {
 		b = inf.append(b, n)
 		if in.Lost != nil && in.Lost(rendition, n) {

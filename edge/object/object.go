@@ -43,6 +43,8 @@ type Object struct {
 	more    chan struct{}           // closed when visible grows or done is set
 	parked  map[exchange.Parked]int // and what each has seen: told when there is more
 
+	forms [4]Form // each made once
+
 	// Guarded by the cache's mu.
 	standing
 	place      int  // in the heap of the live window, from 1; 0: not there

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 
 	"headwater/origin/book"
@@ -58,6 +59,7 @@ func (s *Server) sendManifest(d *delivery) (step, error) {
 		in := d.view.Input(rendition, n, d.event.Candidates(rendition, n)) // what came before decides between those that are there
 		return selection.Choose(in, now).Action == selection.Refuse
 	}
+	in.DeltaUpdates, in.Skip = true, skips(d.r)
 	in.Published = func(rendition string) (live.Number, bool) { return d.decided(rendition, now) }
 	var body []byte
 	var err error
@@ -77,8 +79,18 @@ func (s *Server) sendManifest(d *delivery) (step, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deliver: %v: %w", d.path, err)
 	}
-	s.answerText(d, ct, body, live.DigestOf(body).ETag(), manifest.Lifetime(in, d.path.File, d.path.Rendition))
+	lifetime := manifest.Lifetime(in, d.path.File, d.path.Rendition)
+	s.answerText(d, ct, body, live.DigestOf(body).ETag(), lifetime)
 	return nil, nil
+}
+
+// skips reports whether a player wants of a playlist only what is new.
+func skips(r *http.Request) bool {
+	if r.URL.RawQuery == "" {
+		return false
+	}
+	v := r.URL.Query().Get("_HLS_skip")
+	return v == "YES" || v == "v2"
 }
 
 func (s *Server) answerText(d *delivery, ct string, body []byte, etag string, lifetime time.Duration) {

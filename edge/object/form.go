@@ -1,0 +1,54 @@
+package object
+
+import (
+	"bytes"
+	"compress/gzip"
+	"strings"
+	"sync"
+)
+
+// A Form is another way to say what an object is: compressed, or of a playlist
+// only what is new. It is made when it is first asked for, once, and kept as long
+// as the object is. The object's own memory is an upper bound of it.
+type Form struct {
+	once sync.Once
+	Body []byte
+	ETag string
+}
+
+// Form returns the object in a form: compressed, and where delta is given what that
+// makes of it, always the same. Its body must have ended well.
+func (o *Object) Form(gzipped bool, delta func([]byte) []byte) *Form {
+	i, tag := 0, ""
+	if gzipped {
+		i, tag = i+1, "-gzip"
+	}
+	if delta != nil {
+		i, tag = i+2, tag+"-delta"
+	}
+	f := &o.forms[i]
+	f.once.Do(func() {
+		f.Body, _, _ = o.Body()
+		if delta != nil {
+			f.Body = delta(f.Body)
+		}
+		if gzipped {
+			f.Body = compress(f.Body)
+		}
+		if v := o.Header["Etag"]; len(v) > 0 {
+			f.ETag = v[0]
+			if own, ok := strings.CutSuffix(v[0], `"`); ok {
+				f.ETag = own + tag + `"`
+			}
+		}
+	})
+	return f
+}
+
+func compress(b []byte) []byte {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	w.Write(b) // into memory: neither fails
+	w.Close()
+	return out.Bytes()
+}
