@@ -180,6 +180,9 @@ func (cl *client) ask(c *conn) error {
 	w.buf = append(w.buf, cl.req.path...)
 	w.buf = append(w.buf, " HTTP/1.1\r\nHost: "...)
 	w.buf = append(w.buf, e.host...)
+	if t := cl.net.token; t != "" {
+		w.buf = append(append(w.buf, "\r\nAuthorization: Bearer "...), t...)
+	}
 	w.buf = append(w.buf, "\r\nUser-Agent: headwater-viewer\r\n\r\n"...)
 	r.sent = time.Now()
 	c.deadline(earlier(cl.req.answerBy, cl.req.until))

@@ -78,6 +78,8 @@ type Config struct {
 	Arrive time.Duration
 	// MaxDials bounds the connections being opened at once. Default 128.
 	MaxDials int
+	// Token is what viewers show, as a Bearer token. Default: none.
+	Token string
 	// TLS is for https edges. Default: the system's roots.
 	TLS *tls.Config
 	// Dial opens connections. Default: net.Dialer.
@@ -234,6 +236,9 @@ const maxViewers = 1_000_000
 
 // Validate says what cannot be. Zero values are fine.
 func (c *Config) Validate() error {
+	if strings.ContainsAny(c.Token, " \r\n") {
+		return errors.New("viewer: Token: is not one word")
+	}
 	if len(c.Edges) == 0 {
 		return errors.New("viewer: Edges: none given")
 	}

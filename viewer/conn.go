@@ -99,6 +99,7 @@ func (c *conn) stop() {
 type network struct {
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	timeout time.Duration
+	token   string        // that viewers show; "": none
 	dials   chan struct{} // a slot for each connection being opened
 	crew    *crew
 
@@ -108,7 +109,7 @@ type network struct {
 }
 
 func newNetwork(c *Config) *network {
-	return &network{dial: c.Dial, timeout: c.Timeout, dials: make(chan struct{}, c.MaxDials), crew: newCrew(), open: map[*conn]struct{}{}}
+	return &network{dial: c.Dial, timeout: c.Timeout, token: c.Token, dials: make(chan struct{}, c.MaxDials), crew: newCrew(), open: map[*conn]struct{}{}}
 }
 
 // connect opens a connection. The error is errStopped when ctx is done.

@@ -33,6 +33,7 @@ func init() { loadCommand.run = runLoad }
 type loadFlags struct {
 	edges      []string
 	metrics    []string
+	client     clientFlags
 	event      string
 	viewers    int
 	length     time.Duration
@@ -49,6 +50,7 @@ type loadFlags struct {
 
 func (f *loadFlags) register(o *options) {
 	o.List(&f.edges, "edge", "base `URL` of an edge")
+	f.client.register(o, "token")
 	o.List(&f.metrics, "metrics", "`URL` of an edge's /metrics, for how often origins are asked; default that of each --edge (headwater edge --metrics viewers)")
 	o.String(&f.event, "event", "", "`TENANT/EVENT` to watch")
 	o.Int(&f.viewers, "viewers", 100, "`NUMBER` of viewers at a time")
@@ -93,8 +95,16 @@ func runLoad(ctx context.Context, env *environment, args []string) error {
 			metrics = append(metrics, f.edges[i]+"/metrics")
 		}
 	}
+	token, err := f.client.secret()
+	if err != nil {
+		return err
+	}
+	tlsConfig, err := f.client.tls()
+	if err != nil {
+		return err
+	}
 	cfg := viewer.Config{
-		Edges: f.edges, Event: id, Renditions: f.renditions, Viewers: f.viewers, Mix: mix, Duration: f.length,
+		Token: token, TLS: tlsConfig, Edges: f.edges, Event: id, Renditions: f.renditions, Viewers: f.viewers, Mix: mix, Duration: f.length,
 		Early: f.early, Poll: f.poll, Verify: f.verify,
 		OriginGets:    viewer.Counters(http.DefaultClient, viewer.OriginRequests, id, metrics...),
 		ProgressEvery: progressEvery,
