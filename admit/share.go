@@ -8,13 +8,13 @@ import (
 // A Share bounds how much of something is taken at once, in whatever unit its owner
 // counts, by all and by each name: so one tenant's storm is its own. As it fills, the
 // lowest class is refused first.
-type Share struct {
+type Share[K comparable] struct {
 	capacity, each int64
 	shed           [classes]atomic.Int64
 
 	mu   sync.Mutex // guards the following
 	used int64
-	by   map[string]int64 // nil where nobody is bounded alone
+	by   map[K]int64 // nil where nobody is bounded alone
 }
 
 // full is the part, in percent, that may be taken for a request of a class still to
@@ -22,17 +22,21 @@ type Share struct {
 var full = [classes]int64{Publish: 100, Live: 100, DVR: 75, Rest: 50}
 
 // NewShare returns a Share of which one name may take percent; 0 and 100 are all.
-func NewShare(capacity int64, percent int) *Share {
-	s := &Share{capacity: capacity, each: capacity}
+func NewShare[K comparable](capacity int64, percent int) *Share[K] {
 	if percent > 0 && percent < 100 {
-		s.each, s.by = max(capacity*int64(percent)/100, 1), make(map[string]int64)
+		return NewShareOf[K](capacity, max(capacity*int64(percent)/100, 1))
 	}
-	return s
+	return &Share[K]{capacity: capacity, each: capacity}
+}
+
+// NewShareOf returns a Share of which one name may take each.
+func NewShareOf[K comparable](capacity, each int64) *Share[K] {
+	return &Share[K]{capacity: capacity, each: each, by: make(map[K]int64)}
 }
 
 // Enter takes n for a request of class c of that name, or refuses at once. Each true
 // must be followed by one Leave with the same name and n.
-func (s *Share) Enter(name string, c Class, n int64) bool {
+func (s *Share[K]) Enter(name K, c Class, n int64) bool {
 	limit := func(of int64) int64 { return (of*full[c] + 99) / 100 } // rounded up: of the smallest, too, each class may enter
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,7 +52,7 @@ func (s *Share) Enter(name string, c Class, n int64) bool {
 }
 
 // Leave gives n back.
-func (s *Share) Leave(name string, n int64) {
+func (s *Share[K]) Leave(name K, n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used -= n
@@ -61,16 +65,16 @@ func (s *Share) Leave(name string, n int64) {
 }
 
 // Used is how much is taken.
-func (s *Share) Used() int64 {
+func (s *Share[K]) Used() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.used
 }
 
 // Pressure is how near it is to where the lowest class is refused, 1 being there.
-func (s *Share) Pressure() float64 {
+func (s *Share[K]) Pressure() float64 {
 	return float64(s.Used()) * 100 / float64(max(s.capacity, 1)*full[Rest])
 }
 
 // Shed is how many requests of class c were refused.
-func (s *Share) Shed(c Class) int64 { return s.shed[c].Load() }
+func (s *Share[K]) Shed(c Class) int64 { return s.shed[c].Load() }

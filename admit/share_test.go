@@ -6,7 +6,7 @@ import (
 )
 
 func TestLowestClassIsRefusedFirst(t *testing.T) {
-	s := NewShare(100, 0)
+	s := NewShare[string](100, 0)
 	enter := func(c Class, n int64, want bool) {
 		t.Helper()
 		if got := s.Enter("a", c, n); got != want {
@@ -32,7 +32,7 @@ func TestLowestClassIsRefusedFirst(t *testing.T) {
 
 func TestSmallestShareLetsEachClassIn(t *testing.T) {
 	for _, c := range Classes {
-		s := NewShare(1, 50)
+		s := NewShare[string](1, 50)
 		if !s.Enter("a", c, 1) {
 			t.Errorf("%v never enters a share of one", c)
 		}
@@ -43,7 +43,7 @@ func TestSmallestShareLetsEachClassIn(t *testing.T) {
 }
 
 func TestShareIsNeverOverfull(t *testing.T) {
-	s := NewShare(8, 50)
+	s := NewShare[string](8, 50)
 	var wg sync.WaitGroup
 	for i := range 32 {
 		wg.Go(func() {
@@ -65,7 +65,7 @@ func TestShareIsNeverOverfull(t *testing.T) {
 }
 
 func TestOneNameHasAShare(t *testing.T) {
-	s := NewShare(100, 40)
+	s := NewShare[string](100, 40)
 	if !s.Enter("a", Live, 40) || s.Enter("a", Live, 1) {
 		t.Error("a does not get its share, or more")
 	}
@@ -81,7 +81,7 @@ func TestOneNameHasAShare(t *testing.T) {
 		t.Errorf("%d taken", s.Used())
 	}
 	for _, percent := range []int{0, 100} {
-		if !NewShare(10, percent).Enter("a", Publish, 10) {
+		if !NewShare[string](10, percent).Enter("a", Publish, 10) {
 			t.Errorf("of a share of which one may have all (%d) it does not get it", percent)
 		}
 	}

@@ -25,7 +25,9 @@ type Turns struct {
 	mu      sync.Mutex // guards the following
 	running []*Turn    // oldest first
 	waiting [classes]queue
-	turns   int // granted
+	turns   int       // granted
+	urgent  time.Time // when somebody who takes no turns worked last
+	low     time.Time // when one who may be shed began last
 	waited  [classes]waits
 	timer   *time.Timer
 }
@@ -48,6 +50,14 @@ type waits struct {
 // lowest is how many turns there are before the lowest class has one for sure.
 const lowest = 16
 
+const (
+	// quiet is how long who may be shed begins nothing after somebody published a
+	// piece: the next one may be there at once.
+	quiet = 2 * time.Millisecond
+	// atLeast is how often one of them begins all the same.
+	atLeast = 20 * time.Millisecond
+)
+
 // NewTurns returns turns for so many at a time, each for at most lease.
 func NewTurns(slots int, lease time.Duration) *Turns {
 	return &Turns{slots: max(slots, 1), lease: lease}
@@ -60,7 +70,7 @@ func (t *Turns) Take(ctx context.Context, c Class, who netip.Addr) *Turn {
 	x := &Turn{of: t, class: c, who: who, since: now}
 	t.mu.Lock()
 	t.expire(now)
-	if len(t.running) < t.slots { // then nobody waits
+	if len(t.running) < t.slots && !t.gives(c, now) { // then nobody waits whose turn it is
 		t.start(x, now)
 		t.mu.Unlock()
 		return x
@@ -103,7 +113,33 @@ func (t *Turns) start(x *Turn, now time.Time) {
 	w.n++
 	t.turns++
 	x.since = now
+	if x.class > Live {
+		t.low = now
+	}
 	t.running = append(t.running, x)
+}
+
+// Urgent says that somebody is working who takes no turns, and before whom those who
+// may be shed are to give way.
+func (t *Turns) Urgent() {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.urgent = now
+}
+
+// gives reports whether a class gives way now. It needs mu.
+func (t *Turns) gives(c Class, now time.Time) bool {
+	return c > Live && now.Before(t.until())
+}
+
+// until is when those who may be shed go on. It needs mu.
+func (t *Turns) until() time.Time {
+	until, latest := t.urgent.Add(quiet), t.low.Add(atLeast)
+	if latest.Before(until) {
+		return latest
+	}
+	return until
 }
 
 // expire ends the turns that took too long. It needs mu.
@@ -121,9 +157,9 @@ func (t *Turns) expire(now time.Time) {
 // next starts those who wait. It needs mu.
 func (t *Turns) next(now time.Time) {
 	for len(t.running) < t.slots {
-		c, ok := t.pick()
+		c, ok := t.pick(now)
 		if !ok {
-			return
+			break
 		}
 		x := t.waiting[c].take()
 		t.start(x, now)
@@ -133,10 +169,10 @@ func (t *Turns) next(now time.Time) {
 }
 
 // pick is the class whose turn it is. It needs mu.
-func (t *Turns) pick() (c Class, ok bool) {
+func (t *Turns) pick(now time.Time) (c Class, ok bool) {
 	for k := range Classes {
 		k := Class(k)
-		if t.waiting[k].n == 0 {
+		if t.waiting[k].n == 0 || t.gives(k, now) {
 			continue
 		}
 		if c, ok = k, true; t.turns%lowest != 0 {
@@ -146,12 +182,17 @@ func (t *Turns) pick() (c Class, ok bool) {
 	return c, ok
 }
 
-// arm sees to it that a lease ends where somebody waits. It needs mu.
+// arm sees to it that who waits goes on when a lease has ended, or when it has given
+// way. It needs mu.
 func (t *Turns) arm(now time.Time) {
-	if len(t.running) == 0 || !slices.ContainsFunc(t.waiting[:], func(q queue) bool { return q.n > 0 }) {
+	if !slices.ContainsFunc(t.waiting[:], func(q queue) bool { return q.n > 0 }) {
 		return
 	}
-	d := t.running[0].since.Add(t.lease).Sub(now)
+	at := t.until()
+	if len(t.running) == t.slots {
+		at = t.running[0].since.Add(t.lease)
+	}
+	d := max(at.Sub(now), 0)
 	if t.timer != nil {
 		t.timer.Reset(d)
 		return
@@ -161,7 +202,7 @@ func (t *Turns) arm(now time.Time) {
 		defer t.mu.Unlock()
 		now := time.Now()
 		t.expire(now)
-		t.arm(now)
+		t.next(now)
 	})
 }
 

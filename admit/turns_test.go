@@ -119,6 +119,42 @@ func TestWhoWaitsIsSeen(t *testing.T) {
 	})
 }
 
+// Who may be shed begins nothing while somebody publishes, but now and then.
+func TestTurnsGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns, who := NewTurns(1, time.Hour), netip.Addr{}
+		turns.Take(t.Context(), DVR, who).Give() // or one would be due
+		began := time.Now()
+		turns.Urgent()
+		turns.Take(t.Context(), Live, who).Give()
+		if d := time.Since(began); d != 0 {
+			t.Errorf("the live edge waits %v for who publishes", d)
+		}
+		turns.Take(t.Context(), DVR, who).Give()
+		if d := time.Since(began); d != quiet {
+			t.Errorf("DVR begins %v after who published", d)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var publishing sync.WaitGroup
+		defer publishing.Wait()
+		defer cancel()
+		publishing.Go(func() { // all the time
+			for ctx.Err() == nil {
+				turns.Urgent()
+				time.Sleep(quiet / 2)
+			}
+		})
+		synctest.Wait()
+		began = time.Now()
+		for range 3 {
+			turns.Take(t.Context(), DVR, who).Give()
+		}
+		if d := time.Since(began); d < 2*atLeast || d > 3*atLeast {
+			t.Errorf("three turns of DVR took %v while somebody publishes all the time", d)
+		}
+	})
+}
+
 // However many connections an address has, another waits for one of them at most.
 func TestAddressesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

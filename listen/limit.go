@@ -24,6 +24,8 @@ type Limits struct {
 	WriteTimeout time.Duration
 	// Turns are those in which connections write. Nil: whoever can writes.
 	Turns *admit.Turns
+	// Open is kept at the number of connections. Optional.
+	Open *atomic.Int64
 	// Dropped is told why a connection was. Optional.
 	Dropped func(reason string)
 }
@@ -53,6 +55,9 @@ type Limited struct {
 func Limit(l net.Listener, limits Limits) *Limited {
 	if limits.Dropped == nil {
 		limits.Dropped = func(string) {}
+	}
+	if limits.Open == nil {
+		limits.Open = new(atomic.Int64)
 	}
 	return &Limited{Listener: l, Limits: limits, refusing: make(chan struct{}, 16), perAddr: make(map[netip.Addr]int)}
 }
@@ -85,6 +90,7 @@ func (l *Limited) admit(addr netip.Addr) (reason string) {
 		return DropAddress
 	}
 	l.total++
+	l.Limits.Open.Add(1)
 	l.perAddr[addr]++
 	return ""
 }
@@ -93,16 +99,10 @@ func (l *Limited) release(addr netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.total--
+	l.Limits.Open.Add(-1)
 	if l.perAddr[addr]--; l.perAddr[addr] <= 0 {
 		delete(l.perAddr, addr)
 	}
-}
-
-// Open is how many connections there are.
-func (l *Limited) Open() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.total
 }
 
 // refusal is the answer to a connection that is one too many, whatever it wants.

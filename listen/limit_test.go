@@ -74,8 +74,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	first.Close()
 	first.Close() // twice is once
 	dial("127.0.0.3")
-	if c := <-again; c.Address() != netip.MustParseAddr("127.0.0.3") || l.Open() != 3 {
-		t.Errorf("accepted %v, %d are open", c.Address(), l.Open())
+	if c := <-again; c.Address() != netip.MustParseAddr("127.0.0.3") || l.Open.Load() != 3 {
+		t.Errorf("accepted %v, %d are open", c.Address(), l.Open.Load())
 	}
 }
 

@@ -16,6 +16,10 @@ const (
 	// keepListed is how many target durations a delta update lists: twice the
 	// least that is allowed, so that a player may miss some answers.
 	keepListed = 12
+	// maxListed is how many segments a playlist lists, a day of two seconds each: one
+	// of a longer window is of no use to a player, and would cost it, and whoever makes
+	// it, a hundred megabytes.
+	maxListed = 43_200
 )
 
 // Media writes the HLS media playlist of one rendition (RFC 8216bis, 4.4.3).
@@ -43,7 +47,7 @@ func Media(in Input, rendition string) ([]byte, error) {
 	case newest < tl.First():
 		return nil, live.ErrEarly.For(max(overdue, tl.Expected(tl.First()).Sub(in.Now)))
 	}
-	oldest = min(oldest, newest) // a rendition so late that nothing is left lists its newest
+	oldest = min(max(oldest, newest-maxListed+1), newest) // a rendition so late that nothing is left lists its newest
 
 	target := targetDuration(in.Config.Segment)
 	ended := ends && newest == last

@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	// turnLease is how long a delivery's turn lasts at most: more than one needs
-	// that does not wait for anything.
-	turnLease = 2 * time.Millisecond
+	// maxPublications bounds what is being published at once.
+	maxPublications = 4096
 	// slowTarget is the share of store reads that may be slow.
 	slowTarget = 0.2
 )

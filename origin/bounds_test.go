@@ -25,11 +25,11 @@ func (w *stuckWriter) Write(b []byte) (int, error) {
 	return w.ResponseRecorder.Write(b)
 }
 
-// TestBytesBeingSentAreBounded: what is being sent to those who read slowly has
-// its bound, and is given back when it is sent.
+// TestBytesBeingSentAreBounded: what is being sent to an address that reads slowly
+// has its bound, and is given back when it is sent.
 func TestBytesBeingSentAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		r := newRig(t, Config{MaxSegmentBytes: 64 << 10, EgressBytes: 100_000})
+		r := newRig(t, Config{MaxSegmentBytes: 64 << 10, EgressBytes: 200_000})
 		r.putInits("a")
 		n := r.next()
 		r.putSegment("a", "v", n, take{size: 60_000}, 201)

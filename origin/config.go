@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/access"
+	"headwater/admit"
 	"headwater/announce"
 	"headwater/blobs"
 	"headwater/store"
@@ -56,10 +57,10 @@ type Config struct {
 	// FutureTolerance is how far a packager's clock may be ahead. Default 30 s.
 	FutureTolerance time.Duration
 
-	// Cores is how many deliveries work at once. Default: as many as there are
-	// threads of Go; where these are more than processors, who publishes finds one
-	// free however many read. See admit.Turns.
-	Cores int
+	// Turns are those in which delivery works; listen.Limits has connections write in
+	// them, too. They should be fewer than Go's threads: then who publishes finds one
+	// free however many read. Default: as many turns as threads.
+	Turns *admit.Turns
 	// MemoryBytes is the window of newest segments kept in memory. Default 256 MiB.
 	MemoryBytes int64
 	// MaxHolds bounds the requests held at once: those for event.json?after= to
@@ -73,7 +74,7 @@ type Config struct {
 	// to three quarters of it. Default 2 GiB.
 	EgressBytes int64
 	// TenantPercent bounds what one tenant may take of MaxHolds, MaxReads,
-	// EgressBytes and PublishBytes. Default 100: all of it.
+	// EgressBytes and PublishBytes. Default 50; 100 is all of it.
 	TenantPercent int
 	// Late is how late the process runs, as admit.Lateness says. Default: nobody knows.
 	Late func() time.Duration
@@ -106,12 +107,11 @@ func (c *Config) setDefaults() {
 	def(&c.BodyTimeout, 10*time.Second)
 	def(&c.StoreTimeout, 2*time.Second)
 	def(&c.FutureTolerance, 30*time.Second)
-	def(&c.Cores, runtime.GOMAXPROCS(0))
 	def(&c.MemoryBytes, 256<<20)
 	def(&c.MaxHolds, 100_000)
 	def(&c.MaxReads, 256)
 	def(&c.EgressBytes, 2<<30)
-	def(&c.TenantPercent, 100)
+	def(&c.TenantPercent, 50)
 	def(&c.ReadTarget, 500*time.Millisecond)
 	def(&c.FallbackAfter, 300*time.Millisecond)
 	def(&c.GuardInterval, 500*time.Millisecond)
@@ -123,6 +123,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Turns == nil {
+		c.Turns = admit.NewTurns(runtime.GOMAXPROCS(0), 2*time.Millisecond)
 	}
 	if c.Connections == nil {
 		c.Connections = func() float64 { return 0 }

@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -44,7 +45,6 @@ type Origin struct {
 
 	publish *publish.Server
 	deliver *deliver.Server
-	turns   *admit.Turns
 	control http.Handler
 
 	draining chan struct{} // closed by Drain
@@ -60,22 +60,24 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	node, tokens := rand.Text(), store.NewTokens()
 	_, alone := cfg.Bus.(*announce.Local)
 	var (
-		bodies = admit.NewShare(cfg.PublishBytes, cfg.TenantPercent)
-		holds  = admit.NewShare(cfg.MaxHolds, cfg.TenantPercent)
-		reads  = admit.NewShare(cfg.MaxReads, cfg.TenantPercent)
-		egress = admit.NewShare(cfg.EgressBytes, cfg.TenantPercent)
-		slow   = admit.NewMeter(cfg.ReadTarget)
-		turns  = admit.NewTurns(cfg.Cores, turnLease)
-		window = window.New(cfg.MemoryBytes)
+		bodies       = admit.NewShare[string](cfg.PublishBytes, cfg.TenantPercent)
+		publications = admit.NewShare[string](maxPublications, cfg.TenantPercent)
+		holds        = admit.NewShare[string](cfg.MaxHolds, cfg.TenantPercent)
+		reads        = admit.NewShare[string](cfg.MaxReads, cfg.TenantPercent)
+		watching     = admit.NewShareOf[netip.Addr](max(cfg.MaxHolds/2, 1), max(cfg.MaxHolds/50, 16))
+		sent         = admit.NewShareOf[netip.Addr](1<<50, cfg.EgressBytes/2)
+		egress       = admit.NewShare[string](cfg.EgressBytes, cfg.TenantPercent)
+		slow         = admit.NewMeter(cfg.ReadTarget)
+		window       = window.New(cfg.MemoryBytes)
 	)
-	admission := admit.NewAdmission(turns, cfg.Late, func(time.Time) admit.Signals {
+	admission := admit.NewAdmission(cfg.Turns, cfg.Late, func(time.Time) admit.Signals {
 		return admit.Signals{Bytes: egress.Pressure(), Held: holds.Pressure(), Files: cfg.Connections()}
 	})
 	reading := admit.NewAdmission(nil, nil, func(now time.Time) admit.Signals {
 		return admit.Signals{Store: slow.Slow(now) / slowTarget}
 	})
-	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, egress, admission, reading}, admission, reading)
-	o := &Origin{turns: turns, draining: make(chan struct{})}
+	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, publications, watching, sent, egress, admission, reading}, admission, reading)
+	o := &Origin{draining: make(chan struct{})}
 	o.health = &health.Readiness{Writes: health.WritesOf(cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Draining: o.draining, Access: cfg.Access, Metrics: cfg.Metrics}
 	o.book = book.New(book.Config{Store: cfg.Store, Tokens: tokens, Bus: cfg.Bus, Node: node, Alone: alone,
 		Timeout: cfg.StoreTimeout, Log: cfg.Log, Metrics: cfg.Metrics})
@@ -85,11 +87,11 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	o.journal = journal.New(journal.Config{Store: cfg.Store, Reader: cfg.DeliverStore, Tokens: tokens, Node: node, Timeout: cfg.StoreTimeout,
 		Timeline: o.book.Timeline, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.watchman = watch.New(o.book, cfg.Log, cfg.Metrics)
-	o.publish = publish.New(publish.Config{Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Writes: o.health.Writes,
+	o.publish = publish.New(publish.Config{Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Publications: publications, Turns: cfg.Turns, Writes: o.health.Writes,
 		Access: cfg.Access, MaxSegmentBytes: cfg.MaxSegmentBytes, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout,
 		FutureTolerance: cfg.FutureTolerance, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.deliver = deliver.New(deliver.Config{Access: cfg.Access, Private: cfg.Private, Book: o.book, Look: o.look, Window: window, Journal: o.journal, Watchman: o.watchman, Cache: cfg.DeliverCache,
-		Admission: admission, Turns: turns, Holds: holds, Egress: egress, Asking: admit.NewShare(deliver.MaxFallbacks, cfg.TenantPercent), Draining: o.draining,
+		Admission: admission, Turns: cfg.Turns, Holds: holds, Egress: egress, Watching: watching, Sent: sent, Asking: admit.NewShare[string](deliver.MaxFallbacks, cfg.TenantPercent), Draining: o.draining,
 		Region: cfg.Region, StoreTimeout: cfg.StoreTimeout, Fallback: cfg.Fallback, FallbackAfter: cfg.FallbackAfter,
 		Log: cfg.Log, Metrics: cfg.Metrics})
 	o.audit = audit.New(cfg.Store, tokens, node, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
@@ -106,9 +108,6 @@ func (o *Origin) PublishHandler() http.Handler { return o.health.Beside(health.P
 
 // DeliverHandler serves the delivery listener.
 func (o *Origin) DeliverHandler() http.Handler { return o.health.Beside(health.DeliverRole, o.deliver) }
-
-// Turns are those in which delivery works: connections of its listener write in them.
-func (o *Origin) Turns() *admit.Turns { return o.turns }
 
 // ControlHandler serves the control listener.
 func (o *Origin) ControlHandler() http.Handler { return o.health.Beside(health.ControlRole, o.control) }

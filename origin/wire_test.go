@@ -38,7 +38,7 @@ func newWireRig(t *testing.T, cfg Config, side func(*rig) http.Handler, limits .
 		h.ServeHTTP(rw, r)
 	}))
 	for _, l := range limits {
-		l.Turns = w.o.Turns()
+		l.Turns = w.o.deliver.Turns
 		w.srv.Listener, w.srv.Config.ConnContext = listen.Limit(w.srv.Listener, l), listen.WithConn
 	}
 	w.srv.Start()
@@ -80,7 +80,7 @@ func (w *wireRig) answer(br *bufio.Reader) (*http.Response, []byte) {
 
 // TestSlowPublisher: a body that does not come is given up, and hurts nobody.
 func TestSlowPublisher(t *testing.T) {
-	w := newWireRig(t, Config{BodyTimeout: 100 * time.Millisecond, PublishBytes: 32 << 20}, publishing)
+	w := newWireRig(t, Config{BodyTimeout: 100 * time.Millisecond, PublishBytes: 32 << 20, TenantPercent: 100}, publishing)
 	n := w.next()
 	seg := w.m.segment(w.tl, "v", n, take{})
 	for _, head := range []string{

@@ -73,7 +73,7 @@ func answer(c net.Conn) (string, error) {
 	return fmt.Sprint(resp.StatusCode), nil
 }
 
-// oneByte begins PUTs of a segment, each of which then brings a byte a minute.
+// oneByte begins PUTs of a segment, each of which then brings nothing more.
 func (b *blower) oneByte() error {
 	b.target = b.publish
 	return b.each(4400, func(i int, c net.Conn) (string, error) {

@@ -178,7 +178,7 @@ func read(dir string) (all []*result, err error) {
 		all = append(all, r)
 	}
 	rank := func(r *result) int { return slices.IndexFunc(storms, func(s storm) bool { return s.name == r.Storm }) }
-	slices.SortFunc(all, func(a, b *result) int { return cmp.Or(rank(a)-rank(b), cmp.Compare(b.Label, a.Label)) })
+	slices.SortFunc(all, func(a, b *result) int { return cmp.Or(rank(a)-rank(b), cmp.Compare(a.Label, b.Label)) })
 	return all, nil
 }
 

@@ -29,7 +29,7 @@ var storms = []storm{
 	{name: "all-heed", says: "the same, and they heed Retry-After", blow: func(b *blower) error { return b.crowd(512, true, b.all) }},
 	{name: "edge-dvr", says: "512 connections read DVR segments through the edge", blow: func(b *blower) error { b.target = b.edge; return b.crowd(512, false, b.dvr) }},
 	{name: "unknown", says: "512 connections ask for names never seen", blow: func(b *blower) error { return b.crowd(512, false, b.unknown) }},
-	{name: "one-byte", says: "a tenant sends 4,400 PUTs of a byte, 17 a second each minute", blow: (*blower).oneByte},
+	{name: "one-byte", says: "a tenant begins 4,400 PUTs and sends one byte of each", blow: (*blower).oneByte},
 	{name: "no-read", says: "68 readers of a tenant's 30 MB segments do not read", blow: (*blower).noRead, bytes: 30 << 20},
 	{name: "idle", says: "360 idle connections to deliver, of 400 descriptors", blow: (*blower).idle, files: 400},
 	{name: "held", says: "20,000 held event.json?after= of an address", blow: (*blower).held},

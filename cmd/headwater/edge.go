@@ -84,6 +84,7 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 	}
 	log.Info("starting", "command", "edge", "version", version(), "parents", shown(f.parents...), "listen", f.front.listen, "tls-listen", f.front.tlsListen,
 		"name", f.name, "site", f.site, "region", f.region, "memory", f.memory, "disk", f.disk)
+	limitMemory(0, env.getenv, log)
 	parents, regions := f.parseParents()
 	cfg := edge.Config{
 		Parents: parents, ParentRegions: regions, Region: f.region, Site: site,

@@ -53,6 +53,8 @@ type originFlags struct {
 	roles                     string
 	access                    accessFlags
 	memory, maxSegment        int64
+	memoryLimit               int64
+	maxConns, maxPerAddress   int
 	storeMax, storeReserve    int64
 	bodyTimeout               time.Duration
 	announce                  announceFlags
@@ -75,9 +77,12 @@ func (f *originFlags) register(o *options) {
 	o.Bytes(&f.storeReserve, "store-reserve", 64<<20, "`SIZE` that a disk store leaves free on its file system")
 	o.String(&f.region, "region", "", "`NAME` of the region that answers, for Live-Pipeline; default each pipeline's own")
 	o.Bytes(&f.memory, "memory", 256<<20, "`SIZE` of the window of newest segments kept in memory")
+	o.Bytes(&f.memoryLimit, "memory-limit", 0, "`SIZE` that all memory should stay below (what is not shed for it is collected harder); 0 is GOMEMLIMIT, or three quarters of what there is")
+	o.Int(&f.maxConns, "max-conns", 0, "`NUMBER` of connections to the delivery listener; those over it are answered 503. 0 is 60% of the limit of open files; publish has 20%, control 5%")
+	o.Int(&f.maxPerAddress, "max-conns-per-address", 0, "`NUMBER` of connections to the delivery listener of one IPv4 address or IPv6 /64; those over it are answered 503. 0 is half of --max-conns")
 	o.Bytes(&f.maxSegment, "max-segment", 32<<20, "`SIZE` of the largest segment taken, at most 64MiB")
 	o.Duration(&f.bodyTimeout, "body-timeout", 10*time.Second, "`TIME` in which some bytes of a segment must arrive; see Limits in docs/protocol.md")
-	o.Int(&f.tenantShare, "tenant-share", 100, "`PERCENT` that one tenant may take of what is held, read, sent and published at once")
+	o.Int(&f.tenantShare, "tenant-share", 50, "`PERCENT` that one tenant may take of what is held, read, sent and published at once")
 	o.List(&f.fallback, "fallback", "`URL` of the delivery listener of an origin in another region, asked for segments that the store here does not have yet or brings too late")
 	o.Duration(&f.fallbackAfter, "fallback-after", 300*time.Millisecond, "`TIME` that the store has to bring a segment before --fallback is asked too")
 	f.announce.register(o)
@@ -122,7 +127,13 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		return err
 	}
 	f.announceStart(log)
-	cores := moreThreads(env.getenv)
+	cores, limit := moreThreads(env.getenv), limitMemory(f.memoryLimit, env.getenv, log)
+	files, err := listen.RaiseFiles()
+	if err != nil {
+		log.Warn("limit of open files", "err", err)
+	}
+	turns := admit.NewTurns(cores, 2*time.Millisecond)
+	limits, pressure := f.limitConnections(files, turns, metrics)
 	open := opening{
 		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log}, log: log, metrics: metrics,
 	}
@@ -160,7 +171,8 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	cfg := origin.Config{
 		Store: st, DeliverStore: reader, Cache: caches[0], DeliverCache: caches[1], Bus: bus, TenantPercent: f.tenantShare, Fallback: f.fallback, FallbackAfter: f.fallbackAfter,
 		Region: f.region, Access: guard, Private: f.access.private, ControlHosts: f.access.hosts,
-		Cores: cores, Late: admit.NewLateness().Read, MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
+		Turns: turns, Connections: pressure, PublishBytes: within(1<<30, limit, 2*f.maxSegment), EgressBytes: within(2<<30, limit, 3*f.maxSegment),
+		Late: admit.NewLateness().Read, MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
 		Log: log, Metrics: metrics,
 	}
 	if !roles["deliver"] {
@@ -187,10 +199,10 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	var listeners []*listener
 	for _, l := range []*listener{
 		{flag: "publish", addr: f.publish, handler: org.PublishHandler()},
-		{flag: "deliver", addr: f.deliver, handler: org.DeliverHandler(), limits: listen.Limits{WriteTimeout: writeTimeout, Turns: org.Turns()}},
+		{flag: "deliver", addr: f.deliver, handler: org.DeliverHandler()},
 		{flag: "control", addr: f.control, handler: org.ControlHandler()},
 	} {
-		if roles[l.flag] {
+		if l.limits = limits[l.flag]; roles[l.flag] {
 			listeners = append(listeners, l)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ type Server struct {
 	sending sending            // what is being sent
 	shared  singleflight.Group // reads of bytes, each once for all who ask
 	tasks   sync.WaitGroup     // attempts at them
+	pages   pages
 
 	places             map[live.Place]prometheus.Counter
 	fallbacks          map[fallbackOutcome]prometheus.Counter
@@ -63,9 +65,11 @@ type Config struct {
 	Cache     *blobs.Cache
 	Admission *admit.Admission
 	Turns     *admit.Turns
-	Holds     *admit.Share // requests held
-	Egress    *admit.Share // bytes being sent
-	Asking    *admit.Share // segments asked of other regions
+	Holds     *admit.Share[string]     // requests held
+	Egress    *admit.Share[string]     // bytes being sent that are in memory for it
+	Watching  *admit.Share[netip.Addr] // requests held for another configuration
+	Sent      *admit.Share[netip.Addr] // bytes being sent, each as often as it is
+	Asking    *admit.Share[string]     // segments asked of other regions
 	Draining  <-chan struct{}
 
 	Region        string
@@ -481,6 +485,10 @@ func (s *Server) send(d *delivery) (step, error) {
 		return nil, live.ErrShed.With("too many bytes of the " + d.class.String() + " class are being sent")
 	}
 	defer sent()
+	if !s.Sent.Enter(d.conn.Address(), d.class, int64(len(d.data))) {
+		return nil, live.ErrShed.With("too many bytes of the " + d.class.String() + " class are being sent to this address")
+	}
+	defer s.Sent.Leave(d.conn.Address(), int64(len(d.data)))
 	c, now := d.decision.Candidate, time.Now()
 	h := d.w.Header()
 	rendition, _ := d.view.Config().Rendition(d.path.Rendition)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,12 +41,13 @@ func newServer(t testing.TB) (*Server, *book.Event) {
 	if _, err := b.Edit(t.Context(), id, func(*book.Record, bool) (book.Edit, error) { return book.Edit{Configure: &ev}, nil }); err != nil {
 		t.Fatal(err)
 	}
-	holds, turns := admit.NewShare(10, 100), admit.NewTurns(1, time.Second)
+	holds, turns := admit.NewShare[string](10, 100), admit.NewTurns(1, time.Second)
 	calm := func(time.Time) admit.Signals { return admit.Signals{} }
-	l := look.New(look.Config{Book: b, Store: st, Reads: admit.NewShare(10, 100), Slow: admit.NewMeter(time.Second), Reading: admit.NewAdmission(nil, nil, calm), Health: health.ReadsOf(st, "here"),
+	l := look.New(look.Config{Book: b, Store: st, Reads: admit.NewShare[string](10, 100), Slow: admit.NewMeter(time.Second), Reading: admit.NewAdmission(nil, nil, calm), Health: health.ReadsOf(st, "here"),
 		Holding: holds.Used, Interval: time.Second, Timeout: time.Second, Log: log, Metrics: metrics})
 	j := journal.New(journal.Config{Store: st, Reader: st, Tokens: tokens, Node: "here", Timeout: time.Second, Timeline: b.Timeline, Log: log, Metrics: metrics})
-	s := New(Config{Book: b, Look: l, Window: window.New(1 << 20), Journal: j, Watchman: watch.New(b, log, metrics), Admission: admit.NewAdmission(turns, nil, calm), Turns: turns, Holds: holds, Egress: admit.NewShare(1<<20, 100),
+	s := New(Config{Book: b, Look: l, Window: window.New(1 << 20), Journal: j, Watchman: watch.New(b, log, metrics), Admission: admit.NewAdmission(turns, nil, calm), Turns: turns, Holds: holds, Egress: admit.NewShare[string](1<<20, 100),
+		Watching: admit.NewShareOf[netip.Addr](10, 10), Sent: admit.NewShareOf[netip.Addr](1<<20, 1<<20),
 		Draining: make(chan struct{}), StoreTimeout: time.Second, Log: log, Metrics: metrics})
 	return s, b.Get(id)
 }

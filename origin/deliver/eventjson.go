@@ -15,6 +15,10 @@ const configHold = 25 * time.Second
 // sendConfig answers with event.json; with ?after=ETAG, once it is another.
 func (s *Server) sendConfig(d *delivery) (step, error) {
 	if after := d.r.URL.Query().Get("after"); after != "" {
+		if !s.Watching.Enter(d.conn.Address(), admit.Rest, 1) {
+			return nil, live.ErrShed.With("too many requests of this address wait for another configuration")
+		}
+		defer s.Watching.Leave(d.conn.Address(), 1)
 		if err := s.holdConfig(d, after, d.r.URL.Query().Get("notifications")); err != nil {
 			return nil, err
 		}

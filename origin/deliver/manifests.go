@@ -8,7 +8,6 @@ import (
 	"headwater/origin/book"
 
 	"headwater/live"
-	"headwater/manifest"
 	"headwater/selection"
 )
 
@@ -54,33 +53,27 @@ func (s *Server) findInit(d *delivery) (*book.Init, error) {
 // sendManifest answers with DASH or HLS, made from what the event is now.
 func (s *Server) sendManifest(d *delivery) (step, error) {
 	now := time.Now()
-	in := manifest.Input{Config: d.view.Config(), Now: now}
-	in.Lost = func(rendition string, n live.Number) bool {
-		in := d.view.Input(rendition, n, d.event.Candidates(rendition, n)) // what came before decides between those that are there
-		return selection.Choose(in, now).Action == selection.Refuse
-	}
-	in.DeltaUpdates, in.Skip = true, skips(d.r)
-	in.Published = func(rendition string) (live.Number, bool) { return d.decided(rendition, now) }
-	var body []byte
-	var err error
-	ct := manifest.HLSType
+	newest := live.Number(0) // or what is as good, for all renditions that it lists
 	switch d.path.File {
-	case live.FileMPD:
-		ct = manifest.MPDType
-		body, err = manifest.MPD(in)
+	case live.FilePlaylist:
+		newest, _ = d.decided(d.path.Rendition, now)
 	case live.FileListed:
-		ct = manifest.MPDType
-		body, err = manifest.ListedMPD(in)
-	case live.FileHLS:
-		body, err = manifest.Multivariant(in)
-	default:
-		body, err = manifest.Media(in, d.path.Rendition)
+		for rendition := range d.view.Timelines {
+			n, _ := d.decided(rendition, now)
+			newest += n
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("deliver: %v: %w", d.path, err)
+	p := s.pages.get(pageKey{d.path, skips(d.r)})
+	p.mu.Lock()
+	if !p.serves(d.view, newest, now) {
+		p.make(d, newest, now)
 	}
-	lifetime := manifest.Lifetime(in, d.path.File, d.path.Rendition)
-	s.answerText(d, ct, body, live.DigestOf(body).ETag(), lifetime)
+	made := p.page
+	p.mu.Unlock()
+	if made.err != nil {
+		return nil, fmt.Errorf("deliver: %v: %w", d.path, made.err)
+	}
+	s.answerText(d, made.contentType, made.body, made.etag, made.lifetime-now.Sub(made.at))
 	return nil, nil
 }
 

@@ -20,7 +20,7 @@ type sending struct {
 }
 
 // begin counts an answer until it is sent, or refuses it where the share is full.
-func (s *sending) begin(share *admit.Share, k window.Key, class admit.Class, size int64) (sent func(), ok bool) {
+func (s *sending) begin(share *admit.Share[string], k window.Key, class admit.Class, size int64) (sent func(), ok bool) {
 	tenant, own := k.Event.Tenant, min(size, inBuffers)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 // and a little for each; in whichever order they go, all of it is given back.
 func TestSendingCountsBytesOnce(t *testing.T) {
 	const size, crowd = 1_500_000, 100
-	share := admit.NewShare(size+(crowd-1)*inBuffers, 0)
+	share := admit.NewShare[string](size+(crowd-1)*inBuffers, 0)
 	var s sending
 	k := window.Key{Event: live.EventID{Tenant: "t", Name: "e"}, Number: 1}
 	for round := range 2 {

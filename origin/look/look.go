@@ -37,9 +37,9 @@ type Looker struct {
 type Config struct {
 	Book     *book.Book
 	Store    store.Store
-	Reads    *admit.Share     // store reads under way
-	Slow     *admit.Meter     // of them
-	Reading  *admit.Admission // to them
+	Reads    *admit.Share[string] // store reads under way
+	Slow     *admit.Meter         // of them
+	Reading  *admit.Admission     // to them
 	Health   *health.Dependency
 	Holding  func() int64  // requests held
 	Interval time.Duration // see Config.GuardInterval

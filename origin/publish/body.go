@@ -59,11 +59,65 @@ func (p *publication) end() error {
 	return p.setReadDeadline(time.Time{})
 }
 
-// pieceBytes is how much of a body is made room for at a time: memory follows
-// what has arrived, not what a length announces.
+// pieceBytes is how much of a body is made room for at a time, firstPieces how much
+// at first: memory follows what has arrived, not what a length announces, nor that a
+// body was begun.
 const pieceBytes = 256 << 10
 
+var firstPieces = [...]int64{4 << 10, 60 << 10}
+
 var pieces = sync.Pool{New: func() any { return new([pieceBytes]byte) }}
+
+// An arrival is a body on its way: pieces, all of them full but the last.
+type arrival struct {
+	pieces [][]byte
+	pooled []*[pieceBytes]byte
+	size   int64 // of what has come
+	room   int64 // of all pieces
+}
+
+// grow makes room for more. Its length is what has to be held for it before.
+func (a *arrival) grow(most int64) {
+	n := a.next(most)
+	if len(a.pieces) < len(firstPieces) {
+		a.pieces = append(a.pieces, make([]byte, n))
+	} else {
+		p := pieces.Get().(*[pieceBytes]byte)
+		a.pooled, a.pieces = append(a.pooled, p), append(a.pieces, p[:n])
+	}
+	a.room += n
+}
+
+// next is how long the next piece is, where a body has most bytes.
+func (a *arrival) next(most int64) int64 {
+	n := int64(pieceBytes)
+	if k := len(a.pieces); k < len(firstPieces) {
+		n = firstPieces[k]
+	}
+	return min(n, most-a.room)
+}
+
+// free is where what comes next goes.
+func (a *arrival) free() []byte {
+	last := a.pieces[len(a.pieces)-1]
+	return last[int64(len(last))-(a.room-a.size):]
+}
+
+// whole is what has come, in one piece of just its length: it may stay in memory for
+// long.
+func (a *arrival) whole() []byte {
+	b := make([]byte, 0, a.size)
+	for _, p := range a.pieces {
+		b = append(b, p[:min(int64(len(p)), a.size-int64(len(b)))]...)
+	}
+	return b
+}
+
+func (a *arrival) release() {
+	for _, p := range a.pooled {
+		pieces.Put(p)
+	}
+}
 
 // hold counts n bytes more of the body as being read.
 func (s *Server) hold(p *publication, n int64) error {
@@ -100,43 +154,45 @@ func (p *publication) finishBody() {
 
 // collect reads a body of at most so many bytes, and digests it as it comes.
 func (s *Server) collect(p *publication, most int64) error {
-	var came []*[pieceBytes]byte
-	defer func() {
-		for _, x := range came {
-			pieces.Put(x)
-		}
-	}()
+	var came arrival
+	defer came.release()
 	filmed := time.Duration(0)
 	if p.path.File == live.FileSegment {
 		tl := p.view.Timelines[p.path.Rendition]
 		filmed = tl.End(p.path.Number).Sub(tl.Start(p.path.Number))
 	}
-	size, sum := int64(0), sha256.New()
+	sum := sha256.New()
 	for {
-		until, altogether := bodyUntil(p.received, time.Now(), s.BodyTimeout, filmed, size)
+		until, altogether := bodyUntil(p.received, time.Now(), s.BodyTimeout, filmed, came.size)
 		if err := p.setReadDeadline(until); err != nil {
 			return err
 		}
 		var room []byte
-		at := size % pieceBytes
 		switch {
-		case size == most:
+		case came.size == most:
 			room = make([]byte, 1) // only to see that it ends
-		case at == 0 && size == int64(len(came))*pieceBytes:
-			if err := s.hold(p, min(pieceBytes, most-size)); err != nil {
+		case came.size == came.room:
+			if len(came.pieces) == len(firstPieces) {
+				// Before it costs much: what is missing has had the time to come.
+				if err := s.expect(p); err != nil {
+					return err
+				}
+			}
+			if err := s.hold(p, came.next(most)); err != nil {
 				return err
 			}
-			came = append(came, pieces.Get().(*[pieceBytes]byte))
+			came.grow(most)
 			fallthrough
 		default:
-			room = came[len(came)-1][at:min(pieceBytes, at+most-size)]
+			room = came.free()
 		}
 		n, err := p.r.Body.Read(room)
-		if n > 0 && size == most {
+		s.Turns.Urgent()
+		if n > 0 && came.size == most {
 			return live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", most))
 		}
 		sum.Write(room[:n])
-		size += int64(n)
+		came.size += int64(n)
 		if err == io.EOF {
 			break
 		}
@@ -145,13 +201,10 @@ func (s *Server) collect(p *publication, most int64) error {
 			if altogether {
 				late = "that is too slow"
 			}
-			return s.bodyError(p, err, size, late)
+			return s.bodyError(p, err, came.size, late)
 		}
 	}
-	p.body = make([]byte, 0, size) // to the byte: it may stay in memory for long
-	for _, x := range came {
-		p.body = append(p.body, x[:min(pieceBytes, size-int64(len(p.body)))]...)
-	}
+	p.body = came.whole()
 	p.cand.Digest = live.Digest(sum.Sum(nil))
 	return nil
 }

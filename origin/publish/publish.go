@@ -47,12 +47,14 @@ type Server struct {
 
 // A Config is what the publishing side is built from.
 type Config struct {
-	Book   *book.Book
-	Look   *look.Looker
-	Window *window.Window
-	Cache  *blobs.Cache
-	Bodies *admit.Share       // bytes being read
-	Writes *health.Dependency // the store's
+	Book         *book.Book
+	Look         *look.Looker
+	Window       *window.Window
+	Cache        *blobs.Cache
+	Bodies       *admit.Share[string] // bytes being read
+	Publications *admit.Share[string] // being published
+	Turns        *admit.Turns         // in which readers work
+	Writes       *health.Dependency   // the store's
 
 	Access          *access.Guard // nil: anybody may
 	MaxSegmentBytes int64
@@ -106,6 +108,7 @@ type publication struct {
 	consumed bool       // the body has been read to its end
 	held     int64      // of the bodies gate
 	leave    func()     // ends its turn; nil where it has none
+	counted  bool       // among those that are published at once
 	before   time.Time  // when this pipeline published what was there of the slot
 	init     *book.Init // the rendition's, or what is being published
 	known    bool       // of an init segment: it may not replace what is stored
@@ -313,6 +316,25 @@ func (s *Server) arrive(p *publication) error {
 	return nil
 }
 
+// expect refuses a segment whose pipeline has not published the init segment.
+func (s *Server) expect(p *publication) error {
+	if p.path.File != live.FileSegment {
+		return nil
+	}
+	var own book.PipelineInit
+	if p.init, own = p.event.InitOf(p.path.Rendition, p.path.Pipeline); !own.Digest.IsZero() {
+		return nil
+	}
+	// Another node may have taken it.
+	if err := s.Look.Inits(p.r.Context(), p.event, p.path.Rendition); err != nil {
+		return err
+	}
+	if p.init, own = p.event.InitOf(p.path.Rendition, p.path.Pipeline); own.Digest.IsZero() {
+		return live.ErrInitMissing.With(fmt.Sprintf("pipeline %q has not published %s of rendition %q: PUT it first", p.path.Pipeline, live.InitName, p.path.Rendition))
+	}
+	return nil
+}
+
 // read takes the body, bounded in size, in time and together with all others,
 // and digests it as it comes.
 func (s *Server) read(p *publication) error {
@@ -323,6 +345,10 @@ func (s *Server) read(p *publication) error {
 	if p.r.ContentLength > most {
 		return live.ErrTooLarge.With(fmt.Sprintf("%d bytes, at most %d", p.r.ContentLength, most))
 	}
+	if !s.Publications.Enter(p.path.Event.Tenant, admit.Publish, 1) {
+		return live.ErrNotStored.With("too many segments are being published at once")
+	}
+	p.counted = true
 	if err := s.collect(p, most); err != nil {
 		return err
 	}
@@ -348,15 +374,8 @@ func (s *Server) inspect(p *publication) error {
 	if err := s.passGate(p); err != nil {
 		return err
 	}
-	var own book.PipelineInit
-	if p.init, own = p.event.InitOf(p.path.Rendition, p.path.Pipeline); own.Digest.IsZero() {
-		// Another node may have taken it.
-		if err := s.Look.Inits(p.r.Context(), p.event, p.path.Rendition); err != nil {
-			return err
-		}
-		if p.init, own = p.event.InitOf(p.path.Rendition, p.path.Pipeline); own.Digest.IsZero() {
-			return live.ErrInitMissing.With(fmt.Sprintf("pipeline %q has not published %s of rendition %q: PUT it first", p.path.Pipeline, live.InitName, p.path.Rendition))
-		}
+	if err := s.expect(p); err != nil {
+		return err
 	}
 	began := time.Now()
 	tl := p.view.Timelines[p.path.Rendition]
@@ -640,6 +659,9 @@ func (s *Server) refuse(p *publication, err error) {
 func (s *Server) release(p *publication) {
 	if p.leave != nil {
 		p.leave()
+	}
+	if p.counted {
+		s.Publications.Leave(p.path.Event.Tenant, 1)
 	}
 	if p.held > 0 {
 		s.Bodies.Leave(p.path.Event.Tenant, p.held)

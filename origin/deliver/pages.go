@@ -1,0 +1,92 @@
+package deliver
+
+import (
+	"sync"
+	"time"
+
+	"headwater/live"
+	"headwater/manifest"
+	"headwater/origin/book"
+	"headwater/selection"
+)
+
+// pages are manifests as they were made last: to make one takes time for each segment
+// that it lists, and many ask for the same.
+type pages struct {
+	mu sync.Mutex // guards the following
+	by map[pageKey]*keptPage
+}
+
+// A pageKey names a page: of a playlist there is one that skips, too.
+type pageKey struct {
+	path live.Path
+	skip bool
+}
+
+const (
+	// maxPages are kept; then it begins anew.
+	maxPages = 1024
+	// pageLasts is how long a page is given again, where no newer segment has come: a
+	// repair, or a gap that was filled, shows then.
+	pageLasts = 500 * time.Millisecond
+)
+
+type keptPage struct {
+	mu sync.Mutex // guards the following, and is held while it is made: all others wait
+	page
+}
+
+type page struct {
+	view        *book.View
+	newest      live.Number // that it lists
+	at          time.Time
+	contentType string
+	body        []byte
+	etag        string
+	lifetime    time.Duration // from at on
+	err         error
+}
+
+func (p *pages) get(path pageKey) *keptPage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.by == nil || len(p.by) >= maxPages && p.by[path] == nil {
+		p.by = make(map[pageKey]*keptPage)
+	}
+	if p.by[path] == nil {
+		p.by[path] = &keptPage{}
+	}
+	return p.by[path]
+}
+
+// serves reports whether the page is still what would be made.
+func (p *page) serves(v *book.View, newest live.Number, now time.Time) bool {
+	age := now.Sub(p.at)
+	return p.view == v && p.newest == newest && age >= 0 && age < min(pageLasts, p.lifetime)
+}
+
+func (p *page) make(d *delivery, newest live.Number, now time.Time) {
+	in := manifest.Input{Config: d.view.Config(), Now: now}
+	in.Lost = func(rendition string, n live.Number) bool {
+		in := d.view.Input(rendition, n, d.event.Candidates(rendition, n)) // what came before decides between those that are there
+		return selection.Choose(in, now).Action == selection.Refuse
+	}
+	in.DeltaUpdates, in.Skip = true, skips(d.r)
+	in.Published = func(rendition string) (live.Number, bool) { return d.decided(rendition, now) }
+	*p = page{view: d.view, newest: newest, at: now, contentType: manifest.HLSType}
+	switch d.path.File {
+	case live.FileMPD:
+		p.contentType = manifest.MPDType
+		p.body, p.err = manifest.MPD(in)
+	case live.FileListed:
+		p.contentType = manifest.MPDType
+		p.body, p.err = manifest.ListedMPD(in)
+	case live.FileHLS:
+		p.body, p.err = manifest.Multivariant(in)
+	default:
+		p.body, p.err = manifest.Media(in, d.path.Rendition)
+	}
+	if p.err == nil {
+		p.etag, p.lifetime = live.DigestOf(p.body).ETag(), manifest.Lifetime(in, d.path.File, d.path.Rendition)
+	}
+}
