@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,11 +116,11 @@ func TestAuditIsBounded(t *testing.T) {
 // A stubbornStore does not take entries of the audit log while it is stubborn.
 type stubbornStore struct {
 	store.Store
-	stubborn *bool
+	stubborn *atomic.Bool
 }
 
 func (s stubbornStore) Put(ctx context.Context, r store.Record, item store.Item) error {
-	if *s.stubborn && strings.HasPrefix(r.ID, "audit/") {
+	if s.stubborn.Load() && strings.HasPrefix(r.ID, "audit/") {
 		return store.ErrUnavailable
 	}
 	return s.Store.Put(ctx, r, item)
@@ -128,13 +129,14 @@ func (s stubbornStore) Put(ctx context.Context, r store.Record, item store.Item)
 // TestAuditIsTriedAgain: an entry that the store does not take is not lost.
 func TestAuditIsTriedAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		stubborn := true
-		r := newRig(t, Config{Store: stubbornStore{memory.New(memory.Options{}), &stubborn}, Access: guard(t)})
+		stubborn := new(atomic.Bool)
+		stubborn.Store(true)
+		r := newRig(t, Config{Store: stubbornStore{memory.New(memory.Options{}), stubborn}, Access: guard(t)})
 		if got := lines(auditOf(r, "")); got != "" {
 			t.Errorf("got\n%s", got)
 		}
 		time.Sleep(10 * time.Second)
-		stubborn = false
+		stubborn.Store(false)
 		time.Sleep(2 * audit.Retry)
 		if got := lines(auditOf(r, "")); got != "acme/final configure PUT by admin\n" {
 			t.Errorf("got\n%s", got)
