@@ -277,7 +277,8 @@ func startAll(o options, p part, dir string, origin *origin) (all []*contender, 
 			}
 			args = []string{self, bareName, c.addr}
 		case "headwater":
-			args = []string{bin, "edge", "--metrics", "viewers", "--listen", c.addr, "--parent", "http://" + origin.addr, "--log-level", "error", "--memory", "2GiB",
+			args = []string{bin, "edge", "--metrics", "viewers", "--listen", c.addr, "--parent", "http://" + origin.addr, "--log-level", "error", "--memory", "2GiB", "--header-timeout", "60s", // as nginx has it: thousands of handshakes come first
+
 				"--tls-listen", c.tlsAddr, "--tls-cert", filepath.Join(dir, "cert.pem"), "--tls-key", filepath.Join(dir, "cert.pem")}
 		}
 		if text != nil {
