@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,6 +28,9 @@ const (
 
 // turnBytes is how much one connection may write before others have their turn.
 const turnBytes = 1 << 20
+
+// turnReads is how much of what it asks is read in one.
+const turnReads = 256 << 10
 
 // A conn is one connection of a viewer, between requests a few words of memory.
 // Its loop has it: only the loop's goroutine touches it, so there is no lock.
@@ -154,6 +158,7 @@ func (c *conn) serve() {
 	l := c.loop
 	in := c.in
 	c.in = nil
+	left := turnReads
 	for {
 		for len(in) > 0 {
 			h, kind := parseHead(in)
@@ -182,8 +187,13 @@ func (c *conn) serve() {
 		if !c.readable {
 			break
 		}
+		if left <= 0 {
+			c.soon()
+			break
+		}
 		had := copy(l.buf, in)
 		n, more, err := c.sock.read(l.buf[had:])
+		left -= n
 		if had == 0 && n > 0 {
 			c.since = l.now // when its head began
 		}
@@ -201,7 +211,7 @@ func (c *conn) serve() {
 	if len(in) > 0 {
 		c.in = append(make([]byte, 0, len(in)), in...)
 	}
-	if len(in) == 0 && c.loop.srv.closing.Load() {
+	if len(in) == 0 && !c.readable && c.loop.srv.closing.Load() {
 		c.end()
 	}
 }
@@ -222,7 +232,9 @@ func (c *conn) drive(q exchange.Request) {
 	l := c.loop
 	c.state, c.left = running, turnBytes
 	for {
+		l.walks = q
 		p := q.Walk((*connAnswer)(c))
+		l.walks = nil
 		switch p.Why {
 		case exchange.Finished:
 			c.q, c.pre = nil, nil
@@ -235,7 +247,7 @@ func (c *conn) drive(q exchange.Request) {
 			c.keep(q)
 			c.state = blocked
 			if c.left <= 0 {
-				l.again = append(l.again, c)
+				c.soon()
 			}
 			return
 		}
@@ -248,6 +260,13 @@ func (c *conn) drive(q exchange.Request) {
 			}
 			return
 		}
+	}
+}
+
+// soon has the connection's turn come again, once.
+func (c *conn) soon() {
+	if !slices.Contains(c.loop.again, c) {
+		c.loop.again = append(c.loop.again, c)
 	}
 }
 
@@ -387,6 +406,10 @@ func (c *conn) recover() {
 	}
 	c.loop.srv.Log.Error("panic", "panic", x, "stack", string(debug.Stack()))
 	c.end()
+	if q := c.loop.walks; q != nil { // it holds what others may wait for
+		c.loop.walks = nil
+		q.Leave()
+	}
 }
 
 // handOver leaves the connection to net/http, with what was read from it.

@@ -38,6 +38,7 @@ type loop struct {
 	turns      []*stream        // that go on now
 	f          exchange.Fields  // the head that is being made
 	q          exchange.Request // that is begun next
+	walks      exchange.Request // that is at it just now
 	said       headSaid         // of the request that is being taken up
 	packedSaid packedSaid       // the same, of HTTP/2
 	events     []happening

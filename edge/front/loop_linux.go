@@ -167,6 +167,7 @@ func (s *fdSocket) handOver() (net.Conn, error) {
 	}
 	f := os.NewFile(uintptr(s.fd), "viewer")
 	defer f.Close()
+	s.fd = -1 // f closes it, and its number may be another's at once
 	return net.FileConn(f)
 }
 

@@ -55,9 +55,15 @@ func (m *mux) receive() {
 	c, l := m.c, m.c.loop
 	in := c.in
 	c.in = nil
+	left := turnReads
 	for c.readable {
+		if left <= 0 {
+			c.soon()
+			break
+		}
 		had := copy(l.buf, in)
 		n, more, err := m.sock.read(l.buf[had:])
+		left -= n
 		if n > 0 {
 			m.heard, m.pinged = l.now, false
 			if had == 0 {
@@ -172,20 +178,9 @@ func (m *mux) resume() {
 		}
 	}
 	if m.c.state == muxed && m.c.left <= 0 && !m.sock.full() {
-		m.soon()
+		m.c.soon()
 	}
 	clear(list)
-}
-
-// soon has the connection's turn come again.
-func (m *mux) soon() {
-	l := m.c.loop
-	for _, c := range l.again {
-		if c == m.c {
-			return
-		}
-	}
-	l.again = append(l.again, m.c)
 }
 
 // Request is a request that has come.

@@ -141,11 +141,14 @@ func (o *oddAnswer) run(s *Server) {
 }
 
 // tell has the loop do something where the stream is not over.
-func (o *oddAnswer) tell(do func()) bool {
+func (o *oddAnswer) tell(do func()) bool { return o.tellOr(do, o.gone) }
+
+// tellOr has it do something else where it is.
+func (o *oddAnswer) tellOr(do, over func()) bool {
 	c := o.st.m.c
 	return c.loop.post(post{what: call, do: func() {
 		if o.st.state == ended {
-			o.gone()
+			over()
 			return
 		}
 		defer c.recover()
@@ -211,10 +214,10 @@ func (o *oddAnswer) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	wrote := make(chan error, 1)
-	if !o.tell(func() {
+	if !o.tellOr(func() {
 		o.piece, o.wrote = p, wrote
 		o.push()
-	}) {
+	}, func() { wrote <- errGone }) {
 		return 0, errGone
 	}
 	var late <-chan time.Time

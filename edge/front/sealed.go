@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"headwater/edge/front/record"
 )
@@ -225,15 +226,28 @@ func (c *sealedConn) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// Close waits for nobody: where something is being written there is nothing to say.
 func (c *sealedConn) Close() error {
-	c.CloseWrite()
+	if c.mu.TryLock() {
+		c.SetWriteDeadline(time.Now().Add(farewellTime))
+		c.farewell()
+		c.mu.Unlock()
+	}
 	return c.Conn.Close()
 }
+
+// farewellTime is how long it may take to say that nothing more comes.
+const farewellTime = 10 * time.Millisecond
 
 // CloseWrite ends the way out.
 func (c *sealedConn) CloseWrite() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.farewell()
+}
+
+// farewell needs mu.
+func (c *sealedConn) farewell() error {
 	c.Conn.Write(c.rec.Alert(nil, record.CloseNotify))
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok {

@@ -73,7 +73,10 @@ func (st *stream) resume() {
 func (st *stream) drive(q exchange.Request) {
 	st.state, st.left = running, streamBytes
 	for {
+		l := st.m.c.loop
+		l.walks = q
 		p := q.Walk(st)
+		l.walks = nil
 		switch p.Why {
 		case exchange.Finished:
 			st.finish()
@@ -99,7 +102,7 @@ func (st *stream) drive(q exchange.Request) {
 func (st *stream) block() {
 	st.state = blocked
 	if m := st.m; !m.sock.full() && (st.left <= 0 || m.c.left <= 0) {
-		m.soon()
+		m.c.soon()
 	}
 }
 
@@ -147,7 +150,9 @@ func (st *stream) leave() {
 		st.odd.gone()
 	}
 	if q := st.q; q != nil {
-		st.q = nil
+		if st.q = nil; st.m.c.loop.walks == q {
+			st.m.c.loop.walks = nil // it has failed
+		}
 		q.Leave()
 	}
 }

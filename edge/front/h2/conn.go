@@ -149,6 +149,7 @@ type Conn struct {
 	begun   bool // its preface has come,
 	greeted bool // and its settings
 	known   bool // it has acknowledged ours
+	shrunk  bool // its table is smaller than is assumed: our next head must say so
 
 	block       []byte // of headers, not whole
 	blockStream uint32

@@ -506,3 +506,32 @@ func FuzzReceive(f *testing.F) {
 		}
 	})
 }
+
+// A client that has made its table smaller is told that ours is, before it reads a
+// field: some end the connection otherwise (RFC 7541, 4.2).
+func TestSmallerTablesAreAcknowledged(t *testing.T) {
+	for size, want := range map[uint32]byte{0: 0x20, 4095: 0x20, 4096: 0x88, 65536: 0x88} {
+		p := newPeer(t)
+		p.out.WriteString(Preface)
+		p.fr.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: size})
+		p.get(1, "/a")
+		p.get(3, "/b")
+		if _, err := p.c.Receive(p.out.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		var heads []byte // the first octet of each
+		fr := http2.NewFramer(nil, bytes.NewReader(p.c.Out))
+		for {
+			f, err := fr.ReadFrame()
+			if err != nil {
+				break
+			}
+			if h, ok := f.(*http2.HeadersFrame); ok {
+				heads = append(heads, h.HeaderBlockFragment()[0])
+			}
+		}
+		if !bytes.Equal(heads, []byte{want, 0x88}) {
+			t.Errorf("a table of %d: heads begin with %x", size, heads)
+		}
+	}
+}

@@ -88,6 +88,8 @@ func (c *Conn) settings(f frame) *Error {
 	for p := f.payload; len(p) > 0; p = p[6:] {
 		v := int64(binary.BigEndian.Uint32(p[2:]))
 		switch binary.BigEndian.Uint16(p) {
+		case settingTable:
+			c.shrunk = c.shrunk || v < tableBytes
 		case settingPush:
 			if v > 1 {
 				return wrong(ProtocolError, "ENABLE_PUSH")

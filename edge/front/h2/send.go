@@ -1,6 +1,9 @@
 package h2
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // FrameSize is what AppendHead leaves room for.
 const FrameSize = headerSize
@@ -12,6 +15,10 @@ const MaxData = maxFrame - headerSize
 // AppendHead makes frames of a header block. block begins with FrameSize bytes that
 // are not of it; the result begins where it does.
 func (c *Conn) AppendHead(s *Stream, block []byte, end bool) []byte {
+	if c.shrunk {
+		// RFC 7541, 4.2. None of our fields is in a table, so none at all will do.
+		block, c.shrunk = slices.Insert(block, headerSize, 0x20), false
+	}
 	flags := byte(0)
 	if end {
 		flags = flagEnd
