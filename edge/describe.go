@@ -115,6 +115,9 @@ func (q *request) describeProblem(l exchange.Answer) {
 	}
 	q.stamp(f, now)
 	f.Put("Content-Type", live.ProblemType)
+	if q.names != "" {
+		f.Put(live.HeaderNames, q.names)
+	}
 	if q.life >= 0 {
 		f.Value = live.AppendLifetimes(q.scope(f.Value[:0]), q.life, q.life)
 		f.Made(live.HeaderCacheControl)

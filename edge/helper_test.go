@@ -177,10 +177,16 @@ func (p *testParent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Unlock()
 	path, err := live.ParsePath(r.URL.Path)
 	if err == nil && path.Event.Tenant != "t" {
+		w.Header().Set(live.HeaderNames, live.NamesOf([]string{"t"}).Header())
 		live.ErrNoTenant.For(refuses).With("no").Write(w, r)
 		return
 	}
 	if err != nil || !there || path.Event.Name != "e" {
+		list := []string{}
+		if there {
+			list = append(list, "e")
+		}
+		w.Header().Set(live.HeaderNames, live.NamesOf(list).Header())
 		live.ErrNoEvent.For(refuses).With("no").Write(w, r)
 		return
 	}

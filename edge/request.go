@@ -43,6 +43,7 @@ type request struct {
 
 	problem *live.Problem // the answer, where it is a refusal,
 	life    time.Duration // for so long
+	names   string        // with it: Live-Names
 	detail  []byte
 	text    []byte      // the answer, where this node has it in memory,
 	about   http.Header // and what is said of it
@@ -77,6 +78,15 @@ func (q *request) conditional() bool { return q.More != nil && !q.More.None() }
 func (q *request) refuse(p *live.Problem) step {
 	q.detail = append(q.detail[:0], p.Detail...)
 	return q.refuseWith(p, p.Lifetime)
+}
+
+// refuseEvent answers that there is no such event, a node below with which there are.
+func (q *request) refuseEvent(no event.Refusal) step {
+	q.detail = no.AppendDetail(q.detail[:0], q.Path.Event)
+	if q.More != nil && q.More.Names && no.Problem.Status == http.StatusNotFound {
+		q.names = q.ed.events.Names(no, q.Path.Event.Tenant, q.now())
+	}
+	return q.refuseWith(no.Problem, no.Life)
 }
 
 // refuseWith answers with a problem whose detail is written already.

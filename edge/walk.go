@@ -92,9 +92,9 @@ func (q *request) parse() step {
 // locate finds the event and its rendition, in memory once the event is known.
 func (q *request) locate() (step, pause) {
 	if q.event == nil {
-		e, problem := q.ed.events.Event(q.Path.Event, q.now())
-		if problem != nil {
-			return q.refuse(problem), pause{}
+		e, no := q.ed.events.Event(q.Path.Event, q.now())
+		if no.Problem != nil {
+			return q.refuseEvent(no), pause{}
 		}
 		// What was parsed may lie in a buffer that is used again.
 		q.event, q.Path.Event = e, e.ID
@@ -107,9 +107,9 @@ func (q *request) locate() (step, pause) {
 			return stepLocate, waitFor(q.event, news)
 		}
 	}
-	if p := q.event.Refusal(q.now()); p != nil {
+	if no := q.event.Refusal(q.now()); no.Problem != nil {
 		q.event = nil // it is not one
-		return q.refuse(p), pause{}
+		return q.refuseEvent(no), pause{}
 	}
 	q.config = q.event.Config()
 	switch q.Path.File {

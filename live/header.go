@@ -22,6 +22,7 @@ const (
 	HeaderVersion       = "Live-Version"
 	HeaderPublished     = "Live-Published"
 	HeaderSite          = "Live-Site"
+	HeaderNames         = "Live-Names"
 	HeaderContentDigest = "Content-Digest"
 	HeaderCacheControl  = "Cache-Control"
 	HeaderServerTiming  = "Server-Timing"

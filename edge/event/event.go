@@ -188,12 +188,9 @@ func newEvent(id live.EventID) *Event {
 // whether there is no such event, and for how long.
 func (e *Event) Known() bool { return e.known.Load() }
 
-// Refusal is why there is no such event, nil where there is.
-func (e *Event) Refusal(now time.Time) *live.Problem {
-	if e.refusal == nil {
-		return nil
-	}
-	return e.refusal.For(max(e.until.Sub(now), 0))
+// Refusal is why there is no such event.
+func (e *Event) Refusal(now time.Time) Refusal {
+	return Refusal{e.refusal, max(e.until.Sub(now), 0)}
 }
 
 // Config is the configuration as it is known now.

@@ -161,13 +161,23 @@ func (f *follower) refresh() verdict {
 func (f *follower) first() verdict {
 	t := time.NewTimer(retryBudget)
 	defer t.Stop()
-	select {
-	case f.r.unknown <- struct{}{}:
-		defer func() { <-f.r.unknown }()
-	case <-t.C:
-		return f.decline(live.ErrShed.With("too many events are being asked for"))
-	case <-f.r.ctx.Done():
-		return f.decline(live.ErrDraining.For(0).With("ask another edge"))
+	g, leave := f.r.gate(f.e.ID.Tenant)
+	defer leave()
+	for _, slots := range []chan struct{}{g.slots, f.r.unknown} {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		case <-t.C:
+			return f.decline(live.ErrShed.With("too many events are being asked for"))
+		case <-f.r.ctx.Done():
+			return f.decline(live.ErrDraining.For(0).With("ask another edge"))
+		}
+	}
+	f.r.mu.Lock()
+	no := f.r.absent(f.e.ID, time.Now())
+	f.r.mu.Unlock()
+	if no.Problem != nil {
+		return f.decline(no.Problem.For(no.Life).With(string(no.AppendDetail(nil, f.e.ID))))
 	}
 	return f.ask(f.r.ctx, "", retryBudget)
 }
@@ -184,7 +194,7 @@ func (f *follower) ask(ctx context.Context, query string, budget time.Duration) 
 	asked := time.Now()
 	path := live.Path{Event: f.e.ID, File: live.FileConfig}
 	rep, err := f.r.Parents.Get(ctx, parents.Request{
-		Path: path, Query: query, Loop: f.r.Loop, Until: asked.Add(budget), Avoid: f.avoid,
+		Path: path, Query: query, Loop: f.r.Loop, Until: asked.Add(budget), Avoid: f.avoid, Names: f.e.config.Load() == nil,
 		Sent: func(p *parents.Parent) { f.r.Sent(path, p) },
 	})
 	f.avoid = nil
@@ -222,11 +232,7 @@ func (f *follower) take(resp *http.Response, asked time.Time) (verdict, error) {
 	case http.StatusOK:
 	case http.StatusNotFound:
 		if v == nil {
-			problem := f.r.unknownEvent(resp, e.ID)
-			if said {
-				problem = problem.For(lifetime)
-			}
-			return f.decline(problem), nil
+			return f.decline(f.r.unknownEvent(resp, e.ID)), nil
 		}
 		// A known event that is not there was deleted. Those who wait for a
 		// change ask anew and are refused.

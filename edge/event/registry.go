@@ -7,7 +7,6 @@ package event
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -50,20 +49,41 @@ type Registry struct {
 	mu      sync.Mutex // guards the following
 	events  map[live.EventID]*Event
 	tenants map[string]time.Time // that the parents do not know, until
+	names   map[string]told      // which events of a tenant there are, and by "" which tenants
+	gates   map[string]*gate     // by tenant
 }
 
 // NewRegistry makes a registry that follows until ctx ends.
 func NewRegistry(ctx context.Context, cfg Config) *Registry {
 	return &Registry{
 		Config: cfg, ctx: ctx, unknown: make(chan struct{}, unknownAtOnce),
-		events: make(map[live.EventID]*Event), tenants: make(map[string]time.Time),
+		events: make(map[live.EventID]*Event), tenants: make(map[string]time.Time), names: make(map[string]told), gates: make(map[string]*gate),
 	}
+}
+
+// A Refusal says why there is no such event, and for how long that is known.
+type Refusal struct {
+	Problem *live.Problem // nil: there is no reason
+	Life    time.Duration
+}
+
+// AppendDetail appends what its problem document says of an event.
+func (r Refusal) AppendDetail(b []byte, id live.EventID) []byte {
+	switch {
+	case r.Problem.Detail != "":
+		return append(b, r.Problem.Detail...)
+	case r.Problem.Code == live.ErrNoTenant.Code:
+		return append(append(append(b, `no event of tenant "`...), id.Tenant...), `" has been created`...)
+	}
+	b = append(append(append(append(b, "event "...), id.Tenant...), '/'), id.Name...)
+	return append(b, " was deleted, or never created"...)
 }
 
 // Event returns what is to be known of an event, and has the parents asked where
 // nothing is: once, however many ask. It refuses unknown events from memory for
-// as long as the parents said.
-func (r *Registry) Event(id live.EventID, now time.Time) (*Event, *live.Problem) {
+// as long as the parents said, also those of which they did not speak where they
+// said which there are; to refuse takes no memory.
+func (r *Registry) Event(id live.EventID, now time.Time) (*Event, Refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.events[id]
@@ -72,22 +92,94 @@ func (r *Registry) Event(id live.EventID, now time.Time) (*Event, *live.Problem)
 		e = nil
 	}
 	if e == nil {
-		switch {
-		case now.Before(r.tenants[id.Tenant]):
-			return nil, noTenant(id.Tenant).For(r.tenants[id.Tenant].Sub(now))
-		case len(r.events) >= r.Max && !r.evictUnknown():
-			return nil, live.ErrShed.With("too many events")
+		if no := r.absent(id, now); no.Problem != nil {
+			return nil, no
+		}
+		if len(r.events) >= r.Max && !r.evictUnknown() {
+			return nil, Refusal{errTooMany, errTooMany.Lifetime}
 		}
 		id = live.EventID{Tenant: strings.Clone(id.Tenant), Name: strings.Clone(id.Name)}
 		e = newEvent(id)
 		if !r.Spawn(func() { r.follow(e) }) {
-			return nil, live.ErrDraining.With("ask another edge")
+			return nil, Refusal{errClosed, errClosed.Lifetime}
 		}
 		r.events[id] = e
 	}
 	// Under mu, so that the follower does not forget it just now.
 	e.used.Store(now.UnixNano())
-	return e, nil
+	return e, Refusal{}
+}
+
+var (
+	errTooMany = live.ErrShed.With("too many events")
+	errClosed  = live.ErrDraining.With("ask another edge")
+)
+
+// absent says whether parents told that there is no such tenant or event. It needs mu.
+func (r *Registry) absent(id live.EventID, now time.Time) Refusal {
+	if until := r.tenants[id.Tenant]; now.Before(until) {
+		return Refusal{live.ErrNoTenant, until.Sub(now)}
+	}
+	if t := r.names[""]; t.lacks(id.Tenant, now) {
+		return Refusal{live.ErrNoTenant, t.until.Sub(now)}
+	}
+	if t := r.names[id.Tenant]; t.lacks(id.Name, now) {
+		return Refusal{live.ErrNoEvent, t.until.Sub(now)}
+	}
+	return Refusal{}
+}
+
+// What is told is which names there are, until.
+type told struct {
+	names  live.Names
+	header string // as it came
+	until  time.Time
+}
+
+func (t *told) lacks(name string, now time.Time) bool {
+	return t.names != nil && now.Before(t.until) && !t.names.Has(name)
+}
+
+// Names is the Live-Names of a refusal, for a node below: of the tenant's events,
+// or where there is no such tenant of the tenants. It is empty where it is not known.
+func (r *Registry) Names(no Refusal, tenant string, now time.Time) string {
+	if no.Problem.Code == live.ErrNoTenant.Code {
+		tenant = ""
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.names[tenant]; now.Before(t.until) {
+		return t.header
+	}
+	return ""
+}
+
+// A gate has who asks for unknown events of a tenant take turns: when the first
+// have heard which there are, the others need not ask.
+type gate struct {
+	slots chan struct{}
+	users int
+}
+
+// perTenant bounds the requests for unknown events of a tenant.
+const perTenant = 4
+
+// gate returns that of a tenant, until leave is called.
+func (r *Registry) gate(tenant string) (g *gate, leave func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if g = r.gates[tenant]; g == nil {
+		g = &gate{slots: make(chan struct{}, perTenant)}
+		r.gates[tenant] = g
+	}
+	g.users++
+	return g, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if g.users--; g.users == 0 {
+			delete(r.gates, tenant)
+		}
+	}
 }
 
 // refused reports whether there is no such event.
@@ -109,29 +201,32 @@ func (r *Registry) evictUnknown() bool {
 	return false
 }
 
-// unknownEvent is the refusal of an event that the parent does not know. Where
-// it does not know the tenant either, none of its events is asked for until the
-// refusal has run out.
+// unknownEvent is the refusal of an event that a parent does not know, for as long
+// as it said. Where it says which there are, or that it does not know the tenant
+// either, no other is asked for until that has run out.
 func (r *Registry) unknownEvent(resp *http.Response, id live.EventID) *live.Problem {
 	var said live.Problem
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-	if err != nil || json.Unmarshal(body, &said) != nil || said.Code != live.ErrNoTenant.Code {
-		return live.ErrNoEvent.With(fmt.Sprintf("event %v was deleted, or never created", id))
+	no, of := Refusal{Problem: live.ErrNoEvent}, id.Tenant
+	if err == nil && json.Unmarshal(body, &said) == nil && said.Code == live.ErrNoTenant.Code {
+		no.Problem, of = live.ErrNoTenant, ""
 	}
-	problem := noTenant(id.Tenant)
+	no.Life = no.Problem.Lifetime
 	if lifetime, ok := live.ParseLifetime(resp.Header.Values(live.HeaderCacheControl)); ok {
-		problem = problem.For(min(lifetime, refusalMost))
+		no.Life = min(lifetime, refusalMost)
 	}
+	until := time.Now().Add(no.Life)
+	header := resp.Header.Get(live.HeaderNames)
+	names, _ := live.ParseNames(header)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.tenants) < r.Max {
-		r.tenants[id.Tenant] = time.Now().Add(problem.Lifetime)
+	switch {
+	case names != nil:
+		r.names[of] = told{names, header, until}
+	case of == "" && len(r.tenants) < r.Max:
+		r.tenants[id.Tenant] = until
 	}
-	return problem
-}
-
-func noTenant(name string) *live.Problem {
-	return live.ErrNoTenant.With(fmt.Sprintf("no event of tenant %q has been created", name))
+	return no.Problem.For(no.Life).With(string(no.AppendDetail(nil, id)))
 }
 
 // Sweep forgets the refusals that have run out.
@@ -144,6 +239,7 @@ func (r *Registry) Sweep(now time.Time) {
 		}
 	}
 	maps.DeleteFunc(r.tenants, func(_ string, until time.Time) bool { return !now.Before(until) })
+	maps.DeleteFunc(r.names, func(_ string, t told) bool { return !now.Before(t.until) })
 }
 
 // forget lets the next request for the event start from nothing. Those who

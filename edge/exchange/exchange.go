@@ -53,6 +53,7 @@ type Said interface {
 type More struct {
 	Target string // the path, where the driver has not read it
 	Conditions
+	Names         bool      // where there is none of a name it wants to know which there are
 	Loop          live.Loop // where it says that it has been
 	Authorization string    // what it says of who it is
 	After         string    // of event.json: the entity tag that is known,

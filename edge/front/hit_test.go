@@ -110,7 +110,7 @@ func TestLateWakesAreNothing(t *testing.T) {
 func (s *serving) hits() map[string]string {
 	return map[string]string{
 		"hit": s.path("s"), "early": "/t/e/s/1000000.m4s", "never": "/t/e/s/9007199254740992.m4s",
-		"no rendition": "/t/e/nothing/1.m4s",
+		"no rendition": "/t/e/nothing/1.m4s", "no event": "/t/none/v/1.m4s", "no tenant": "/none/e/v/1.m4s",
 	}
 }
 
@@ -119,8 +119,10 @@ func TestHitsDoNotAllocate(t *testing.T) {
 	s := serveEdge(t)
 	s.free()
 	c := s.dial()
-	c.send(get(s.path("s")))
-	c.read()
+	for _, path := range []string{s.path("s"), "/t/another/v/1.m4s", "/another/e/v/1.m4s"} {
+		c.send(get(path)) // with the last two it is told which names there are
+		c.read()
+	}
 	for name, path := range s.hits() {
 		sock, ask := s.tireless(path)
 		ask(10)

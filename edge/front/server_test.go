@@ -63,6 +63,12 @@ func serveEdge(t testing.TB, tune ...func(*Server)) *serving {
 		switch {
 		case r.URL.Path == live.TimePath:
 			live.ServeTime(w, r)
+		case !strings.HasPrefix(r.URL.Path, "/t/"):
+			w.Header().Set(live.HeaderNames, live.NamesOf([]string{"t"}).Header())
+			live.ErrNoTenant.For(5*time.Second).With("no").Write(w, r)
+		case !strings.HasPrefix(r.URL.Path, "/t/e/"):
+			w.Header().Set(live.HeaderNames, live.NamesOf([]string{"e"}).Header())
+			live.ErrNoEvent.For(5*time.Second).With("no").Write(w, r)
 		case strings.HasSuffix(r.URL.Path, "/event.json"):
 			if r.URL.RawQuery != "" {
 				select {

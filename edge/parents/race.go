@@ -18,6 +18,7 @@ type Request struct {
 	Path  live.Path
 	Query string    // with its question mark
 	Loop  live.Loop // with our own member
+	Names bool      // the answer is to say which names there are, where this is none
 	// Due says with the path who of a site owns it. Zero: it is due now.
 	Due time.Time
 	// From, where not zero, is the offset of the first byte wanted, of the
@@ -212,6 +213,9 @@ func (u *Upstream) get(ctx context.Context, p *Parent, r *Request) (*http.Respon
 	}
 	if r.Loop != "" {
 		req.Header.Set(live.HeaderCDNLoop, string(r.Loop))
+	}
+	if r.Names {
+		req.Header.Set(live.HeaderNames, "?1")
 	}
 	if r.From > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", r.From))

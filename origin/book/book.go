@@ -44,6 +44,7 @@ type Book struct {
 	// tenants has those of events and tombs, and perhaps some more: whoever is
 	// not in it never had an event.
 	tenants map[string]bool
+	names   map[string]string // Live-Names by tenant, and those of tenants by ""; made when asked for
 }
 
 // A Config is what a book is built from.
@@ -61,7 +62,7 @@ type Config struct {
 // New returns a book that knows nothing yet: see Load.
 func New(cfg Config) *Book {
 	g := &Book{Config: cfg, turns: keylock.New[live.EventID](),
-		events: make(map[live.EventID]*Event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool)}
+		events: make(map[live.EventID]*Event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool), names: make(map[string]string)}
 	g.lost = metric.Counter(cfg.Metrics, "lost_announcements_total", "Announcements that the bus did not take.")
 	g.Counters = newByEvent(g.List)
 	cfg.Metrics.MustRegister(g.Counters)
@@ -96,6 +97,34 @@ func (g *Book) HasTenant(name string) bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return g.tenants[name]
+}
+
+// Names is the Live-Names of a tenant's events, or for "" of the tenants, those of
+// deleted events among them; empty where there are too many. A storm of names that
+// there are not makes it once.
+func (g *Book) Names(tenant string) string {
+	g.mu.RLock()
+	header, ok := g.names[tenant]
+	g.mu.RUnlock()
+	if ok {
+		return header
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var list []string
+	for id := range g.events {
+		if id.Tenant == tenant {
+			list = append(list, id.Name)
+		}
+	}
+	if tenant == "" {
+		list = slices.Collect(maps.Keys(g.tenants))
+	}
+	if n := live.NamesOf(list); n != nil {
+		header = n.Header()
+	}
+	g.names[tenant] = header
+	return header
 }
 
 // known is what memory has of a name: an event, or what one left, or neither.
@@ -138,6 +167,7 @@ func (g *Book) enter(e *Event) {
 	delete(g.tombs, e.ID)
 	g.events[e.ID] = e
 	g.tenants[e.ID.Tenant] = true
+	clear(g.names)
 	g.mu.Unlock()
 	if old != nil {
 		old.wake()
@@ -151,6 +181,7 @@ func (g *Book) bury(id live.EventID, tomb tombstone) {
 	delete(g.events, id)
 	g.tombs[id] = tomb
 	g.tenants[id.Tenant] = true
+	clear(g.names)
 	g.mu.Unlock()
 	if old != nil {
 		old.wake() // those who wait find no event
@@ -163,6 +194,7 @@ func (g *Book) prune(now time.Time) {
 	defer g.mu.Unlock()
 	maps.DeleteFunc(g.tombs, func(_ live.EventID, t tombstone) bool { return now.Sub(t.At) > tombstoneLife })
 	clear(g.tenants)
+	clear(g.names)
 	for id := range g.events {
 		g.tenants[id.Tenant] = true
 	}

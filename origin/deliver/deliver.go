@@ -199,8 +199,10 @@ func (s *Server) parse(d *delivery) (step, error) {
 func (s *Server) find(d *delivery) (step, error) {
 	if d.event = s.Book.Get(d.path.Event); d.event == nil {
 		if !s.Book.HasTenant(d.path.Event.Tenant) {
+			s.name(d, "")
 			return nil, live.ErrNoTenant.With(fmt.Sprintf("no event of tenant %q has been created", d.path.Event.Tenant))
 		}
+		s.name(d, d.path.Event.Tenant)
 		return nil, live.ErrNoEvent.With(book.NoEventText(d.path.Event))
 	}
 	d.view = d.event.View()
@@ -226,6 +228,16 @@ func (s *Server) find(d *delivery) (step, error) {
 		d.class = admit.Live // nobody watches without it; who waits for another configuration has one
 	}
 	return s.enter, nil
+}
+
+// name tells an edge that wants to know which names there are, so that it need not
+// ask for the others.
+func (s *Server) name(d *delivery, tenant string) {
+	if len(d.r.Header[live.HeaderNames]) > 0 {
+		if names := s.Book.Names(tenant); names != "" {
+			d.w.Header().Set(live.HeaderNames, names)
+		}
+	}
 }
 
 // place refuses by the timeline alone and finds the request's class.
