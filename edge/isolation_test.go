@@ -37,7 +37,7 @@ func TestNothingOfAViewerReachesAFill(t *testing.T) {
 		{"as a proxy", "", []option{with("Via", "1.1 x"), with("Forwarded", "for=1.2.3.4"), with("X-Forwarded-For", "1.2.3.4"), with("X-Forwarded-Host", "evil"), with("Max-Forwards", "0")}},
 		{"as a node", "", []option{with("Live-Site", `"b";id="nb"`), with("Live-Version", "99"), with("Live-Edge", "99"), with("Live-Notifications", "99")}},
 		{"with a priority", "", []option{with("Priority", "u=0"), with("Sec-Fetch-Mode", "cors"), with("Origin", "https://evil.example")}},
-		{"to change the protocol", "", []option{with("Upgrade", "h2c"), with("Connection", "Upgrade"), with("Expect", "x")}},
+		{"to change the protocol", "", []option{with("Upgrade", "h2c"), with("Connection", "Upgrade"), with("Expect", "100-continue")}},
 	}
 	run(t, 1, func(r *rig) {
 		r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
