@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -201,4 +202,21 @@ func TestMissingDigest(t *testing.T) {
 		r.at(80 * time.Second)
 		r.get("/t/e/v/36.m4s").expect(200, 10*time.Minute) // nobody has one any more
 	})
+}
+
+// Why no parent told of an event is in the log, once for a while: a wrong secret is
+// seen nowhere else.
+func TestWhyNoParentTells(t *testing.T) {
+	log := new(book)
+	runBy(t, parks, 1, func(r *rig) {
+		r.parent.stop()
+		for _, event := range []string{"e", "f"} {
+			if a := r.get("/t/" + event + "/main.m3u8"); a.status() != 503 {
+				t.Errorf("%s: %d %s", event, a.status(), a.text())
+			}
+		}
+		if s := log.String(); strings.Count(s, "no parent told") != 1 || !strings.Contains(s, "event=t/e err=") {
+			t.Errorf("the log has:\n%s", s)
+		}
+	}, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
 }

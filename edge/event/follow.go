@@ -41,6 +41,8 @@ const (
 	stallTimeout = 2 * time.Second
 	// unknownAtOnce bounds the requests for events of which nothing is known.
 	unknownAtOnce = 64
+	// untoldEvery is how often at most it is said that no parent told of an event.
+	untoldEvery = 5 * time.Second
 	// maxConfigBytes bounds an event.json.
 	maxConfigBytes = 1 << 20
 )
@@ -213,6 +215,7 @@ func (f *follower) ask(ctx context.Context, query string, budget time.Duration) 
 		return anew // a newer version was told
 	}
 	if f.e.config.Load() == nil {
+		f.r.warnUntold(f.e.ID, err)
 		return f.decline(live.ErrUpstream.With("no parent told of the event in time"))
 	}
 	f.lost = true
@@ -220,6 +223,15 @@ func (f *follower) ask(ctx context.Context, query string, budget time.Duration) 
 		f.r.Log.Warn("event configuration", "event", f.e.ID.String(), "err", err)
 	}
 	return later
+}
+
+// warnUntold says why no parent told of an event: a wrong URL or secret of a parent
+// is seen here alone. It says so now and then, whatever viewers ask for.
+func (r *Registry) warnUntold(id live.EventID, err error) {
+	now, last := time.Now().UnixNano(), r.untold.Load()
+	if r.ctx.Err() == nil && now-last >= int64(untoldEvery) && r.untold.CompareAndSwap(last, now) {
+		r.Log.Warn("no parent told of the event", "event", id.String(), "err", err)
+	}
 }
 
 // take enters an answer about the event's configuration.

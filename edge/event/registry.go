@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headwater/edge/parents"
@@ -45,6 +46,7 @@ type Registry struct {
 	Config
 	ctx     context.Context // of those that follow
 	unknown chan struct{}   // one slot per request for an event of which nothing is known
+	untold  atomic.Int64    // when it was last said that no parent told of an event, in Unix nanoseconds
 
 	mu      sync.Mutex // guards the following
 	events  map[live.EventID]*Event
