@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -142,6 +143,14 @@ func (s *eventSession) again(verb string, flags ...string) string {
 	words := append([]string{"headwater", "event", verb, s.id.String()}, flags...)
 	if s.control != controlURL {
 		words = append(words, "--control", s.control)
+	}
+	// Secrets are in files: where they are may be said.
+	for _, f := range []struct{ flag, value string }{
+		{s.client.flag + "-file", s.client.tokenFile}, {"tls-ca", s.client.ca}, {"tls-cert", s.client.cert}, {"tls-key", s.client.key},
+	} {
+		if f.value != "" {
+			words = append(words, "--"+f.flag, f.value)
+		}
 	}
 	return strings.Join(words, " ")
 }
@@ -297,6 +306,9 @@ func (c *control) request(ctx context.Context, method, path string, body any) ([
 	}
 	resp, err := c.client.Do(req)
 	if err != nil {
+		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			return nil, fmt.Errorf("--control: %w (--tls-ca says whom to trust)", err)
+		}
 		return nil, fmt.Errorf("--control: %w", err)
 	}
 	defer resp.Body.Close()
@@ -308,6 +320,9 @@ func (c *control) request(ctx context.Context, method, path string, body any) ([
 		var p live.Problem
 		if json.Unmarshal(b, &p) == nil && p.Title != "" {
 			return nil, fmt.Errorf("%s: %d: %w", c.what, resp.StatusCode, &p)
+		}
+		if resp.StatusCode == http.StatusBadRequest && resp.TLS == nil && bytes.Contains(b, []byte("HTTPS server")) {
+			return nil, fmt.Errorf("--control: %s speaks TLS: its URL begins with https://", c.base)
 		}
 		return nil, errors.New(c.what + ": " + resp.Status)
 	}

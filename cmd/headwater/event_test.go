@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -114,6 +115,20 @@ func TestVerbsThatHurtAreMeant(t *testing.T) {
 	}
 	if after := op.config(); after.Version != before.Version {
 		t.Errorf("version %d became %d", before.Version, after.Version)
+	}
+}
+
+// TestWrongSchemeOfControl: who speaks HTTP to TLS, or does not know who signed, reads what to do.
+func TestWrongSchemeOfControl(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	for u, want := range map[string]string{"http" + strings.TrimPrefix(srv.URL, "https"): "https://", srv.URL: "--tls-ca"} {
+		code, _, errs := invoke(t, t.Context(), nil, "", "event", "list", "--control", u)
+		if code != exitFailed || !strings.Contains(errs, want) {
+			t.Errorf("%s: %d %s", u, code, errs)
+		}
 	}
 }
 

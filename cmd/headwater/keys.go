@@ -29,7 +29,7 @@ Verbs:
   viewers    add a key to the file of --viewer-keys, of --tenant or of all
   token TENANT/EVENT
              print a token that opens the event --for a while, signed with the key --key of
-             --viewer-keys: --form cwt, jwt or url (append it to a URL as ?CAT=...)
+             --viewer-keys: --form cwt, jwt or url (for one URL: append ?CAT=...)
   add        add one to the file of --credentials: --name, --grant; print its secret
   list       list names and grants of the file of --credentials
 
@@ -236,6 +236,9 @@ func (f *keysFlags) token(env *environment, event string) error {
 	if err != nil {
 		return usagef("token: %s", live.PathReason(err))
 	}
+	if f.viewerKeys == "" {
+		return usagef("--viewer-keys: name the file of keys (headwater keys viewers makes it)")
+	}
 	b, err := os.ReadFile(f.viewerKeys)
 	if err != nil {
 		return usagef("--viewer-keys: %w", err)
@@ -246,7 +249,7 @@ func (f *keysFlags) token(env *environment, event string) error {
 	}
 	key, err := keys.Only(f.key)
 	if err != nil {
-		return usagef("--key: %w", err)
+		return usagef("--viewer-keys: %s, --key %q: %w", f.viewerKeys, f.key, err)
 	}
 	path, expires := "/"+id.String()+"/", time.Now().Add(f.length)
 	var s string
