@@ -114,15 +114,20 @@ func (s *serving) hits() map[string]string {
 	}
 }
 
+// warm has the edge fill the object of a hit, and be told which names there are.
+func (s *serving) warm() {
+	c := s.dial()
+	for _, path := range []string{s.path("s"), "/t/another/v/1.m4s", "/another/e/v/1.m4s"} {
+		c.send(get(path))
+		c.read()
+	}
+}
+
 // A hit takes no memory, nor does a refusal by the timeline or of a name.
 func TestHitsDoNotAllocate(t *testing.T) {
 	s := serveEdge(t)
 	s.free()
-	c := s.dial()
-	for _, path := range []string{s.path("s"), "/t/another/v/1.m4s", "/another/e/v/1.m4s"} {
-		c.send(get(path)) // with the last two it is told which names there are
-		c.read()
-	}
+	s.warm()
 	for name, path := range s.hits() {
 		sock, ask := s.tireless(path)
 		ask(10)
