@@ -213,6 +213,32 @@ func TestHeldRequestsEndWithTheToken(t *testing.T) {
 	}, d.tune)
 }
 
+// TestHeldConfigurationsEndWithTheToken: so does waiting for another event.json, while
+// nothing happens to the event.
+func TestHeldConfigurationsEndWithTheToken(t *testing.T) {
+	d := newDoorkeeper(t)
+	every(t, func(t *testing.T, by driver) {
+		runBy(t, by, 1, func(r *rig) {
+			r.parent.configure(tokens)
+			r.at(200 * time.Millisecond)
+			first := r.get("/t/e/event.json?CAT=" + d.token(r, time.Hour))
+			held := "/t/e/event.json?after=" + strings.Trim(first.got("ETag"), `"`) + "&CAT="
+			short, long := r.ask(held+d.token(r, 3*time.Second)), r.ask(held+d.token(r, time.Hour))
+			r.at(6 * time.Second)
+			if !short.over() || short.status() != 403 || !strings.Contains(short.text(), "expired") {
+				t.Errorf("the short one: over %v, %d %s", short.over(), short.status(), short.text())
+			}
+			if long.over() {
+				t.Errorf("the long one: %d %s", long.status(), long.text())
+			}
+			<-long.closed
+			if long.status() != 200 {
+				t.Errorf("the long one: %d %s", long.status(), long.text())
+			}
+		}, d.tune)
+	})
+}
+
 // TestRenewal: near its end a token that says so is followed by another, which opens.
 func TestRenewal(t *testing.T) {
 	d := newDoorkeeper(t)

@@ -148,6 +148,9 @@ const configHold = 25 * time.Second
 // &notifications=SEQUENCE also once the set of them is another. It is for the
 // followers of edges below, and no crowd.
 func (q *request) awaitConfig() (step, pause) {
+	if q.over() {
+		return q.refuseToken(token.Expired), pause{}
+	}
 	m, v := q.More, q.config
 	q.until = q.Arrived.Add(configHold)
 	sequence, news := q.event.Heard()
@@ -161,7 +164,9 @@ func (q *request) awaitConfig() (step, pause) {
 			return stepLocate, pause{}
 		}
 		p := waitFor(q.event, news)
-		p.Until = q.until
+		if p.Until = q.until; !q.ends.IsZero() && q.ends.Before(q.until) {
+			p.Until = q.ends
+		}
 		return stepAwaitConfig, p
 	}
 	q.text, q.about = v.JSON, http.Header{
