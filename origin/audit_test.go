@@ -144,8 +144,8 @@ func TestAuditIsTriedAgain(t *testing.T) {
 	})
 }
 
-// TestPackagersDoNotOverruleOperators: a key of one pipeline neither withdraws nor
-// replaces what an operator tells viewers; its tenant's key does.
+// TestPackagersDoNotOverruleOperators: neither a pipeline's key nor its tenant's
+// withdraws or replaces what an operator tells viewers.
 func TestPackagersDoNotOverruleOperators(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Config{Access: guard(t, "all=publish:acme", "b=publish:acme/b")})
@@ -172,16 +172,56 @@ func TestPackagersDoNotOverruleOperators(t *testing.T) {
 			{"b", `3, nothing;id="o";from=1`, "o blackout"},
 			{"b", `4, ad;id="p";from=1, withdraw;id="o";from=0`, "o blackout, p ad"},
 			{"b", `5, withdraw;id="p";from=0`, "o blackout"}, // its own
-			{"all", `6, ad;id="p";from=1, withdraw;id="o";from=0`, "p ad"},
-			{"b", `7, ad2;id="p";from=1`, "p ad2"},
+			{"all", `6, ad;id="p";from=1, withdraw;id="o";from=0`, "o blackout, p ad"},
+			{"b", `7, ad2;id="p";from=1`, "o blackout, p ad2"},
 		} {
 			if got := says(c.secret, c.header); got != c.want {
 				t.Errorf("%d: %q, want %q", i, got, c.want)
 			}
 		}
 		r.want(r.control("POST", "/notifications", `{"id": "p", "type": "blackout", "from": 1}`, "Authorization", "Bearer root"), 200, "")
-		if got := says("b", `8, withdraw;id="p";from=0`); got != "p blackout" {
-			t.Errorf("what an operator took over: %q", got)
+		for i, secret := range []string{"b", "all"} {
+			if got := says(secret, fmt.Sprintf(`%d, withdraw;id="p";from=0`, 8+i)); got != "o blackout, p blackout" {
+				t.Errorf("what an operator took over: %q", got)
+			}
+		}
+	})
+}
+
+// TestPipelinesDoNotOverruleEachOther: a key of one pipeline neither withdraws nor
+// replaces what another told viewers, also after a restart; its tenant's key does.
+func TestPipelinesDoNotOverruleEachOther(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := memory.New(memory.Options{})
+		cfg := Config{Store: st, Access: guard(t, "all=publish:acme", "a=publish:acme/a", "b=publish:acme/b")}
+		r, stop := stoppableRig(t, cfg)
+		r.create(testEvent())
+		for _, p := range []string{"a", "b"} {
+			r.want(r.put(p+"/v/init.mp4", r.m.inits["v"], "Authorization", "Bearer all"), 201, "")
+		}
+		for i, c := range []struct{ secret, pipeline, header, want string }{
+			{"b", "b", `2, x;id="b1";from=9`, `1, x;id="b1";from=9`},
+			{"a", "a", `1, withdraw;id="b1";from=0`, `1, x;id="b1";from=9`},
+			{"a", "a", `2, y;id="b1";from=1, z;id="a1";from=1`, `2, x;id="b1";from=9, z;id="a1";from=1`},
+			{"restart", "", "", ""},
+			{"a", "a", `3, withdraw;id="b1";from=0`, `2, x;id="b1";from=9, z;id="a1";from=1`},
+			{"b", "b", `3, x;id="b1";from=10, withdraw;id="a1";from=0`, `3, x;id="b1";from=10, z;id="a1";from=1`},
+			{"a", "a", `4, withdraw;id="a1";from=0`, `4, x;id="b1";from=10`},
+			{"all", "a", `5, y;id="b1";from=11`, `5, y;id="b1";from=11`}, // and is a's now
+			{"b", "b", `4, withdraw;id="b1";from=0`, `5, y;id="b1";from=11`},
+			{"all", "b", `5, withdraw;id="b1";from=0`, `6`},
+			{"a", "a", `6, x;id="b1";from=9`, `7, x;id="b1";from=9`}, // free again
+		} {
+			if c.secret == "restart" {
+				stop()
+				cfg.Access = guard(t, "all=publish:acme", "a=publish:acme/a", "b=publish:acme/b")
+				r = openRig(t, cfg)
+				continue
+			}
+			w := r.want(r.put(c.pipeline+"/v/init.mp4", r.m.inits["v"], "Authorization", "Bearer "+c.secret, live.HeaderNotifications, c.header), 200, "")
+			if got := w.Header().Get(live.HeaderNotifications); got != c.want {
+				t.Errorf("%d: %s says %q as %s: %q, want %q", i, c.secret, c.header, c.pipeline, got, c.want)
+			}
 		}
 	})
 }

@@ -55,7 +55,7 @@ type Edit struct {
 	Notify []live.Notification `json:"notify,omitempty"`
 	// Heard is by pipeline what it said, where it was a packager that notified.
 	Heard map[string]Heard `json:"heard,omitempty"`
-	// Bound says that it may not touch what operators said.
+	// Bound says that it may not touch what another pipeline said.
 	Bound bool `json:"bound,omitempty"`
 
 	Token store.Token // the item's
@@ -67,28 +67,38 @@ func (x *Edit) configures() bool {
 	return x.Configure != nil || x.Learn != nil || x.Mask != nil || x.Unmask != "" || len(x.Invalidate) > 0 || x.Flush || x.lost
 }
 
-// May is what of an edit's notifications may be done: who may speak for one
-// pipeline only takes nothing back that operators said, and does not replace it.
+// May is what of an edit's notifications may be done: packagers take nothing back
+// that operators said, and who may speak for one pipeline only nothing that another
+// said. Neither do they replace it.
 func (rec *Record) May(x *Edit) []live.Notification {
-	if !x.Bound {
+	if x.Heard == nil {
 		return x.Notify
 	}
-	return slices.DeleteFunc(slices.Clone(x.Notify), func(n live.Notification) bool { return slices.Contains(rec.Operators, n.ID) })
+	return slices.DeleteFunc(slices.Clone(x.Notify), func(n live.Notification) bool {
+		there := slices.ContainsFunc(rec.Notifications.Set, func(y live.Notification) bool { return y.ID == n.ID })
+		_, own := x.Heard[rec.Speakers[n.ID]]
+		return slices.Contains(rec.Operators, n.ID) || x.Bound && there && !own
+	})
 }
 
-// saidBy is which of a set operators said, after an edit.
-func (rec *Record) saidBy(x *Edit, set []live.Notification) (ids []string) {
+// saidBy is which of a set operators said after an edit, and which pipeline the others.
+func (rec *Record) saidBy(x *Edit, set []live.Notification) (operators []string, speakers map[string]string) {
 	said := rec.May(x)
+	speakers = make(map[string]string)
 	for _, n := range set {
-		by := slices.Contains(rec.Operators, n.ID)
+		operator, pipeline := slices.Contains(rec.Operators, n.ID), rec.Speakers[n.ID]
 		if slices.ContainsFunc(said, func(y live.Notification) bool { return y.ID == n.ID }) {
-			by = x.Heard == nil
+			operator, pipeline = x.Heard == nil, ""
+			for pipeline = range x.Heard { // there is one
+			}
 		}
-		if by {
-			ids = append(ids, n.ID)
+		if operator {
+			operators = append(operators, n.ID)
+		} else if pipeline != "" {
+			speakers[n.ID] = pipeline
 		}
 	}
-	return ids
+	return operators, speakers
 }
 
 // Drop adds a scope that caches drop.
@@ -136,7 +146,8 @@ func (rec *Record) Apply(x *Edit) {
 		rec.Notifications.Sequence++
 		set := live.Notifications{Sequence: rec.Notifications.Sequence, Set: rec.current(Notified(rec.Notifications.Set, rec.May(x)), time.Unix(0, x.Token.Time))}
 		if fits(set) == nil { // or another node has filled it
-			rec.Notifications, rec.Operators = set, rec.saidBy(x, set.Set)
+			rec.Operators, rec.Speakers = rec.saidBy(x, set.Set)
+			rec.Notifications = set
 		}
 	}
 	for pipeline, h := range x.Heard {

@@ -19,6 +19,8 @@ type Record struct {
 	Heard map[string]Heard `json:"heard,omitempty"`
 	// Operators are the ids of the notifications that operators set.
 	Operators []string `json:"operators,omitempty"`
+	// Speakers are by the ids of the others the pipelines that said them.
+	Speakers map[string]string `json:"speakers,omitempty"`
 	// Flushed is the last edit that was a flush.
 	Flushed store.Token `json:"flushed,omitzero"`
 	// Folded are the edits that are in this record and may still be items of

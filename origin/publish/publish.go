@@ -568,7 +568,7 @@ func (s *Server) notify(p *publication) error {
 	p.event.Hear(pipeline, mark)
 	s.hearings[outcome].Inc()
 	if outcome == heardForbidden {
-		s.Log.Warn("notifications left out: operators said them", "event", p.path.Event.String(), "pipeline", pipeline, "by", p.by.Name, "from", p.r.RemoteAddr, "said", p.said.brief())
+		s.Log.Warn("notifications left out: others said them", "event", p.path.Event.String(), "pipeline", pipeline, "by", p.by.Name, "from", p.r.RemoteAddr, "said", p.said.brief())
 	}
 	if outcome == heardChanged {
 		s.Log.Info("notifications by a packager", "event", p.path.Event.String(), "pipeline", pipeline, "by", p.by.Name, "from", p.r.RemoteAddr, "said", p.said.brief())

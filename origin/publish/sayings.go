@@ -35,7 +35,7 @@ const (
 	heardUnchanged hearing = "unchanged" // it already was so
 	heardStale     hearing = "stale"     // said before, or older than what was
 	heardRefused   hearing = "refused"   // the set would have been too large
-	heardForbidden hearing = "forbidden" // operators said what it would have changed
+	heardForbidden hearing = "forbidden" // others said what it would have changed
 )
 
 var hearings = []hearing{heardChanged, heardUnchanged, heardStale, heardRefused, heardForbidden}
