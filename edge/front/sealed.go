@@ -29,8 +29,8 @@ type sealed struct {
 	came    []byte // the beginning of a record
 	pending []byte // sealed, and not taken yet
 	burst   int
-	over    bool // nothing is sealed any more
-	ends    bool // nothing more comes
+	over    bool  // nothing is sealed any more
+	wrong   error // with the record after which nothing more is read: its alert, or io.EOF
 }
 
 func (s *sealed) watch(l *loop, c *conn) error {
@@ -40,8 +40,8 @@ func (s *sealed) watch(l *loop, c *conn) error {
 
 // read opens the records that have come. p has room for a whole one.
 func (s *sealed) read(p []byte) (n int, more bool, err error) {
-	if s.ends {
-		return 0, false, io.EOF
+	if s.wrong != nil {
+		return 0, false, s.refuse()
 	}
 	raw := s.loop.raw
 	had := copy(raw, s.came)
@@ -55,11 +55,10 @@ func (s *sealed) read(p []byte) (n int, more bool, err error) {
 				break
 			}
 			if e != nil {
-				s.refuse(e)
-				if s.ends = true; n > 0 {
-					return n, true, nil
+				if s.wrong = e; n > 0 {
+					return n, true, nil // what came before it can still be answered
 				}
-				return 0, false, io.EOF
+				return 0, false, s.refuse()
 			}
 			n += copy(p[n:], plain)
 			in = in[size:]
@@ -78,12 +77,15 @@ func (s *sealed) read(p []byte) (n int, more bool, err error) {
 	}
 }
 
-// refuse tells the viewer what is wrong with a record.
-func (s *sealed) refuse(err error) {
-	if a := record.Alert(0); errors.As(err, &a) && !s.over && len(s.pending) == 0 {
-		s.over = true
-		s.socket.write(s.rec.Alert(nil, a), nil)
+// refuse tells the viewer what is wrong with a record, behind all that was put.
+func (s *sealed) refuse() error {
+	if a := record.Alert(0); errors.As(s.wrong, &a) && !s.over {
+		if all, err := s.flush(); all && err == nil {
+			s.over = true
+			s.socket.write(s.rec.Alert(nil, a), nil)
+		}
 	}
+	return io.EOF
 }
 
 // full reports whether nothing may be put just now.
@@ -177,7 +179,7 @@ func (s *sealed) handOver() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sealedConn{Conn: nc, rec: s.rec, came: s.came}, nil
+	return &sealedConn{Conn: nc, rec: s.rec, came: s.came, ended: s.wrong != nil}, nil
 }
 
 // A sealedConn is the same as a connection of package net, for net/http.
@@ -186,6 +188,7 @@ type sealedConn struct {
 	rec   *record.Conn
 	came  []byte // and was not opened
 	plain []byte // opened and not read
+	ended bool   // nothing more is read
 
 	mu  sync.Mutex // guards the following
 	out []byte
@@ -193,6 +196,9 @@ type sealedConn struct {
 
 func (c *sealedConn) Read(p []byte) (int, error) {
 	for len(c.plain) == 0 {
+		if c.ended {
+			return 0, io.EOF
+		}
 		plain, n, err := c.rec.Open(c.came)
 		switch {
 		case err == nil:
