@@ -35,7 +35,7 @@ var may = map[string][]string{
 	"blobs/memcachedtest": {"internal/proc"},
 	"internal/proc":       {}, // for tests and benchmarks
 	"origin":              {"live", "access", "admit", "announce", "store", "blobs", "origin/book", "origin/look", "origin/hear", "origin/journal", "origin/watch", "origin/window", "origin/health", "origin/metric", "origin/publish", "origin/deliver", "origin/control", "origin/audit", "listen", "github.com/prometheus/client_golang"},
-	"origin/publish":      {"live", "access", "cmaf", "selection", "admit", "announce", "store", "blobs", "origin/book", "origin/look", "origin/window", "origin/health", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang"},
+	"origin/publish":      {"live", "access", "cmaf", "selection", "admit", "announce", "store", "blobs", "origin/audit", "origin/book", "origin/look", "origin/window", "origin/health", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang"},
 	"origin/deliver":      {"live", "access", "selection", "manifest", "admit", "listen", "internal/hedge", "announce", "store", "blobs", "origin/book", "origin/look", "origin/window", "origin/journal", "origin/watch", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"origin/audit":        {"live", "access", "store", "origin/metric", "github.com/prometheus/client_golang"},
 	"origin/control":      {"live", "access", "selection", "origin/audit", "origin/book", "origin/journal", "origin/watch", "origin/window"},

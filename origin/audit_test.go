@@ -92,6 +92,29 @@ func TestAudit(t *testing.T) {
 	})
 }
 
+// TestAuditOfPackagers: what a packager changes of what viewers are told is an
+// entry, once, however often it says it.
+func TestAuditOfPackagers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{Access: guard(t, "all=publish:acme", "b=publish:acme/b")})
+		r.want(r.put("b/v/init.mp4", r.m.inits["v"], "Authorization", "Bearer all"), 201, "")
+		for _, says := range []string{`1, x;id="x";from=9`, `1, x;id="x";from=9`, `2, x;id="x";from=9`, `3, withdraw;id="x";from=0`, `4, withdraw;id="x";from=0`} {
+			r.want(r.put("b/v/init.mp4", r.m.inits["v"], "Authorization", "Bearer b", live.HeaderNotifications, says), 200, "")
+		}
+		synctest.Wait()
+		entries := auditOf(r, "")
+		want := "acme/final configure PUT by admin\nacme/final notify PUT by publish:acme/b\nacme/final notify PUT by publish:acme/b\n"
+		if got := lines(entries); got != want {
+			t.Fatalf("got\n%swant\n%s", got, want)
+		}
+		for i, c := range []struct{ before, after string }{{"0", `1, x;id="x";from=9`}, {`1, x;id="x";from=9`, "2"}} {
+			if e := entries[i+1]; e.Before != c.before || e.After != c.after || e.Path != "/acme/final/b/v/init.mp4" || e.From != "192.0.2.1:1234" {
+				t.Errorf("%+v", e)
+			}
+		}
+	})
+}
+
 // TestAuditIsBounded: who guesses cannot fill the store; how many there were is said.
 func TestAuditIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {

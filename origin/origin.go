@@ -87,14 +87,14 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	o.journal = journal.New(journal.Config{Store: cfg.Store, Reader: cfg.DeliverStore, Tokens: tokens, Node: node, Timeout: cfg.StoreTimeout,
 		Timeline: o.book.Timeline, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.watchman = watch.New(o.book, cfg.Log, cfg.Metrics)
+	o.audit = audit.New(cfg.Store, tokens, node, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
 	o.publish = publish.New(publish.Config{Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Publications: publications, Turns: cfg.Turns, Writes: o.health.Writes,
-		Access: cfg.Access, MaxSegmentBytes: cfg.MaxSegmentBytes, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout,
+		Access: cfg.Access, Audit: o.audit, MaxSegmentBytes: cfg.MaxSegmentBytes, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout,
 		FutureTolerance: cfg.FutureTolerance, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.deliver = deliver.New(deliver.Config{Access: cfg.Access, Private: cfg.Private, Book: o.book, Look: o.look, Window: window, Journal: o.journal, Watchman: o.watchman, Cache: cfg.DeliverCache,
 		Admission: admission, Turns: cfg.Turns, Holds: holds, Egress: egress, Watching: watching, Sent: sent, Asking: admit.NewShare[string](deliver.MaxFallbacks, cfg.TenantPercent), Draining: o.draining,
 		Region: cfg.Region, StoreTimeout: cfg.StoreTimeout, Fallback: cfg.Fallback, FallbackAfter: cfg.FallbackAfter,
 		Log: cfg.Log, Metrics: cfg.Metrics})
-	o.audit = audit.New(cfg.Store, tokens, node, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
 	o.control = control.New(control.Config{Audit: o.audit, Book: o.book, Window: window, Journal: o.journal, Watchman: o.watchman,
 		Access: cfg.Access, Hosts: cfg.ControlHosts, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout, Log: cfg.Log})
 	if err := o.book.Load(ctx); err != nil {

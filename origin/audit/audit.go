@@ -1,4 +1,5 @@
-// Package audit is the log of what was done and tried by the control API, in the
+// Package audit is the log of what was done and tried by the control API, and of
+// what packagers changed of what viewers are told, in the
 // store, so that every node tells the same. Only the node that was asked writes an
 // entry, under a key that no other has: of a change there is one, however many nodes
 // hear of the change. A change is in it when it is answered; where the store does not
@@ -110,6 +111,10 @@ func (a *Log) Changed(ctx context.Context, e Entry) {
 		a.later(item)
 	}
 }
+
+// Noted has what was done written in a moment: by packagers, who wait for nothing
+// that viewers do not get.
+func (a *Log) Noted(e Entry) { a.later(a.item(&e)) }
 
 // Refused notes what was not done.
 func (a *Log) Refused(e Entry) {

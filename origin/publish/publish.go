@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"headwater/origin/audit"
 	"headwater/origin/book"
 	"headwater/origin/health"
 	"headwater/origin/keylock"
@@ -57,6 +58,7 @@ type Config struct {
 	Writes       *health.Dependency   // the store's
 
 	Access          *access.Guard // nil: anybody may
+	Audit           *audit.Log
 	MaxSegmentBytes int64
 	BodyTimeout     time.Duration
 	StoreTimeout    time.Duration
@@ -534,7 +536,8 @@ func (s *Server) notify(p *publication) error {
 		return nil
 	}
 	outcome := heardUnchanged
-	_, err := s.Book.Edit(p.r.Context(), p.path.Event, func(rec *book.Record, exists bool) (book.Edit, error) {
+	var before live.Notifications
+	v, err := s.Book.Edit(p.r.Context(), p.path.Event, func(rec *book.Record, exists bool) (book.Edit, error) {
 		switch {
 		case !exists:
 			return book.Edit{}, book.NoEvent(p.path.Event)
@@ -553,7 +556,7 @@ func (s *Server) notify(p *publication) error {
 		if err := rec.MayNotify(x.Notify, p.received); err != nil {
 			return x, err
 		}
-		outcome = heardChanged
+		outcome, before = heardChanged, rec.Notifications
 		return x, nil
 	})
 	switch {
@@ -572,6 +575,7 @@ func (s *Server) notify(p *publication) error {
 	}
 	if outcome == heardChanged {
 		s.Log.Info("notifications by a packager", "event", p.path.Event.String(), "pipeline", pipeline, "by", p.by.Name, "from", p.r.RemoteAddr, "said", p.said.brief())
+		s.Audit.Noted(entryOf(p, before, v.Record.Notifications))
 		p.news = append(p.news, announce.Message{Kind: announce.Changed, Event: p.path.Event, Stamp: s.Book.Stamp(p.path.Event)})
 	}
 	return nil

@@ -1,7 +1,10 @@
 package publish
 
 import (
+	"slices"
+
 	"headwater/live"
+	"headwater/origin/audit"
 	"headwater/origin/book"
 )
 
@@ -49,5 +52,22 @@ func (s *saying) brief() string {
 	if len(text) > maxBrief {
 		text = text[:maxBrief] + "..."
 	}
+	return text
+}
+
+// entryOf is a saying that changed the event's set, for the audit log.
+func entryOf(p *publication, before, after live.Notifications) audit.Entry {
+	e := audit.EntryOf(p.r, p.by)
+	e.Event, e.Did = p.path.Event.String(), "notify"
+	e.Before, e.After = without(before, after.Set), without(after, before.Set)
+	return e
+}
+
+// without is the header of what a set has and another has not.
+func without(n live.Notifications, other []live.Notification) string {
+	n.Set = slices.DeleteFunc(slices.Clone(n.Set), func(x live.Notification) bool {
+		return slices.ContainsFunc(other, func(y live.Notification) bool { return book.SameNotification(x, y) })
+	})
+	text, _ := n.Header() // the whole set had one
 	return text
 }
