@@ -40,10 +40,22 @@ func TestScopes(t *testing.T) {
 			}
 		}
 		// The list has what each may see.
-		for who, sees := range map[string]bool{"r": true, "a": true, "all": true, "x": false, "p": false} {
+		for who, sees := range map[string]bool{"r": true, "a": true, "all": true, "x": false} {
 			w := r.want(serve(r.ctl, request("GET", eventsPath, nil, "Authorization", "Bearer "+who)), 200, "")
 			if strings.Contains(w.Body.String(), "acme/final") != sees {
 				t.Errorf("%s: %s", who, w.Body)
+			}
+		}
+		// Who may see none is told so.
+		w := r.want(serve(r.ctl, request("GET", eventsPath, nil, "Authorization", "Bearer p")), 403, "forbidden")
+		if d := problemOf(w).Detail; !strings.Contains(d, "the right read") {
+			t.Error(d)
+		}
+		// And who may not create, what right that takes: not the next one only.
+		for _, who := range []string{"p", "r", "o"} {
+			w := r.want(serve(r.ctl, request("PUT", eventsPath+"/acme/other", strings.NewReader(ev+"}"), "Authorization", "Bearer "+who)), 403, "forbidden")
+			if d := problemOf(w).Detail; !strings.Contains(d, "the right admin") {
+				t.Errorf("%s: %s", who, d)
 			}
 		}
 	})
