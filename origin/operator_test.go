@@ -90,6 +90,12 @@ func TestForeignPagesDoNothing(t *testing.T) {
 				{"localhost", "GET", "", "", "localhost:7003", nil, 200},
 				{"IPv6", "GET", "", "", "[::1]:7003", nil, 200},
 				{"a name of a service", "GET", "", "", "control:7003", nil, 200},
+				{"a top-level domain", "GET", "", "", "evil.:7003", nil, 403},
+				{"the same, without a port", "GET", "", "", "evil.", nil, 403},
+				{"no name", "GET", "", "", "", nil, 403},
+				{"no name, with a port", "GET", "", "", ":7003", nil, 403},
+				{"no name but a dot", "GET", "", "", ".", nil, 403},
+				{"localhost with a dot", "GET", "", "", "localhost.:7003", nil, 200},
 				{"a name that is known", "GET", "", "", "Control.example.:7003", nil, 200},
 			} {
 				req := request(c.method, eventsPath+"/"+r.id.String()+c.path, strings.NewReader(c.body), c.header...)
@@ -106,8 +112,13 @@ func TestForeignPagesDoNothing(t *testing.T) {
 				t.Errorf("open %v: something was changed: %+v", open, v)
 			}
 		}
+		// HTTP/1.0 has no names.
+		r := newRig(t, Config{})
+		old := request("GET", eventsPath, nil)
+		old.Host, old.Proto, old.ProtoMinor = "", "HTTP/1.0", 0
+		r.want(serve(r.ctl, old), 200, "")
 		// A browser does not put a secret into the header by itself.
-		r := newRig(t, Config{Access: guard(t)})
+		r = newRig(t, Config{Access: guard(t)})
 		req := httptest.NewRequest("GET", "http://origin.example:7003"+eventsPath, nil)
 		req.Header.Set("Authorization", "Bearer root")
 		r.want(serve(r.ctl, req), 200, "")

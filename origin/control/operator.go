@@ -68,12 +68,16 @@ func (s *server) notForeign(r *http.Request) error {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host = strings.ToLower(host)
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return nil
 	}
-	// A name without a dot is nobody's on the Internet.
-	if !strings.Contains(host, ".") || strings.HasSuffix(host, ".localhost") || slices.Contains(s.Hosts, host) {
+	// A name without a dot is nobody's on the Internet; with one at its end it is a
+	// top-level domain. HTTP/1.0 has no names, and no browser speaks it.
+	name := strings.TrimSuffix(host, ".")
+	switch {
+	case host == "" && (r.Host != "" || r.ProtoAtLeast(1, 1)):
+	case !strings.Contains(host, "."), name == "localhost", strings.HasSuffix(name, ".localhost"), slices.Contains(s.Hosts, name):
 		return nil
 	}
 	return live.ErrForbidden.With(fmt.Sprintf("%q is not known as a name of this listener (--control-host)", host))
