@@ -47,13 +47,9 @@ func (q *request) keepShown() {
 // authorise lets a request on: where the event says so, only with a token that
 // opens what is asked for.
 func (q *request) authorise() step {
-	next := stepPlace
-	if q.Path.File == live.FileConfig {
-		next = stepAwaitConfig
-	}
 	v := q.config.Viewers
 	if v == nil {
-		return next
+		return stepSelect
 	}
 	var s shown
 	if q.shown != nil {
@@ -62,19 +58,19 @@ func (q *request) authorise() step {
 		s = show(q.Said)
 	}
 	q.trusted = q.ed.trusts(s.authorization)
-	if next == stepAwaitConfig {
+	if q.Path.File == live.FileConfig {
 		q.keepShown() // who waits here is located again
 	}
 	if slices.Contains(v.Origins, s.origin) {
 		q.origin = strings.Clone(s.origin)
 	}
 	if !v.Tokens || q.trusted {
-		return next
+		return stepSelect
 	}
 	if err := q.open(v, &s); err != nil {
 		return q.refuseToken(err)
 	}
-	return next
+	return stepSelect
 }
 
 // open finds a token that opens what is asked for.
@@ -152,7 +148,7 @@ func (q *request) renew(c *token.Claims, s *shown, now time.Time) {
 }
 
 // refuseToken answers that a request shows no token that opens it. Caches must not
-// answer others with that.
+// answer others with that, and it says no more of the event than that it exists.
 func (q *request) refuseToken(err error) step {
 	reason := token.ReasonOf(err)
 	q.ed.metrics.tokensRefused[reason].Inc()

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -157,6 +158,36 @@ func TestTokens(t *testing.T) {
 		}
 		if log := d.log.String(); strings.Contains(log, good) || strings.Contains(log, signed) {
 			t.Error("a token is in the log")
+		}
+	}, d.tune)
+}
+
+// TestNamesAreForWhoMayWatch: who shows no token learns nothing of an event but that it
+// exists: not which renditions it has, nor when its segments begin.
+func TestNamesAreForWhoMayWatch(t *testing.T) {
+	d := newDoorkeeper(t)
+	run(t, 1, func(r *rig) {
+		r.parent.configure(tokens)
+		r.parent.set(live.HeaderNotifications, `17, ad-break;id="b1";from=10;to=12`)
+		r.at(19 * time.Second)
+		good := with("Authorization", "Bearer "+d.token(r, time.Hour))
+		tl := r.parent.config.Event.Timeline()
+		begins, _ := tl.Media(9, 1)
+		var said string
+		for path, status := range map[string]int{
+			"/t/e/v/9.m4s": 200, "/t/e/nope/9.m4s": 404, "/t/e/nope/init.mp4": 404, "/t/e/nope/media.m3u8": 404, "/t/e/v/t1.m4s": 404,
+			fmt.Sprintf("/t/e/v/t%d.m4s", begins): 200,
+		} {
+			a := r.get(path)
+			if said == "" {
+				said = a.text()
+			}
+			if a.status() != 403 || a.text() != said || a.got(live.HeaderVersion) != "" || a.got(live.HeaderNotifications) != "" {
+				t.Errorf("%s without a token: %d %v %s", path, a.status(), a.sent, a.text())
+			}
+			if a := r.get(path, good); a.status() != status {
+				t.Errorf("%s with one: %d %s", path, a.status(), a.text())
+			}
 		}
 	}, d.tune)
 }

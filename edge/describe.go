@@ -262,7 +262,7 @@ func (q *request) standIn() bool {
 // stamp puts on an answer what every answer of the event carries, what this
 // cache did, and how long that took.
 func (q *request) stamp(f *exchange.Fields, now time.Time) {
-	if q.event != nil && q.config != nil {
+	if q.event != nil && q.config != nil && (q.problem == nil || q.problem.Code != live.ErrToken.Code) {
 		f.Add(q.event.Stamp(q.config))
 	}
 	f.Value = f.Value[:0]

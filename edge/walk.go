@@ -20,8 +20,9 @@ type step uint8
 
 const (
 	stepParse       step = iota // what is asked for
-	stepLocate                  // the event and the rendition
-	stepAuthorise               // who may watch
+	stepLocate                  // the event
+	stepAuthorise               // who may watch, and learn what the event has
+	stepSelect                  // the rendition, and the segment of a time
 	stepAwaitConfig             // event.json, held until it is another
 	stepPlace                   // on the timeline: what cannot exist is refused
 	stepLookUp                  // the object, or the one fill of it
@@ -46,6 +47,8 @@ func (q *request) Walk(a exchange.Answer) pause {
 			q.step, p = q.locate()
 		case stepAuthorise:
 			q.step = q.authorise()
+		case stepSelect:
+			q.step = q.selectRendition()
 		case stepAwaitConfig:
 			q.step, p = q.awaitConfig()
 		case stepPlace:
@@ -89,7 +92,7 @@ func (q *request) parse() step {
 	return stepLocate
 }
 
-// locate finds the event and its rendition, in memory once the event is known.
+// locate finds the event, in memory once it is known.
 func (q *request) locate() (step, pause) {
 	if q.event == nil {
 		e, no := q.ed.events.Event(q.Path.Event, q.now())
@@ -112,9 +115,16 @@ func (q *request) locate() (step, pause) {
 		return q.refuseEvent(no), pause{}
 	}
 	q.config = q.event.Config()
+	return stepAuthorise, pause{}
+}
+
+// selectRendition finds what the path names of the event.
+func (q *request) selectRendition() step {
 	switch q.Path.File {
-	case live.FileConfig, live.FileMPD, live.FileListed, live.FileHLS:
-		return stepAuthorise, pause{}
+	case live.FileConfig:
+		return stepAwaitConfig
+	case live.FileMPD, live.FileListed, live.FileHLS:
+		return stepPlace
 	}
 	r := q.config.Renditions[q.Path.Rendition]
 	if r == nil {
@@ -122,18 +132,18 @@ func (q *request) locate() (step, pause) {
 		q.detail = append(q.detail[:0], "event "...)
 		q.detail = append(append(append(q.detail, q.Path.Event.Tenant...), '/'), q.Path.Event.Name...)
 		q.detail = append(append(append(q.detail, ` has no rendition "`...), q.Path.Rendition...), '"')
-		return q.refuseWith(live.ErrNoRendition, live.ErrNoRendition.Lifetime), pause{}
+		return q.refuseWith(live.ErrNoRendition, live.ErrNoRendition.Lifetime)
 	}
 	q.Path.Rendition = r.Name
 	if q.Path.File == live.FileTimed {
 		// From here on it is the segment, so that the cache has it once.
 		n, ok := manifest.NumberAt(&q.config.Config, q.Path.Time)
 		if !ok {
-			return q.refuse(live.ErrNotHere.With("no segment begins at that time")), pause{}
+			return q.refuse(live.ErrNotHere.With("no segment begins at that time"))
 		}
 		q.Path.File, q.Path.Number, q.Path.Time = live.FileSegment, n, 0
 	}
-	return stepAuthorise, pause{}
+	return stepPlace
 }
 
 // waitFor pauses until there is more than was seen.
