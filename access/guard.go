@@ -86,6 +86,9 @@ func (g *Guard) read() error {
 		return fmt.Errorf("%s: %w", g.file, err)
 	}
 	g.keys.Store(keys)
+	if keys.size == 0 {
+		g.log.Warn("there is not one credential: nobody can get in who must say who they are", "file", g.file)
+	}
 	return nil
 }
 

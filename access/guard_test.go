@@ -161,6 +161,28 @@ func TestAddressOf(t *testing.T) {
 	}
 }
 
+// TestNobodyCanGetIn: a file without one credential is said in the log, unless
+// there are others.
+func TestNobodyCanGetIn(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "credentials.json")
+	one := Credential{Name: "a", Secrets: []string{Hash("one")}, Grants: []string{"publish"}}
+	for _, c := range []struct {
+		text  string
+		fixed []Credential
+		warns bool
+	}{{`{}`, nil, true}, {`{"credentials": []}`, nil, true}, {`{}`, []Credential{one}, false},
+		{`{"credentials": [{"name": "b", "secrets": ["` + Hash("two") + `"], "grants": ["read"]}]}`, nil, false}} {
+		if err := os.WriteFile(name, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		log := new(safeBuffer)
+		newGuard(t, name, log, c.fixed...)
+		if said := log.String(); strings.Contains(said, "nobody can get in") != c.warns || strings.Contains(said, "level=WARN") != c.warns {
+			t.Errorf("%s with %d others: %q", c.text, len(c.fixed), said)
+		}
+	}
+}
+
 // TestCredentialsAreReadAgain: a new secret is known and an old one is not, while
 // the process runs; a file that is broken changes nothing.
 func TestCredentialsAreReadAgain(t *testing.T) {
