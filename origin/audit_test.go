@@ -253,7 +253,7 @@ func TestPipelinesDoNotOverruleEachOther(t *testing.T) {
 // delivered to who holds them to it, and a private origin's to who is known.
 func TestDeliveredToWhomMayFill(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		secrets := []string{"d=deliver", "x=deliver:globex", "p=publish:acme/a"}
+		secrets := []string{"d=deliver", "x=deliver:globex", "p=publish:acme/a", "y=publish:globex", "r=read:acme", "o=operate:acme", "peer=peer", "i=init:acme/a"}
 		for _, c := range []struct {
 			name           string
 			tokens, secret bool
@@ -261,7 +261,8 @@ func TestDeliveredToWhomMayFill(t *testing.T) {
 			want           map[string]int
 		}{
 			{"anybody's", false, true, false, map[string]int{"": 200, "d": 200}},
-			{"with tokens", true, true, false, map[string]int{"": 401, "none": 401, "x": 403, "d": 200, "p": 200, "root": 200}},
+			{"with tokens", true, true, false, map[string]int{"": 401, "none": 401, "x": 403, "d": 200, "p": 200, "root": 200,
+				"y": 403, "r": 200, "o": 200, "peer": 200, "i": 403}},
 			{"private", false, true, true, map[string]int{"": 401, "x": 403, "d": 200}},
 			{"on one machine", true, false, false, map[string]int{"": 200}},
 		} {
@@ -280,7 +281,15 @@ func TestDeliveredToWhomMayFill(t *testing.T) {
 				}
 			}
 		}
-		r := newRig(t, Config{Access: guard(t, "r=read")})
+		// Who may get event.json may get the media, and of all pipelines.
+		r := newRig(t, Config{Access: guard(t, "all=publish:acme", "p=publish:acme/a")}, func(ev *live.Event) { ev.Viewers = &live.Viewers{Tokens: true} })
+		r.want(r.put("b/v/init.mp4", r.m.inits["v"], "Authorization", "Bearer all"), 201, "")
+		for secret, status := range map[string]int{"": 401, "p": 200} {
+			if w := r.get("v/init.mp4", "Authorization", "Bearer "+secret); w.Code != status {
+				t.Errorf("the init segment with %q: %d, want %d", secret, w.Code, status)
+			}
+		}
+		r = newRig(t, Config{Access: guard(t, "r=read")})
 		for secret, status := range map[string]int{"": 401, "r": 200} {
 			if w := serve(r.del, request("GET", "/metrics", nil, "Authorization", "Bearer "+secret)); w.Code != status {
 				t.Errorf("metrics of the delivery listener with %q: %d", secret, w.Code)
