@@ -120,7 +120,7 @@ func TestGuessersCannotFillAnything(t *testing.T) {
 		if n := len(g.failures.of); n > maxAddresses {
 			t.Errorf("%d addresses are remembered", n)
 		}
-		if n := strings.Count(log.String(), "\n"); n > logLines {
+		if n := strings.Count(log.String(), "wrong credentials"); n > logLines {
 			t.Errorf("%d lines", n)
 		}
 		for range free {

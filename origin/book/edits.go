@@ -55,8 +55,10 @@ type Edit struct {
 	Notify []live.Notification `json:"notify,omitempty"`
 	// Heard is by pipeline what it said, where it was a packager that notified.
 	Heard map[string]Heard `json:"heard,omitempty"`
-	// Bound says that it may not touch what another pipeline said.
+	// Bound says that it may not touch what another pipeline said,
 	Bound bool `json:"bound,omitempty"`
+	// and Free that it may touch what operators said: nobody says who they are.
+	Free bool `json:"free,omitempty"`
 
 	Token store.Token // the item's
 	lost  bool        // cannot be read: all that is known is that it was one
@@ -77,7 +79,7 @@ func (rec *Record) May(x *Edit) []live.Notification {
 	return slices.DeleteFunc(slices.Clone(x.Notify), func(n live.Notification) bool {
 		there := slices.ContainsFunc(rec.Notifications.Set, func(y live.Notification) bool { return y.ID == n.ID })
 		_, own := x.Heard[rec.Speakers[n.ID]]
-		return slices.Contains(rec.Operators, n.ID) || x.Bound && there && !own
+		return !x.Free && slices.Contains(rec.Operators, n.ID) || x.Bound && there && !own
 	})
 }
 

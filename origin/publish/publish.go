@@ -545,7 +545,7 @@ func (s *Server) notify(p *publication) error {
 			outcome = heardStale
 			return book.Edit{}, book.ErrUnchanged
 		}
-		x := book.Edit{Notify: p.said.Set, Heard: map[string]book.Heard{pipeline: mark}, Bound: access.Decide(p.by, access.Want{Right: access.Init, Tenant: p.path.Event.Tenant}) != access.Allowed}
+		x := book.Edit{Notify: p.said.Set, Heard: map[string]book.Heard{pipeline: mark}, Bound: access.Decide(p.by, access.Want{Right: access.Init, Tenant: p.path.Event.Tenant}) != access.Allowed, Free: p.by == access.Anyone}
 		may := rec.May(&x)
 		if len(may) < len(x.Notify) {
 			outcome = heardForbidden
