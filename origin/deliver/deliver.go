@@ -66,9 +66,9 @@ type Config struct {
 	Admission *admit.Admission
 	Turns     *admit.Turns
 	Holds     *admit.Share[string]     // requests held
-	Egress    *admit.Share[string]     // bytes being sent that are in memory for it
+	Egress    *admit.Share[string]     // bytes being sent: see sending
 	Watching  *admit.Share[netip.Addr] // requests held for another configuration
-	Sent      *admit.Share[netip.Addr] // bytes being sent, each as often as it is
+	Sent      *admit.Share[netip.Addr] // the same, to one address
 	Asking    *admit.Share[string]     // segments asked of other regions
 	Draining  <-chan struct{}
 
@@ -84,6 +84,7 @@ type Config struct {
 // New returns a delivering side.
 func New(cfg Config) *Server {
 	s := &Server{Config: cfg, far: fallbackClient(),
+		sending:    sending{egress: cfg.Egress, sent: cfg.Sent, clients: make(map[window.Key]int)},
 		places:     make(map[live.Place]prometheus.Counter),
 		fallbacks:  metric.Counters(cfg.Metrics, "fallbacks_total", "Segments asked of another region, by outcome.", "outcome", fallbackOutcomes),
 		held:       metric.Seconds(cfg.Metrics, "hold_seconds", "How long requests were held."),
@@ -492,16 +493,13 @@ func (s *Server) retrieve(ctx context.Context, e *book.Event, k window.Key, size
 // send answers with the chosen bytes.
 func (s *Server) send(d *delivery) (step, error) {
 	// What is being sent to those who read slowly is bounded, too.
-	sent, ok := s.sending.begin(s.Egress, keyOf(d, d.decision.Candidate), d.class, int64(len(d.data)))
-	if !ok {
-		return nil, live.ErrShed.With("too many bytes of the " + d.class.String() + " class are being sent")
+	c, to, size := d.decision.Candidate, d.conn.Address(), int64(len(d.data))
+	key := keyOf(d, c)
+	if err := s.sending.begin(key, to, d.class, size); err != nil {
+		return nil, err
 	}
-	defer sent()
-	if !s.Sent.Enter(d.conn.Address(), d.class, int64(len(d.data))) {
-		return nil, live.ErrShed.With("too many bytes of the " + d.class.String() + " class are being sent to this address")
-	}
-	defer s.Sent.Leave(d.conn.Address(), int64(len(d.data)))
-	c, now := d.decision.Candidate, time.Now()
+	defer s.sending.end(key, to, size)
+	now := time.Now()
 	h := d.w.Header()
 	rendition, _ := d.view.Config().Rendition(d.path.Rendition)
 	maps.Copy(h, s.headOf(d, rendition))

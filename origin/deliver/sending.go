@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"net/netip"
 	"sync"
 
 	"headwater/admit"
@@ -12,39 +13,51 @@ import (
 // slowly, about, in bytes.
 const inBuffers = 256 << 10
 
-// A sending counts what is being sent: the bytes of a segment once, for they are
-// the same for all who are sent it, and for each what lies in its connection.
+// A sending bounds the bytes that are being sent to those who read slowly: together
+// by what they take of memory, the bytes of a segment once, for they are the same for
+// all who are sent it, and for each what lies in its connection; and those to one
+// address, each as often as it is sent there, so that one does not take it all.
 type sending struct {
+	egress *admit.Share[string]
+	sent   *admit.Share[netip.Addr]
+
 	mu      sync.Mutex         // guards clients
 	clients map[window.Key]int // of each segment
 }
 
-// begin counts an answer until it is sent, or refuses it where the share is full.
-func (s *sending) begin(share *admit.Share[string], k window.Key, class admit.Class, size int64) (sent func(), ok bool) {
-	tenant, own := k.Event.Tenant, min(size, inBuffers)
+// begin counts an answer until end, or refuses it.
+func (s *sending) begin(k window.Key, to netip.Addr, class admit.Class, size int64) error {
+	if !s.sent.Enter(to, class, size) {
+		return live.ErrShed.With("too many bytes of the " + class.String() + " class are being sent to this address")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	takes := own
-	if s.clients[k] == 0 {
-		takes = size
-	}
-	if !share.Enter(tenant, class, takes) {
-		return nil, false
-	}
-	if s.clients == nil {
-		s.clients = make(map[window.Key]int)
+	if !s.egress.Enter(k.Event.Tenant, class, s.takes(k, size)) {
+		s.sent.Leave(to, size)
+		return live.ErrShed.With("too many bytes of the " + class.String() + " class are being sent")
 	}
 	s.clients[k]++
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		gives := own
-		if s.clients[k]--; s.clients[k] == 0 {
-			gives = size
-			delete(s.clients, k)
-		}
-		share.Leave(tenant, gives)
-	}, true
+	return nil
+}
+
+// end gives back what begin counted.
+func (s *sending) end(k window.Key, to netip.Addr, size int64) {
+	s.sent.Leave(to, size)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clients[k]--; s.clients[k] == 0 {
+		delete(s.clients, k)
+	}
+	s.egress.Leave(k.Event.Tenant, s.takes(k, size))
+}
+
+// takes is what one client more than there are of a segment takes of memory. It needs
+// mu.
+func (s *sending) takes(k window.Key, size int64) int64 {
+	if s.clients[k] == 0 {
+		return size
+	}
+	return min(size, inBuffers)
 }
 
 // keyOf is the key of the chosen candidate's bytes.
