@@ -206,7 +206,7 @@ func TestInvalidationIsSaidAgain(t *testing.T) {
 	}
 }
 
-// drops reports whether a cache drops what it filled of a rendition under a version.
+// dropsOf reports whether a cache drops what it filled of a rendition under a version.
 func dropsOf(c *live.Config, rendition string, version int64) bool {
 	return c.FlushVersion > version || slices.ContainsFunc(c.Invalidations, func(i live.Invalidation) bool {
 		return i.Rendition == rendition && i.Version > version

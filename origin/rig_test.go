@@ -34,7 +34,7 @@ type rig struct {
 	ctl http.Handler
 }
 
-// event is what rigs begin with: it has started a minute ago, and has two
+// testEvent is what rigs begin with: it has started a minute ago, and has two
 // pipelines, video v and w and audio a.
 func testEvent() live.Event {
 	ev := live.Default()
@@ -112,7 +112,7 @@ func serve(h http.Handler, req *http.Request) *httptest.ResponseRecorder {
 	return w
 }
 
-// headers makes pairs of name and value into what request takes.
+// request makes one for a handler, with headers as pairs of name and value.
 func request(method, url string, body io.Reader, headers ...string) *http.Request {
 	req := httptest.NewRequest(method, url, body)
 	req.Host = "origin:7003"

@@ -45,7 +45,7 @@ type tombstone struct {
 // anything of an event nearly so long.
 const tombstoneLife = 30 * 24 * time.Hour
 
-// storedEvent is the value of an item of eventsRecord: one of the two.
+// storedEvent is the value of an item of layout.Events: one of the two.
 type storedEvent struct {
 	*Record
 	Tombstone *tombstone `json:"tombstone,omitempty"`

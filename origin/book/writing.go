@@ -39,8 +39,8 @@ func (g *Book) inTurn(ctx context.Context, id live.EventID, f func(ctx context.C
 // counts, and exists false) and says what is to be changed. That is durable before
 // anybody sees it, and it begins from what is stored, so that neither another
 // node's edit goes unseen nor one of this node's of which the store did not say
-// whether it took effect. A change that returns errUnchanged leaves all as it is.
-// edit goes on when the one who asked leaves. It returns what the event then is.
+// whether it took effect. A change that returns ErrUnchanged leaves all as it is.
+// Edit goes on when the one who asked leaves. It returns what the event then is.
 func (g *Book) Edit(ctx context.Context, id live.EventID, change func(rec *Record, exists bool) (Edit, error)) (v *View, err error) {
 	err = g.inTurn(context.WithoutCancel(ctx), id, func(ctx context.Context) error {
 		if err := g.read(ctx, id); err != nil {

@@ -88,13 +88,14 @@ const (
 // probeRecord is where probes write. It is not read by anything.
 var probeRecord = store.Record{Namespace: store.Control, ID: "probe"}
 
-// WritesOf and readsOf are how writing to a store goes, and reading from it.
+// WritesOf is how writing to a store goes.
 func WritesOf(s store.Store, node string, tokens *store.Tokens) *Dependency {
 	return &Dependency{name: "store-writes", probe: func(ctx context.Context) error {
 		return s.Put(ctx, probeRecord, store.Item{Key: node, Token: tokens.Next(), Expires: time.Now().Add(time.Minute)})
 	}}
 }
 
+// ReadsOf is how reading from it goes.
 func ReadsOf(s store.Store, node string) *Dependency {
 	return &Dependency{name: "store-reads", probe: func(ctx context.Context) error {
 		_, err := s.Get(ctx, probeRecord, node)

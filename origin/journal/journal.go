@@ -48,7 +48,7 @@ type Config struct {
 	Tokens        *store.Tokens
 	Node          string
 	Timeout       time.Duration // of one store operation
-	// timeline is that of an event, while it lives.
+	// Timeline is that of an event, while it lives.
 	Timeline func(of Life) (live.Timeline, bool)
 	Log      *slog.Logger
 	Metrics  *prometheus.Registry
@@ -85,7 +85,7 @@ type Entry struct {
 	Digest   string `json:"digest,omitempty"`  // as Content-Digest
 	Defects  string `json:"defects,omitempty"` // as Live-Defects, with those of the seam
 	Reason   string `json:"reason,omitempty"`  // "" where another node chose
-	Turn     int64  `json:"turn,omitempty"`    // inPlace for what was served and not chosen
+	Turn     int64  `json:"turn,omitempty"`    // InPlace for what was served and not chosen
 	Version  int64  `json:"version,omitempty"`
 	Chosen   int64  `json:"chosen,omitempty"` // Unix ns
 	By       string `json:"by,omitempty"`     // the node that chose

@@ -1,4 +1,15 @@
 // Package layout is how the origin lays its data out in the store.
+//
+//	control  events                      TENANT/EVENT            storedEvent of book: a record, or what a deleted event left
+//	control  events                      TENANT/EVENT/TOKEN      Edit of book: a change since the record was written
+//	control  init/TENANT/EVENT/RENDITION PIPELINE                the init segment, with segmentMeta
+//	control  init/TENANT/EVENT/RENDITION PIPELINE/gate           nothing, with gateJSON of book
+//	control  audit/DAY                   NANOSECONDS-NODE-COUNT  Entry of audit
+//	control  probe                       NODE                    nothing: what health writes
+//	media    TENANT/EVENT/RENDITION      NUMBER/PIPELINE         the segment, with segmentMeta
+//	media    TENANT/EVENT/-journal       NUMBER/NODE-COUNT       batch of journal: what was served and refused of that number and the next few
+//
+// Numbers are padded, so that key order is number order.
 package layout
 
 import (
@@ -14,28 +25,6 @@ import (
 	"headwater/live"
 	"headwater/store"
 )
-
-// How the origin lays its data out in the store.
-//
-//	control  events                      TENANT/EVENT            storedEvent: a record, or what a deleted event left
-//	control  events                      TENANT/EVENT/TOKEN      edit: a change since the record was written
-//	control  init/TENANT/EVENT/RENDITION PIPELINE                the init segment, with segmentMeta
-//	control  init/TENANT/EVENT/RENDITION PIPELINE/gate           nothing, with gateJSON
-//	media    TENANT/EVENT/RENDITION      NUMBER/PIPELINE         the segment, with segmentMeta
-//	media    TENANT/EVENT/-journal       NUMBER/NODE-COUNT       what was served and refused of that number and the next few
-//
-// Numbers are padded, so that key order is number order.
-
-// How the origin lays its data out in the store.
-//
-//	control  events                      TENANT/EVENT            storedEvent: a record, or what a deleted event left
-//	control  events                      TENANT/EVENT/TOKEN      edit: a change since the record was written
-//	control  init/TENANT/EVENT/RENDITION PIPELINE                the init segment, with segmentMeta
-//	control  init/TENANT/EVENT/RENDITION PIPELINE/gate           nothing, with gateJSON
-//	media    TENANT/EVENT/RENDITION      NUMBER/PIPELINE         the segment, with segmentMeta
-//	media    TENANT/EVENT/-journal       NUMBER/NODE-COUNT       what was served and refused of that number and the next few
-//
-// Numbers are padded, so that key order is number order.
 
 // Events is the record of all events and their edits.
 var Events = store.Record{Namespace: store.Control, ID: "events"}

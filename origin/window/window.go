@@ -17,7 +17,7 @@ type Window struct {
 	mu    sync.Mutex // guards the following
 	limit int64
 	bytes int64
-	order list.List // of windowKey, oldest first
+	order list.List // of Key, oldest first
 	items map[Key]windowItem
 }
 
