@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"headwater/live"
+	"headwater/origin/control"
 )
 
 // effectOf is what a dry run says, and it holds that nothing changed.
-func (r *rig) effectOf(method, path, body string) effect {
+func (r *rig) effectOf(method, path, body string) control.Effect {
 	r.Helper()
 	before := r.control("GET", "", "").Body.String() + r.control("GET", "/notifications", "").Body.String()
-	var got effect
+	var got control.Effect
 	if err := json.Unmarshal(r.want(r.control(method, path, body), 200, "").Body.Bytes(), &got); err != nil || !got.DryRun {
 		r.Fatalf("%s %s: %v, %+v", method, path, err, got)
 	}
@@ -123,7 +124,7 @@ func TestMoments(t *testing.T) {
 		if ask("/invalidations", `{"from": "-1h", "to": "now"}`, &in); in.From != 1 || in.To != now {
 			t.Errorf("%+v, now is %d", in, now)
 		}
-		var set struct{ Notifications []notificationJSON }
+		var set struct{ Notifications []live.Notification }
 		if ask("/notifications", `{"type": "ad-break", "id": "b", "from": "+30s", "to": "+60s"}`, &set); set.Notifications[0].From != now+15 || set.Notifications[0].To != now+30 {
 			t.Errorf("%+v, now is %d", set, now)
 		}
@@ -171,7 +172,7 @@ func TestRangesOutsideTheEvent(t *testing.T) {
 			}
 		}
 		for _, q := range []string{"?to=" + before, "?from=" + after, ""} {
-			var list segmentList
+			var list control.SegmentList
 			if err := json.Unmarshal(r.want(r.control("GET", "/segments"+q, ""), 200, "").Body.Bytes(), &list); err != nil || len(list.Segments) != 0 || !strings.Contains(list.Reason, "event") {
 				t.Errorf("%s: %v, %+v", q, err, list)
 			}
@@ -245,7 +246,7 @@ func TestDryRun(t *testing.T) {
 		r.putSegment("b", "v", n, take{}, 201)
 		r.putSegment("b", "v", n-1, take{}, 201)
 		time.Sleep(5 * time.Second) // all are past
-		check := func(what string, e effect, want string, nothing bool) {
+		check := func(what string, e control.Effect, want string, nothing bool) {
 			t.Helper()
 			got := ""
 			for _, x := range e.Renditions {
@@ -271,7 +272,7 @@ func TestDryRun(t *testing.T) {
 		check("flush", r.effectOf("POST", "/flush?dry_run=true", ""), "v: 4 (-3 to 0) map[a:4] -> map[a:4], [a b] -> [a b]\n", false)
 		check("invalidate", r.effectOf("POST", "/invalidations?dry_run=true", fmt.Sprintf(`{"pipeline": "b", "from": %d}`, n)), "v: 1 (0 to 0) map[a:1] -> map[a:1], [a b] -> [a b]\n", false)
 		check("delete", r.effectOf("DELETE", "?dry_run=true", ""), gone, true)
-		put := func(edit func(ev *live.Event)) effect {
+		put := func(edit func(ev *live.Event)) control.Effect {
 			t.Helper()
 			ev := r.o.book.Get(testID).View().Config().Event
 			edit(&ev)
@@ -348,7 +349,7 @@ func TestPutSaysWhatChanges(t *testing.T) {
 		r.want(r.control("PUT", "", ends(end)), 200, "")
 		r.want(r.control("PUT", "?yes=true", same), 200, "")
 		r.want(r.control("DELETE", "", ""), 204, "")
-		var e effect
+		var e control.Effect
 		if err := json.Unmarshal(r.want(r.control("PUT", "?dry_run=true", same), 200, "").Body.Bytes(), &e); err != nil || e.Result != "created" {
 			t.Errorf("%v, %+v", err, e)
 		}

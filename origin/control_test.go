@@ -13,6 +13,7 @@ import (
 	"headwater/origin/layout"
 
 	"headwater/live"
+	"headwater/origin/control"
 	"headwater/store"
 	"headwater/store/memory"
 	"headwater/store/storetest"
@@ -166,7 +167,7 @@ func TestSegmentsList(t *testing.T) {
 		n := r.next()
 		r.putSegment("a", "v", n, take{lose: 30}, 201)
 		r.putSegment("b", "v", n, take{}, 201)
-		var list struct{ Segments []segmentRow }
+		var list control.SegmentList
 		w := r.want(r.control("GET", fmt.Sprintf("/segments?from=%d", n), ""), 200, "")
 		if err := json.Unmarshal(w.Body.Bytes(), &list); err != nil || len(list.Segments) != 3 {
 			t.Fatalf("%v, %s", err, w.Body)

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/origin/book"
 	"headwater/origin/layout"
 
 	"headwater/announce"
@@ -26,7 +27,7 @@ import (
 func (r *rig) refused() string {
 	r.Helper()
 	var d struct {
-		Refused []refusedInit `json:"refused_inits"`
+		Refused []book.RefusedInit `json:"refused_inits"`
 	}
 	w := r.want(r.control("GET", "", ""), 200, "")
 	if err := json.Unmarshal(w.Body.Bytes(), &d); err != nil {

@@ -22,9 +22,14 @@ import (
 )
 
 type readyAnswer struct {
-	Role         string           `json:"role"`
-	Ready        bool             `json:"ready"`
-	Dependencies []dependencyJSON `json:"dependencies"`
+	Role         string
+	Ready        bool
+	Dependencies []dependency
+}
+
+type dependency struct {
+	Name    string
+	Healthy bool
 }
 
 // readyz asks each role; it checks that status and body agree.
@@ -43,7 +48,7 @@ func (r *rig) readyz() map[string]readyAnswer {
 }
 
 func (x readyAnswer) healthy(name string) bool {
-	i := slices.IndexFunc(x.Dependencies, func(d dependencyJSON) bool { return d.Name == name })
+	i := slices.IndexFunc(x.Dependencies, func(d dependency) bool { return d.Name == name })
 	return i >= 0 && x.Dependencies[i].Healthy
 }
 

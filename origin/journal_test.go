@@ -17,6 +17,7 @@ import (
 
 	"headwater/announce"
 	"headwater/live"
+	"headwater/origin/control"
 	"headwater/selection"
 	"headwater/store"
 	"headwater/store/disk"
@@ -28,7 +29,7 @@ import (
 // was refused, and what would be served now.
 func (r *rig) history(rendition string, n live.Number) string {
 	r.Helper()
-	var list struct{ Segments []segmentRow }
+	var list control.SegmentList
 	w := r.want(r.control("GET", fmt.Sprintf("/segments?from=%d&to=%[1]d", n), ""), 200, "")
 	if err := json.Unmarshal(w.Body.Bytes(), &list); err != nil {
 		r.Fatal(err)

@@ -17,7 +17,7 @@ import (
 const configureVerb = "configure"
 
 // compare tells what is different between an event as it will be and as it is.
-func (e *effect) compare(ev, old live.Event, now time.Time) {
+func (e *Effect) compare(ev, old live.Event, now time.Time) {
 	e.Result, e.Changes = "unchanged", changes(ev, old)
 	if len(e.Changes) > 0 {
 		e.Result = "changed"

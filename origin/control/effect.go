@@ -12,13 +12,13 @@ import (
 	"headwater/selection"
 )
 
-// An effect is what a change would do to viewers.
-type effect struct {
+// An Effect is what a change would do to viewers.
+type Effect struct {
 	DryRun bool   `json:"dry_run"`
 	Verb   string `json:"verb"`
 	// Scope is what the request names, with its times as numbers.
 	Scope      *live.Scope       `json:"scope,omitempty"`
-	Renditions []renditionEffect `json:"renditions"`
+	Renditions []RenditionEffect `json:"renditions"`
 	// NothingLeft: viewers of a rendition would get nothing where they get, or
 	// would get, something as it is.
 	NothingLeft bool `json:"nothing_left"`
@@ -29,8 +29,8 @@ type effect struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// A renditionEffect is what it would do to one rendition.
-type renditionEffect struct {
+// A RenditionEffect is what it would do to one rendition.
+type RenditionEffect struct {
 	Rendition string `json:"rendition"`
 	// Segments are the published ones that are touched, From to To the range they lie in.
 	Segments int         `json:"segments"`
@@ -61,7 +61,7 @@ func (s *server) rehearse(c *change, touched *live.Scope, f func(rec *book.Recor
 		return err
 	}
 	if e == nil {
-		return writeJSON(c.w, 200, effect{DryRun: true, Verb: c.verb, Renditions: []renditionEffect{}, Result: "created"})
+		return writeJSON(c.w, 200, Effect{DryRun: true, Verb: c.verb, Renditions: []RenditionEffect{}, Result: "created"})
 	}
 	then, err := book.ViewOf(rec)
 	if err != nil {
@@ -77,15 +77,15 @@ func (s *server) rehearse(c *change, touched *live.Scope, f func(rec *book.Recor
 
 // effectOf compares what is served with what would be in another view, nil where
 // the event is no more, of the segments that are touched or change.
-func effectOf(e *book.Event, verb string, then *book.View, touched *live.Scope, now time.Time) effect {
+func effectOf(e *book.Event, verb string, then *book.View, touched *live.Scope, now time.Time) Effect {
 	v := e.View()
-	out := effect{DryRun: true, Verb: verb, Scope: touched, Renditions: []renditionEffect{}}
+	out := Effect{DryRun: true, Verb: verb, Scope: touched, Renditions: []RenditionEffect{}}
 	var from live.Number
 	if touched != nil {
 		from = touched.From
 	}
 	for _, r := range v.Config().Renditions {
-		row := renditionEffect{Rendition: r.Name, Serves: map[string]int{}, ThenServes: map[string]int{}}
+		row := RenditionEffect{Rendition: r.Name, Serves: map[string]int{}, ThenServes: map[string]int{}}
 		served, thenServed := 0, 0
 		for n, cs := range e.PublishedSlots(r.Name) {
 			a, b := serves(e, v, r.Name, n, now), serves(e, then, r.Name, n, now)

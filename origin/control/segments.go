@@ -19,7 +19,8 @@ import (
 // maxSegmentRows bounds one answer of listSegments.
 const maxSegmentRows = 1000
 
-type candidateRow struct {
+// A CandidateRow is what a pipeline published of a segment.
+type CandidateRow struct {
 	Pipeline  string    `json:"pipeline"`
 	Region    string    `json:"region,omitempty"`
 	Digest    string    `json:"digest"`
@@ -30,26 +31,27 @@ type candidateRow struct {
 	Masked    bool      `json:"masked,omitempty"`
 }
 
-type segmentRow struct {
+// A SegmentRow is what listSegments says of one.
+type SegmentRow struct {
 	Rendition  string               `json:"rendition"`
 	Number     live.Number          `json:"number"`
 	Start      time.Time            `json:"start"`
 	Place      string               `json:"place"`
-	nowRow                          // as Now, for those who knew nothing else
-	Now        nowRow               `json:"now"`
+	NowRow                          // as Now, for those who knew nothing else
+	Now        NowRow               `json:"now"`
 	Served     []journal.ServedRow  `json:"served"`
 	Refused    []journal.RefusedRow `json:"refused"`
-	Candidates []candidateRow       `json:"candidates"`
+	Candidates []CandidateRow       `json:"candidates"`
 }
 
-// A segmentList is the answer; Reason says why there is no segment.
-type segmentList struct {
-	Segments []segmentRow `json:"segments"`
+// A SegmentList is the answer; Reason says why there is no segment.
+type SegmentList struct {
+	Segments []SegmentRow `json:"segments"`
 	Reason   string       `json:"reason,omitempty"`
 }
 
-// A nowRow is what selection says now.
-type nowRow struct {
+// A NowRow is what selection says now.
+type NowRow struct {
 	Action string `json:"action"`
 	Reason string `json:"reason"`
 	Serves string `json:"serves,omitempty"`
@@ -78,7 +80,7 @@ func (s *server) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 	}
 	from, to, err := readRange(&tl, asked("from"), asked("to"), now)
 	if out := (outsideError{}); errors.As(err, &out) {
-		return writeJSON(w, http.StatusOK, segmentList{[]segmentRow{}, out.Error()})
+		return writeJSON(w, http.StatusOK, SegmentList{[]SegmentRow{}, out.Error()})
 	}
 	if err != nil {
 		return err
@@ -101,7 +103,7 @@ func (s *server) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 		if edge >= tl.First() {
 			why = fmt.Sprintf("segment %d is not published: the last is %d", from, edge)
 		}
-		return writeJSON(w, http.StatusOK, segmentList{[]segmentRow{}, why})
+		return writeJSON(w, http.StatusOK, SegmentList{[]SegmentRow{}, why})
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.StoreTimeout)
 	defer cancel()
@@ -109,7 +111,7 @@ func (s *server) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 	if err := s.Journal.Read(ctx, e.Named(), from, to, h.Add); err != nil {
 		return live.ErrStoreDown.With(err.Error())
 	}
-	rows := []segmentRow{}
+	rows := []SegmentRow{}
 	for n := from; n <= to; n++ {
 		for _, rd := range renditions {
 			row := segmentRowOf(e, v, rd.Name, n, now)
@@ -117,21 +119,21 @@ func (s *server) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 			rows = append(rows, row)
 		}
 	}
-	return writeJSON(w, http.StatusOK, segmentList{rows, ""})
+	return writeJSON(w, http.StatusOK, SegmentList{rows, ""})
 }
 
-func segmentRowOf(e *book.Event, v *book.View, rendition string, n live.Number, now time.Time) segmentRow {
+func segmentRowOf(e *book.Event, v *book.View, rendition string, n live.Number, now time.Time) SegmentRow {
 	tl := v.Timelines[rendition]
 	d := e.Choose(v, rendition, n, nil, now)
-	row := segmentRow{Rendition: rendition, Number: n, Start: tl.Start(n), Place: tl.Place(n, now).String(),
-		Now: nowRow{Action: d.Action.String(), Reason: string(d.Reason)}, Candidates: []candidateRow{}}
+	row := SegmentRow{Rendition: rendition, Number: n, Start: tl.Start(n), Place: tl.Place(n, now).String(),
+		Now: NowRow{Action: d.Action.String(), Reason: string(d.Reason)}, Candidates: []CandidateRow{}}
 	if d.Action == selection.Serve {
 		row.Now.Serves = d.Candidate.Pipeline
 	}
-	row.nowRow = row.Now
+	row.NowRow = row.Now
 	for _, c := range e.Candidates(rendition, n) {
 		p, _, _ := v.Config().Pipeline(c.Pipeline)
-		row.Candidates = append(row.Candidates, candidateRow{Pipeline: c.Pipeline, Region: c.Region, Digest: journal.ShortDigest(c.Digest.String()), Defects: c.Findings.String(),
+		row.Candidates = append(row.Candidates, CandidateRow{Pipeline: c.Pipeline, Region: c.Region, Digest: journal.ShortDigest(c.Digest.String()), Defects: c.Findings.String(),
 			MissingMS: c.Findings.MissingMS(), Size: c.Size, Published: c.Published, Masked: v.Masked(p, rendition, n)})
 	}
 	return row
