@@ -73,7 +73,7 @@ func (f *originFlags) register(o *options) {
 	o.String(&f.store, "store", "disk:headwater-data", "`STORE` to keep segments in: disk:DIR, memory:, cassandra://HOST,.../KEYSPACE?dc=NAME or s3://BUCKET/PREFIX?endpoint=URL")
 	o.String(&f.controlStore, "control-store", "", "`STORE` to keep events, masks and notifications in; default where --store keeps segments")
 	f.cache.register(o)
-	o.Bytes(&f.storeMax, "store-max", 0, "`SIZE` that the segments of a disk store may take; beyond it packagers get 503; 0 is all there is")
+	o.Bytes(&f.storeMax, "store-max", 0, "`SIZE` that the segments of a disk store, or all in a memory store, may take; beyond it packagers get 503; 0 is all there is")
 	o.Bytes(&f.storeReserve, "store-reserve", 64<<20, "`SIZE` that a disk store leaves free on its file system")
 	o.String(&f.region, "region", "", "`NAME` of the region that answers, for Live-Pipeline; default each pipeline's own")
 	o.Bytes(&f.memory, "memory", 256<<20, "`SIZE` of the window of newest segments kept in memory")

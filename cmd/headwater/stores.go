@@ -47,7 +47,7 @@ func openStore(ctx context.Context, flag, address string, o opening) (store.Stor
 	}
 	switch a.Scheme {
 	case store.SchemeMemory:
-		return memory.New(memory.Options{}), nil
+		return memory.New(memory.Options{MaxBytes: o.disk.MaxBytes}), nil
 	case store.SchemeDisk:
 		st, err := disk.Open(a.Path, o.disk)
 		if err == nil && o.metrics != nil {

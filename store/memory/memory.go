@@ -48,13 +48,6 @@ func New(opt Options) *Store {
 	return s
 }
 
-// Bytes returns the keys, metadata and values held, in bytes.
-func (s *Store) Bytes() int64 {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.bytes
-}
-
 func (s *Store) put(_ context.Context, r store.Record, item store.Item) error {
 	// Copied before the lock is taken.
 	v := value{meta: bytes.Clone(item.Meta), value: bytes.Clone(item.Value), size: int64(len(item.Key) + len(item.Meta) + len(item.Value))}
