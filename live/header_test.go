@@ -321,7 +321,6 @@ func TestProblem(t *testing.T) {
 	}
 }
 
-// Codes are on the wire: each is there once, with a status that fits.
 // The body of a problem is its JSON, whatever its detail says.
 func TestProblemBody(t *testing.T) {
 	for _, p := range Problems {
@@ -335,6 +334,7 @@ func TestProblemBody(t *testing.T) {
 	}
 }
 
+// Codes are on the wire: each is there once, with a status that fits.
 func TestProblems(t *testing.T) {
 	seen := map[string]bool{}
 	for _, p := range Problems {

@@ -193,10 +193,10 @@ func (p *period) captured(x *xmlWriter) {
 func (p *period) template(x *xmlWriter, s *set) {
 	x.start("SegmentTemplate")
 	x.attrInt("timescale", p.scale.timescale)
+	name := "t$Time$"
 	if !p.listed {
+		name = "$Number$"
 		x.attrInt("duration", p.scale.duration)
-	}
-	if !p.listed {
 		x.attrInt("startNumber", int64(p.first))
 		if p.ends {
 			x.attrInt("endNumber", int64(p.last))
@@ -206,7 +206,7 @@ func (p *period) template(x *xmlWriter, s *set) {
 	x.attr("initialization", "$RepresentationID$/"+live.InitName)
 	// ffmpeg takes a startNumber for the place in the list. So where it is listed a
 	// segment has its time for a name.
-	x.attr("media", "$RepresentationID$/"+map[bool]string{false: "$Number$", true: "t$Time$"}[p.listed]+".m4s")
+	x.attr("media", "$RepresentationID$/"+name+".m4s")
 	if p.listed {
 		x.start("SegmentTimeline")
 		x.start("S")

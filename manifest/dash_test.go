@@ -165,10 +165,10 @@ func checkMPD(t rapid.TB, in Input, b []byte) {
 		if tp.Timescale < 1 || tp.Timescale > 1<<32-1 || tp.Duration < 1 || tp.Duration > 1<<32-1 {
 			t.Errorf("timescale %d or duration %d is no xs:unsignedInt", tp.Timescale, tp.Duration)
 		}
-		if want := 1; !static {
-			if len(s.Captured) != want {
-				t.Fatalf("%d ProducerReferenceTime", len(s.Captured))
-			}
+		if want := map[bool]int{false: 1}[static]; len(s.Captured) != want {
+			t.Fatalf("%d ProducerReferenceTime, want %d", len(s.Captured), want)
+		}
+		if !static {
 			at, err := time.Parse(time.RFC3339Nano, s.Captured[0].At)
 			start, _ := tl.Media(tl.NumberNear(s.Captured[0].Media, tp.Timescale), tp.Timescale)
 			if d := at.Sub(tl.Start(tl.NumberNear(s.Captured[0].Media, tp.Timescale))); err != nil || d > 0 || d <= -time.Millisecond || start != s.Captured[0].Media {

@@ -268,7 +268,7 @@ func TestDelta(t *testing.T) {
 	for name, change := range map[string]func(){
 		"that does not offer it": func() {},
 		"that is short":          func() { in.DeltaUpdates, in.Config.DVRSeconds = true, 20 },
-		"that has ended":         func() { in.Config.DVRSeconds, in.Config.End = 14400, in.Now.Add(-time.Minute) },
+		"that has ended":         func() { in.DeltaUpdates, in.Config.End = true, in.Now.Add(-time.Minute) },
 	} {
 		change()
 		b, err := Media(in, "v720")
