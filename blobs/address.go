@@ -18,8 +18,8 @@ type Zone struct {
 // ErrAddress is wrapped by what ParseZones returns.
 var ErrAddress = errors.New("blobs: invalid cache address")
 
-// DefaultPort is memcached's.
-const DefaultPort = "11211"
+// defaultPort is memcached's.
+const defaultPort = "11211"
 
 const scheme = "memcached://"
 
@@ -39,7 +39,7 @@ func ParseZones(s string) ([]Zone, error) {
 		z := Zone{Name: name}
 		for server := range strings.SplitSeq(servers, ",") {
 			if server != "" && (!strings.Contains(server, ":") || strings.HasSuffix(server, "]")) {
-				server += ":" + DefaultPort
+				server += ":" + defaultPort
 			}
 			z.Servers = append(z.Servers, server)
 		}

@@ -150,34 +150,6 @@ func (f Fault) Validate() error {
 	return nil
 }
 
-// String is the form that ParseFault reads.
-func (f Fault) String() string {
-	var b strings.Builder
-	b.WriteString(string(f.Kind))
-	switch f.Kind {
-	case FaultRemoveSamples:
-		fmt.Fprintf(&b, ":%d", f.Samples)
-	case FaultShift, FaultDelay:
-		fmt.Fprintf(&b, ":%v", f.By)
-	}
-	if f.Rendition != "" {
-		b.WriteString(" rendition=" + f.Rendition)
-	}
-	if f.From != 0 {
-		fmt.Fprintf(&b, " from=%d", f.From)
-	}
-	if f.To != 0 {
-		fmt.Fprintf(&b, " to=%d", f.To)
-	}
-	if f.Every != 0 {
-		fmt.Fprintf(&b, " every=%d", f.Every)
-	}
-	if f.Dishonest {
-		b.WriteString(" dishonest")
-	}
-	return b.String()
-}
-
 func kindList() string {
 	s := make([]string, len(FaultKinds))
 	for i, k := range FaultKinds {

@@ -68,12 +68,10 @@ func New(cfg Config) (*Packager, error) {
 	p.cfg.Log = p.cfg.Log.With("event", cfg.Event, "pipeline", cfg.Pipeline)
 	for _, to := range cfg.To {
 		d, err := newDestination(to, cfg.Dial)
-		if err == nil {
-			d.transport.TLSClientConfig = cfg.TLS
-		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: To: %v", ErrConfig, err)
 		}
+		d.transport.TLSClientConfig = cfg.TLS
 		p.dests = append(p.dests, d)
 	}
 	for _, text := range cfg.Faults {

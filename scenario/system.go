@@ -299,17 +299,6 @@ func (srv *Server) Close() error {
 	return srv.err
 }
 
-// Kill cuts every connection at once, as the end of a process does.
-func (srv *Server) Kill() {
-	srv.once.Do(func() {
-		for _, hs := range srv.servers {
-			hs.Close()
-		}
-		srv.drain()
-		srv.end()
-	})
-}
-
 func (srv *Server) end() {
 	srv.tasks.Wait()
 	for _, c := range srv.closers {

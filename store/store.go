@@ -208,18 +208,13 @@ func (i Item) Validate() error {
 }
 
 // Validate returns an error wrapping ErrInvalid unless the options can be
-// used. It leaves the page token, which is the backend's own, to the backend.
+// used. It leaves the page token, which is the backend's own, to the backend. An
+// empty or inverted range is valid and holds nothing.
 func (o ScanOptions) Validate() error {
 	if o.MaxBytes < 0 {
 		return fmt.Errorf("%w: page size of %d bytes", ErrInvalid, o.MaxBytes)
 	}
-	return ValidateRange(o.From, o.To)
-}
-
-// ValidateRange returns an error wrapping ErrInvalid unless from and to can
-// bound a range. An empty or inverted range is valid and holds nothing.
-func ValidateRange(from, to string) error {
-	for _, bound := range []string{from, to} {
+	for _, bound := range []string{o.From, o.To} {
 		if bound != "" {
 			if err := validName("range bound", bound, MaxKeyBytes); err != nil {
 				return err

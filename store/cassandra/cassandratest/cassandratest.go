@@ -109,11 +109,6 @@ func Start(ctx context.Context, opt Options) (*Cluster, error) {
 	return c, nil
 }
 
-// Address returns a store address of the whole cluster.
-func (c *Cluster) Address(keyspace, query string) string {
-	return fmt.Sprintf("cassandra://%s/%s?%s", c.Nodes[0].Host, keyspace, query)
-}
-
 // Hosts returns the nodes' addresses, all on the default port.
 func (c *Cluster) Hosts() []string {
 	var hosts []string
