@@ -35,7 +35,8 @@ type Options struct {
 	// Encoder makes the media: "clip", built in, or "ffmpeg", which must be
 	// installed. Default clip.
 	Encoder string
-	// EdgeAddr, PublishAddr, DeliverAddr and ControlAddr are where to listen.
+	// EdgeAddr, PublishAddr, DeliverAddr and ControlAddr are where to listen: an
+	// address, or several with commas, of which the first that is free is taken.
 	// Default: any free port of 127.0.0.1.
 	EdgeAddr, PublishAddr, DeliverAddr, ControlAddr string
 	// EdgeHandler wraps what the edge's listener serves. May be nil.
@@ -273,7 +274,13 @@ func (srv *Server) serve(addr string, hs stopper) error {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
-	l, err := net.Listen("tcp", addr)
+	var l net.Listener
+	var err error
+	for one := range strings.SplitSeq(addr, ",") {
+		if l, err = net.Listen("tcp", one); err == nil {
+			break
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("scenario: %w", err)
 	}

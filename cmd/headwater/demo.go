@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -154,14 +154,11 @@ func (d *demo) run(ctx context.Context, log *slog.Logger) (err error) {
 		ctx, cancel = context.WithTimeout(ctx, d.flags.length)
 		defer cancel()
 	}
-	listen := d.flags.listen
-	if listen == "" {
-		listen = free(defaultEdge)
-	}
+	const orAnyPort = ",127.0.0.1:0"
 	var faults http.Handler
 	sys, err := scenario.Start(ctx, scenario.Options{
 		Encoder: d.flags.encoder, Log: log,
-		EdgeAddr: listen, PublishAddr: free(defaultPublish), DeliverAddr: free(defaultDeliver), ControlAddr: free(defaultControl),
+		EdgeAddr: cmp.Or(d.flags.listen, defaultEdge+orAnyPort), PublishAddr: defaultPublish + orAnyPort, DeliverAddr: defaultDeliver + orAnyPort, ControlAddr: defaultControl + orAnyPort,
 		EdgeHandler: func(edge http.Handler) http.Handler { return withPage(edge, &faults) },
 	})
 	if err != nil {
@@ -195,16 +192,6 @@ func (d *demo) run(ctx context.Context, log *slog.Logger) (err error) {
 		return err
 	}
 	return d.end(report)
-}
-
-// free is the address, or one with any port where it is taken.
-func free(addr string) string {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return "127.0.0.1:0"
-	}
-	l.Close()
-	return addr
 }
 
 // withPage serves the player's page and the fault buttons beside the edge:

@@ -134,7 +134,7 @@ func TestDemoDrill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays in real time: make test runs it")
 	}
-	// Not beside others: they may take the port that the demo has just found free.
+	t.Parallel()
 	code, out, errs := invoke(t, t.Context(), nil, "", "demo", "--for", "24s", "--drill", "--json", "--listen", "127.0.0.1:0")
 	var s summary
 	if err := json.Unmarshal([]byte(out), &s); err != nil {
