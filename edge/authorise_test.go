@@ -208,6 +208,21 @@ func TestTokenOfAnEventThatIsNotKnownYet(t *testing.T) {
 	}, d.tune)
 }
 
+// TestEdgeWithoutKeys: without --viewer-keys no token opens, and who shows none is
+// told that.
+func TestEdgeWithoutKeys(t *testing.T) {
+	d := newDoorkeeper(t)
+	run(t, 1, func(r *rig) {
+		r.parent.configure(tokens)
+		r.at(19 * time.Second)
+		for query, want := range map[string]string{"": "missing", "?CAT=" + d.token(r, time.Hour): "unknown-key"} {
+			if a := r.get("/t/e/v/9.m4s" + query); a.status() != 403 || !strings.Contains(a.text(), `"`+want+`"`) {
+				t.Errorf("%q: %d %s, want %s", query, a.status(), a.text(), want)
+			}
+		}
+	})
+}
+
 // TestHeldRequestsEndWithTheToken: who waits for a segment is not given it when his
 // token has ended meanwhile, and does not wait on.
 func TestHeldRequestsEndWithTheToken(t *testing.T) {

@@ -51,8 +51,8 @@ type Config struct {
 	// one, or of its site: only such a one is believed where it has been. Default:
 	// whoever knows the id of a running node of the site is one of it.
 	Peers func(authorization string) bool
-	// Tokens verifies what viewers show. It is asked for each time. Default: events
-	// that want tokens are refused.
+	// Tokens verifies what viewers show. It is asked for each time. Default: no key is
+	// known, and so no token.
 	Tokens func() *token.Verifier
 	// ParentSecret is sent to parents, PeerSecret to the nodes of the site. Default: none.
 	ParentSecret, PeerSecret string
@@ -84,6 +84,10 @@ func (c *Config) setDefaults() {
 	}
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
+	}
+	if c.Tokens == nil {
+		none := token.NewVerifier(new(token.Keys))
+		c.Tokens = func() *token.Verifier { return none }
 	}
 }
 
