@@ -165,6 +165,9 @@ func NewKey(id string, tenants ...string) (*Key, json.RawMessage) {
 	return k, b
 }
 
+// Len is how many there are.
+func (s *Keys) Len() int { return len(s.list) }
+
 // Find is the key of that name for a tenant, with that algorithm. The algorithm
 // is the key's, whatever a token says: one that says another is refused. Without
 // a name it is the only key that fits.

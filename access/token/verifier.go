@@ -2,6 +2,7 @@ package token
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -48,15 +49,7 @@ func (v *Verifier) Verify(text, tenant string) (*Claims, error) {
 }
 
 func (k *Key) opens(tenant string) bool {
-	if len(k.Tenants) == 0 {
-		return true
-	}
-	for _, t := range k.Tenants {
-		if t == tenant {
-			return true
-		}
-	}
-	return false
+	return len(k.Tenants) == 0 || slices.Contains(k.Tenants, tenant)
 }
 
 // remember keeps a token that is verified, in place of any other where there is

@@ -99,16 +99,27 @@ type viewerKeys struct {
 }
 
 func (k *viewerKeys) read() error {
-	b, err := os.ReadFile(k.name)
+	keys, err := readViewerKeys(k.name)
 	if err != nil {
 		return err
 	}
+	k.now.Store(token.NewVerifier(keys))
+	if keys.Len() == 0 {
+		k.log.Warn("there is not one key of viewers' tokens: nobody can watch an event that wants them", "file", k.name)
+	}
+	return nil
+}
+
+func readViewerKeys(name string) (*token.Keys, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
 	keys, err := token.ParseKeys(b)
 	if err != nil {
-		return fmt.Errorf("%s: %w", k.name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	k.now.Store(token.NewVerifier(keys))
-	return nil
+	return keys, nil
 }
 
 func (k *viewerKeys) run(ctx context.Context, reload <-chan os.Signal) {

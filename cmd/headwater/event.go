@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -132,13 +131,9 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 	var f eventFlags
 	o := newOptions("event")
 	f.register(o)
-	rest, err := o.parse(env, args)
+	verb, names, err := o.parseVerb(env, args, "create, get, list, end, delete, segments, notify, mask, masks, unmask, invalidate, flush or audit")
 	if err != nil {
 		return err
-	}
-	const verbs = "create, get, list, end, delete, segments, notify, mask, masks, unmask, invalidate, flush or audit"
-	if len(rest) == 0 {
-		return usagef("say what to do: %s", verbs)
 	}
 	c := &control{base: strings.TrimSuffix(f.control, "/"), out: env.stdout}
 	if c.token, err = f.client.secret(); err != nil {
@@ -150,34 +145,30 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 	if u, err := url.Parse(c.base); err != nil || u.Host == "" {
 		return usagef("--control: %q is not a URL like %s", f.control, controlURL)
 	}
-	verb := rest[0]
-	v, ok := eventVerbs()[verb]
-	if !ok {
-		return usagef("%q is not a verb of event: there are %s%s", verb, verbs, didYouMean(verb, "", slices.Collect(maps.Keys(eventVerbs()))))
-	}
+	v := eventVerbs()[verb]
 	// A flag that would do nothing was meant to do something.
 	taken := append(strings.Fields(v.flags), append(f.client.names(), "control", "config")...)
 	for _, name := range o.typed {
 		if !slices.Contains(taken, name) {
-			return usagef("%s: --%s is not for this verb", verb, name)
+			return usagef("%s: %s is not for this verb", verb, dashed(name))
 		}
 	}
-	c.what = strings.Join(rest, " ")
+	c.what = strings.Join(append([]string{verb}, names...), " ")
 	s := &eventSession{eventFlags: &f, env: env, api: c}
 	if verb == "list" {
-		if len(rest) != 1 {
+		if len(names) > 0 {
 			return usagef("list: takes no name: it lists all events")
 		}
 		return v.run(ctx, s)
 	}
-	if verb == "audit" && len(rest) == 1 {
+	if verb == "audit" && len(names) == 0 {
 		s.path = "/v1"
 		return v.run(ctx, s)
 	}
-	if len(rest) != 2 {
+	if len(names) != 1 {
 		return usagef("%s: name one event: headwater event %s TENANT/EVENT", verb, verb)
 	}
-	if s.id, err = live.ParseEventID(rest[1]); err != nil {
+	if s.id, err = live.ParseEventID(names[0]); err != nil {
 		return usagef("%s: %s", verb, live.PathReason(err))
 	}
 	s.path = "/v1/events/" + s.id.String()

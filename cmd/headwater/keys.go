@@ -72,16 +72,10 @@ func runKeys(_ context.Context, env *environment, args []string) error {
 	var f keysFlags
 	o := newOptions("keys")
 	f.register(o)
-	rest, err := o.parse(env, args)
-	if err != nil {
-		return err
-	}
-	const verbs = "init, viewers, token, add or list"
-	if len(rest) == 0 {
-		return usagef("say what to do: %s", verbs)
-	}
-	verb, rest := rest[0], rest[1:]
+	verb, rest, err := o.parseVerb(env, args, "init, viewers, token, add or list")
 	switch {
+	case err != nil:
+		return err
 	case verb == "init" && len(rest) == 1:
 		return initKeys(env, rest[0])
 	case verb == "init":
@@ -92,8 +86,6 @@ func runKeys(_ context.Context, env *environment, args []string) error {
 		return f.token(env, rest[0])
 	case verb == "token":
 		return usagef("token: name one event: TENANT/EVENT")
-	case verb != "add" && verb != "list" && verb != "viewers":
-		return usagef("%q is not a verb of keys: there are %s%s", verb, verbs, didYouMean(verb, "", []string{"init", "viewers", "token", "add", "list"}))
 	case len(rest) > 0:
 		return usagef("%s: %q: takes only flags", verb, rest[0])
 	case f.credentials == "":
@@ -104,12 +96,9 @@ func runKeys(_ context.Context, env *environment, args []string) error {
 	return f.add(env)
 }
 
-// readCredentials reads a file of credentials; one that is not there has none.
+// readCredentials reads a file of credentials.
 func readCredentials(name string) (*access.File, error) {
 	b, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return new(access.File), nil
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +114,9 @@ func (f *keysFlags) add(env *environment) error {
 		return usagef("add: give --name and --grant")
 	}
 	file, err := readCredentials(f.credentials)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = new(access.File), nil
+	}
 	if err != nil {
 		return err
 	}
@@ -146,16 +138,15 @@ func (f *keysFlags) add(env *environment) error {
 }
 
 func listKeys(env *environment, name string) error {
-	b, err := os.ReadFile(name)
+	file, err := readCredentials(name)
 	if err != nil {
 		return usagef("--credentials: %w", err)
 	}
-	file, err := access.ParseFile(b)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
 	if _, err := access.NewKeyring(file.Credentials...); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
+	}
+	if len(file.Credentials) == 0 {
+		fmt.Fprintf(env.stderr, "%s has not one credential\n", name)
 	}
 	for _, c := range file.Credentials {
 		line := fmt.Sprintf("%s: %s (%s", c.Name, strings.Join(c.Grants, " "), count(len(c.Secrets), "secret"))
@@ -170,20 +161,21 @@ func listKeys(env *environment, name string) error {
 	return nil
 }
 
-// writeCredentials writes a file that others must not read, nor see half-written.
 func writeCredentials(name string, file *access.File) error {
 	b, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
 		return err
 	}
+	return replaceFile(name, append(b, '\n'))
+}
+
+// replaceFile writes a file that others must not read, unless they may already, nor see
+// half-written.
+func replaceFile(name string, b []byte) error {
 	mode := fs.FileMode(0o600)
 	if info, err := os.Stat(name); err == nil {
 		mode = info.Mode().Perm()
 	}
-	return replaceFile(name, append(b, '\n'), mode)
-}
-
-func replaceFile(name string, b []byte, mode fs.FileMode) error {
 	tmp, err := os.CreateTemp(filepath.Dir(name), ".new-*")
 	if err != nil {
 		return err
@@ -223,7 +215,7 @@ func (f *keysFlags) addViewerKey(env *environment) error {
 	if _, err := token.ParseKeys(b); err != nil {
 		return usageError{err}
 	}
-	if err := replaceFile(f.viewerKeys, append(b, '\n'), 0o600); err != nil {
+	if err := replaceFile(f.viewerKeys, append(b, '\n')); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(env.stdout, f.key)
@@ -239,13 +231,12 @@ func (f *keysFlags) token(env *environment, event string) error {
 	if f.viewerKeys == "" {
 		return usagef("--viewer-keys: name the file of keys (headwater keys viewers makes it)")
 	}
-	b, err := os.ReadFile(f.viewerKeys)
+	if f.length <= 0 {
+		return usagef("--for: %v opens nothing", f.length)
+	}
+	keys, err := readViewerKeys(f.viewerKeys)
 	if err != nil {
 		return usagef("--viewer-keys: %w", err)
-	}
-	keys, err := token.ParseKeys(b)
-	if err != nil {
-		return fmt.Errorf("%s: %w", f.viewerKeys, err)
 	}
 	key, err := keys.Only(f.key)
 	if err != nil {
@@ -301,7 +292,7 @@ func initKeys(env *environment, dir string) error {
 		return err
 	}
 	for name, secret := range secrets {
-		if err := replaceFile(filepath.Join(dir, name+".secret"), []byte(secret+"\n"), 0o600); err != nil {
+		if err := replaceFile(filepath.Join(dir, name+".secret"), []byte(secret+"\n")); err != nil {
 			return err
 		}
 	}

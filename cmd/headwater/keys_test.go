@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -115,6 +116,48 @@ func TestKeys(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(name); strings.Contains(string(b), secret) {
 		t.Error("the file has a secret")
+	}
+	run(exitUsage, "list", "--credentials", filepath.Join(dir, "none.json"))
+	none := filepath.Join(dir, "nobody.json")
+	if err := os.WriteFile(none, []byte(`{"credentials": []}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := invoke(t, t.Context(), nil, "", "keys", "list", "--credentials", none); code != exitDone || out != "" || !strings.Contains(errs, "nobody.json has not one credential") {
+		t.Errorf("exit %d: %q %q", code, out, errs)
+	}
+}
+
+// TestKeysKeepWhoMayRead: who may read a file of keys may still when one is added.
+func TestKeysKeepWhoMayRead(t *testing.T) {
+	viewers, credentials := filepath.Join(t.TempDir(), "viewers.json"), filepath.Join(t.TempDir(), "credentials.json")
+	for name, args := range map[string][]string{
+		viewers:     {"viewers", "--viewer-keys", viewers, "--key"},
+		credentials: {"add", "--credentials", credentials, "--grant", "read", "--name"},
+	} {
+		for i, mode := range []os.FileMode{0o600, 0o640} {
+			if code, _, errs := invoke(t, t.Context(), nil, "", append(append([]string{"keys"}, args...), string(rune('a'+i)))...); code != exitDone {
+				t.Fatal(errs)
+			}
+			if info, err := os.Stat(name); err != nil || info.Mode().Perm() != mode {
+				t.Errorf("%s: %v %v, want %v", name, info.Mode(), err, mode)
+			}
+			if err := os.Chmod(name, 0o640); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestNobodyCanWatch: a file without one key is said in the log.
+func TestNobodyCanWatch(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "viewers.json")
+	if err := os.WriteFile(name, []byte(`{"key": []}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	f := nodeFlags{viewerKeys: name}
+	if _, err := f.apply(&edge.Config{Metrics: newRegistry()}, slog.New(slog.NewTextHandler(&log, nil))); err != nil || !strings.Contains(log.String(), "nobody can watch") {
+		t.Errorf("%v: %s", err, &log)
 	}
 }
 

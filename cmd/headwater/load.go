@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -90,6 +91,9 @@ func runLoad(ctx context.Context, env *environment, args []string) error {
 	}
 	metrics := f.metrics
 	for i, e := range f.edges {
+		if u, err := url.Parse(e); err != nil || u.Host == "" {
+			return usagef("--edge: %q is not a URL like http://%s", e, defaultEdge)
+		}
 		f.edges[i] = strings.TrimSuffix(e, "/")
 		if len(f.metrics) == 0 {
 			metrics = append(metrics, f.edges[i]+"/metrics")

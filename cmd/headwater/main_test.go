@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -64,9 +66,13 @@ func TestUsage(t *testing.T) {
 		{"packager without event", []string{"packager", "--pipeline", "a", "--clip", "--to", "http://h:1"}, nil, "--event"},
 		{"packager with a bad fault", []string{"packager", "--event", "t/e", "--pipeline", "a", "--clip", "--to", "http://h:7001", "--fault", "melt"}, nil, "melt"},
 		{"event without verb", []string{"event"}, nil, "create"},
+		{"a slip in a verb of event", []string{"event", "maks", "t/e"}, nil, "did you mean mask?"},
+		{"a flag of another verb", []string{"event", "get", "t/e", "-f", "x"}, nil, "get: -f is not for this verb"},
+		{"keys without verb", []string{"keys"}, nil, "init, viewers, token, add or list"},
 		{"event without name", []string{"event", "get"}, nil, "TENANT/EVENT"},
 		{"event with a bad name", []string{"event", "get", "X"}, nil, `"X"`},
 		{"load without edge", []string{"load", "--event", "t/e"}, nil, "--edge"},
+		{"load from an edge without http", []string{"load", "--event", "t/e", "--edge", "127.0.0.1:8080"}, nil, `--edge: "127.0.0.1:8080" is not a URL like http://127.0.0.1:8080`},
 		{"drill without an end", []string{"demo", "--drill"}, nil, "--for"},
 		{"bad encoder", []string{"demo", "--encoder", "abacus"}, nil, "--encoder"},
 		{"no such file", []string{"edge", "--config", "/nowhere"}, nil, "--config"},
@@ -92,6 +98,20 @@ func TestHelpNamesEverything(t *testing.T) {
 				t.Errorf("%v: exit %d: %s%s", args, code, out, errs)
 			}
 		}
+	}
+}
+
+// TestVerbsOfEvent: those that are named are those that there are.
+func TestVerbsOfEvent(t *testing.T) {
+	_, _, errs := invoke(t, t.Context(), nil, "", "event", "x")
+	_, names, _ := strings.Cut(strings.SplitN(errs, "\n", 2)[0], "there are ")
+	named := strings.Split(strings.Replace(names, " and ", ", ", 1), ", ")
+	slices.Sort(named)
+	if all := slices.Sorted(maps.Keys(eventVerbs())); !slices.Equal(named, all) {
+		t.Errorf("named %v, there are %v", named, all)
+	}
+	if _, out, _ := invoke(t, t.Context(), nil, "", "help", "event"); !strings.Contains(out, "\n  -f FILE\n") || strings.Contains(out, "--f ") {
+		t.Errorf("how is the file given? %s", out)
 	}
 }
 

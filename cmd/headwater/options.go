@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -159,6 +160,22 @@ func (o *options) parse(env *environment, args []string) (rest []string, err err
 	return rest, err
 }
 
+// parseVerb is parse for a command with verbs, such as "init, add or list": which one
+// it is, and what follows it.
+func (o *options) parseVerb(env *environment, args []string, verbs string) (verb string, rest []string, err error) {
+	if rest, err = o.parse(env, args); err != nil {
+		return "", nil, err
+	}
+	if len(rest) == 0 {
+		return "", nil, usagef("say what to do: %s", verbs)
+	}
+	known := strings.Split(strings.Replace(verbs, " or ", ", ", 1), ", ")
+	if !slices.Contains(known, rest[0]) {
+		return "", nil, usagef("%q is not a verb of %s: there are %s%s", rest[0], o.command, strings.Replace(verbs, " or ", " and ", 1), didYouMean(rest[0], "", known))
+	}
+	return rest[0], rest[1:], nil
+}
+
 // names are those of the flags, keys those of the configuration.
 func (o *options) names() (all []string) {
 	o.set.VisitAll(func(f *flag.Flag) { all = append(all, f.Name) })
@@ -253,6 +270,14 @@ func configValues(raw json.RawMessage) ([]string, error) {
 	return out, nil
 }
 
+// dashed is a flag as it is typed.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
 // describe prints every flag with its default, variable and key.
 func (o *options) describe(w io.Writer) {
 	fmt.Fprintf(w, "\nFlags (each is also a key of --config FILE, with _ for -, and an environment variable):\n")
@@ -261,7 +286,7 @@ func (o *options) describe(w io.Writer) {
 			return
 		}
 		kind, usage := flag.UnquoteUsage(f)
-		head := "  --" + f.Name
+		head := "  " + dashed(f.Name)
 		if kind != "" {
 			head += " " + kind
 		}

@@ -98,26 +98,23 @@ func runStore(ctx context.Context, env *environment, args []string) error {
 	var f storeFlags
 	o := newOptions("store")
 	f.register(o)
-	rest, err := o.parse(env, args)
+	verb, rest, err := o.parseVerb(env, args, "init or check")
 	if err != nil {
 		return err
 	}
-	if len(rest) != 1 || rest[0] != "check" && rest[0] != "init" {
-		if len(rest) > 0 && rest[0] != "check" && rest[0] != "init" {
-			return usagef("%q is not a verb of store: there are init and check%s", rest[0], didYouMean(rest[0], "", []string{"init", "check"}))
-		}
-		return usagef("say what to do: store init or store check")
+	if len(rest) > 0 {
+		return usagef("%s: %q: takes only flags", verb, rest[0])
 	}
 	a, err := store.ParseAddress(f.store)
 	if err != nil {
 		return usagef("--store: %w", err)
 	}
 	switch {
-	case rest[0] == "init" && a.Scheme == store.SchemeCassandra:
+	case verb == "init" && a.Scheme == store.SchemeCassandra:
 		return initCassandra(ctx, env, a)
-	case rest[0] == "init" && a.Scheme == store.SchemeS3:
+	case verb == "init" && a.Scheme == store.SchemeS3:
 		return initS3(ctx, env, a)
-	case rest[0] == "init":
+	case verb == "init":
 		return usagef("--store: a %s store needs no init", a.Scheme)
 	case a.Scheme == store.SchemeDisk:
 		return checkDisk(ctx, env, a)
