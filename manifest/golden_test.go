@@ -95,9 +95,7 @@ var golden = []struct {
 		Config:    config("2026-11-23T20:00:00Z", twoSeconds, v1080, v720, aEn, aDe, tEn, tDe),
 		Now:       at("2026-11-23T20:00:40.3Z"),
 		Published: newest(20), Lost: numbers(15),
-		Average: func(r string) int64 {
-			return map[string]int64{"v1080": 5_100_000, "v720": 2_400_000, "a-en": 120_000, "a-de": 121_000, "t-en": 300, "t-de": 400}[r]
-		},
+		Average: map[string]int64{"v1080": 5_100_000, "v720": 2_410_000, "a-en": 120_000, "a-de": 121_000, "t-en": 300, "t-de": 4000},
 	}},
 	{"live-unknown", Input{ // the same without anything known but the configuration
 		Config: config("2026-11-23T20:00:00Z", twoSeconds, v1080, v720, aEn, aDe),

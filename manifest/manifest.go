@@ -35,8 +35,8 @@ const (
 )
 
 // Input is all that a manifest is made of. The functions are called from
-// inside MPD, Multivariant and Media, Lost up to once per listed segment. Any
-// of them may be nil.
+// inside MPD, Multivariant and Media, Lost up to once per listed segment. Either
+// may be nil.
 type Input struct {
 	// Config is the event as event.json carries it, valid. Renditions without
 	// Codecs are those whose init segment is not known yet.
@@ -49,9 +49,9 @@ type Input struct {
 	// Lost reports that a segment is known never to come (410). Players are
 	// told to skip it.
 	Lost func(rendition string, n live.Number) bool
-	// Average is the measured average bit rate of a rendition in bits per
-	// second, 0 where it is not known.
-	Average func(rendition string) int64
+	// Average is the measured average bit rate of renditions in bits per second,
+	// where it is known.
+	Average map[string]int64
 	// DeltaUpdates says that whoever answers takes the query _HLS_skip=YES on
 	// media playlists, and Skip that this request has it (RFC 8216bis,
 	// 6.2.5.1). Such an answer is another one for caches.

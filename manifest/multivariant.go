@@ -198,19 +198,22 @@ func (v *variant) sum(f func(*live.Rendition) int64) int64 {
 	return f(v.main) + most(v.audio) + most(v.texts)
 }
 
+// averageSteps is how many steps of averages there are up to the bandwidth of a
+// rendition: so few that what nodes write is nearly always the same.
+const averageSteps = 20
+
 func (in *Input) appendVariant(b []byte, v variant) []byte {
 	a := attributes{b: append(b, "#EXT-X-STREAM-INF:"...)}
 	a.int("BANDWIDTH", v.sum(func(r *live.Rendition) int64 { return r.Bandwidth }))
-	if in.Average != nil {
-		all := true
-		sum := v.sum(func(r *live.Rendition) int64 {
-			n := in.Average(r.Name)
-			all = all && n > 0
-			return n
-		})
-		if all {
-			a.int("AVERAGE-BANDWIDTH", sum)
-		}
+	all := true
+	average := v.sum(func(r *live.Rendition) int64 {
+		n := in.Average[r.Name]
+		all = all && n > 0
+		step := max(r.Bandwidth/averageSteps, 1)
+		return min((n+step-1)/step*step, r.Bandwidth)
+	})
+	if all {
+		a.int("AVERAGE-BANDWIDTH", average)
 	}
 	a.quoted("CODECS", v.codecs())
 	if v.main.Width > 0 && v.main.Height > 0 {

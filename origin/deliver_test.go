@@ -199,6 +199,16 @@ func TestManifests(t *testing.T) {
 				t.Errorf("%s does not say the codecs that the init segment told", path)
 			}
 		}
+		if b := r.get("main.m3u8").Body.String(); strings.Contains(b, "AVERAGE-BANDWIDTH") {
+			t.Errorf("an average of what is not there yet:\n%s", b)
+		}
+		r.putSegment("a", "w", n, take{}, 201)
+		r.putSegment("a", "a", n, take{}, 201)
+		time.Sleep(time.Second) // pages are kept
+		bits := func(rendition string) (bps int64) { return int64(len(r.getSegment(rendition, n).Body.Bytes())) * 8 / 2 }
+		if b, v := r.get("main.m3u8").Body.String(), bits("v"); !strings.Contains(b, fmt.Sprintf("AVERAGE-BANDWIDTH=%d,", (v+149_999)/150_000*150_000+(bits("a")+6399)/6400*6400)) {
+			t.Errorf("no average of %d:\n%s", v, b)
+		}
 		if cfg := r.o.book.Get(testID).View().Config(); cfg.Renditions[0].FrameRate != "30" || cfg.Renditions[0].Width == 0 {
 			t.Errorf("learnt of the video: %+v", cfg.Renditions[0])
 		}

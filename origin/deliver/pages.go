@@ -82,6 +82,7 @@ func (p *page) make(d *delivery, newest live.Number, now time.Time) {
 		p.contentType = manifest.MPDType
 		p.body, p.err = manifest.ListedMPD(in)
 	case live.FileHLS:
+		in.Average = d.averages()
 		p.body, p.err = manifest.Multivariant(in)
 	default:
 		p.body, p.err = manifest.Media(in, d.path.Rendition)
@@ -89,4 +90,29 @@ func (p *page) make(d *delivery, newest live.Number, now time.Time) {
 	if p.err == nil {
 		p.etag, p.lifetime = live.DigestOf(p.body).ETag(), manifest.Lifetime(in, d.path.File, d.path.Rendition)
 	}
+}
+
+// averaged is how many of a rendition's newest segments its average is of.
+const averaged = 30
+
+// averages are the bit rates of what was published last, of each number the largest.
+func (d *delivery) averages() map[string]int64 {
+	of := make(map[string]int64, len(d.view.Timelines))
+	for rendition, tl := range d.view.Timelines {
+		newest, _ := d.event.Newest(rendition)
+		var bytes, segments int64
+		for n := newest; n > newest-averaged; n-- {
+			most := int64(0)
+			for _, c := range d.event.Candidates(rendition, n) {
+				most = max(most, c.Size)
+			}
+			if bytes += most; most > 0 {
+				segments++
+			}
+		}
+		if segments > 0 {
+			of[rendition] = int64(float64(8*bytes) / (float64(segments) * tl.Segment().Seconds()))
+		}
+	}
+	return of
 }
