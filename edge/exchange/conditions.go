@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"errors"
 	"net/http"
 	"net/textproto"
 	"strconv"
@@ -125,27 +126,37 @@ func parseRange(v string, size int64) Part {
 		return bad
 	}
 	if first == "" {
-		n, err := strconv.ParseUint(last, 10, 63)
+		n, err := position(last)
 		if err != nil || n == 0 {
 			return bad
 		}
-		return Part{http.StatusPartialContent, max(size-int64(n), 0), size}.orBad()
+		return Part{http.StatusPartialContent, max(size-n, 0), size}.orBad()
 	}
-	from, err := strconv.ParseUint(first, 10, 63)
+	from, err := position(first)
 	if err != nil {
 		return bad
 	}
 	to := size
 	if last != "" {
-		n, err := strconv.ParseUint(last, 10, 63)
+		n, err := position(last)
 		if err != nil || n < from {
 			return bad
 		}
-		if int64(n) < size-1 {
-			to = int64(n) + 1
+		if n < size-1 {
+			to = n + 1
 		}
 	}
-	return Part{http.StatusPartialContent, int64(from), to}.orBad()
+	return Part{http.StatusPartialContent, from, to}.orBad()
+}
+
+// position reads one of a range. It has no bound (RFC 9110, 14.1.2): what is larger
+// than any size is behind the end, and not malformed.
+func position(s string) (int64, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if errors.Is(err, strconv.ErrRange) {
+		err = nil // and n is the largest
+	}
+	return int64(n), err
 }
 
 // orBad makes a part that has nothing in it one that cannot be had.

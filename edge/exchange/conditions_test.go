@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,7 +31,9 @@ func TestConditions(t *testing.T) {
 		"backwards":                  {Conditions{byteRange: "bytes=19-10"}, `"x"`, Part{416, 0, 0}},
 		"not numbers":                {Conditions{byteRange: "bytes=a-b"}, `"x"`, Part{416, 0, 0}},
 		"with a sign":                {Conditions{byteRange: "bytes=+1-2"}, `"x"`, Part{416, 0, 0}},
-		"too large for a number":     {Conditions{byteRange: "bytes=0-99999999999999999999"}, `"x"`, Part{416, 0, 0}},
+		"beyond any number":          {Conditions{byteRange: "bytes=0-18446744073709551616"}, `"x"`, Part{206, 0, 100}},
+		"more last bytes than any":   {Conditions{byteRange: "bytes=-18446744073709551616"}, `"x"`, Part{206, 0, 100}},
+		"from beyond any number":     {Conditions{byteRange: "bytes=18446744073709551616-"}, `"x"`, Part{416, 0, 0}},
 		"in another unit":            {Conditions{byteRange: "lines=1-2"}, `"x"`, Part{200, 0, 100}},
 		"several":                    {Conditions{byteRange: "bytes=0-1,3-4"}, `"x"`, Part{200, 0, 100}},
 		"the same":                   {Conditions{noneMatch: `"x"`}, `"x"`, Part{304, 0, 0}},
@@ -59,6 +62,8 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+var vast = regexp.MustCompile(`[0-9]{19}`)
+
 // Where net/http has an opinion of its own on one range or a comparison, ours
 // is the same.
 func FuzzConditions(f *testing.F) {
@@ -73,6 +78,9 @@ func FuzzConditions(f *testing.F) {
 		}
 		if strings.Contains(byteRange, ",") || byteRange != "" && !strings.HasPrefix(byteRange, "bytes=") {
 			return // ignored here
+		}
+		if vast.MatchString(byteRange) {
+			return // net/http takes it for malformed
 		}
 		modified := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 		data := []byte("0123456789")
