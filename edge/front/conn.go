@@ -161,6 +161,9 @@ func (c *conn) serve() {
 	left := turnReads
 	for {
 		for len(in) > 0 {
+			if len(in) > len(crlf) {
+				in = bytes.TrimPrefix(in, crlf) // one empty line is nothing (RFC 9112, 2.2)
+			}
 			h, kind := parseHead(in)
 			if kind == headOther {
 				c.handOver(in)

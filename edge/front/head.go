@@ -30,7 +30,10 @@ type head struct {
 	length int            // bytes of the whole head
 }
 
-var headEnd = []byte("\r\n\r\n")
+var (
+	crlf    = []byte("\r\n")
+	headEnd = []byte("\r\n\r\n")
+)
 
 // parseHead reads a request's head from the beginning of b, in place. It is for
 // the one kind of request that viewers send in crowds, and takes nothing that two
@@ -39,6 +42,9 @@ var headEnd = []byte("\r\n\r\n")
 func parseHead(b []byte) (h head, kind headKind) {
 	end := bytes.Index(b, headEnd)
 	if end < 0 {
+		if bytes.HasPrefix(crlf, b) {
+			return h, headPart // an empty line before it, or part of one
+		}
 		// What cannot become ours need not be waited for.
 		for i := range min(len(b), 5) {
 			if b[i] != "GET /"[i] && b[i] != "HEAD "[i] {

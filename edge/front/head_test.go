@@ -24,6 +24,8 @@ func TestParseHead(t *testing.T) {
 		{"GET /t/e/v/1.m4s HTTP/1.1\r\nhost: [::1]:80\r\nConnection: Keep-Alive\r\n\r\n", headOurs},
 		{"", headPart},
 		{"G", headPart},
+		{"\r", headPart},
+		{"\r\n", headPart},
 		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host, headPart},
 		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "\r", headPart},
 		// Other requests.

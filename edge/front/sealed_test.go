@@ -66,3 +66,29 @@ func TestBadRecordBehindARequest(t *testing.T) {
 		})
 	}
 }
+
+// Who comes with an old protocol is served by it, and one that nobody speaks here is
+// refused in the handshake (RFC 7301, 3.2).
+func TestProtocolsOfTLS(t *testing.T) {
+	s := serveEdge(t)
+	s.free()
+	x := s.secure()
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		cfg := x.tls("http/1.0")
+		cfg.MaxVersion = version
+		c, err := tls.Dial("tcp", x.addr, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, "GET "+s.path("s")+" HTTP/1.0\r\n\r\n")
+		if b, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(b), "HTTP/1.0 200 ") || !strings.HasSuffix(string(b), bodyOf(s.path("s"))) {
+			t.Errorf("%s: %.50q, %v", tls.VersionName(version), b, err)
+		}
+		c.Close()
+		cfg.NextProtos = []string{"gopher"}
+		if c, err := tls.Dial("tcp", x.addr, cfg); err == nil {
+			t.Errorf("%s: gopher is spoken", tls.VersionName(version))
+			c.Close()
+		}
+	}
+}

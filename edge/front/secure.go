@@ -14,7 +14,7 @@ import (
 // when it is over a loop has the connection. TLS 1.2 is net/http's.
 func (s *Server) ServeTLS(l net.Listener, cfg *tls.Config) error {
 	cfg = cfg.Clone()
-	cfg.NextProtos = []string{"h2", "http/1.1"}
+	cfg.NextProtos = []string{"h2", "http/1.1", "http/1.0"}
 	server := record.NewServer(cfg)
 	return s.serve(l, func(nc net.Conn, addr netip.Addr) {
 		if !s.spawn(func() { s.secure(server, nc, addr) }) {

@@ -319,7 +319,7 @@ func TestServerTakesBytesAsTheyCome(t *testing.T) {
 	s := serveEdge(t)
 	c := s.dial()
 	for range 2 {
-		for _, b := range []byte(get(s.path("s"), "X: "+strings.Repeat("y", 6000))) {
+		for _, b := range []byte("\r\n" + get(s.path("s"), "X: "+strings.Repeat("y", 6000))) {
 			c.send(string(b))
 		}
 		if _, body := c.read(); body != bodyOf(s.path("s")) {
@@ -336,6 +336,8 @@ func TestServerLeavesTheRestToNetHTTP(t *testing.T) {
 		close   bool
 	}{
 		{get("/healthz"), 200, false},
+		{"\r\n" + get("/healthz"), 200, false},
+		{"\r\n\r\n" + get(s.path("s")), 400, true},
 		{get("/t/e/event.json"), 200, false},
 		{get("/nothing"), 404, false},
 		{"POST " + s.path("s") + " HTTP/1.1\r\nHost: edge\r\nContent-Length: 3\r\n\r\nabc", 405, false},
