@@ -97,15 +97,16 @@ func (l *loop) post(p post) bool {
 		return false
 	}
 	l.posts = append(l.posts, p)
-	wake := l.asleep
-	l.asleep = false
-	l.mu.Unlock()
-	if wake {
+	if l.asleep {
+		l.asleep = false
 		l.rouse()
 	}
+	l.mu.Unlock()
 	return true
 }
 
+// rouse wakes the loop. It needs mu: a loop that has ended closes what it is woken by,
+// and the descriptor's number may be another's at once. It waits for nothing.
 func (l *loop) rouse() {
 	if l.poller != nil {
 		l.poller.wake()
