@@ -258,10 +258,15 @@ func (l *loop) remove(c *conn) {
 	l.count.Add(-1)
 }
 
+// each does something to every connection; it ends those where that fails.
 func (l *loop) each(f func(*conn)) {
+	one := func(c *conn) {
+		defer c.recover()
+		f(c)
+	}
 	for _, c := range l.conns {
 		if c != nil {
-			f(c)
+			one(c)
 		}
 	}
 }

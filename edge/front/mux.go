@@ -64,14 +64,16 @@ func (m *mux) receive() {
 		had := copy(l.buf, in)
 		n, more, err := m.sock.read(l.buf[had:])
 		left -= n
+		begins := n > 0 && !m.h.Partial(had)
 		if n > 0 {
 			m.heard, m.pinged = l.now, false
-			if had == 0 {
-				c.since = l.now
-			}
 		}
 		in = l.buf[:had+n]
+		m.h.Whole = false
 		used, wrong := m.h.Receive(in)
+		if begins || m.h.Whole {
+			c.since = l.now // what is not whole began after this
+		}
 		if c.state == ended {
 			return
 		}
@@ -314,12 +316,17 @@ func (m *mux) sweep(now time.Time) (reason string) {
 		}
 	}
 	switch {
+	case c.state != muxed: // a walk failed
+		return ""
 	case c.fresh && since >= s.HeaderTimeout:
 		c.end()
 		return dropSilent
 	case m.h.Partial(len(c.in)) && since >= s.HeaderTimeout:
 		c.end()
 		return dropHeader
+	case len(m.h.Streams()) == 0 && m.sock.full() && since >= s.WriteTimeout:
+		c.end() // the end of the last answer is not read
+		return dropSlow
 	case waits && m.pinged && now.Sub(m.heard) > deadAfter:
 		c.end()
 		return string(h2.Deaf)

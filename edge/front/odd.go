@@ -216,6 +216,7 @@ func (o *oddAnswer) Write(p []byte) (int, error) {
 	wrote := make(chan error, 1)
 	if !o.tellOr(func() {
 		o.piece, o.wrote = p, wrote
+		o.st.counted, o.st.taken = time.Now(), 0 // it was not the viewer who was slow
 		o.push()
 	}, func() { wrote <- errGone }) {
 		return 0, errGone

@@ -130,6 +130,8 @@ type Conn struct {
 	Out []byte
 	// Opened says that there is room in windows where there was none.
 	Opened bool
+	// Whole says that a frame or a header block has come whole.
+	Whole bool
 
 	limits  *Limits
 	events  Events
@@ -211,6 +213,7 @@ func (c *Conn) Receive(b []byte) (n int, err error) {
 		if e := c.take(f); e != nil {
 			return n, c.fail(e)
 		}
+		c.Whole = c.Whole || c.blockStream == 0
 		if len(c.Out) > outMost {
 			return n, c.fail(&Error{EnhanceYourCalm, Deaf, "what it asks for is not read"})
 		}
