@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"time"
 
@@ -58,6 +57,7 @@ type conn struct {
 	readable bool // there may be something to read
 	gone     bool // the viewer sends nothing more, or the connection broke
 	close    bool // it ends with the answer
+	turn     bool // its turn comes again
 	since    time.Time
 	in       []byte // what came and was not taken up
 
@@ -268,7 +268,8 @@ func (c *conn) drive(q exchange.Request) {
 
 // soon has the connection's turn come again, once.
 func (c *conn) soon() {
-	if !slices.Contains(c.loop.again, c) {
+	if !c.turn {
+		c.turn = true
 		c.loop.again = append(c.loop.again, c)
 	}
 }

@@ -137,6 +137,7 @@ func (l *loop) run() {
 		again := l.again
 		l.again = nil
 		for _, c := range again {
+			c.turn = false
 			c.happened(eventOut)
 		}
 		if l.read() {
