@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"headwater/origin/audit"
 	"headwater/store"
 	"headwater/store/memory"
+	"headwater/store/storetest"
 )
 
 // auditOf is the audit log as the control API of a rig tells it.
@@ -136,17 +138,78 @@ func TestAuditIsBounded(t *testing.T) {
 	})
 }
 
-// A stubbornStore does not take entries of the audit log while it is stubborn.
+// A stubbornStore does not take entries of the audit log while it is stubborn, and
+// lets them wait for its gate, where it has one.
 type stubbornStore struct {
 	store.Store
 	stubborn *atomic.Bool
+	gate     chan struct{}
 }
 
 func (s stubbornStore) Put(ctx context.Context, r store.Record, item store.Item) error {
-	if s.stubborn.Load() && strings.HasPrefix(r.ID, "audit/") {
+	if !strings.HasPrefix(r.ID, "audit/") {
+		return s.Store.Put(ctx, r, item)
+	}
+	if s.gate != nil {
+		<-s.gate
+	}
+	if s.stubborn.Load() {
 		return store.ErrUnavailable
 	}
 	return s.Store.Put(ctx, r, item)
+}
+
+// TestSayingsAreInTheAuditLogWhenTheyAreAnswered: a crash after the answer to a PUT
+// does not lose who changed what viewers are told.
+func TestSayingsAreInTheAuditLogWhenTheyAreAnswered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := stubbornStore{memory.New(memory.Options{}), new(atomic.Bool), make(chan struct{}, 1)}
+		s.gate <- struct{}{}
+		r := newRig(t, Config{Store: s})
+		answer := make(chan *httptest.ResponseRecorder, 1)
+		go func() {
+			answer <- r.put("b/v/init.mp4", r.m.inits["v"], live.HeaderNotifications, `1, x;id="x";from=9`)
+		}()
+		if w := answered(answer); w != nil {
+			t.Fatalf("%d before the entry is stored", w.Code)
+		}
+		close(s.gate)
+		r.want(<-answer, 201, "")
+	})
+}
+
+// TestAuditHasWhatWasDone: a PUT that changes nothing is no change, and a deletion
+// that leaves something in the store is one.
+func TestAuditHasWhatWasDone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := storetest.NewFaulty(memory.New(memory.Options{}))
+		r := newRig(t, Config{Store: st})
+		r.want(r.control("PUT", "", r.control("GET", "", "").Body.String()), 200, "")
+		st.Add(storetest.Fault{Op: storetest.DeleteRecord, Err: store.ErrUnavailable})
+		r.want(r.control("DELETE", "?yes=true", ""), 503, "not-stored")
+		r.want(r.get("event.json"), 404, "")
+		synctest.Wait()
+		if got, want := lines(auditOf(r, "")), "acme/final configure PUT by anyone\nacme/final delete DELETE by anyone\nacme/final not-stored DELETE by anyone\n"; got != want {
+			t.Errorf("got\n%swant\n%s", got, want)
+		}
+	})
+}
+
+// TestAuditLooksAtDaysThereAre: however long the time that is asked about.
+func TestAuditLooksAtDaysThereAre(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := storetest.NewFaulty(memory.New(memory.Options{}))
+		r := newRig(t, Config{Store: st, Access: guard(t)})
+		before := st.Count(storetest.Scan)
+		if got := auditOf(r, "?from=1970-01-01T00:00:00Z&to=9999-01-01T00:00:00Z"); len(got) != 1 {
+			t.Errorf("%+v", got)
+		}
+		if n, most := st.Count(storetest.Scan)-before, int(audit.Life/(24*time.Hour))+2; n > most {
+			t.Errorf("%d looks into the store", n)
+		}
+		st.Add(storetest.Fault{Op: storetest.Scan, Err: store.ErrUnavailable})
+		r.want(r.control("GET", "/audit", "", "Authorization", "Bearer root"), 503, "store-unavailable")
+	})
 }
 
 // TestAuditIsTriedAgain: an entry that the store does not take is not lost.
@@ -154,7 +217,7 @@ func TestAuditIsTriedAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		stubborn := new(atomic.Bool)
 		stubborn.Store(true)
-		r := newRig(t, Config{Store: stubbornStore{memory.New(memory.Options{}), stubborn}, Access: guard(t)})
+		r := newRig(t, Config{Store: stubbornStore{memory.New(memory.Options{}), stubborn, nil}, Access: guard(t)})
 		if got := lines(auditOf(r, "")); got != "" {
 			t.Errorf("got\n%s", got)
 		}

@@ -1,10 +1,10 @@
 // Package audit is the log of what was done and tried by the control API, and of
-// what packagers changed of what viewers are told, in the
-// store, so that every node tells the same. Only the node that was asked writes an
-// entry, under a key that no other has: of a change there is one, however many nodes
-// hear of the change. A change is in it when it is answered; where the store does not
-// take it, it is tried again. What was refused is written a moment later, and no more
-// of it than the store can take: who guesses cannot fill it.
+// what packagers changed of what viewers are told, in the store, so that every node
+// tells the same. Only the node that was asked writes an entry, under a key that no
+// other has: of a change there is one, however many nodes hear of the change. A change
+// is in it when it is answered; where the store does not take it, it is tried again.
+// What was refused is written a moment later, so a crash in between loses it, and no
+// more of it than the store can take: who guesses cannot fill it.
 package audit
 
 import (
@@ -106,15 +106,11 @@ func (a *Log) item(e *Entry) store.Item {
 // Changed stores what was done.
 func (a *Log) Changed(ctx context.Context, e Entry) {
 	item := a.item(&e)
-	if err := a.put(context.WithoutCancel(ctx), item); err != nil {
+	if err := a.put(context.WithoutCancel(ctx), item); err != nil { // who asked may be gone
 		a.log.Error("the audit log does not take a change yet", "did", e.Did, "event", e.Event, "by", e.By, "from", e.From, "err", err)
 		a.later(item)
 	}
 }
-
-// Noted has what was done written in a moment: by packagers, who wait for nothing
-// that viewers do not get.
-func (a *Log) Noted(e Entry) { a.later(a.item(&e)) }
 
 // Refused notes what was not done.
 func (a *Log) Refused(e Entry) {
@@ -164,7 +160,11 @@ func (a *Log) Run(ctx context.Context) {
 		select {
 		case <-a.news:
 		case <-ctx.Done():
-			a.flush(context.WithoutCancel(ctx))
+			if !a.flush(context.WithoutCancel(ctx)) {
+				a.mu.Lock()
+				a.log.Error("the audit log ends without entries that the store does not take", "entries", len(a.pending))
+				a.mu.Unlock()
+			}
 			return
 		}
 		if !a.flush(ctx) {
@@ -206,6 +206,13 @@ func (a *Log) flush(ctx context.Context) bool {
 
 // Read returns the newest entries of a time that match, oldest first, at most limit.
 func (a *Log) Read(ctx context.Context, from, to time.Time, limit int, match func(*Entry) bool) ([]Entry, error) {
+	// Each day is a look into the store: only those of which there can be any.
+	if oldest := time.Now().Add(-Life); from.Before(oldest) {
+		from = oldest
+	}
+	if newest := time.Now().Add(store.MaxDrift); to.After(newest) {
+		to = newest
+	}
 	var out []Entry
 	lower := fmt.Sprintf("%020d", from.UnixNano())
 	upper := fmt.Sprintf("%020d", to.UnixNano())
@@ -221,6 +228,7 @@ func (a *Log) Read(ctx context.Context, from, to time.Time, limit int, match fun
 			var e Entry
 			if json.Unmarshal(item.Value, &e) == nil && match(&e) {
 				of = append(of, e)
+				of = of[max(len(of)-limit, 0):]
 			}
 		}
 		out = append(of, out...)

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -35,16 +36,15 @@ func (s *server) listAudit(w http.ResponseWriter, r *http.Request, id live.Event
 			span[name] = t
 		}
 	}
-	if span["from"].Before(now.Add(-audit.Life)) {
-		span["from"] = now.Add(-audit.Life)
-	}
 	want := ""
 	if id.Tenant != "" {
 		want = id.String()
 	}
-	entries, err := s.Audit.Read(r.Context(), span["from"], span["to"].Add(time.Nanosecond), limit, func(e *audit.Entry) bool { return want == "" || e.Event == want })
+	ctx, cancel := context.WithTimeout(r.Context(), s.StoreTimeout)
+	defer cancel()
+	entries, err := s.Audit.Read(ctx, span["from"], span["to"].Add(time.Nanosecond), limit, func(e *audit.Entry) bool { return want == "" || e.Event == want })
 	if err != nil {
-		return err
+		return live.ErrStoreDown.With(err.Error())
 	}
 	return writeJSON(w, http.StatusOK, map[string]any{"entries": append([]audit.Entry{}, entries...)})
 }

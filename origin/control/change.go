@@ -74,8 +74,8 @@ func (s *server) apply(c *change, touched *live.Scope, f func(rec *book.Record, 
 	}
 	if changed {
 		s.Book.Changed(c.id)
+		s.logChange(c, before, &v.Record)
 	}
-	s.logChange(c, before, &v.Record)
 	return answered(v)
 }
 

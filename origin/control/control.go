@@ -337,11 +337,13 @@ func (s *server) deleteEvent(c *change) error {
 		if !errors.Is(err, book.ErrNoEvent) {
 			s.Book.Changed(c.id)
 		}
+		if before != nil || err == nil {
+			s.logChange(c, before, nil)
+		}
 	}
 	if err != nil {
 		return err
 	}
-	s.logChange(c, before, nil)
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }

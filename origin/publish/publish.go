@@ -575,7 +575,7 @@ func (s *Server) notify(p *publication) error {
 	}
 	if outcome == heardChanged {
 		s.Log.Info("notifications by a packager", "event", p.path.Event.String(), "pipeline", pipeline, "by", p.by.Name, "from", p.r.RemoteAddr, "said", p.said.brief())
-		s.Audit.Noted(entryOf(p, before, v.Record.Notifications))
+		s.Audit.Changed(p.r.Context(), entryOf(p, before, v.Record.Notifications))
 		p.news = append(p.news, announce.Message{Kind: announce.Changed, Event: p.path.Event, Stamp: s.Book.Stamp(p.path.Event)})
 	}
 	return nil
