@@ -72,6 +72,7 @@ var may = map[string][]string{
 	"cmd/headwater":       {"*"},
 	"internal/memnet":     {},
 	"internal/hedge":      {},
+	"internal/selfsigned": {}, // for tests and benchmarks
 	"scripts/mutate":      {},
 
 	"store/cassandra":                       {"store", "internal/hedge", "github.com/apache/cassandra-gocql-driver/v2", "golang.org/x/sync"},
@@ -86,7 +87,7 @@ var may = map[string][]string{
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"internal/memnet", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "selection", "origin/layout", "origin/health", "origin/audit", "pgregory.net/rapid", "golang.org/x/sys"}
+var forTests = []string{"internal/memnet", "internal/selfsigned", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "selection", "origin/layout", "origin/health", "origin/audit", "pgregory.net/rapid", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}

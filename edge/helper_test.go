@@ -3,15 +3,10 @@ package edge
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +22,7 @@ import (
 	"headwater/edge/front"
 	"headwater/edge/parents"
 	"headwater/internal/memnet"
+	"headwater/internal/selfsigned"
 	"headwater/live"
 )
 
@@ -68,18 +64,7 @@ func (s secure) Serve(l net.Listener) error {
 	return s.ServeTLS(l, &tls.Config{Certificates: []tls.Certificate{certificate()}})
 }
 
-var certificate = sync.OnceValue(func() tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"edge"}, NotAfter: time.Now().AddDate(1, 0, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-})
+var certificate = sync.OnceValue(func() tls.Certificate { c, _ := selfsigned.New(); return c })
 
 // both runs a test with each of the drivers.
 func both(t *testing.T, f func(*testing.T, driver)) {

@@ -4,16 +4,10 @@ package main
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"headwater/internal/selfsigned"
 	"headwater/live"
 )
 
@@ -300,21 +295,9 @@ func startAll(o options, p part, dir string, origin *origin) (all []*contender, 
 
 // certify writes a certificate and its key.
 func certify(name string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().AddDate(1, 0, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return err
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	b := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...)
-	return os.WriteFile(name, b, 0o644)
+	c, _ := selfsigned.New()
+	cert, key := selfsigned.PEM(c)
+	return os.WriteFile(name, append(cert, key...), 0o644)
 }
 
 func freeAddr() (string, error) {

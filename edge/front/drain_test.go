@@ -17,6 +17,7 @@ import (
 
 	"github.com/quic-go/quic-go/http3"
 
+	"headwater/internal/selfsigned"
 	"headwater/listen"
 )
 
@@ -132,7 +133,7 @@ func TestShutdownCutsOff(t *testing.T) {
 // one it answers, on the connections it has, and new ones are the new one's.
 func TestHTTP3HandOver(t *testing.T) {
 	s := serveEdge(t)
-	cert, pool := selfSigned(t)
+	cert, pool := selfsigned.New()
 	x := &secure{serving: s, pool: pool}
 	cfg := &tls.Config{Certificates: []tls.Certificate{cert}}
 	path := filepath.Join(t.TempDir(), "s")

@@ -3,14 +3,10 @@ package front
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -26,32 +22,9 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"headwater/internal/selfsigned"
 	"headwater/live"
 )
-
-// selfSigned makes a certificate for 127.0.0.1, and the pool that trusts it.
-func selfSigned(t testing.TB) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
-}
 
 // A secure is a serving's TLS and UDP side.
 type secure struct {
@@ -64,7 +37,7 @@ type secure struct {
 // secure serves TLS and HTTP/3 on one port.
 func (s *serving) secure() *secure {
 	s.Helper()
-	cert, pool := selfSigned(s.TB)
+	cert, pool := selfsigned.New()
 	x := &secure{serving: s, pool: pool, cfg: &tls.Config{Certificates: []tls.Certificate{cert}}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

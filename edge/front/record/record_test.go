@@ -3,42 +3,16 @@ package record
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"strings"
 	"testing"
-	"time"
-)
 
-func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"edge.example"}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
-}
+	"headwater/internal/selfsigned"
+)
 
 // A link is a real client of crypto/tls and our end of its connection.
 type link struct {
@@ -110,7 +84,7 @@ func (l *link) read(t testing.TB, n int) []byte {
 }
 
 func TestRealClientOfEachSuite(t *testing.T) {
-	cert, pool := certificate(t)
+	cert, pool := selfsigned.New()
 	s := NewServer(&tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}})
 	for id := range suites {
 		t.Run(tls.CipherSuiteName(id), func(t *testing.T) {
@@ -148,7 +122,7 @@ func TestRealClientOfEachSuite(t *testing.T) {
 	}
 	cache := tls.NewLRUClientSessionCache(4)
 	for i := range 3 {
-		l := connect(t, s, &tls.Config{RootCAs: pool, ServerName: "edge.example", NextProtos: []string{"http/1.1"}, ClientSessionCache: cache})
+		l := connect(t, s, &tls.Config{RootCAs: pool, ServerName: "localhost", NextProtos: []string{"http/1.1"}, ClientSessionCache: cache})
 		if l.err != nil {
 			t.Fatal(l.err)
 		}
@@ -183,13 +157,13 @@ func TestRealClientOfEachSuite(t *testing.T) {
 
 // What a client sends right behind its Finished is not lost.
 func TestEagerClient(t *testing.T) {
-	cert, pool := certificate(t)
+	cert, pool := selfsigned.New()
 	s := NewServer(&tls.Config{Certificates: []tls.Certificate{cert}})
 	a, b := net.Pipe()
 	defer a.Close()
 	together := &gathering{Conn: a}
 	go func() {
-		c := tls.Client(together, &tls.Config{RootCAs: pool, ServerName: "edge.example"})
+		c := tls.Client(together, &tls.Config{RootCAs: pool, ServerName: "localhost"})
 		c.Handshake()
 		together.let = true
 		io.WriteString(c, "at once")
@@ -225,9 +199,9 @@ func (g *gathering) Write(p []byte) (int, error) {
 }
 
 func TestOldVersionsStayWithTLS(t *testing.T) {
-	cert, pool := certificate(t)
+	cert, pool := selfsigned.New()
 	s := NewServer(&tls.Config{Certificates: []tls.Certificate{cert}})
-	l := connect(t, s, &tls.Config{RootCAs: pool, ServerName: "edge.example", MaxVersion: tls.VersionTLS12})
+	l := connect(t, s, &tls.Config{RootCAs: pool, ServerName: "localhost", MaxVersion: tls.VersionTLS12})
 	if l.err != nil || l.done.Other == nil || l.done.Conn != nil {
 		t.Fatalf("%+v, %v", l.done, l.err)
 	}
@@ -240,11 +214,11 @@ func TestOldVersionsStayWithTLS(t *testing.T) {
 
 // Each connection can have a configuration of its own, as with crypto/tls.
 func TestConfigurationForClient(t *testing.T) {
-	cert, pool := certificate(t)
+	cert, pool := selfsigned.New()
 	s := NewServer(&tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		return &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}}, nil
 	}})
-	if l := connect(t, s, &tls.Config{RootCAs: pool, ServerName: "edge.example", NextProtos: []string{"h2"}}); l.err != nil || l.done.Protocol != "h2" {
+	if l := connect(t, s, &tls.Config{RootCAs: pool, ServerName: "localhost", NextProtos: []string{"h2"}}); l.err != nil || l.done.Protocol != "h2" {
 		t.Errorf("%+v, %v", l.done, l.err)
 	}
 }
