@@ -271,3 +271,23 @@ func TestNotificationsOvertaken(t *testing.T) {
 		}
 	})
 }
+
+// TestNotificationsMakeNoRoom: what a packager may not take back makes no room for
+// what it says besides.
+func TestNotificationsMakeNoRoom(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{Access: guard(t, "p=publish:acme")})
+		p := []string{"Authorization", "Bearer p"}
+		for i := range live.MaxNotifications {
+			r.want(r.control("POST", "/notifications", fmt.Sprintf(`{"type": "x", "id": "%d", "from": 1}`, i), "Authorization", "Bearer root"), 200, "")
+		}
+		was := r.set()
+		r.want(r.put("a/v/init.mp4", r.m.inits["v"], append(p, live.HeaderNotifications, `1, withdraw;id="0";from=0, x;id="new";from=1`)...), 201, "")
+		if is := r.set(); is != was {
+			t.Errorf("%s, was %s", is, was)
+		}
+		if n := r.counted(`packager_notifications_total{outcome="refused"}`); n != 1 {
+			t.Errorf("%v were refused", n)
+		}
+	})
+}

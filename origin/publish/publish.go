@@ -553,7 +553,7 @@ func (s *Server) notify(p *publication) error {
 		if slices.EqualFunc(book.Notified(rec.Notifications.Set, may), rec.Notifications.Set, book.SameNotification) {
 			return book.Edit{}, book.ErrUnchanged
 		}
-		if err := rec.MayNotify(x.Notify, p.received); err != nil {
+		if err := rec.MayNotify(may, p.received); err != nil {
 			return x, err
 		}
 		outcome, before = heardChanged, rec.Notifications
