@@ -8,8 +8,31 @@ import (
 	"testing"
 )
 
-// Every test that docs/reliability.md names as a replay is there.
-func TestReplaysExist(t *testing.T) { named(t, "docs/reliability.md") }
+// Every test that docs/reliability.md names as a replay is there, in the package that
+// is to be run.
+func TestReplaysExist(t *testing.T) {
+	named(t, "docs/reliability.md")
+	doc, err := os.ReadFile("docs/reliability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, f := range sources(t) {
+		for name := range f.ast.Scope.Objects {
+			there[f.dir+" "+name] = f.test
+		}
+	}
+	for _, m := range replay.FindAllStringSubmatch(string(doc), -1) {
+		for _, name := range testName.FindAllString(m[1], -1) {
+			if !there[m[2]+" "+name] {
+				t.Errorf("%s is not in %s", name, m[2])
+			}
+		}
+	}
+}
+
+// replay has names of tests, and the package that they are in.
+var replay = regexp.MustCompile("([^|;]*?) in `\\./([a-z0-9/]+)`")
 
 // Each threat in docs/security.md names tests that are there.
 func TestThreatsAreTested(t *testing.T) {
