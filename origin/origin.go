@@ -64,7 +64,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		publications = admit.NewShare[string](maxPublications, cfg.TenantPercent)
 		holds        = admit.NewShare[string](cfg.MaxHolds, cfg.TenantPercent)
 		reads        = admit.NewShare[string](cfg.MaxReads, cfg.TenantPercent)
-		watching     = admit.NewShareOf[netip.Addr](max(cfg.MaxHolds/2, 1), max(cfg.MaxHolds/50, 16))
+		watching     = admit.NewShareOf[netip.Addr](cfg.MaxHolds, max(cfg.MaxHolds/50, 16)) // half of it: they are of the lowest class
 		sent         = admit.NewShareOf[netip.Addr](1<<50, cfg.EgressBytes/2)
 		egress       = admit.NewShare[string](cfg.EgressBytes, cfg.TenantPercent)
 		slow         = admit.NewMeter(cfg.ReadTarget)

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"fmt"
 	"net/http/httptest"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 
+	"headwater/admit"
 	"headwater/live"
 )
 
@@ -67,6 +69,13 @@ func TestOneAddressHasAShareOfWaiting(t *testing.T) {
 		}
 		if used := r.o.deliver.Watching.Used(); used != 0 {
 			t.Errorf("%d wait after all were answered", used)
+		}
+		n := byte(0)
+		for r.o.deliver.Watching.Enter(netip.AddrFrom4([4]byte{10, 0, 0, n}), admit.Rest, 1) {
+			n++
+		}
+		if n != 50 {
+			t.Errorf("%d of 100 that may be held can wait for another configuration", n)
 		}
 	})
 }
