@@ -46,7 +46,7 @@ test-virtual:
 
 test-servers:
 	nice -n 10 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(VIRTUAL))" | grep -Ev 'cmd/headwater|scenario/browser')
-	cd bench && nice -n 10 $(GO) test -short ./...
+	cd bench && nice -n 10 $(GO) test ./...
 
 test-plays:
 	$(GO) test -race -parallel 8 -timeout 5m ./cmd/headwater

@@ -30,10 +30,11 @@ var may = map[string][]string{
 	"store/internal":      {"store"},
 	"store/memory":        {"store", "store/internal"},
 	"store/disk":          {"store", "store/internal", "golang.org/x/sys"},
-	"store/storetest":     {"store", "store/internal", "pgregory.net/rapid"},
+	"store/storetest":     {"store", "store/internal", "internal/need", "pgregory.net/rapid"},
 	"blobs":               {"live", "store", "github.com/prometheus/client_golang"},
-	"blobs/memcachedtest": {"internal/proc"},
+	"blobs/memcachedtest": {"internal/need", "internal/proc"},
 	"internal/proc":       {}, // for tests and benchmarks
+	"internal/need":       {}, // for tests
 	"origin":              {"live", "access", "admit", "announce", "store", "blobs", "origin/book", "origin/look", "origin/hear", "origin/journal", "origin/watch", "origin/window", "origin/health", "origin/metric", "origin/publish", "origin/deliver", "origin/control", "origin/audit", "listen", "github.com/prometheus/client_golang"},
 	"origin/publish":      {"live", "access", "cmaf", "selection", "admit", "announce", "store", "blobs", "origin/audit", "origin/book", "origin/look", "origin/window", "origin/health", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang"},
 	"origin/deliver":      {"live", "access", "selection", "manifest", "admit", "listen", "internal/hedge", "announce", "store", "blobs", "origin/book", "origin/look", "origin/window", "origin/journal", "origin/watch", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
@@ -87,7 +88,7 @@ var may = map[string][]string{
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"internal/memnet", "internal/selfsigned", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "selection", "origin/layout", "origin/health", "origin/audit", "pgregory.net/rapid", "golang.org/x/sys"}
+var forTests = []string{"internal/memnet", "internal/need", "internal/selfsigned", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "selection", "origin/layout", "origin/health", "origin/audit", "pgregory.net/rapid", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}
@@ -238,6 +239,38 @@ func TestNoInit(t *testing.T) {
 				t.Errorf("%v: init", f.pos.Position(fn.Pos()))
 			}
 		}
+	}
+}
+
+// left are the tests that make test may leave out as well, by what only the user has.
+var left = map[string]string{
+	"manifest/schema_test.go":  "the schema of ISO/IEC 23009-1, which is not ours to bring along",
+	"edge/disk_real_test.go":   "the right to mount a file system, to fill it",
+	"store/disk/child_test.go": "the right to mount a file system, to fill it",
+}
+
+// TestNothingIsLeftOut: what a test needs, make test has or fails. Only package need
+// skips tests, and what it skips there too is in left.
+func TestNothingIsLeftOut(t *testing.T) {
+	for _, f := range sources(t) {
+		if f.dir == "internal/need" {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			of, ok := sel.X.(*ast.Ident)
+			switch name := sel.Sel.Name; {
+			case !ok:
+			case slices.Contains([]string{"t", "b", "tb"}, of.Name) && (name == "Skip" || name == "Skipf" || name == "SkipNow"):
+				t.Errorf("%v: a test is skipped for a reason of its own", f.pos.Position(n.Pos()))
+			case of.Name == "need" && (name == "Given" || name == "Right") && left[f.path] == "":
+				t.Errorf("%v: make test leaves this out: why?", f.pos.Position(n.Pos()))
+			}
+			return true
+		})
 	}
 }
 

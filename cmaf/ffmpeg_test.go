@@ -13,26 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"headwater/internal/need"
 	"headwater/live"
 )
 
-// tool finds a program that make test installs. The quick loop goes on without
-// it: the fixtures in testdata prove most of it there.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err != nil && testing.Short():
-		t.Skipf("needs %s: make test installs it", name)
-	case err != nil:
-		t.Fatalf("needs %s: scripts/setup.sh installs it: %v", name, err)
-	}
-	return path
-}
-
 func ffmpeg(t *testing.T, in []byte, args string) []byte {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), tool(t, "ffmpeg"), append([]string{"-hide_banner", "-loglevel", "error"}, strings.Fields(args)...)...)
+	cmd := exec.CommandContext(t.Context(), need.Program(t, "ffmpeg"), append([]string{"-hide_banner", "-loglevel", "error"}, strings.Fields(args)...)...)
 	cmd.Stdin = bytes.NewReader(in)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -145,7 +132,7 @@ func TestDecryption(t *testing.T) {
 
 // What an init segment tells agrees with ffprobe.
 func TestAgreesWithProbe(t *testing.T) {
-	probe := tool(t, "ffprobe")
+	probe := need.Program(t, "ffprobe")
 	for _, name := range []string{"avc-aac.mp4", "ntsc.mp4", "hevc.mp4", "av1.mp4", "vp9.mp4", "audio.mp4"} {
 		out, err := exec.CommandContext(t.Context(), probe, "-v", "error", "-show_streams", "-of", "json", filepath.Join("testdata", name)).Output()
 		if err != nil {
@@ -216,7 +203,7 @@ func TestProducerTimesOfARealEncoder(t *testing.T) {
 
 // A live encoder's pipe is read as it is written.
 func TestPipe(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), tool(t, "ffmpeg"), strings.Fields("-hide_banner -nostdin -loglevel error "+
+	cmd := exec.CommandContext(t.Context(), need.Program(t, "ffmpeg"), strings.Fields("-hide_banner -nostdin -loglevel error "+
 		"-f lavfi -i testsrc2=size=64x36:rate=30 -t 4 -c:v libx264 -preset veryfast -tune zerolatency -g 60 "+
 		"-f mp4 -movflags +frag_keyframe+empty_moov+default_base_moof pipe:1")...)
 	out, err := cmd.StdoutPipe()

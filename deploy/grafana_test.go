@@ -10,13 +10,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/internal/need"
 )
 
 // TestDashboard: every metric and label that the dashboard asks for exists.
 func TestDashboard(t *testing.T) {
-	if testing.Short() {
-		t.Skip("plays in real time")
-	}
+	need.Long(t, "plays in real time")
 	t.Parallel()
 	b, err := os.ReadFile("grafana/headwater.json")
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"headwater/internal/need"
 	"headwater/live"
 )
 
@@ -42,9 +43,7 @@ func (p *parent) count(path string) int {
 // TestLifetimes: nothing is repeated for longer than it says, and what can be is
 // repeated that long.
 func TestLifetimes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs nginx and varnish")
-	}
+	need.Long(t, "needs nginx and varnish")
 	t.Parallel()
 	cases := []struct {
 		name, control, age string
@@ -146,9 +145,7 @@ func TestLifetimes(t *testing.T) {
 // TestNginxArithmetic: what nginx's inner server allows its outer one is at most
 // a second less than is left, and not nothing where there is plenty.
 func TestNginxArithmetic(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs nginx")
-	}
+	need.Long(t, "needs nginx")
 	t.Parallel()
 	url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		age, control, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
@@ -204,9 +201,7 @@ func TestNginxArithmetic(t *testing.T) {
 // TestNoParent: without a parent the answer is honest and short-lived, one
 // request finds out for all, and the parent's return is noticed.
 func TestNoParent(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs nginx and varnish")
-	}
+	need.Long(t, "needs nginx and varnish")
 	t.Parallel()
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
@@ -242,9 +237,7 @@ func TestNoParent(t *testing.T) {
 // wait for it one after the other (varnish-cache 3461), and who comes later is
 // collapsed again.
 func TestZeroLifetime(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs varnish")
-	}
+	need.Long(t, "needs varnish")
 	t.Parallel()
 	const crowd = 60
 	p := new(parent)

@@ -11,15 +11,14 @@ import (
 	"time"
 
 	"headwater/deploy"
+	"headwater/internal/need"
 	"headwater/live"
 )
 
 // TestPeers: stock nginx and Varnish with what is shipped here, before a real
 // origin and before a real edge, while a real packager publishes.
 func TestPeers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs nginx and varnish")
-	}
+	need.Long(t, "needs nginx and varnish")
 	t.Parallel()
 	s := newSystem(t)
 	for _, k := range kinds {
@@ -330,9 +329,7 @@ func wait(t *testing.T, until time.Time) {
 
 // TestConfigurationsAreClean: the programs read what is shipped without complaint.
 func TestConfigurationsAreClean(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs nginx and varnish")
-	}
+	need.Long(t, "needs nginx and varnish")
 	t.Parallel()
 	for _, k := range kinds {
 		if err := k.check(t.Context(), deploy.Options{Parent: "127.0.0.1:7002", Listen: "127.0.0.1:8080", Dir: t.TempDir()}); err != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"headwater/edge/front"
+	"headwater/internal/need"
 	"headwater/live"
 )
 
@@ -149,9 +150,7 @@ func TestDiskAfterKill(t *testing.T) {
 // TestFullDisk fills a real file system and makes room on it again.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
-	if err := mountTmpfs(dir, 80<<20); err != nil {
-		t.Skipf("only who may mount a file system can fill one: %v", err)
-	}
+	need.Right(t, mountTmpfs(dir, 80<<20), "mount a file system")
 	t.Cleanup(func() {
 		if err := unmount(dir); err != nil {
 			t.Error(err)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"headwater/internal/need"
 )
 
 // schemaVariable names the directory with DASH-MPD.xsd, as the standard's group
@@ -24,10 +26,7 @@ const xlink = `<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetName
 
 // Every MPD of the golden files is valid by the schema of ISO/IEC 23009-1.
 func TestSchema(t *testing.T) {
-	place := os.Getenv(schemaVariable)
-	if place == "" {
-		t.Skipf("NOT VALIDATED: set %s to the directory of DASH-MPD.xsd (5th edition) to hold MPDs against the official schema", schemaVariable)
-	}
+	place := need.Given(t, schemaVariable, "the directory of DASH-MPD.xsd of ISO/IEC 23009-1, 5th edition")
 	schema, err := os.ReadFile(filepath.Join(place, "DASH-MPD.xsd"))
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/internal/need"
 	"headwater/live"
 	"headwater/store/memory"
 )
@@ -93,13 +94,7 @@ func TestMetricsByEvent(t *testing.T) {
 
 // TestMetricsAreClean: promtool has nothing to say about them.
 func TestMetricsAreClean(t *testing.T) {
-	path, err := exec.LookPath("promtool")
-	switch {
-	case err != nil && testing.Short():
-		t.Skip("needs promtool: make test installs it")
-	case err != nil:
-		t.Fatalf("needs promtool: scripts/setup.sh installs it: %v", err)
-	}
+	path := need.Program(t, "promtool")
 	r := newRig(t, Config{Metrics: prometheus.NewRegistry()})
 	r.putInits("a")
 	cmd := exec.CommandContext(t.Context(), path, "check", "metrics")

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"headwater/internal/need"
 	"headwater/live"
 )
 
@@ -28,7 +29,7 @@ func encode(t *testing.T, from time.Time, seconds string, rate string, more ...s
 	args = append(args, more...)
 	args = append(args, "-f", "mp4", "pipe:1")
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, needFFmpeg(t), args...)
+	cmd := exec.CommandContext(ctx, need.Program(t, "ffmpeg"), args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("ffmpeg: %v: %s", err, errs.String())
@@ -141,7 +142,7 @@ func TestLiveEncoder(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	from := time.Now().Truncate(2 * time.Second)
-	cmd := exec.CommandContext(ctx, needFFmpeg(t), "-nostdin", "-hide_banner", "-loglevel", "error", "-re",
+	cmd := exec.CommandContext(ctx, need.Program(t, "ffmpeg"), "-nostdin", "-hide_banner", "-loglevel", "error", "-re",
 		"-f", "lavfi", "-i", "testsrc2=size=128x72:rate=30", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency",
 		"-force_key_frames", "expr:gte(t,n_forced*2)", "-output_ts_offset", fmt.Sprint(from.Unix()), "-use_editlist", "0",
 		"-avoid_negative_ts", "disabled", "-f", "mp4", "-movflags", byGOP, "pipe:1")

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/internal/need"
 	"headwater/live"
 )
 
@@ -144,7 +145,7 @@ func TestListenToABodyInRealTime(t *testing.T) {
 // it must not hang is all that it can show; the packager's own log says what is
 // wrong.
 func TestListenAndFFmpegDash(t *testing.T) {
-	ffmpeg := needFFmpeg(t)
+	ffmpeg := need.Program(t, "ffmpeg")
 	log := lockedBuffer{wrote: make(chan struct{}, 1)}
 	url, stop := listening(t, slog.New(slog.NewTextHandler(&log, nil)))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -191,14 +192,4 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
-}
-
-// needFFmpeg is the real encoder; without one the test has nothing to show.
-func needFFmpeg(t *testing.T) string {
-	t.Helper()
-	path, err := exec.LookPath("ffmpeg")
-	if err != nil {
-		t.Skip("ffmpeg is not installed: the committed fixtures stand for it")
-	}
-	return path
 }

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"headwater/internal/need"
 )
 
 func get(t *testing.T, method, url string, header ...string) *http.Response {
@@ -187,13 +189,9 @@ func TestElementsExist(t *testing.T) {
 	}
 }
 
-// The modules' own tests are in test/ and run in Node, which the project does
-// not otherwise need.
+// The modules' own tests are in test/ and run in Node.
 func TestModules(t *testing.T) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("Node is not installed; it is only needed to test the page's modules")
-	}
+	node := need.Program(t, "node")
 	tests, err := filepath.Glob("test/*.test.mjs")
 	if err != nil || len(tests) == 0 {
 		t.Fatalf("no module tests: %v", err)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"headwater/internal/need"
 )
 
 // TestMedians: what is printed is the middle one with its range.
@@ -21,9 +23,7 @@ func TestMedians(t *testing.T) {
 
 // TestComparison runs everything, small.
 func TestComparison(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs nginx and varnish")
-	}
+	need.Long(t, "needs nginx and varnish")
 	var out strings.Builder
 	if err := compare(t.Context(), &out, flags{viewers: 50, held: 50, rounds: 1, segments: 1, size: 10000, heldSize: 1000, segment: time.Second, only: "headwater,nginx,varnish-held"}); err != nil {
 		t.Fatal(err)

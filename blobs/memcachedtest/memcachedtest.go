@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"headwater/internal/need"
 	"headwater/internal/proc"
 )
 
@@ -24,12 +25,8 @@ type Server struct {
 // New starts a server on a free port.
 func New(t testing.TB) *Server {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts real servers")
-	}
-	if _, err := exec.LookPath("memcached"); err != nil {
-		t.Fatal("this test needs memcached (Debian: apt-get install memcached)")
-	}
+	need.Long(t, "starts real servers")
+	program := need.Program(t, "memcached")
 	addr, err := proc.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +36,7 @@ func New(t testing.TB) *Server {
 	m.p = proc.Process{
 		Name: "memcached", Log: filepath.Join(t.TempDir(), "log"),
 		Make: func() *exec.Cmd {
-			return exec.Command("memcached", "-l", host, "-p", port, "-U", "0", "-m", "512", "-t", "2", "-u", "nobody")
+			return exec.Command(program, "-l", host, "-p", port, "-U", "0", "-m", "512", "-t", "2", "-u", "nobody")
 		},
 		Ready: func(context.Context) error {
 			if m.Say("mn\r\n") != "MN\r\n" {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/quic-go/quic-go/http3"
 
+	"headwater/internal/need"
 	"headwater/internal/selfsigned"
 	"headwater/live"
 )
@@ -37,7 +38,7 @@ type clockwork struct {
 	timeline live.Timeline
 }
 
-func newClockwork(t *testing.T, edit ...func(*live.Event)) *clockwork {
+func newClockwork(t testing.TB, edit ...func(*live.Event)) *clockwork {
 	e := live.Default()
 	e.Start = time.Now().Add(-100 * time.Second).UTC()
 	e.Segment.Ticks, e.Segment.Timescale = 1, 2
@@ -100,7 +101,7 @@ type edgeProcess struct {
 	done chan error
 }
 
-func startEdge(t *testing.T, log string, name string, args ...string) *edgeProcess {
+func startEdge(t testing.TB, log string, name string, args ...string) *edgeProcess {
 	t.Helper()
 	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -125,7 +126,7 @@ func startEdge(t *testing.T, log string, name string, args ...string) *edgeProce
 }
 
 // logged waits for a line.
-func (p *edgeProcess) logged(t *testing.T, pattern string, times int) []string {
+func (p *edgeProcess) logged(t testing.TB, pattern string, times int) []string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
@@ -151,7 +152,7 @@ func (p *edgeProcess) ended(t *testing.T) error {
 }
 
 // pair writes a certificate for 127.0.0.1.
-func pair(t *testing.T, dir string) (certFile, keyFile string, pool *x509.CertPool) {
+func pair(t testing.TB, dir string) (certFile, keyFile string, pool *x509.CertPool) {
 	t.Helper()
 	c, pool := selfsigned.New()
 	certFile, keyFile = filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")
@@ -168,9 +169,7 @@ func pair(t *testing.T, dir string) (certFile, keyFile string, pool *x509.CertPo
 // process comes by itself, one by SIGUSR2. No request fails, by any protocol,
 // on new connections or on those kept alive.
 func TestHandOverUnderViewers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("plays in real time: make test runs it")
-	}
+	need.Long(t, "plays in real time")
 	dir := t.TempDir()
 	t.Parallel()
 	binary, origin := build(t), newClockwork(t)
@@ -261,9 +260,7 @@ func TestHandOverUnderViewers(t *testing.T) {
 // TestStopsInOrder: SIGTERM tells load balancers, answers what is held, and
 // ends; a second signal ends at once.
 func TestStopsInOrder(t *testing.T) {
-	if testing.Short() {
-		t.Skip("plays in real time: make test runs it")
-	}
+	need.Long(t, "plays in real time")
 	dir := t.TempDir()
 	binary, origin := build(t), newClockwork(t)
 	addr := freePort(t)
@@ -310,7 +307,7 @@ func TestStopsInOrder(t *testing.T) {
 	}
 }
 
-func awaitMetric(t *testing.T, addr, line string) {
+func awaitMetric(t testing.TB, addr, line string) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if resp, err := http.Get("http://" + addr + "/metrics"); err == nil {
@@ -329,9 +326,7 @@ func awaitMetric(t *testing.T, addr, line string) {
 // TestFewDescriptors: where the system gives few, those who are in go on, and
 // the others are told.
 func TestFewDescriptors(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts processes: make test runs it")
-	}
+	need.Long(t, "starts processes")
 	dir := t.TempDir()
 	binary, origin := build(t), newClockwork(t)
 	for _, flag := range []string{"--max-conns=0", "--max-conns=1000"} {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"headwater/internal/need"
 )
 
 // invoke runs a command line as main does.
@@ -151,9 +153,7 @@ func TestPrintRenditions(t *testing.T) {
 
 // TestDemoDrill is the main job: nobody notices that a pipeline breaks.
 func TestDemoDrill(t *testing.T) {
-	if testing.Short() {
-		t.Skip("plays in real time: make test runs it")
-	}
+	need.Long(t, "plays in real time")
 	t.Parallel()
 	code, out, errs := invoke(t, t.Context(), nil, "", "demo", "--for", "24s", "--drill", "--json", "--listen", "127.0.0.1:0")
 	var s summary

@@ -13,6 +13,7 @@ import (
 
 	"headwater/announce/nats/natstest"
 	"headwater/edge"
+	"headwater/internal/need"
 	"headwater/origin"
 	"headwater/store"
 	"headwater/store/memory"
@@ -26,13 +27,7 @@ func (signalling) Signals() []store.Signal { return []store.Signal{{Op: "put"}, 
 // TestMetricsAreClean: promtool has nothing to say about what any listener
 // answers at /metrics, and what is wanted of it is there.
 func TestMetricsAreClean(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
-	switch {
-	case err != nil && testing.Short():
-		t.Skip("needs promtool: make test installs it")
-	case err != nil:
-		t.Fatalf("needs promtool: scripts/setup.sh installs it: %v", err)
-	}
+	promtool := need.Program(t, "promtool")
 	log := slog.New(slog.DiscardHandler)
 
 	ofOrigin := newRegistry()

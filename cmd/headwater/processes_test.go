@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"headwater/internal/need"
 	"headwater/live"
 	"headwater/viewer"
 )
@@ -50,7 +51,7 @@ var ports struct {
 	given map[int]bool // guarded by mu
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	ports.mu.Lock()
 	defer ports.mu.Unlock()
@@ -89,7 +90,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func build(t *testing.T) string {
+func build(t testing.TB) string {
 	t.Helper()
 	built.once.Do(func() {
 		if built.dir, built.err = os.MkdirTemp("", "headwater-"); built.err == nil {
@@ -178,9 +179,7 @@ func (d *deployment) headwater(t *testing.T, args ...string) []byte {
 // TestKillEverything kills each process with -9 in turn while viewers watch: they
 // lose nothing that was acknowledged, and the store is whole at the end.
 func TestKillEverything(t *testing.T) {
-	if testing.Short() {
-		t.Skip("plays in real time: make test runs it")
-	}
+	need.Long(t, "plays in real time")
 	t.Parallel()
 	d := deploy(t, nil)
 	var killer sync.WaitGroup
@@ -223,7 +222,7 @@ func TestKillEverything(t *testing.T) {
 }
 
 // waitFor asks until the answer is 200.
-func waitFor(t *testing.T, url string) {
+func waitFor(t testing.TB, url string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

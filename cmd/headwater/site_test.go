@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"headwater/internal/need"
 	"headwater/live"
 	"headwater/viewer"
 )
@@ -25,9 +26,7 @@ import (
 // segment once, but for those in flight when something happened, and no viewer
 // that was not at that edge notices.
 func TestSiteOfProcesses(t *testing.T) {
-	if testing.Short() {
-		t.Skip("plays in real time: make test runs it")
-	}
+	need.Long(t, "plays in real time")
 	t.Parallel()
 	dir := t.TempDir()
 	binary := build(t)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"headwater/internal/need"
 	"headwater/live"
 	"headwater/packager"
 	"headwater/player"
@@ -37,17 +38,12 @@ type seen struct {
 // A moment is something in the picture, in seconds of media and of time.
 type moment struct{ At, Seconds float64 }
 
-// need fails the test where a program is missing: make test installs it.
-func need(t *testing.T) {
+// needBrowser is for what real players do.
+func needBrowser(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("takes minutes, a browser and Node: make test runs it")
-	}
-	for _, name := range []string{"node", "chromium"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Fatalf("%v: make test installs what this needs", err)
-		}
-	}
+	need.Long(t, "takes minutes, a browser and Node")
+	need.Program(t, "node")
+	need.Program(t, "chromium")
 	if _, err := os.Stat("node_modules"); err != nil {
 		t.Fatal("node_modules is missing: run npm ci here, or make test")
 	}
@@ -265,14 +261,14 @@ func of(s *scenario.System, player, file string, lose bool) *screen {
 
 // TestPlayers has nobody notice that a pipeline is corrupt, dies and comes back.
 func TestPlayers(t *testing.T) {
-	need(t)
+	needBrowser(t)
 	s := start(t)
 	watchTwice(t, s, false, of(s, "hls", live.HLSName, false), of(s, "dash", live.MPDName, false), of(s, "shaka", live.MPDName, false))
 }
 
 // TestPlayersAcrossAGap has a segment lost in both pipelines too.
 func TestPlayersAcrossAGap(t *testing.T) {
-	need(t)
+	needBrowser(t)
 	s := start(t)
 	shot, err := filepath.Abs("../../build/page.png")
 	if err != nil {

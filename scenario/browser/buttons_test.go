@@ -16,7 +16,7 @@ import (
 // TestDemoButtons runs the demo as a person does, and presses every button and
 // every key of its page: each has its effect in the demo and on the page.
 func TestDemoButtons(t *testing.T) {
-	need(t)
+	needBrowser(t)
 	shots, err := filepath.Abs("../../build")
 	if err != nil {
 		t.Fatal(err)

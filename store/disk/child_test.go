@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"headwater/internal/need"
 	"headwater/store"
 )
 
@@ -273,9 +274,7 @@ func limited(dir string) error {
 // TestFullDisk fills a real file system and makes room on it again.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
-	if err := mountTmpfs(dir, 8<<20); err != nil {
-		t.Skipf("only who may mount a file system can fill one: %v", err)
-	}
+	need.Right(t, mountTmpfs(dir, 8<<20), "mount a file system")
 	t.Cleanup(func() {
 		if err := unmount(dir); err != nil {
 			t.Error(err)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"headwater/internal/need"
 )
 
 // Shared is a server that the tests of a package share: the first that needs it
@@ -24,9 +26,7 @@ type Shared[T io.Closer] struct {
 // Get returns the server. Short tests that need it are skipped.
 func (s *Shared[T]) Get(t testing.TB) T {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs a server: make test runs it")
-	}
+	need.Long(t, "needs a server")
 	s.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
