@@ -137,8 +137,10 @@ func (ed *Edge) fill(e *event.Event, o *object.Object, r parents.Request) {
 	}
 	err = ed.copy(&b, rep, r)
 	if err != nil {
-		ed.metrics.fillErrors.Inc()
-		ed.log.Error("fill", "path", o.Key.Path.String(), "err", err)
+		if o.Ctx.Err() == nil { // else nobody wanted it any more
+			ed.metrics.fillErrors.Inc()
+			ed.log.Error("fill", "path", o.Key.Path.String(), "err", err)
+		}
 		b.charge(0)
 	}
 	o.Finish(b.buf, err)
@@ -234,8 +236,10 @@ func (b *body) read(rep *parents.Reply) error {
 	if size > b.limit {
 		return fmt.Errorf("%w: %d bytes", errTooLarge, size)
 	}
-	if b.buf == nil {
-		b.buf = make([]byte, 0, max(size, 4096))
+	if b.buf == nil && size >= 0 {
+		b.buf = make([]byte, 0, size)
+	} else if b.buf == nil {
+		b.buf = make([]byte, 0, 4096)
 	}
 	stall := time.AfterFunc(stallTimeout, func() { rep.Cancel(parents.ErrStall) })
 	defer stall.Stop()

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -106,6 +107,32 @@ func TestLeavingInMidBodyIsCounted(t *testing.T) {
 			t.Errorf("%v left; complete: %v, %v", n, leaves.complete(), stays.complete())
 		}
 	})
+}
+
+// A fill that ends because nobody waits for it any more has not failed.
+func TestAbandonedFillsAreNoErrors(t *testing.T) {
+	log := new(book)
+	runBy(t, parks, 1, func(r *rig) {
+		r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
+		r.know()
+		ended := make(chan struct{})
+		r.parent.script(func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Content-Length", "2000")
+			w.Write(make([]byte, 1000))
+			http.NewResponseController(w).Flush()
+			<-req.Context().Done()
+			close(ended)
+		})
+		r.at(20 * time.Minute)
+		v := r.ask("/t/e/v/5.m4s")
+		synctest.Wait()
+		v.leave()
+		<-ended
+		synctest.Wait()
+		if n := r.metric("fill_errors_total"); n != 0 || strings.Contains(log.String(), "fill") {
+			t.Errorf("%v fills failed; the log has:\n%s", n, log)
+		}
+	}, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
 }
 
 // An event that was deleted while this node was away, or whose tenant is no
