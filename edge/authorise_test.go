@@ -110,6 +110,9 @@ func TestTokens(t *testing.T) {
 		if n := len(seen); n != 0 {
 			t.Errorf("the parent was asked %d times for who may not watch", n)
 		}
+		if n := r.metric("answers_total", "event", "t/e", "status", "403", "problem", "token-refused"); n != 3 {
+			t.Errorf("%v of 3 refusals are counted by what they are", n)
+		}
 		for name, o := range map[string]option{
 			"header": with("CTA-Common-Access-Token", good), "bearer": with("Authorization", "Bearer "+good), "cookie": with("Cookie", "a=b; CTA-Common-Access-Token="+good+"; c=d"),
 			"signed, as a cookie": with("Cookie", "CTA-Common-Access-Token="+signed),

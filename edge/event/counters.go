@@ -23,7 +23,7 @@ const otherLabel = "other"
 var refused = []*live.Problem{
 	live.ErrNotHere, live.ErrNoEvent, live.ErrNoTenant, live.ErrNoRendition, live.ErrNever, live.ErrEarly, live.ErrNoInit,
 	live.ErrMethod, live.ErrLost, live.ErrGone, live.ErrShed, live.ErrStoreDown, live.ErrDraining, live.ErrUpstream,
-	live.ErrInternal, live.ErrLoop,
+	live.ErrInternal, live.ErrLoop, live.ErrToken,
 }
 
 // An answered is what answers are counted by beside their event.
