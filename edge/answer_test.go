@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"headwater/live"
@@ -152,6 +153,8 @@ func TestFormsOfPlaylists(t *testing.T) {
 		})
 		r.know()
 		const path = "/t/e/v/media.m3u8"
+		r.get(path)
+		bytes, sent := r.metric("memory_bytes"), r.metric("sent_bytes_total")
 		gzipped := with("Accept-Encoding", "gzip, deflate")
 		for _, c := range []struct {
 			name, path string
@@ -192,6 +195,18 @@ func TestFormsOfPlaylists(t *testing.T) {
 		}
 		if v := r.get(path, method("HEAD"), gzipped); v.status() != 200 || v.text() != "" || v.got("Content-Encoding") != "gzip" {
 			t.Errorf("HEAD: %d %s", v.status(), v.got("Content-Encoding"))
+		}
+		// What is made is kept, and counts: each form once, however often it is sent.
+		short := 0
+		for _, query := range []string{"", "?_HLS_skip=YES"} {
+			short += len(r.get(path+query, gzipped).text())
+		}
+		synctest.Wait()
+		if n, want := int(r.metric("memory_bytes")-bytes), len(delta)+short; n != want {
+			t.Errorf("forms count for %d bytes of memory, want %d", n, want)
+		}
+		if n, want := int(r.metric("sent_bytes_total")-sent), 4*len(full)+len(delta)+2*short; n != want {
+			t.Errorf("%d bytes were sent, want %d", n, want)
 		}
 		if n := r.parent.asks(path); n != 1 {
 			t.Errorf("the parent was asked %d times", n)

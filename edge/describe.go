@@ -178,7 +178,7 @@ func (q *request) describeForm(l exchange.Answer) {
 	if q.Skip && q.Path.File == live.FilePlaylist {
 		delta = manifest.Delta
 	}
-	form := o.Form(q.Gzip, delta)
+	form := q.ed.cache.Form(o, q.Gzip, delta)
 	q.describeWhole(l, form.Body, form.ETag, func(f *exchange.Fields, now time.Time) {
 		if v := o.Header["Content-Type"]; len(v) > 0 {
 			f.Put("Content-Type", v[0])
@@ -221,6 +221,7 @@ func (q *request) describeWhole(l exchange.Answer, text []byte, etag string, abo
 	if q.Method == http.MethodHead {
 		body = nil
 	}
+	q.ed.metrics.bytes.Add(float64(len(body)))
 	q.from, q.to = 0, 0
 	l.Begin(body, 0)
 }

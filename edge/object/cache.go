@@ -152,6 +152,17 @@ func (c *Cache) Charge(o *Object, size int64) bool {
 	return o.inWindow || c.sums.admits(c.limit, 0)
 }
 
+// grow accounts for what was made of an object that somebody reads, and makes room
+// for it.
+func (c *Cache) grow(o *Object, size int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := o.standing
+	s.charged += size
+	c.change(o, s)
+	c.makeRoom()
+}
+
 // Refuse ends a fill for which there is no room.
 func (c *Cache) Refuse(o *Object) {
 	c.Charge(o, 0)
