@@ -32,7 +32,7 @@ func show(s exchange.Said) shown {
 		query: s.Query(), origin: s.Field("origin"), host: s.Host(), secure: s.Secure(), address: s.Address()}
 }
 
-// keep makes what is shown the request's own, for when it has waited.
+// keepShown makes what is shown the request's own, for when it has waited.
 func (q *request) keepShown() {
 	if q.Said == nil || q.shown != nil {
 		return
@@ -160,9 +160,6 @@ func (q *request) over() bool { return !q.ends.IsZero() && !time.Now().Before(q.
 func (ed *Edge) trusts(authorization string) bool {
 	return ed.cfg.Peers != nil && ed.cfg.Peers(authorization)
 }
-
-// Metrics serves /metrics, for a listener of its own.
-func (ed *Edge) Metrics() http.Handler { return ed.exporter }
 
 // guarded are the fields about who may read an answer.
 func (q *request) guarded(f *exchange.Fields) {

@@ -148,6 +148,9 @@ func (ed *Edge) Drain() {
 	ed.events.Tell()
 }
 
+// Metrics serves /metrics, for a listener of its own.
+func (ed *Edge) Metrics() http.Handler { return ed.exporter }
+
 // ServeNode answers what is about this node and not about an event, and reports
 // whether the request was for that.
 func (ed *Edge) ServeNode(w http.ResponseWriter, r *http.Request) bool {

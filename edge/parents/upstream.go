@@ -280,11 +280,14 @@ func (u *Upstream) Failed(p *Parent, err error, dead bool) {
 	p.mu.Lock()
 	down := p.health.fail(time.Now(), dead || errors.As(err, &op) && op.Op == "dial")
 	if down {
-		u.log.Warn("parent is down", "parent", p.Base, "err", err)
 		p.die(errDown)
 	}
 	p.mu.Unlock()
-	if down && u.site != nil {
+	if !down {
+		return
+	}
+	u.log.Warn("parent is down", "parent", p.Base, "err", err)
+	if u.site != nil {
 		u.Change()
 	}
 }
