@@ -34,7 +34,7 @@ func TestHoldReleasesAllAtOnceForOneRequest(t *testing.T) {
 		r.know()
 		r.parent.script(r.publishes(6123 * time.Millisecond))
 		r.at(5 * time.Second)
-		viewers := make([]*viewer, r.crowd(2000))
+		viewers := make([]*viewer, r.crowd(500))
 		for i := range viewers {
 			viewers[i] = r.ask(path)
 		}
@@ -252,7 +252,7 @@ func TestAllLeave(t *testing.T) {
 		r.parent.script(r.publishes(2 * time.Second))
 		synctest.Wait()
 		before := runtime.NumGoroutine()
-		viewers := make([]*viewer, r.crowd(5000))
+		viewers := make([]*viewer, r.crowd(1000))
 		for i := range viewers {
 			viewers[i] = r.ask("/t/e/v/1.m4s")
 		}

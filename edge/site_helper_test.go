@@ -172,41 +172,56 @@ func dueAt(n live.Number) time.Duration {
 
 func runSite(t *testing.T, nodes int, f func(*siteRig)) {
 	t.Helper()
-	each := both
-	if testing.Short() { // the crowd's alone
-		each = func(t *testing.T, f func(*testing.T, driver)) { f(t, parks) }
+	if testing.Short() {
+		runSiteBy(t, parks, nodes, f)
+		return
 	}
-	each(t, func(t *testing.T, d driver) {
-		synctest.Test(t, func(t *testing.T) {
-			n := memnet.New()
-			s := &siteRig{
-				T: t, driver: d, client: viewing(n.Dial), within: time.Second, began: time.Now(), nodes: make(map[string]*siteNode), answered: make(map[string]int), more: make(map[live.Number][2]int), away: make(map[string]bool),
-				links: &links{net: n, cut: make(map[[2]string]bool), frozen: make(map[[2]string]chan struct{}), conns: make(map[[2]string][]*linkConn)},
-			}
-			s.origin = newTestParent(t, n, "origin:80")
-			s.origin.config.Renditions = nil
-			for _, r := range siteRenditions {
-				s.origin.config.Renditions = append(s.origin.config.Renditions, live.Rendition{Name: r, Type: live.Video, Bandwidth: 1_000_000})
-			}
-			s.origin.script(s.serve)
-			for i := range nodes {
-				s.names = append(s.names, string(rune('a'+i)))
-			}
+	both(t, func(t *testing.T, d driver) { runSiteBy(t, d, nodes, f) })
+}
+
+// runRow runs a row of a table in which one node fails like another, with four of
+// them. Where it is not whole the crowd's driver has to do: they differ in how viewers
+// wait, and not in whom a node asks.
+func runRow(t *testing.T, whole bool, f func(*siteRig)) {
+	t.Helper()
+	if whole {
+		runSite(t, 4, f)
+		return
+	}
+	runSiteBy(t, parks, 4, f)
+}
+
+func runSiteBy(t *testing.T, d driver, nodes int, f func(*siteRig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		s := &siteRig{
+			T: t, driver: d, client: viewing(n.Dial), within: time.Second, began: time.Now(), nodes: make(map[string]*siteNode), answered: make(map[string]int), more: make(map[live.Number][2]int), away: make(map[string]bool),
+			links: &links{net: n, cut: make(map[[2]string]bool), frozen: make(map[[2]string]chan struct{}), conns: make(map[[2]string][]*linkConn)},
+		}
+		s.origin = newTestParent(t, n, "origin:80")
+		s.origin.config.Renditions = nil
+		for _, r := range siteRenditions {
+			s.origin.config.Renditions = append(s.origin.config.Renditions, live.Rendition{Name: r, Type: live.Video, Bandwidth: 1_000_000})
+		}
+		s.origin.script(s.serve)
+		for i := range nodes {
+			s.names = append(s.names, string(rune('a'+i)))
+		}
+		for _, name := range s.names {
+			s.start(name)
+		}
+		defer func() {
+			s.viewers.Wait()
+			s.client.CloseIdleConnections()
 			for _, name := range s.names {
-				s.start(name)
-			}
-			defer func() {
-				s.viewers.Wait()
-				s.client.CloseIdleConnections()
-				for _, name := range s.names {
-					if s.nodes[name] != nil {
-						s.kill(name)
-					}
+				if s.nodes[name] != nil {
+					s.kill(name)
 				}
-				s.origin.stop()
-			}()
-			f(s)
-		})
+			}
+			s.origin.stop()
+		}()
+		f(s)
 	})
 }
 
