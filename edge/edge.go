@@ -156,8 +156,11 @@ func (ed *Edge) Metrics() http.Handler { return ed.exporter }
 func (ed *Edge) ServeNode(w http.ResponseWriter, r *http.Request) bool {
 	switch r.URL.Path {
 	case live.TimePath:
-		if ed.site != nil && (ed.cfg.Peers == nil || ed.trusts(r.Header.Get("Authorization"))) {
-			ed.site.Greet(w, r)
+		if ed.cfg.Peers == nil || ed.trusts(r.Header.Get("Authorization")) {
+			w.Header().Set(live.HeaderCDNLoop, string(ed.member)) // so that those below know it again
+			if ed.site != nil {
+				ed.site.Greet(w, r)
+			}
 		}
 		ed.serveTime(w, r)
 	case "/metrics":

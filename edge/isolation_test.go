@@ -9,8 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"headwater/internal/memnet"
 	"headwater/live"
 )
 
@@ -219,4 +221,82 @@ func TestWhyNoParentTells(t *testing.T) {
 			t.Errorf("the log has:\n%s", s)
 		}
 	}, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+}
+
+// Two edges that fill from each other, and from nobody else, say so at once: each
+// knows the other by what it says of itself. Between them nobody waits for nothing.
+func TestEdgesThatFillFromEachOther(t *testing.T) {
+	both(t, func(t *testing.T, d driver) {
+		synctest.Test(t, func(t *testing.T) {
+			n, log := memnet.New(), new(book)
+			client := viewing(n.Dial)
+			defer client.CloseIdleConnections()
+			for name, parent := range map[string]string{"a": "b", "b": "a"} {
+				ed, err := New(Config{Name: name, Parents: []string{"http://" + parent + ":80"}, Dial: n.Dial, Log: slog.New(slog.NewTextHandler(log, nil))})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer ed.Close()
+				srv := d.front(ed)
+				defer srv.Close()
+				go srv.Serve(n.Listen(name + ":80"))
+			}
+			time.Sleep(3 * time.Second) // each was probed
+			began := time.Now()
+			resp, err := client.Get("http://a:80/t/e/v/1.m4s")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if d := time.Since(began); resp.StatusCode != 503 || d > 50*time.Millisecond || !strings.Contains(log.String(), "508 Loop Detected") {
+				t.Errorf("%s after %v; the log has:\n%s", resp.Status, d, log)
+			}
+		})
+	})
+}
+
+// Whoever says that he has been at every parent gets what is there, and is refused
+// what is not: nobody else is told that, and nothing is begun.
+func TestWhoSaysThatHeHasBeenAtEveryParent(t *testing.T) {
+	run(t, 2, func(r *rig) {
+		for i, p := range r.parents {
+			p.mu.Lock()
+			p.clock = func(w http.ResponseWriter, req *http.Request) {
+				w.Header().Set(live.HeaderCDNLoop, fmt.Sprintf("x;node=n9, edge;node=n%d", i))
+				live.ServeTime(w, req)
+			}
+			p.mu.Unlock()
+		}
+		r.at(2 * time.Second)
+		const path = "/t/e/v/1.m4s"
+		liar := with("CDN-Loop", "edge;node=n0, other;node=n1")
+		refused := func(v *viewer) {
+			t.Helper()
+			if v.status() != 508 || v.got("Cache-Control") != "no-store" || !strings.Contains(v.text(), ":loop") {
+				t.Errorf("%d, %s: %s", v.status(), v.got("Cache-Control"), v.text())
+			}
+		}
+		refused(r.get(path, liar))
+		r.know()
+		r.at(9 * time.Second)
+		refused(r.get(path, liar))
+		if n := r.parent.asks(path) + r.parents[1].asks(path); n != 0 {
+			t.Errorf("%d requests for who was refused", n)
+		}
+		r.parent.script(func(w http.ResponseWriter, req *http.Request) {
+			time.Sleep(100 * time.Millisecond)
+			serveBytes(w, req, segment(req))
+		})
+		other := r.ask(path)
+		synctest.Wait()
+		refused(r.get(path, liar))
+		<-other.closed
+		other.expect(200, 10*time.Minute)
+		r.get(path, liar).expect(200, 10*time.Minute)
+		// One parent is left.
+		r.get("/t/e/v/2.m4s", with("CDN-Loop", "edge;node=n0")).expect(200, 10*time.Minute)
+		if n := r.metric("memory_refused_fills_total"); n != 0 {
+			t.Errorf("%v fills were refused for want of memory", n)
+		}
+	})
 }

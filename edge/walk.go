@@ -92,6 +92,12 @@ func (q *request) parse() step {
 	return stepLocate
 }
 
+var errLoops = live.ErrLoop.With("every parent of this edge asks it for that")
+
+// loops reports whether a request that says where it has been comes from all whom it
+// would be asked of. Any viewer can say so: it is he who is refused then, and he alone.
+func (q *request) loops() bool { return q.More != nil && q.ed.parents.HaveAsked(q.More.Loop) }
+
 // locate finds the event, in memory once it is known.
 func (q *request) locate() (step, pause) {
 	if q.event == nil {
@@ -105,6 +111,9 @@ func (q *request) locate() (step, pause) {
 	if !q.event.Known() {
 		_, news := q.event.Heard()
 		if !q.event.Known() {
+			if q.loops() {
+				return q.refuse(errLoops), pause{}
+			}
 			q.own()
 			q.keepShown()
 			return stepLocate, waitFor(q.event, news)
@@ -225,12 +234,15 @@ var outcomeOf = map[live.Place]Outcome{live.Never: Never, live.Early: Early, liv
 
 // lookUp finds the object, or begins the one fill for all who wait.
 func (q *request) lookUp() step {
-	now := q.now()
+	now, loops := q.now(), q.loops()
 	o, begin, ok := q.ed.cache.LookUp(object.Wanted{
-		Key: object.Key{Path: q.Path, Flush: q.config.FlushVersion}, Config: &q.config.Config, Now: now, LiveUntil: q.liveUntil, Keep: q.live, Ctx: q.ed.ctx,
+		Key: object.Key{Path: q.Path, Flush: q.config.FlushVersion}, Config: &q.config.Config, Now: now, LiveUntil: q.liveUntil, Keep: q.live, There: loops, Ctx: q.ed.ctx,
 	})
 	if !ok {
 		q.object, q.outcome = nil, ""
+		if loops {
+			return q.refuse(errLoops)
+		}
 		return q.refuse(live.ErrShed.With("memory is taken by what is being filled and read"))
 	}
 	q.object, q.began = o, begin

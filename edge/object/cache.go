@@ -66,19 +66,24 @@ type Wanted struct {
 	Now       time.Time
 	LiveUntil time.Time       // when it leaves the live window
 	Keep      bool            // a fill of it is worth it with nobody waiting
+	There     bool            // it is to be there: a fill is neither begun nor waited for
 	Ctx       context.Context // that of the fill, should there be one, derives from it
 }
 
 // LookUp returns the object of a key: a fresh one, or one under way, or a new
 // one that the caller must fill (then begin is true) and say when that is over.
 // Whoever comes after the one who must fill gets the same object. Each look-up
-// needs a Release. Where there is no object and no room for one, ok is false.
+// needs a Release. Where there is no object, and no room for one or none is to be
+// begun, ok is false.
 func (c *Cache) LookUp(w Wanted) (o *Object, begin, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	tries := 0
 	if o := c.objects[w.Key]; o != nil {
 		if o.fresh(w.Now) && !o.withdrawn(w.Config) {
+			if w.There && !o.Ready() {
+				return nil, false, false
+			}
 			c.join(o, w)
 			return o, false, true
 		}
@@ -86,6 +91,9 @@ func (c *Cache) LookUp(w Wanted) (o *Object, begin, ok bool) {
 			tries = o.tries + 1
 		}
 		c.drop(o)
+	}
+	if w.There {
+		return nil, false, false
 	}
 	c.demote(w.Now)
 	s := standing{listed: true, users: 1, filling: true, inWindow: w.Now.Before(w.LiveUntil), liveUntil: w.LiveUntil, charged: overhead}

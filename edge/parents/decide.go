@@ -58,6 +58,7 @@ type stage struct {
 	running, peers int       // attempts under way, and those of them at peers
 	first          bool      // no attempt has failed or was refused
 	refused        bool      // one was refused: that may have to do
+	looped         bool      // all on the way fill from us
 	until          time.Time // when no further request is made
 	late           time.Time // when what runs is late; zero: never
 	notBefore      time.Time // when the next may begin while none runs
@@ -83,7 +84,7 @@ func (s *stage) decide(now time.Time) move {
 		return move{Step: hedge.Begin}
 	}
 	switch {
-	case s.refused && s.sure && !s.untried, !s.first && !now.Before(s.until):
+	case s.refused && s.sure && !s.untried, s.looped, !s.first && !now.Before(s.until):
 		return move{Step: hedge.GiveUp}
 	case now.Before(s.notBefore):
 		return move{Step: hedge.Wait, At: minTime(s.notBefore, s.until)}

@@ -23,6 +23,7 @@ func TestRaceDecides(t *testing.T) {
 		"all failed, and time is short":             {stage{until: s(0.2), notBefore: s(0.5)}, move{Step: hedge.Wait, At: s(0.2)}},
 		"one refused, another is untried":           {stage{refused: true, sure: true, untried: true, until: s(2)}, move{Step: hedge.Begin}},
 		"all refused":                               {stage{refused: true, sure: true, until: s(2)}, move{Step: hedge.GiveUp}},
+		"all say that they fill from here":          {stage{looped: true, sure: true, until: s(2)}, move{Step: hedge.GiveUp}},
 		"all refused, but others may come":          {stage{refused: true, until: s(2)}, move{Step: hedge.Begin}},
 		"one runs, and is in time":                  {stage{running: 1, until: s(2), late: s(0.25), untried: true}, move{Step: hedge.Wait, At: s(0.25)}},
 		"one runs, and is late":                     {stage{running: 1, until: s(2), late: s(0), untried: true}, move{Step: hedge.Begin}},

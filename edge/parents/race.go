@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"headwater/internal/hedge"
@@ -71,7 +72,8 @@ type race struct {
 	hedge.Race[*Parent, *http.Response]
 	u     *Upstream
 	r     Request
-	tried map[*Parent]int // how often
+	tried map[*Parent]int  // how often
+	loops map[*Parent]bool // that fill from us
 
 	notBefore time.Time     // of the next attempt while none is running
 	pause     time.Duration // after the next failure, when all have been tried
@@ -91,7 +93,7 @@ var (
 // Get gets the head of an answer. It may be a refusal: a parent that says 404
 // has answered. One that says 503 is believed when no other has more to say.
 func (u *Upstream) Get(ctx context.Context, req Request) (*Reply, error) {
-	a := &race{u: u, r: req, tried: make(map[*Parent]int), pause: 50 * time.Millisecond}
+	a := &race{u: u, r: req, tried: make(map[*Parent]int), loops: make(map[*Parent]bool), pause: 50 * time.Millisecond}
 	wake := make(chan struct{}, 1)
 	a.Race = hedge.Race[*Parent, *http.Response]{
 		Next: a.next, Begun: a.begun, Ask: a.ask, Judge: a.judge, Tasks: &u.tasks, Wake: wake,
@@ -141,6 +143,7 @@ func (a *race) next(now time.Time) hedge.Move[*Parent] {
 		way = way.beside(s.peers, now)
 		s.late = a.r.lateAfter(a.State().Newest)
 	}
+	s.looped = len(way.Parents) > 0 && !slices.ContainsFunc(way.Parents, func(p *Parent) bool { return !a.loops[p] })
 	s.sure, s.again, s.untried = way.Sure, way.Again, untried(way.Parents, a.tried)
 	m := s.decide(now)
 	if m.Step == hedge.Begin {
@@ -254,6 +257,7 @@ func (a *race) judge(at *hedge.Attempt[*Parent, *http.Response]) bool {
 			a.err = fmt.Errorf("edge: %s: %s", p.Base, resp.Status)
 			a.u.Failed(p, a.err, false)
 		case ofTheAsker:
+			a.loops[p] = resp.StatusCode == http.StatusLoopDetected
 			a.err = fmt.Errorf("%w: %s: %s", err, p.Base, resp.Status)
 			a.u.Distrust(p)
 		}

@@ -46,6 +46,7 @@ type Parent struct {
 	mu     sync.Mutex // guards the following
 	health health
 	clock  clock
+	id     string          // in CDN-Loop, where it says so
 	alive  context.Context // ends when the parent goes down
 	die    context.CancelCauseFunc
 }
@@ -376,13 +377,26 @@ func (u *Upstream) probe(ctx context.Context, p *Parent) error {
 	if err != nil {
 		return err
 	}
+	told, err := time.Parse(live.TimeLayout, string(text))
+	_, id, _ := live.LoopOf(resp.Header.Values(live.HeaderCDNLoop)).Last()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.id = id
 	// A cache in between would tell an old time.
-	if told, err := time.Parse(live.TimeLayout, string(text)); err == nil && resp.StatusCode == http.StatusOK && resp.Header.Get("Age") == "" {
-		p.mu.Lock()
+	if err == nil && resp.StatusCode == http.StatusOK && resp.Header.Get("Age") == "" {
 		p.clock.sample(asked, answered, told)
-		p.mu.Unlock()
 	}
 	return nil
+}
+
+// HaveAsked reports whether a request has been at every parent: whatever it is for,
+// they wait for it here.
+func (u *Upstream) HaveAsked(way live.Loop) bool {
+	return way != "" && !slices.ContainsFunc(u.parents, func(p *Parent) bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.id == "" || !way.Has(p.id)
+	})
 }
 
 // choose returns the parent to ask next, by how often each was tried before,
