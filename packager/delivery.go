@@ -75,9 +75,6 @@ func (d *delivery) next(now time.Time) hedge.Move[*request] {
 func (d *delivery) begun(a *attempt) {
 	d.last = nil
 	a.To.to.begins(a.Began, d.share)
-	if a.Number > 1 {
-		d.sender.count.with(func(c *Stats) { c.Retried++ })
-	}
 	if !a.Hedge {
 		return
 	}

@@ -38,7 +38,6 @@ type answer struct {
 	verdict verdict
 	code    string // of the problem, "status-NNN", or "" without an answer
 	detail  string // for the log
-	wait    time.Duration
 	from    *destination
 }
 
@@ -144,10 +143,9 @@ func (d *destination) put(ctx context.Context, seg *segment, path, token string,
 		d.failed(time.Time{})
 	case code == http.StatusRequestTimeout || code == http.StatusTooManyRequests || code >= 500:
 		a.verdict = again
-		a.wait = retryAfter(resp.Header)
 		until := time.Time{}
-		if a.wait > 0 {
-			until = time.Now().Add(a.wait)
+		if wait := retryAfter(resp.Header); wait > 0 {
+			until = time.Now().Add(wait)
 		}
 		d.failed(until)
 	default:

@@ -158,8 +158,8 @@ func (c *counters) snapshot() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.s
-	hedges := c.hedges.Counts()
-	s.Hedged, s.Held = int64(hedges.Hedges), int64(hedges.Held)
+	of := c.hedges.Counts()
+	s.Retried, s.Hedged, s.Held = int64(of.Retries+of.Hedges), int64(of.Hedges), int64(of.Held)
 	s.Refused, s.Dropped = maps.Clone(s.Refused), maps.Clone(s.Dropped)
 	s.Findings, s.Newest = maps.Clone(s.Findings), maps.Clone(s.Newest)
 	recent := slices.Clone(c.acks[:min(c.nAcks, len(c.acks))])
