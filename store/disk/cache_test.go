@@ -111,7 +111,7 @@ func TestCacheAfterAPowerFailure(t *testing.T) {
 			m := newMemFS()
 			there := 0
 			for life := range 4 {
-				s, err := openFS(m, "d", Options{Cache: true, FileBytes: 512 << 10, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+				s, err := Open("d", Options{FS: m, Cache: true, FileBytes: 512 << 10, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -45,16 +45,14 @@ type Store struct {
 
 // Open opens the store in dir, which is created if need be. It fails with
 // ErrLocked if the directory is in use.
-func Open(dir string, opt Options) (*Store, error) { return openFS(osFS{}, dir, opt) }
-
-func openFS(fsys vfs, dir string, opt Options) (*Store, error) {
+func Open(dir string, opt Options) (*Store, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
 	opt = opt.withDefaults()
 	s := &Store{dir: dir, poked: make(chan struct{}, 1)}
 	s.Front = store.NewFront(store.Backend{Name: "disk store", Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
-	if err := s.open(fsys, opt); err != nil {
+	if err := s.open(opt); err != nil {
 		for _, l := range s.logs() {
 			for _, f := range l.files {
 				f.release()
@@ -78,20 +76,21 @@ func openFS(fsys vfs, dir string, opt Options) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) open(fsys vfs, opt Options) error {
-	if err := fsys.mkdir(s.dir); err != nil {
+func (s *Store) open(opt Options) error {
+	fsys := opt.FS
+	if err := fsys.Mkdir(s.dir); err != nil {
 		return err
 	}
 	var err error
-	if s.unlock, err = fsys.lock(filepath.Join(s.dir, "LOCK")); errors.Is(err, errLocked) {
-		return fmt.Errorf("%w: %w", ErrLocked, err)
+	if s.unlock, err = fsys.Lock(s.dir); errors.Is(err, ErrLocked) {
+		return err
 	} else if err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
 	poke := func() { wake(s.poked) }
-	s.media = newLog(fsys, filepath.Join(s.dir, store.Media), store.Media, opt, poke)
+	s.media = newLog(filepath.Join(s.dir, store.Media), store.Media, opt, poke)
 	opt.FileBytes /= controlShare
-	s.control = newLog(fsys, filepath.Join(s.dir, store.Control), store.Control, opt, poke)
+	s.control = newLog(filepath.Join(s.dir, store.Control), store.Control, opt, poke)
 	for _, l := range s.logs() {
 		if err := l.recover(context.Background()); err != nil {
 			return fmt.Errorf("%s: %w", l.namespace, err)

@@ -51,12 +51,13 @@ func TestContractInSmallFiles(t *testing.T) {
 }
 
 // mustOpen opens a store that the test closes at its end, if it has not.
-func mustOpen(t testing.TB, fsys vfs, dir string, opt Options) *Store {
+func mustOpen(t testing.TB, fsys FS, dir string, opt Options) *Store {
 	t.Helper()
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.NewTextHandler(testWriter{t}, nil))
 	}
-	s, err := openFS(fsys, dir, opt)
+	opt.FS = fsys
+	s, err := Open(dir, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,6 +171,13 @@ func TestLocked(t *testing.T) {
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
 		t.Errorf("second open: %v", err)
 	}
+	// Whoever tidies up lets nobody else in.
+	if err := os.Remove(filepath.Join(dir, lockFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, Options{}); !errors.Is(err, ErrLocked) {
+		t.Errorf("second open without the file: %v", err)
+	}
 	mustClose(t, s)
 	mustOpen(t, osFS{}, dir, Options{})
 }
@@ -201,7 +209,7 @@ func TestOtherFilesAreLeftAlone(t *testing.T) {
 	s := mustOpen(t, osFS{}, dir, Options{})
 	mustPut(t, s, media, newItem("k", 10))
 	mustClose(t, s)
-	if names, err := (osFS{}).list(filepath.Join(dir, "media")); err != nil || len(names) != 3 {
+	if names, err := (osFS{}).List(filepath.Join(dir, "media")); err != nil || len(names) != 3 {
 		t.Errorf("files %q, %v", names, err)
 	}
 }

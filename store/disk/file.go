@@ -13,7 +13,7 @@ type logFile struct {
 	seq  uint64
 	id   uint64
 	path string
-	f    file
+	f    File
 
 	until   time.Time    // when its bucket ends; the writer's
 	size    atomic.Int64 // bytes appended; written by the writer, and by the syncer once retired
@@ -68,21 +68,21 @@ func parseFileName(name string) (seq, id uint64, ok bool) {
 }
 
 // createFile makes the next file, whose name is durable when it returns.
-func createFile(fsys vfs, dir, namespace string, seq, id uint64, now time.Time) (*logFile, error) {
+func createFile(fsys FS, dir, namespace string, seq, id uint64, now time.Time) (*logFile, error) {
 	lf := &logFile{seq: seq, id: id, path: filepath.Join(dir, fileName(seq, id))}
-	f, err := fsys.create(lf.path)
+	f, err := fsys.Create(lf.path)
 	if err != nil {
 		return nil, err
 	}
 	block := newBlocks(fileHeaderSize)
 	copy(block, fileHeader(id, now.UnixMilli(), namespace))
-	if err = f.writeAt(0, block); err == nil {
-		err = fsys.syncDir(dir)
+	if err = f.WriteBlocks(0, block); err == nil {
+		err = fsys.SyncDir(dir)
 	}
 	if err != nil {
 		f.Close()
 		// Best effort: what remains holds no records and goes at the next start.
-		_ = fsys.remove(lf.path)
+		_ = fsys.Remove(lf.path)
 		return nil, err
 	}
 	lf.f = f

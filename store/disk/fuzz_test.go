@@ -18,7 +18,7 @@ func FuzzOpen(f *testing.F) {
 	path := "d/media/" + fileName(seq, id)
 	build := func(sealed bool, values ...string) []byte {
 		m := newMemFS()
-		l := newLog(m, "d/media", store.Media, Options{}.withDefaults(), func() {})
+		l := newLog("d/media", store.Media, Options{FS: m}.withDefaults(), func() {})
 		file := &memFile{fs: m}
 		lf := &logFile{id: id, f: file}
 		w := stager{f: file, buf: newBlocks(1 << 16)}
@@ -68,7 +68,7 @@ func FuzzOpen(f *testing.F) {
 		item := newItem("later", 100)
 		item.Token.Time += int64(store.MaxDrift) / 2
 		for i := range 2 {
-			s, err := openFS(m, "d", Options{FileBytes: 1 << 20})
+			s, err := Open("d", Options{FS: m, FileBytes: 1 << 20})
 			if err != nil {
 				return // a newer version
 			}

@@ -27,7 +27,7 @@ import (
 type log struct {
 	namespace string
 	dir       string
-	fs        vfs
+	fs        FS
 	opt       Options // with this namespace's FileBytes
 	logger    *slog.Logger
 	poke      func() // wakes the janitor
@@ -58,8 +58,8 @@ type log struct {
 	counters counters
 }
 
-func newLog(fsys vfs, dir, namespace string, opt Options, poke func()) *log {
-	l := &log{namespace: namespace, dir: dir, fs: fsys, opt: opt, poke: poke,
+func newLog(dir, namespace string, opt Options, poke func()) *log {
+	l := &log{namespace: namespace, dir: dir, fs: opt.FS, opt: opt, poke: poke,
 		logger: opt.Logger.With("namespace", namespace),
 		stage:  newBlocks(groupBytes + largeBytes),
 		queued: make(chan struct{}, 1), written: make(chan struct{}, 1)}

@@ -152,9 +152,9 @@ func resized(b []byte, size int64) []byte {
 	return append(b, make([]byte, size-int64(len(b)))...)
 }
 
-func (m *memFS) mkdir(string) error { return m.begin("mkdir", "") }
+func (m *memFS) Mkdir(string) error { return m.begin("mkdir", "") }
 
-func (m *memFS) list(dir string) ([]string, error) {
+func (m *memFS) List(dir string) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var names []string
@@ -166,7 +166,7 @@ func (m *memFS) list(dir string) ([]string, error) {
 	return names, nil
 }
 
-func (m *memFS) create(path string) (file, error) {
+func (m *memFS) Create(path string) (File, error) {
 	if err := m.begin("create", path); err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func (m *memFS) create(path string) (file, error) {
 	return f, nil
 }
 
-func (m *memFS) open(path string) (file, int64, error) {
+func (m *memFS) Open(path string) (File, int64, error) {
 	if err := m.begin("open", path); err != nil {
 		return nil, 0, err
 	}
@@ -193,7 +193,7 @@ func (m *memFS) open(path string) (file, int64, error) {
 	return f, int64(len(f.data)), nil
 }
 
-func (m *memFS) rename(from, to string) error {
+func (m *memFS) Rename(from, to string) error {
 	if err := m.begin("rename", from); err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (m *memFS) rename(from, to string) error {
 	return nil
 }
 
-func (m *memFS) remove(path string) error {
+func (m *memFS) Remove(path string) error {
 	if err := m.begin("remove", path); err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ func (m *memFS) remove(path string) error {
 	return nil
 }
 
-func (m *memFS) syncDir(dir string) error {
+func (m *memFS) SyncDir(dir string) error {
 	if err := m.begin("syncdir", dir); err != nil {
 		return err
 	}
@@ -236,17 +236,17 @@ func (m *memFS) syncDir(dir string) error {
 	return nil
 }
 
-func (m *memFS) free(string) (int64, error) {
+func (m *memFS) Free(string) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.space, nil
 }
 
-func (m *memFS) lock(path string) (io.Closer, error) {
+func (m *memFS) Lock(path string) (io.Closer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.locked[path] {
-		return nil, errLocked
+		return nil, ErrLocked
 	}
 	m.locked[path] = true
 	return closeFunc(func() {
@@ -276,10 +276,14 @@ func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
 	return n, nil
 }
 
-func (f *memFile) writeAt(off int64, b []byte) error {
+func (f *memFile) WriteBlocks(off int64, b []byte) error {
 	if off%blockSize != 0 || len(b)%blockSize != 0 || f.retired {
 		return fmt.Errorf("write of %d bytes at %d, retired %v", len(b), off, f.retired)
 	}
+	return f.put(off, b)
+}
+
+func (f *memFile) put(off int64, b []byte) error {
 	err := f.fs.begin("write", f.path)
 	var part partial
 	if errors.As(err, &part) {
@@ -295,7 +299,7 @@ func (f *memFile) writeAt(off int64, b []byte) error {
 	return err
 }
 
-func (f *memFile) sync() error {
+func (f *memFile) Sync() error {
 	f.fs.mu.Lock()
 	// What is written while the sync goes on may be missed by it.
 	n, data := len(f.unsafe), slices.Clone(f.data)
@@ -311,7 +315,7 @@ func (f *memFile) sync() error {
 	return nil
 }
 
-func (f *memFile) truncate(size int64) error {
+func (f *memFile) Truncate(size int64) error {
 	if err := f.fs.begin("truncate", f.path); err != nil {
 		return err
 	}
@@ -322,5 +326,8 @@ func (f *memFile) truncate(size int64) error {
 	return nil
 }
 
-func (f *memFile) retire()      { f.retired = true }
+func (f *memFile) Retire()      { f.retired = true }
 func (f *memFile) Close() error { return nil }
+
+// WriteAt implements io.WriterAt.
+func (f *memFile) WriteAt(b []byte, off int64) (int, error) { return len(b), f.put(off, b) }

@@ -38,6 +38,9 @@ type Options struct {
 	// by default 256 MiB or a 16th of MaxBytes.
 	Cache bool
 
+	// FS is the file system. The default is the operating system's.
+	FS FS
+
 	// Logger is told what an operator should know: damage found, failed
 	// writes, a full disk. The default is silence.
 	Logger *slog.Logger
@@ -65,6 +68,9 @@ func (o Options) withDefaults() Options {
 	o.ReserveBytes = max(o.ReserveBytes, 0)
 	if o.SweepInterval == 0 {
 		o.SweepInterval = time.Minute
+	}
+	if o.FS == nil {
+		o.FS = osFS{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -41,7 +41,7 @@ func powerFailures(t *testing.T, seed uint64, lives int) {
 	}
 	for life := range lives {
 		m.setFault(nil)
-		s, err := openFS(m, "d", Options{FileBytes: controlShare * 4 * blockSize, Bucket: time.Minute, SweepInterval: 10 * time.Second,
+		s, err := Open("d", Options{FS: m, FileBytes: controlShare * 4 * blockSize, Bucket: time.Minute, SweepInterval: 10 * time.Second,
 			Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
 		if err != nil {
 			t.Fatalf("life %d: %v", life, err)

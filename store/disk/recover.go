@@ -17,10 +17,10 @@ const scansAtOnce = 4
 // and values only where a crash may have torn them: in a file without a seal,
 // after the last point that a head says was durable.
 func (l *log) recover(ctx context.Context) error {
-	if err := l.fs.mkdir(l.dir); err != nil {
+	if err := l.fs.Mkdir(l.dir); err != nil {
 		return err
 	}
-	names, err := l.fs.list(l.dir)
+	names, err := l.fs.List(l.dir)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ type recovered struct {
 func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
 	var found recovered
 	var err error
-	if f.f, found.size, err = l.fs.open(f.path); err != nil {
+	if f.f, found.size, err = l.fs.Open(f.path); err != nil {
 		return found, err
 	}
 	header := make([]byte, fileHeaderLen)
@@ -175,9 +175,9 @@ func (l *log) adopt(f *logFile, found recovered) error {
 	}
 	if found.torn {
 		// To the byte, and then with zeros to the block again.
-		err := f.f.truncate(found.end)
+		err := f.f.Truncate(found.end)
 		if err == nil {
-			err = f.f.truncate(roundUp(found.end))
+			err = f.f.Truncate(roundUp(found.end))
 		}
 		if err != nil {
 			f.f.Close()
@@ -202,7 +202,7 @@ func (l *log) adopt(f *logFile, found recovered) error {
 	l.bytes.Add(f.size.Load())
 	if !found.whole {
 		// What a killed process wrote may still be in memory only.
-		if err := f.f.sync(); err != nil {
+		if err := f.f.Sync(); err != nil {
 			l.counters.syncErrors.Add(1)
 			l.logger.Error("sync failed", "file", f.path, "error", err)
 		} else {
@@ -236,9 +236,9 @@ func (l *log) discard(f *logFile, found recovered) error {
 		if n, _ := f.f.ReadAt(head, fileHeaderSize); n == headSize && string(head[:4]) != recordMagic {
 			l.counters.setAside.Add(1)
 			l.logger.Error("a file without a readable record is set aside", "file", f.path, "bytes", found.size)
-			return l.fs.rename(f.path, f.path+damagedSuffix)
+			return l.fs.Rename(f.path, f.path+damagedSuffix)
 		}
 		l.logger.Warn("a file with nothing but a torn record is removed", "file", f.path, "bytes", found.size)
 	}
-	return l.fs.remove(f.path)
+	return l.fs.Remove(f.path)
 }

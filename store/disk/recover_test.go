@@ -234,7 +234,7 @@ func TestNewerVersionIsRefused(t *testing.T) {
 	sum := checksum(f.data[:60])
 	f.data[60], f.data[61], f.data[62], f.data[63] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
 	for range 2 { // the failed open leaves no lock
-		if _, err := openFS(m, "d", Options{}); !errors.Is(err, errVersion) || !strings.Contains(err.Error(), f.path) {
+		if _, err := Open("d", Options{FS: m}); !errors.Is(err, errVersion) || !strings.Contains(err.Error(), f.path) {
 			t.Errorf("open: %v", err)
 		}
 	}
@@ -297,7 +297,7 @@ func TestFileThatDoesNotOpen(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := openFS(m, "d", Options{}); !errors.Is(err, syscall.EIO) {
+	if _, err := Open("d", Options{FS: m}); !errors.Is(err, syscall.EIO) {
 		t.Errorf("opened: %v", err)
 	}
 	m.setFault(nil)

@@ -68,16 +68,16 @@ func (l *log) drop() error {
 		var err error
 		if f.damaged && l.namespace == store.Control {
 			// Control items do not expire: the damage may hide one of value.
-			if err = l.fs.rename(f.path, f.path+damagedSuffix); err == nil {
+			if err = l.fs.Rename(f.path, f.path+damagedSuffix); err == nil {
 				l.counters.setAside.Add(1)
 			}
-		} else if err = l.fs.remove(f.path); err == nil {
+		} else if err = l.fs.Remove(f.path); err == nil {
 			l.counters.dropped.Add(1)
 		}
 		if err != nil {
 			return err
 		}
-		err = l.fs.syncDir(l.dir)
+		err = l.fs.SyncDir(l.dir)
 		l.mu.Lock()
 		for i := range l.files {
 			if l.files[i] == f {

@@ -58,7 +58,7 @@ func (s *Store) Stats() Stats { return Stats{Media: s.media.stats(), Control: s.
 
 // FreeBytes is what the file system still has for this process, what the store
 // keeps in reserve included.
-func (s *Store) FreeBytes() (int64, error) { return s.media.fs.free(s.dir) }
+func (s *Store) FreeBytes() (int64, error) { return s.media.fs.Free(s.dir) }
 
 func (l *log) stats() NamespaceStats {
 	c := &l.counters

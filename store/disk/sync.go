@@ -74,7 +74,7 @@ func (l *log) syncFile(f *logFile, ops []*op) {
 		return
 	}
 	begun := time.Now()
-	err := f.f.sync()
+	err := f.f.Sync()
 	if err != nil {
 		// The kernel may have dropped the pages and would call the next sync a
 		// success: this file is not written to again, and nothing beyond what
@@ -136,7 +136,7 @@ func (l *log) insert(f *logFile, r *record, pad uint16, moveFrom *location) {
 // the next start reads the values at its end, nothing worse.
 func (l *log) seal(f *logFile) {
 	if f.broken.Load() {
-		if err := f.f.truncate(f.durable.Load()); err != nil {
+		if err := f.f.Truncate(f.durable.Load()); err != nil {
 			l.logger.Error("a file that could not be synced could not be cut back either", "file", f.path, "error", err)
 		} else {
 			l.resize(f, f.durable.Load())
@@ -144,7 +144,7 @@ func (l *log) seal(f *logFile) {
 	} else if size := f.size.Load(); f.durable.Load() == size || l.opt.Cache && l.syncWhole(f, size) {
 		l.writeSeal(f, size, nil)
 	}
-	f.f.retire()
+	f.f.Retire()
 	l.mu.Lock()
 	f.sealed = true
 	l.mu.Unlock()
@@ -152,7 +152,7 @@ func (l *log) seal(f *logFile) {
 
 // syncWhole syncs a cache's file, once: a seal says that all before it is there.
 func (l *log) syncWhole(f *logFile, size int64) bool {
-	if err := f.f.sync(); err != nil {
+	if err := f.f.Sync(); err != nil {
 		l.counters.syncErrors.Add(1)
 		l.logger.Warn("sync failed", "file", f.path, "error", err)
 		return false
@@ -169,7 +169,7 @@ func (l *log) writeSeal(f *logFile, at int64, torn []stretch) {
 	w.write(head)
 	if w.flush(); w.err != nil {
 		// Best effort both: a torn seal is a torn tail.
-		_ = f.f.truncate(at)
+		_ = f.f.Truncate(at)
 		return
 	}
 	l.resize(f, w.start)

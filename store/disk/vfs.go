@@ -13,34 +13,34 @@ import (
 	"headwater/store"
 )
 
-// vfs is what the store needs of a file system. Tests put faults and power
-// failures in its place.
-type vfs interface {
-	mkdir(dir string) error // with its parents, durably
-	list(dir string) ([]string, error)
-	create(path string) (file, error) // a new file, not yet durable in its directory
-	open(path string) (f file, size int64, err error)
-	rename(from, to string) error
-	remove(path string) error
-	syncDir(dir string) error
-	free(dir string) (bytes int64, err error) // what this process may still write
-	lock(path string) (io.Closer, error)      // errLocked if another one holds it
+// FS is what the store needs of a file system. The default is the operating
+// system's; whoever simulates a disk puts faults and power failures in its place.
+// All of it is safe for concurrent use.
+type FS interface {
+	Mkdir(dir string) error                           // with its parents, durably; no error where it is there
+	List(dir string) ([]string, error)                // names of the files in it, not of directories
+	Create(path string) (File, error)                 // a new file, not yet durable in its directory
+	Open(path string) (f File, size int64, err error) // to read and write; to read where it is read-only
+	Rename(from, to string) error                     // in place of what is there
+	Remove(path string) error
+	SyncDir(dir string) error                 // makes the names in it durable
+	Free(dir string) (bytes int64, err error) // what this process may still write
+	Lock(dir string) (io.Closer, error)       // ErrLocked if another one holds it; it is given up with the process
 }
 
-// file is a file that is read anywhere and appended to by one goroutine.
-type file interface {
+// File is a file that is read anywhere and appended to by one goroutine.
+type File interface {
 	io.ReaderAt
+	io.WriterAt // any bytes, of the files that are small
 	io.Closer
 
-	// writeAt writes whole blocks: off and len(b) are multiples of blockSize,
-	// and b comes from newBlocks. An error may leave a part written.
-	writeAt(off int64, b []byte) error
-	sync() error // data and size, not times
-	truncate(size int64) error
-	retire() // no writeAt follows
+	// WriteBlocks writes whole blocks: off and len(b) are multiples of 4096, and
+	// so is the address of b, which is not kept. An error may leave a part written.
+	WriteBlocks(off int64, b []byte) error
+	Sync() error // data and size, not times
+	Truncate(size int64) error
+	Retire() // no WriteBlocks follows
 }
-
-var errLocked = errors.New("locked by another process")
 
 // outcome returns err as one of the store's errors: that the disk is full,
 // which a wait or an operator cures, is told from all else.
@@ -59,7 +59,7 @@ func outcome(err error) error {
 // osFS is the operating system's file system.
 type osFS struct{}
 
-func (osFS) mkdir(dir string) error {
+func (osFS) Mkdir(dir string) error {
 	var missing []string
 	for d := dir; ; d = filepath.Dir(d) {
 		if _, err := os.Stat(d); err == nil || d == filepath.Dir(d) {
@@ -73,14 +73,14 @@ func (osFS) mkdir(dir string) error {
 		return err
 	}
 	for _, d := range missing {
-		if err := (osFS{}).syncDir(filepath.Dir(d)); err != nil {
+		if err := (osFS{}).SyncDir(filepath.Dir(d)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (osFS) list(dir string) ([]string, error) {
+func (osFS) List(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ type osFile struct {
 	direct *os.File // nil where the file system has no direct writes
 }
 
-func (osFS) create(path string) (file, error) {
+func (osFS) Create(path string) (File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, err
@@ -110,8 +110,11 @@ func (osFS) create(path string) (file, error) {
 	return &osFile{f, openDirect(path)}, nil
 }
 
-func (osFS) open(path string) (file, int64, error) {
+func (osFS) Open(path string) (File, int64, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, syscall.EROFS) {
+		f, err = os.Open(path)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -123,7 +126,7 @@ func (osFS) open(path string) (file, int64, error) {
 	return &osFile{f, nil}, info.Size(), nil
 }
 
-func (f *osFile) writeAt(off int64, b []byte) error {
+func (f *osFile) WriteBlocks(off int64, b []byte) error {
 	if f.direct != nil {
 		_, err := f.direct.WriteAt(b, off)
 		if off > 0 || !errors.Is(err, syscall.EINVAL) {
@@ -131,22 +134,22 @@ func (f *osFile) writeAt(off int64, b []byte) error {
 		}
 		// The first write of all: blocks of another size, or no direct writes
 		// after all. Later the syncer uses direct, too.
-		f.retire()
+		f.Retire()
 	}
 	_, err := f.File.WriteAt(b, off)
 	return err
 }
 
-func (f *osFile) sync() error {
+func (f *osFile) Sync() error {
 	if f.direct != nil {
 		return syncData(f.direct)
 	}
 	return syncData(f.File)
 }
 
-func (f *osFile) truncate(size int64) error { return f.Truncate(size) }
+func (f *osFile) Truncate(size int64) error { return f.File.Truncate(size) }
 
-func (f *osFile) retire() {
+func (f *osFile) Retire() {
 	if f.direct != nil {
 		f.direct.Close()
 		f.direct = nil
@@ -154,14 +157,14 @@ func (f *osFile) retire() {
 }
 
 func (f *osFile) Close() error {
-	f.retire()
+	f.Retire()
 	return f.File.Close()
 }
 
-func (osFS) rename(from, to string) error { return os.Rename(from, to) }
-func (osFS) remove(path string) error     { return os.Remove(path) }
+func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
+func (osFS) Remove(path string) error     { return os.Remove(path) }
 
-func (osFS) syncDir(dir string) error {
+func (osFS) SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -66,7 +66,7 @@ func (l *log) writeGroup(group []*op) {
 	now := time.Now()
 	var accepted []*op
 	var size int64
-	free, freeErr := l.fs.free(l.dir)
+	free, freeErr := l.fs.Free(l.dir)
 	for _, o := range group {
 		if o.retire {
 			if l.active != nil && !now.Before(l.active.until) {
@@ -151,7 +151,7 @@ func (l *log) append(f *logFile, ops []*op) error {
 	last.pad = uint16(roundUp(last.record.offset+last.record.len()) - last.record.offset - last.record.len())
 	if w.flush(); w.err == nil {
 		l.resize(f, w.start)
-	} else if err := f.f.truncate(start); err != nil {
+	} else if err := f.f.Truncate(start); err != nil {
 		// What was written in part stays at the end. A file that is not
 		// appended to any more may have such a tail.
 		l.logger.Error("a partial write could not be cut back", "file", f.path, "error", err)
@@ -162,7 +162,7 @@ func (l *log) append(f *logFile, ops []*op) error {
 
 // stager writes to a file through a buffer of blocks.
 type stager struct {
-	f     file
+	f     File
 	start int64 // where buf goes
 	buf   []byte
 	n     int // of buf
@@ -183,7 +183,7 @@ func (s *stager) write(b []byte) {
 
 // writeBlocks writes whole blocks from where they are. Nothing is staged.
 func (s *stager) writeBlocks(b []byte) {
-	s.err = s.f.writeAt(s.start, b)
+	s.err = s.f.WriteBlocks(s.start, b)
 	s.start += int64(len(b))
 }
 
@@ -194,7 +194,7 @@ func (s *stager) flush() {
 		return
 	}
 	clear(s.buf[s.n:n])
-	s.err = s.f.writeAt(s.start, s.buf[:n])
+	s.err = s.f.WriteBlocks(s.start, s.buf[:n])
 	s.start, s.n = s.start+int64(n), 0
 }
 
