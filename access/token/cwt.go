@@ -2,14 +2,12 @@ package token
 
 import (
 	"fmt"
-	"net/netip"
-	"time"
 
 	"github.com/fxamacker/cbor/v2"
 )
 
 // The claims' keys in a CWT: of RFC 8392, and of CTA-5007-B as they are registered
-// with IANA.
+// with IANA, from claimCatReplay to claimCatR.
 const (
 	claimISS       = 1
 	claimAUD       = 3
@@ -24,6 +22,10 @@ const (
 	claimCatIF     = 322
 	claimCatR      = 323
 )
+
+// claimNames are those that a JWT has for them.
+var claimNames = map[int64]string{claimISS: "iss", claimAUD: "aud", claimEXP: "exp", claimNBF: "nbf", claimCatReplay: "catreplay", claimCatV: "catv",
+	claimCatNIP: "catnip", claimCatU: "catu", claimCatM: "catm", claimCatIFData: "catifdata", claimCatIF: "catif", claimCatR: "catr"}
 
 // Tags and labels of COSE (RFC 9052) and CWT.
 const (
@@ -148,214 +150,20 @@ func parseCWT(b []byte, keys *Keys, tenant string) (*Claims, error) {
 func cwtClaims(raw map[any]any) (*Claims, error) {
 	c := new(Claims)
 	for k, v := range raw {
-		ok := true
-		label, _ := k.(int64)
-		switch label {
-		case claimISS:
-			c.Issuer, ok = v.(string)
-		case claimAUD:
-			c.Audience, ok = stringsOf(v)
-		case claimEXP:
-			c.Expires, ok = timeOf(v)
-		case claimNBF:
-			c.NotBefore, ok = timeOf(v)
-		case claimCatReplay:
-			n, is := v.(int64)
-			c.unfit = c.unfit || n != 0 // 0: it may be used again and again
-			ok = is
-		case claimCatV:
-			n, is := v.(int64)
-			c.unfit = c.unfit || n != 1
-			ok = is
-		case claimCatM:
-			c.Methods, ok = stringsOf(v)
-		case claimCatNIP:
-			ok = c.networks(v)
-		case claimCatU:
-			ok = c.uri(v)
-		case claimCatR:
-			ok = c.renewal(v)
-		case claimCatIF, claimCatIFData:
-			// What to do where the token does not open: it is refused.
-		default:
-			switch name, _ := k.(string); {
-			case name == "catp":
-				c.Paths, ok = stringsOf(v)
-			case label >= claimCatReplay && label <= claimCatR:
-				c.unfit = true // it would restrict what the token opens
+		name := ""
+		switch k := k.(type) {
+		case int64:
+			if name = claimNames[k]; name == "" && k >= claimCatReplay && k <= claimCatR {
+				name = "cat" // another of CTA-5007-B
+			}
+		case string:
+			if k == "catp" { // it has no number
+				name = k
 			}
 		}
-		if !ok {
+		if !c.read(name, v) {
 			return nil, Malformed
 		}
 	}
 	return c, nil
-}
-
-func (c *Claims) networks(v any) bool {
-	list, ok := v.([]any)
-	if !ok || len(list) > maxList {
-		return false
-	}
-	for _, x := range list {
-		tag, ok := x.(cbor.Tag)
-		if !ok {
-			c.unfit = true // the number of an autonomous system
-			continue
-		}
-		size := map[uint64]int{tagIPv4: 4, tagIPv6: 16}[tag.Number]
-		bits, b := int64(size*8), []byte(nil)
-		switch x := tag.Content.(type) {
-		case []byte:
-			b = x
-		case []any:
-			if len(x) < 2 {
-				return false
-			}
-			bits, ok = x[0].(int64)
-			b, _ = x[1].([]byte)
-		}
-		if !ok || size == 0 || len(b) == 0 || len(b) > size || bits < 0 || bits > int64(size*8) {
-			return false
-		}
-		full := make([]byte, size) // trailing zeros may be left out
-		copy(full, b)
-		addr, _ := netip.AddrFromSlice(full)
-		c.Networks = append(c.Networks, netip.PrefixFrom(addr, int(bits)).Masked())
-	}
-	return true
-}
-
-func (c *Claims) uri(v any) bool {
-	parts, ok := v.(map[any]any)
-	if !ok || len(parts) > maxURI {
-		return false
-	}
-	for part, matches := range parts {
-		p, ok1 := part.(int64)
-		m, ok2 := matches.(map[any]any)
-		if !ok1 || !ok2 || len(m) > maxURI {
-			return false
-		}
-		for kind, value := range m {
-			k, ok := kind.(int64)
-			if !ok || !c.condition(Part(p), Match(k), value) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// condition adds one of catu.
-func (c *Claims) condition(p Part, k Match, value any) bool {
-	var b []byte
-	switch x := value.(type) {
-	case string:
-		b = []byte(x)
-	case []byte:
-		b = x
-	case []any: // a pattern, and what its groups are held against
-		s, ok := "", false
-		if len(x) == 1 {
-			s, ok = x[0].(string)
-		}
-		if !ok {
-			c.unfit = true
-			return true
-		}
-		b = []byte(s)
-	default:
-		return false
-	}
-	m, err := newMatch(p, k, b)
-	if ReasonOf(err) == Unsupported && err != nil {
-		c.unfit = true
-		return true
-	}
-	c.URI = append(c.URI, m)
-	return err == nil
-}
-
-func (c *Claims) renewal(v any) bool {
-	m, ok := v.(map[any]any)
-	if !ok {
-		return false
-	}
-	kind, ok1 := m[int64(0)].(int64)
-	add, ok2 := seconds(m[int64(1)])
-	deadline, _ := seconds(m[int64(2)])
-	c.Renewal = Renewal{Kind: RenewalKind(kind), Add: add, Deadline: deadline, Cookie: CookieName, Header: HeaderName}
-	if s, ok := m[int64(3)].(string); ok {
-		c.Renewal.Cookie = s
-	}
-	if s, ok := m[int64(4)].(string); ok {
-		c.Renewal.Header = s
-	}
-	return ok1 && ok2 && c.Renewal.valid()
-}
-
-// valid reports whether names can stand in a header.
-func (r *Renewal) valid() bool {
-	for _, s := range []string{r.Cookie, r.Header} {
-		if s == "" || len(s) > maxList {
-			return false
-		}
-		for i := range len(s) {
-			if c := s[i]; (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-				return false
-			}
-		}
-	}
-	return r.Kind >= Automatic && r.Kind <= ByRedirect
-}
-
-func stringsOf(v any) ([]string, bool) {
-	if s, ok := v.(string); ok {
-		return []string{s}, true
-	}
-	list, ok := v.([]any)
-	if !ok || len(list) == 0 || len(list) > maxList {
-		return nil, false
-	}
-	var out []string
-	for _, x := range list {
-		s, ok := x.(string)
-		if !ok {
-			return nil, false
-		}
-		out = append(out, s)
-	}
-	return out, true
-}
-
-// mostSeconds keeps times inside what time.Time can be added to.
-const mostSeconds = 1 << 40
-
-func seconds(v any) (time.Duration, bool) {
-	switch x := v.(type) {
-	case int64:
-		if x >= 0 && x < 1<<32 {
-			return time.Duration(x) * time.Second, true
-		}
-	case float64:
-		if x >= 0 && x < 1<<32 {
-			return time.Duration(x * float64(time.Second)), true
-		}
-	}
-	return 0, false
-}
-
-func timeOf(v any) (time.Time, bool) {
-	switch x := v.(type) {
-	case int64:
-		if x >= 0 && x < mostSeconds {
-			return time.Unix(x, 0), true
-		}
-	case float64:
-		if x >= 0 && x < mostSeconds {
-			return time.UnixMicro(int64(x * 1e6)), true
-		}
-	}
-	return time.Time{}, false
 }
