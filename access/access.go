@@ -93,7 +93,7 @@ type Want struct {
 	Tenant, Pipeline string
 }
 
-// A Verdict is what comes of a want. Counters share the names.
+// A Verdict is what comes of a want.
 type Verdict string
 
 // The verdicts.
@@ -104,9 +104,6 @@ const (
 	WrongTenant   Verdict = "wrong-tenant"   // it may, for another tenant
 	WrongPipeline Verdict = "wrong-pipeline" // it may, for another pipeline
 )
-
-// Verdicts are all refusals, for counters.
-var Verdicts = []Verdict{Unknown, WrongRight, WrongTenant, WrongPipeline}
 
 // Decide says whether an identity, nil where it is not known, may do something.
 func Decide(id *Identity, w Want) Verdict {

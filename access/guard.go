@@ -59,13 +59,12 @@ func NewGuard(file string, fixed []Credential, log *slog.Logger, reg prometheus.
 		rereads:  counter("reloads_total", "Files of credentials that were read again."),
 		unusable: counter("reload_failures_total", "Files of credentials that were not usable: the one before stays."),
 	}
-	if file != "" {
-		g.files = reread.Of(file)
-		if _, err := g.files.Changed(); err != nil {
-			return nil, fmt.Errorf("access: %w", err)
-		}
+	if file == "" {
+		return g, g.read()
 	}
-	return g, g.read()
+	var err error
+	g.files, err = reread.Of(g.read, file)
+	return g, err
 }
 
 func (g *Guard) read() error {
@@ -97,22 +96,14 @@ func (g *Guard) Run(ctx context.Context, reload <-chan os.Signal) {
 	if g == nil || g.files == nil {
 		return
 	}
-	failed := func(err error) {
-		g.unusable.Inc()
-		g.log.Error("the new credentials are not usable: the old ones stay", "err", err)
-	}
 	g.files.Run(ctx, reload, func() {
-		if err := g.read(); err != nil {
-			failed(err)
-			return
-		}
 		g.rereads.Inc()
 		g.log.Info("credentials read", "file", g.file, "credentials", g.keys.Load().size)
-	}, failed)
+	}, func(err error) {
+		g.unusable.Inc()
+		g.log.Error("the new credentials are not usable: the old ones stay", "err", err)
+	})
 }
-
-// Keys are the credentials as they are now.
-func (g *Guard) Keys() *Keyring { return g.keys.Load() }
 
 // Identify says who sends a request: by the secret that comes with it, or else by
 // the certificate of its connection; nil where that is nobody that is known. Who
@@ -139,14 +130,10 @@ func (g *Guard) Identify(w http.ResponseWriter, r *http.Request) *Identity {
 // Unlike Identify it waits for nobody: it is for servers in which nothing may wait,
 // and where who is not known is answered as any viewer is.
 func (g *Guard) Known(authorization string, now time.Time) *Identity {
-	if g == nil {
-		return nil
+	if secret, sent := bearer(authorization); sent {
+		return g.keys.Load().Secret(secret, now)
 	}
-	scheme, secret, _ := strings.Cut(authorization, " ")
-	if !strings.EqualFold(scheme, "Bearer") || secret == "" {
-		return nil
-	}
-	return g.keys.Load().Secret(secret, now)
+	return nil
 }
 
 // Check is Identify and Decide: the problem is nil where it is allowed.
@@ -201,6 +188,10 @@ func SecretOf(r *http.Request) (string, bool) {
 	if _, password, ok := r.BasicAuth(); ok {
 		return password, true
 	}
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return bearer(r.Header.Get("Authorization"))
+}
+
+func bearer(authorization string) (string, bool) {
+	scheme, secret, _ := strings.Cut(authorization, " ")
 	return secret, strings.EqualFold(scheme, "Bearer") && secret != "" // RFC 9110, 11.1: the scheme in any case
 }

@@ -129,21 +129,6 @@ func NewKeyring(list ...Credential) (*Keyring, error) {
 	return k, nil
 }
 
-// HasPeers reports whether any identity is a node of a site.
-func (k *Keyring) HasPeers() bool {
-	for _, h := range k.secrets {
-		if Decide(h.id, Want{Right: Peer}) == Allowed {
-			return true
-		}
-	}
-	for _, e := range k.certificates {
-		if Decide(e.id, Want{Right: Peer}) == Allowed {
-			return true
-		}
-	}
-	return false
-}
-
 // Secret is who sends a secret at a time; nil where nobody has it. How long it
 // takes tells nothing of any secret: hashes are compared, each with all.
 func (k *Keyring) Secret(secret string, now time.Time) *Identity {

@@ -38,11 +38,10 @@ func ReadCertificates(certFile, keyFile, clientCA string, log *slog.Logger) (*Ce
 	if clientCA != "" {
 		names = append(names, clientCA)
 	}
-	c := &Certificates{certFile: certFile, keyFile: keyFile, clientCA: clientCA, log: log, files: reread.Of(names...)}
-	if _, err := c.files.Changed(); err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	return c, c.read()
+	c := &Certificates{certFile: certFile, keyFile: keyFile, clientCA: clientCA, log: log}
+	var err error
+	c.files, err = reread.Of(c.read, names...)
+	return c, err
 }
 
 // Config is for servers: it gives each connection the newest certificate, and
@@ -78,17 +77,12 @@ func (c *Certificates) Failures() int64 { return c.failures.Load() }
 
 // Run looks at the files until ctx ends, and at once when reload says so.
 func (c *Certificates) Run(ctx context.Context, reload <-chan os.Signal) {
-	failed := func(err error) {
+	c.files.Run(ctx, reload, func() {
+		c.log.Info("certificate read", "file", c.certFile, "expires", c.Expires())
+	}, func(err error) {
 		c.failures.Add(1)
 		c.log.Error("the new certificate is not usable: the old one stays", "err", err, "expires", c.Expires())
-	}
-	c.files.Run(ctx, reload, func() {
-		if err := c.read(); err != nil {
-			failed(err)
-			return
-		}
-		c.log.Info("certificate read", "file", c.certFile, "expires", c.Expires())
-	}, failed)
+	})
 }
 
 func (c *Certificates) read() error {

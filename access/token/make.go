@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -116,14 +115,4 @@ func (c *Claims) Renew(now time.Time) (string, error) {
 		return c.key.JWT(next)
 	}
 	return "", nil
-}
-
-// Strip takes the token out of a query, as far as it is where tokens are.
-func Strip(query string) string {
-	q, err := url.ParseQuery(query)
-	if err != nil || !q.Has(QueryName) {
-		return query
-	}
-	q.Del(QueryName)
-	return q.Encode()
 }

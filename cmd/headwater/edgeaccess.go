@@ -67,11 +67,8 @@ func (f *nodeFlags) apply(cfg *edge.Config, log *slog.Logger) (watched []func(co
 		watched = append(watched, g.Run)
 	}
 	if f.viewerKeys != "" {
-		k := &viewerKeys{name: f.viewerKeys, files: files.Of(f.viewerKeys), log: log}
-		if _, err := k.files.Changed(); err != nil {
-			return nil, usagef("--viewer-keys: %w", err)
-		}
-		if err := k.read(); err != nil {
+		k := &viewerKeys{name: f.viewerKeys, log: log}
+		if k.files, err = files.Of(k.read, f.viewerKeys); err != nil {
 			return nil, usagef("--viewer-keys: %w", err)
 		}
 		k.failures = prometheus.NewCounter(prometheus.CounterOpts{Namespace: "headwater", Subsystem: "edge", Name: "viewer_keys_failures_total", Help: "New keys of viewers' tokens that were not usable: the ones before stay."})
@@ -123,17 +120,12 @@ func readViewerKeys(name string) (*token.Keys, error) {
 }
 
 func (k *viewerKeys) run(ctx context.Context, reload <-chan os.Signal) {
-	failed := func(err error) {
+	k.files.Run(ctx, reload, func() {
+		k.log.Info("keys of viewers' tokens read", "file", k.name)
+	}, func(err error) {
 		k.failures.Inc()
 		k.log.Error("the new keys of viewers' tokens are not usable: the old ones stay", "err", err)
-	}
-	k.files.Run(ctx, reload, func() {
-		if err := k.read(); err != nil {
-			failed(err)
-			return
-		}
-		k.log.Info("keys of viewers' tokens read", "file", k.name)
-	}, failed)
+	})
 }
 
 // metricsHandler serves /metrics, /healthz and /readyz.

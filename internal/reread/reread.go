@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"sync"
 	"time"
 )
 
@@ -16,9 +15,8 @@ const Every = 5 * time.Second
 // Files are some that are read together.
 type Files struct {
 	names []string
-
-	mu   sync.Mutex // guards the following
-	seen []stamp    // of the files when they were looked at last
+	read  func() error
+	seen  []stamp // of the files when they were looked at last
 }
 
 // A stamp changes when a file does. The zero stamp is of one that is not there.
@@ -27,15 +25,19 @@ type stamp struct {
 	modified time.Time
 }
 
-// Of are the files of these names.
-func Of(names ...string) *Files { return &Files{names: names, seen: make([]stamp, len(names))} }
+// Of reads the files of these names for the first time.
+func Of(read func() error, names ...string) (*Files, error) {
+	f := &Files{names: names, read: read, seen: make([]stamp, len(names))}
+	if _, err := f.changed(); err != nil {
+		return nil, err
+	}
+	return f, read()
+}
 
-// Changed reports whether a file is another than when it was asked last. One
+// changed reports whether a file is another than when it was looked at last. One
 // that is not there is an error, once; what is broken is looked at again when it
 // changes, since files are seldom written at once.
-func (f *Files) Changed() (bool, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+func (f *Files) changed() (bool, error) {
 	changed := false
 	for i, name := range f.names {
 		info, err := os.Stat(name)
@@ -54,9 +56,9 @@ func (f *Files) Changed() (bool, error) {
 	return changed, nil
 }
 
-// Run looks until ctx ends, and at once when reload says so: then, and when a
-// file has changed, it calls read; failed is told what else went wrong.
-func (f *Files) Run(ctx context.Context, reload <-chan os.Signal, read func(), failed func(error)) {
+// Run looks until ctx ends, and at once when reload says so: then, and when a file
+// has changed, all are read again. It says that they were, or what went wrong.
+func (f *Files) Run(ctx context.Context, reload <-chan os.Signal, done func(), failed func(error)) {
 	tick := time.NewTicker(Every)
 	defer tick.Stop()
 	for {
@@ -68,11 +70,17 @@ func (f *Files) Run(ctx context.Context, reload <-chan os.Signal, read func(), f
 		case <-ctx.Done():
 			return
 		}
-		switch changed, err := f.Changed(); {
-		case err != nil:
+		changed, err := f.changed()
+		if err == nil {
+			if !changed && !anyway {
+				continue
+			}
+			err = f.read()
+		}
+		if err != nil {
 			failed(err)
-		case changed || anyway:
-			read()
+		} else {
+			done()
 		}
 	}
 }
