@@ -1,7 +1,6 @@
 package access
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,28 +18,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/internal/memnet"
 	"headwater/internal/reread"
 )
 
-// A safeBuffer may be written to and read at once.
-type safeBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-func newGuard(t *testing.T, file string, log *safeBuffer, fixed ...Credential) *Guard {
+func newGuard(t *testing.T, file string, log *memnet.Log, fixed ...Credential) *Guard {
 	t.Helper()
 	g, err := NewGuard(file, fixed, slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
 	if err != nil {
@@ -66,7 +48,7 @@ func identify(g *Guard, from, secret string) (*Identity, time.Duration, *httptes
 // right is answered at once, also from their address.
 func TestGuessingIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := new(safeBuffer)
+		log := new(memnet.Log)
 		g := newGuard(t, "", log, Credential{Name: "a", Secrets: []string{Hash("right")}, Grants: []string{"publish"}})
 		var took []time.Duration
 		for i := range 12 {
@@ -112,7 +94,7 @@ func TestGuessingIsSlow(t *testing.T) {
 // TestGuessersCannotFillAnything: neither memory, nor the log, nor all goroutines.
 func TestGuessersCannotFillAnything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := new(safeBuffer)
+		log := new(memnet.Log)
 		g := newGuard(t, "", log)
 		for i := range 3 * maxAddresses {
 			identify(g, fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255), "wrong")
@@ -175,7 +157,7 @@ func TestNobodyCanGetIn(t *testing.T) {
 		if err := os.WriteFile(name, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		log := new(safeBuffer)
+		log := new(memnet.Log)
 		newGuard(t, name, log, c.fixed...)
 		if said := log.String(); strings.Contains(said, "nobody can get in") != c.warns || strings.Contains(said, "level=WARN") != c.warns {
 			t.Errorf("%s with %d others: %q", c.text, len(c.fixed), said)
@@ -202,7 +184,7 @@ func TestCredentialsAreReadAgain(t *testing.T) {
 			return `{"credentials": [{"name": "a", "secrets": [` + strings.Join(hashes, ",") + `], "grants": ["publish"]}]}`
 		}
 		write(file("one"))
-		log := new(safeBuffer)
+		log := new(memnet.Log)
 		g := newGuard(t, name, log, Credential{Name: "fixed", Secrets: []string{Hash("fixed")}, Grants: []string{"admin"}})
 		var tasks sync.WaitGroup
 		defer tasks.Wait()
@@ -250,7 +232,7 @@ func TestCredentialsAreReadAgain(t *testing.T) {
 // TestCertificatesOfClients: only what was verified counts, and a secret that is
 // sent is what counts.
 func TestCertificatesOfClients(t *testing.T) {
-	g := newGuard(t, "", new(safeBuffer),
+	g := newGuard(t, "", new(memnet.Log),
 		Credential{Name: "edge", Certificates: []string{"edge.example"}, Grants: []string{"deliver"}},
 		Credential{Name: "a", Secrets: []string{Hash("s")}, Grants: []string{"publish"}})
 	cert := &x509.Certificate{DNSNames: []string{"edge.example"}}

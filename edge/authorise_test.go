@@ -1,17 +1,16 @@
 package edge
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"headwater/access/token"
+	"headwater/internal/memnet"
 	"headwater/live"
 )
 
@@ -19,25 +18,7 @@ import (
 type doorkeeper struct {
 	key      *token.Key
 	verifier *token.Verifier
-	log      *book
-}
-
-// A book is a log that tests read.
-type book struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (b *book) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *book) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	log      *memnet.Log
 }
 
 func newDoorkeeper(t *testing.T) *doorkeeper {
@@ -47,7 +28,7 @@ func newDoorkeeper(t *testing.T) *doorkeeper {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &doorkeeper{verifier: token.NewVerifier(keys), log: new(book)}
+	d := &doorkeeper{verifier: token.NewVerifier(keys), log: new(memnet.Log)}
 	if d.key, err = keys.Only(""); err != nil {
 		t.Fatal(err)
 	}
@@ -408,7 +389,7 @@ func TestCredentialedCORS(t *testing.T) {
 // TestParentsAreToldWhoAsks: the secret goes to parents, in requests and nowhere else;
 // so does the password of a parent's URL.
 func TestParentsAreToldWhoAsks(t *testing.T) {
-	log := new(book)
+	log := new(memnet.Log)
 	logged := func(c *Config) {
 		c.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}

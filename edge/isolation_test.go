@@ -209,7 +209,7 @@ func TestMissingDigest(t *testing.T) {
 // Why no parent told of an event is in the log, once for a while: a wrong secret is
 // seen nowhere else.
 func TestWhyNoParentTells(t *testing.T) {
-	log := new(book)
+	log := new(memnet.Log)
 	runBy(t, parks, 1, func(r *rig) {
 		r.parent.stop()
 		for _, event := range []string{"e", "f"} {
