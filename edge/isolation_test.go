@@ -228,7 +228,7 @@ func TestWhyNoParentTells(t *testing.T) {
 func TestEdgesThatFillFromEachOther(t *testing.T) {
 	both(t, func(t *testing.T, d driver) {
 		synctest.Test(t, func(t *testing.T) {
-			n, log := memnet.New(), new(book)
+			n, log := memnet.New(), new(memnet.Log)
 			client := viewing(n.Dial)
 			defer client.CloseIdleConnections()
 			for name, parent := range map[string]string{"a": "b", "b": "a"} {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/internal/memnet"
 	"headwater/live"
 )
 
@@ -111,7 +112,7 @@ func TestLeavingInMidBodyIsCounted(t *testing.T) {
 
 // A fill that ends because nobody waits for it any more has not failed.
 func TestAbandonedFillsAreNoErrors(t *testing.T) {
-	log := new(book)
+	log := new(memnet.Log)
 	runBy(t, parks, 1, func(r *rig) {
 		r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
 		r.know()
