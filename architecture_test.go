@@ -50,7 +50,7 @@ var may = map[string][]string{
 	"origin/window":       {"live"},
 	"origin/metric":       {"github.com/prometheus/client_golang"},
 	"origin/keylock":      {},
-	"edge":                {"access/token", "edge/exchange", "edge/event", "edge/object", "edge/parents", "edge/site", "live", "manifest", "github.com/prometheus/client_golang"},
+	"edge":                {"access/token", "admit", "edge/exchange", "edge/event", "edge/object", "edge/parents", "edge/site", "live", "manifest", "github.com/prometheus/client_golang"},
 	"edge/exchange":       {"edge/front/h2", "live"},
 	"edge/object":         {"edge/exchange", "live", "store", "store/disk", "github.com/prometheus/client_golang"},
 	"edge/parents":        {"live", "internal/hedge"},

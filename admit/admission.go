@@ -2,6 +2,7 @@ package admit
 
 import (
 	"context"
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,10 @@ type Admission struct {
 	turns   *Turns
 	shed    [classes]atomic.Int64
 
+	until   atomic.Int64           // when the next look is due, in Unix nanoseconds
+	refused [classes]atomic.Uint64 // shares as of the last look, as float64 bits: who comes most often takes no lock
+
 	mu      sync.Mutex // guards the following
-	at      time.Time  // of the last look
 	control Control
 	last    Signals
 }
@@ -25,7 +28,7 @@ type Admission struct {
 // Targets of what the process itself says.
 const (
 	lookEvery  = 100 * time.Millisecond
-	lateTarget = 5 * time.Millisecond  // that 99 of 100 goroutines wait for a processor
+	LateTarget = 5 * time.Millisecond  // that 99 of 100 goroutines wait for a processor
 	patience   = time.Second           // for a turn
 	turnTarget = 20 * time.Millisecond // that who may be shed waits for a turn
 )
@@ -40,8 +43,7 @@ func NewAdmission(turns *Turns, late func() time.Duration, signals func(now time
 // Admit reports whether a request of class c may go on; key is that of what it asks
 // for, the same for all who ask for it.
 func (a *Admission) Admit(c Class, key uint64, now time.Time) bool {
-	control, _ := a.look(now)
-	if !Refuses(control.Refused(c), key, now) {
+	if !Refuses(a.Refused(c, now), key, now) {
 		return true
 	}
 	a.shed[c].Add(1)
@@ -70,34 +72,42 @@ func (a *Admission) Enter(ctx context.Context, c Class, key uint64, who netip.Ad
 }
 
 // look looks at the signals, where that was too long ago.
-func (a *Admission) look(now time.Time) (Control, Signals) {
+func (a *Admission) look(now time.Time) Signals {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if d := now.Sub(a.at); d < 0 || d >= lookEvery {
-		a.at = now
+	if a.due(now) {
+		a.until.Store(now.Add(lookEvery).UnixNano())
 		a.last = a.signals(now)
 		if a.late != nil {
-			a.last.Late = float64(a.late()) / float64(lateTarget)
+			a.last.Late = float64(a.late()) / float64(LateTarget)
 		}
 		if a.turns != nil {
 			a.last.Turn = float64(a.turns.Waited(now)) / float64(turnTarget)
 		}
 		a.control = a.control.Next(now, a.last.Pressure())
+		for _, c := range Classes {
+			a.refused[c].Store(math.Float64bits(a.control.Refused(c)))
+		}
 	}
-	return a.control, a.last
+	return a.last
+}
+
+// due reports whether the last look was too long ago, or the clock was set back.
+func (a *Admission) due(now time.Time) bool {
+	left := a.until.Load() - now.UnixNano()
+	return left <= 0 || left > int64(lookEvery)
 }
 
 // Refused is the share of a class that is refused now.
 func (a *Admission) Refused(c Class, now time.Time) float64 {
-	control, _ := a.look(now)
-	return control.Refused(c)
+	if a.due(now) {
+		a.look(now)
+	}
+	return math.Float64frombits(a.refused[c].Load())
 }
 
 // Signals are those of the last look.
-func (a *Admission) Signals(now time.Time) Signals {
-	_, s := a.look(now)
-	return s
-}
+func (a *Admission) Signals(now time.Time) Signals { return a.look(now) }
 
 // Shed is how many requests of class c were refused.
 func (a *Admission) Shed(c Class) int64 { return a.shed[c].Load() }

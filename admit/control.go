@@ -5,17 +5,18 @@ import "time"
 // Signals say how far a process is from what it should do. Each is over its target:
 // 1 is at it, more is too much.
 type Signals struct {
-	Late  float64 // how late the process itself runs
-	Turn  float64 // how long who may be shed waits for its turn
-	Store float64 // the share of store reads that are slow
-	Bytes float64 // in flight
-	Held  float64 // requests
-	Files float64 // descriptors
+	Late   float64 // how late the process itself runs
+	Turn   float64 // how long who may be shed waits for its turn
+	Store  float64 // the share of store reads that are slow
+	Egress float64 // the share of live segments that are slow to be sent
+	Bytes  float64 // in flight
+	Held   float64 // requests
+	Files  float64 // descriptors
 }
 
 // Pressure is the signal that is furthest from its target.
 func (s Signals) Pressure() float64 {
-	return max(s.Late, s.Turn, s.Store, s.Bytes, s.Held, s.Files)
+	return max(s.Late, s.Turn, s.Store, s.Egress, s.Bytes, s.Held, s.Files)
 }
 
 // A Control turns pressure over time into how much of each class is refused. It is a

@@ -3,7 +3,6 @@ package admit
 import (
 	"math"
 	"runtime/metrics"
-	"slices"
 	"time"
 )
 
@@ -38,27 +37,29 @@ func (l *Lateness) Read() time.Duration {
 const leastSchedulings = 100
 
 func quantile(counts, before []uint64, bounds []float64) time.Duration {
-	since := slices.Clone(counts)
-	total := uint64(0)
-	for i := range since {
+	since := func(i int) uint64 {
 		if i < len(before) {
-			since[i] -= before[i]
+			return counts[i] - before[i]
 		}
-		total += since[i]
+		return counts[i]
+	}
+	total := uint64(0)
+	for i := range counts {
+		total += since(i)
 	}
 	if total < leastSchedulings {
 		return 0
 	}
 	above := total / 100
-	for i := len(since) - 1; i >= 0; i-- {
-		if since[i] > above {
+	for i := len(counts) - 1; i >= 0; i-- {
+		if since(i) > above {
 			at := bounds[i] // the lower bound: never more than it was
 			if math.IsInf(at, 0) {
 				return 0
 			}
 			return time.Duration(at * float64(time.Second))
 		}
-		above -= since[i]
+		above -= since(i)
 	}
 	return 0
 }

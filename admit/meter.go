@@ -29,16 +29,23 @@ func NewMeter(target time.Duration) *Meter { return &Meter{target: target} }
 
 // Observe notes how long one took. A failure counts as slow, whenever it came.
 func (m *Meter) Observe(now time.Time, d time.Duration, failed bool) {
+	slow := int64(0)
+	if failed || d > m.target {
+		slow = 1
+	}
+	m.Add(now, 1, slow)
+}
+
+// Add notes so many, of which some were slow, where somebody else has counted them.
+func (m *Meter) Add(now time.Time, total, slow int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := &m.buckets[now.Unix()%meterSeconds]
 	if b.second != now.Unix() {
 		*b = meterBucket{second: now.Unix()}
 	}
-	b.total++
-	if failed || d > m.target {
-		b.slow++
-	}
+	b.total += total
+	b.slow += slow
 }
 
 // Slow is the share of slow ones just now, from 0 to 1; 0 where too few say so.

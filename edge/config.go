@@ -58,6 +58,8 @@ type Config struct {
 	ParentSecret, PeerSecret string
 	// TLS is how to speak to https:// parents and nodes. Default: as the system says.
 	TLS *tls.Config
+	// Late is how late the process runs, as admit.Lateness says. Default: nobody knows.
+	Late func() time.Duration
 	// HideMetrics leaves /metrics to another listener.
 	HideMetrics bool
 	// Dial opens connections to parents. Default: TCP, at most a second.

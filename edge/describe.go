@@ -71,6 +71,7 @@ func (q *request) describeObject(l exchange.Answer, p exchange.Part, size int64)
 		f.Number("Content-Length", size)
 	}
 	q.ed.metrics.answered(q, p.Status, o.Problem)
+	q.ed.admission.sending(q, now)
 	if p.Status == http.StatusNotModified {
 		size = 0
 	}
@@ -133,6 +134,9 @@ func (q *request) describeProblem(l exchange.Answer) {
 	body := q.detail[n:]
 	f.Number("Content-Length", int64(len(body)))
 	q.ed.metrics.answered(q, p.Status, p.Code)
+	if p.Code == live.ErrShed.Code {
+		q.ed.admission.shed[q.class()].Inc()
+	}
 	if q.Method == http.MethodHead {
 		body = nil
 	}

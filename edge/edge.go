@@ -32,19 +32,20 @@ import (
 
 // An Edge is one cache node. New makes it, Close ends it.
 type Edge struct {
-	cfg      Config
-	log      *slog.Logger
-	parents  *parents.Upstream
-	site     *site.Site // nil where this node is alone
-	cache    *object.Cache
-	disk     *object.Disk
-	events   *event.Registry
-	metrics  *metrics
-	exporter http.Handler
-	id       string    // of this process
-	member   live.Loop // of CDN-Loop
-	name     string    // as an item of a structured field
-	draining atomic.Bool
+	cfg       Config
+	log       *slog.Logger
+	parents   *parents.Upstream
+	site      *site.Site // nil where this node is alone
+	cache     *object.Cache
+	disk      *object.Disk
+	events    *event.Registry
+	metrics   *metrics
+	admission *admission
+	exporter  http.Handler
+	id        string    // of this process
+	member    live.Loop // of CDN-Loop
+	name      string    // as an item of a structured field
+	draining  atomic.Bool
 
 	ctx    context.Context // of everything the edge does by itself
 	cancel context.CancelFunc
@@ -85,6 +86,7 @@ func New(cfg Config) (*Edge, error) {
 		Max: cfg.MaxEvents, Idle: cfg.EventIdle, Spawn: ed.spawn, Log: cfg.Log,
 	})
 	ed.metrics.remembered(cfg.Metrics, ed.events)
+	ed.admission = newAdmission(ed)
 	if ed.disk.There() {
 		ed.tasks.Go(func() { ed.disk.Run(ed.ctx) })
 		ed.disk.Await()

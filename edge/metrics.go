@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net/http"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -20,7 +21,7 @@ type metrics struct {
 	otherRequests    prometheus.Counter
 	peerRequests     *prometheus.CounterVec // by node
 	bytes            prometheus.Counter
-	holding          prometheus.Gauge
+	holding          atomic.Int64 // requests held now
 	fillErrors       prometheus.Counter
 	digestMismatches prometheus.Counter
 	left             prometheus.Counter
@@ -51,7 +52,6 @@ func newMetrics(reg prometheus.Registerer, tallies *event.Tallies, up *parents.U
 		otherRequests:    one("origin_other_requests_total", "Requests to parents for init segments and manifests."),
 		peerRequests:     vec("peer_requests_total", "Requests to other nodes of the site.", "peer"),
 		bytes:            one("sent_bytes_total", "Bytes of whole bodies sent to viewers."),
-		holding:          auto.NewGauge(prometheus.GaugeOpts(opts("holding", "Requests held now."))),
 		fillErrors:       one("fill_errors_total", "Fills that failed."),
 		digestMismatches: one("digest_mismatches_total", "Fills whose bytes were not what their digest says."),
 		resumed:          one("fills_resumed_total", "Bodies that broke off and went on with another request."),
@@ -86,6 +86,7 @@ func newMetrics(reg prometheus.Registerer, tallies *event.Tallies, up *parents.U
 			return 1
 		})
 	}
+	auto.NewGaugeFunc(prometheus.GaugeOpts(opts("holding", "Requests held now.")), func() float64 { return float64(m.holding.Load()) })
 	auto.NewGaugeFunc(prometheus.GaugeOpts(opts("clock_offset_seconds", "The parents' clock minus this node's.")), func() float64 { return up.Offset().Seconds() })
 	return m
 }

@@ -32,6 +32,8 @@ type request struct {
 	expected  time.Time       // when the segment should be there, where that is not long past
 	live      bool            // the segment is one that a crowd asks for,
 	liveUntil time.Time       // until then
+	let       bool            // in: see enter
+	since     time.Time       // a live segment is sent
 	held      bool            // the segment is not published as far as we know
 	holding   bool            // it is counted as held just now
 	began     bool            // this request began the fill

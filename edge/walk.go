@@ -25,6 +25,7 @@ const (
 	stepSelect                  // the rendition, and the segment of a time
 	stepAwaitConfig             // event.json, held until it is another
 	stepPlace                   // on the timeline: what cannot exist is refused
+	stepEnter                   // or make room for others
 	stepLookUp                  // the object, or the one fill of it
 	stepAwaitHead               // of the object
 	stepDescribe                // the head of the answer
@@ -53,6 +54,8 @@ func (q *request) Walk(a exchange.Answer) pause {
 			q.step, p = q.awaitConfig()
 		case stepPlace:
 			q.step = q.place()
+		case stepEnter:
+			q.step = q.enter()
 		case stepLookUp:
 			q.step = q.lookUp()
 		case stepAwaitHead:
@@ -131,7 +134,7 @@ func (q *request) locate() (step, pause) {
 func (q *request) selectRendition() step {
 	switch q.Path.File {
 	case live.FileConfig:
-		return stepAwaitConfig
+		return stepEnter
 	case live.FileMPD, live.FileListed, live.FileHLS:
 		return stepPlace
 	}
@@ -209,9 +212,9 @@ func (q *request) place() step {
 		if q.ed.parents.Orphaned() {
 			q.until = q.Arrived // players need not wait for what this node can write itself
 		}
-		return stepLookUp
+		return stepEnter
 	default:
-		return stepLookUp
+		return stepEnter
 	}
 	n, tl, now := q.Path.Number, &q.config.Renditions[q.Path.Rendition].Timeline, q.ed.parents.Theirs(q.Arrived)
 	r, life, refused := tl.Refuse(n, now)
@@ -227,7 +230,7 @@ func (q *request) place() step {
 	}
 	q.live = tl.Live(n, now)
 	q.liveUntil = q.ed.parents.Ours(tl.End(n).Add(time.Duration(q.config.LiveWindowSeconds) * time.Second))
-	return stepLookUp
+	return stepEnter
 }
 
 var outcomeOf = map[live.Place]Outcome{live.Never: Never, live.Early: Early, live.Gone: Gone}
@@ -286,7 +289,7 @@ func (q *request) awaitHead() (step, pause) {
 		}
 		if q.outcome == Hold && !q.holding {
 			q.holding = true
-			q.ed.metrics.holding.Inc()
+			q.ed.metrics.holding.Add(1)
 		}
 		if q.More == nil && q.Method == http.MethodGet {
 			return stepAwaitHead, pause{Why: exchange.Waits, On: o, Until: q.ends} // nothing is sent before the first byte
@@ -309,7 +312,7 @@ func (q *request) awaitHead() (step, pause) {
 func (q *request) heldNoMore() {
 	if q.holding {
 		q.holding = false
-		q.ed.metrics.holding.Dec()
+		q.ed.metrics.holding.Add(-1)
 	}
 }
 
@@ -396,6 +399,7 @@ func (q *request) send(a exchange.Answer) (step, pause) {
 		n, err := a.Write(data[q.from:end])
 		q.from += int64(n)
 		q.ed.metrics.bytes.Add(float64(n))
+		q.ed.admission.spent(q, int64(n))
 		if err != nil {
 			q.Leave() // gone, or too slow
 			return stepDone, pause{Why: exchange.Cut}
@@ -426,6 +430,7 @@ func (q *request) awaitMore() (step, pause) {
 // conclude ends a request: it gives back what it had, and counts it.
 func (q *request) conclude() {
 	q.heldNoMore()
+	q.ed.admission.sentAll(q)
 	q.release()
 	if c := q.ed.metrics.requests[q.outcome]; c != nil {
 		c.Inc()

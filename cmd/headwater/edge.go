@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"headwater/admit"
 	"headwater/edge"
 	"headwater/live"
 )
@@ -90,6 +91,7 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 		Parents: parents, ParentRegions: regions, Region: f.region, Site: site,
 		Name: f.name, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, Log: log, Metrics: newRegistry(),
 	}
+	cfg.Late = admit.NewLateness().Read
 	cfg.HideMetrics = f.front.metrics != "viewers"
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}

@@ -12,6 +12,12 @@ import (
 	"headwater/live"
 )
 
+// A Load says how viewers' connections are served, since it was last asked.
+type Load struct {
+	Late        time.Duration // until one who asks at any time is looked at, in the mean
+	Connections float64       // how many there are, of those that there may be
+}
+
 // A Request is one GET or HEAD on its way through the steps of the walk.
 type Request interface {
 	// Begin takes up what a viewer asks. Whatever the request was before is over.

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"headwater/edge/exchange"
+	"headwater/live"
 )
 
 // A tirelessSocket asks for the same again and again, and takes all.
@@ -140,6 +143,40 @@ func TestHitsDoNotAllocate(t *testing.T) {
 		}
 		if n := testing.AllocsPerRun(100, func() { ask(1) }); n > 0 {
 			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+// pressed has the edge be told that viewers wait long, and waits until it sheds. What
+// it then refuses of the DVR window comes back.
+func (s *serving) pressed() (refused string) {
+	s.Helper()
+	s.ed.Watch(func() exchange.Load { return exchange.Load{Late: time.Second} })
+	s.until("something is shed", func() bool {
+		resp, err := http.Get("http://" + s.addr + "/t/e/s/" + live.SegmentName(s.number-20))
+		if err != nil {
+			s.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		return resp.StatusCode == 503
+	})
+	return "/t/e/s/" + live.SegmentName(s.number-20)
+}
+
+// Who makes room for others costs no memory, and who is live gets what there is.
+func TestSheddingDoesNotAllocate(t *testing.T) {
+	s := serveEdge(t)
+	s.free()
+	s.warm()
+	for path, want := range map[string]string{s.pressed(): "503", s.path("s"): "200"} {
+		sock, ask := s.tireless(path)
+		ask(10)
+		if !strings.HasPrefix(string(sock.last), "HTTP/1.1 "+want) {
+			t.Fatalf("%s: %.300s", path, sock.last)
+		}
+		if n := testing.AllocsPerRun(100, func() { ask(1) }); n > 0 {
+			t.Errorf("%s: %v allocations", path, n)
 		}
 	}
 }

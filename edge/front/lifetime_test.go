@@ -288,6 +288,7 @@ type faultyEdge struct{ faulty }
 
 func (e faultyEdge) Request() exchange.Request                         { return e.faulty }
 func (e faultyEdge) ServeNode(http.ResponseWriter, *http.Request) bool { return false }
+func (e faultyEdge) Watch(func() exchange.Load)                        {}
 
 // A request that panics gives back what it had, at once or when it has waited.
 func TestAPanicFreesItsRequest(t *testing.T) {

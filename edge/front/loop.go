@@ -21,6 +21,7 @@ type loop struct {
 	srv    *Server
 	poller *poller // nil: all that happens comes by post
 	count  atomic.Int32
+	rounds atomic.Int64 // the squares of how long they took, summed up, in microseconds
 
 	// Of the loop's goroutine alone.
 	conns      []*conn // by slot; nil: free
@@ -144,6 +145,8 @@ func (l *loop) run() {
 			return
 		}
 		runtime.Gosched()
+		took := time.Since(l.now).Microseconds()
+		l.rounds.Add(took * took)
 		if every := l.srv.every(); l.now.Sub(l.swept) >= every {
 			l.swept = l.now
 			l.sweep()

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/edge/exchange"
 )
 
 // A Server serves viewers. A few loops serve all connections, one for each of
@@ -78,6 +80,7 @@ type Server struct {
 	sealed    bool // no loop accepts any more
 	closed    bool
 	none      chan struct{} // closed when sealed and no connection is left
+	asked     time.Time     // when load was asked last
 }
 
 func (s *Server) init() {
@@ -110,8 +113,9 @@ func (s *Server) init() {
 			},
 		}
 		s.tasks.Go(func() { s.std.Serve(s.handed) })
-		s.memory = newLoop(s, nil)
+		s.memory, s.asked = newLoop(s, nil), time.Now()
 		s.tasks.Go(s.memory.run)
+		s.Edge.Watch(s.load)
 	})
 }
 
@@ -140,6 +144,26 @@ func (s *Server) all() []*loop {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append(slices.Clone(s.loops), s.memory)
+}
+
+// load says how connections are served since it was last asked. Who asks at any time
+// comes into a round of his loop the likelier the longer it is, waits for half of it in
+// the mean, and is looked at in the middle of the next: so long is what is in a sum of
+// squares over the time.
+func (s *Server) load() (l exchange.Load) {
+	loops := s.all()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	passed := max(now.Sub(s.asked).Microseconds(), 1)
+	s.asked = now
+	for _, loop := range loops {
+		l.Late = max(l.Late, time.Duration(loop.rounds.Swap(0)/passed)*time.Microsecond)
+	}
+	if s.MaxConns > 0 {
+		l.Connections = float64(s.total) / float64(s.MaxConns)
+	}
+	return l
 }
 
 // every is how often loops look for what has been still for too long.

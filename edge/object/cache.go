@@ -291,6 +291,14 @@ func (c *Cache) Sweep(now time.Time) {
 	}
 }
 
+// Pressure is how near what is being filled and read of other than the live window is
+// to where more of it is refused, 1 being a little before.
+func (c *Cache) Pressure() float64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return float64(c.sums.busy) / (0.8 * float64(max(c.sums.bound(c.limit), 1)))
+}
+
 // A usage is how a cache's memory is used.
 type usage struct {
 	sums

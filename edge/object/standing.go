@@ -61,8 +61,10 @@ func (u *sums) count(s *standing, n int64) {
 // filled and read at once: not so much that a live window which begins to fill
 // finds no room.
 func (u *sums) admits(limit, more int64) bool {
-	return u.busy+more <= max(min(limit-u.live, limit/2), limit/4)
+	return u.busy+more <= u.bound(limit)
 }
+
+func (u *sums) bound(limit int64) int64 { return max(min(limit-u.live, limit/2), limit/4) }
 
 // leaves says from where an object is to leave next, where there are any that
 // could: first what is idle, then, where the live window takes more than three
