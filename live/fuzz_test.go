@@ -175,3 +175,100 @@ func FuzzParseLifetime(f *testing.F) {
 		}
 	})
 }
+
+// A node of a site that can be read is read the same from what it writes.
+func FuzzParseSiteNode(f *testing.F) {
+	for _, s := range []string{`"b";id="nb";up=12;from=1700000000000, "c";ago=3`, `"b";orphan`, `"b";up=-1`, `("b")`, `"B"`, `"b";ago=99999999999999999999`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n, err := ParseSiteNode([]string{s})
+		if err != nil {
+			return
+		}
+		again, err := ParseSiteNode([]string{n.Header()})
+		if err != nil || !reflect.DeepEqual(again, n) {
+			t.Errorf("%q: %+v, then %+v, %v", s, n, again, err)
+		}
+	})
+}
+
+// What other fields of answers say is taken or left; what is taken is within bounds.
+func FuzzFieldsOfAnswers(f *testing.F) {
+	for _, s := range []string{"a;region=east", `a;region="b"`, "1700000000.123456789", "1042", "9007199254740993", "max-age=5, max-age-ms=5000", `edge;hit;ttl=3;detail="x"`, "2026-11-28T01:02:03.004Z"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if src, err := ParseSource(s); err == nil {
+			if again, err := ParseSource(src.String()); err != nil || again != src {
+				t.Errorf("%q: %+v, then %+v, %v", s, src, again, err)
+			}
+		}
+		if n, err := ParseNumber(s); err == nil && (n < 0 || n > MaxNumber) {
+			t.Errorf("%q is number %d", s, n)
+		}
+		if v, err := ParseVersion(s); err == nil && v < 0 {
+			t.Errorf("%q is version %d", s, v)
+		}
+		ParsePublished(s)
+		parseCacheStatus(s)
+		ParseMoment("from", s)
+		if id, err := ParseEventID(s); err == nil && id.String() != s {
+			t.Errorf("%q is event %v", s, id)
+		}
+	})
+}
+
+// A problem that somebody else made is read, or is none.
+func FuzzProblem(f *testing.F) {
+	for _, s := range []string{`{"type":"tag:headwater,2026:lost","title":"x","status":410}`, `{"type":"about:blank"}`, `{"status":"x"}`, `[]`, `{"Type":1}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var p, again Problem
+		if json.Unmarshal(b, &p) != nil {
+			return
+		}
+		if err := json.Unmarshal(p.body(), &again); err != nil || !reflect.DeepEqual(again, p) {
+			t.Errorf("%q: %+v, then %+v, %v", b, p, again, err)
+		}
+	})
+}
+
+// A configuration that a parent gives has timelines that answer for any number and time.
+func FuzzConfig(f *testing.F) {
+	e := Default()
+	e.Start = time.Unix(1_700_000_000, 0).UTC()
+	e.Pipelines = []Pipeline{{Name: "a"}}
+	e.Renditions = []Rendition{{Name: "v", Type: Video, Bandwidth: 1}}
+	for _, c := range []Config{{Event: e, Version: 1}, {Event: e, Version: 1 << 53, FlushVersion: 7}} {
+		b, err := json.Marshal(c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b, int64(1042), int64(1_700_000_100_000_000_000))
+	}
+	f.Add([]byte(`{}`), int64(0), int64(0))
+	f.Fuzz(func(t *testing.T, b []byte, number, at int64) {
+		var c Config
+		if json.Unmarshal(b, &c) != nil {
+			return
+		}
+		now, n := time.Unix(0, at), Number(number)
+		for _, r := range c.Renditions {
+			tl := c.Timeline(r.Name)
+			if tl.Segment() <= 0 {
+				t.Fatalf("%s: segments of %v", b, tl.Segment())
+			}
+			tl.At(now)
+			tl.Edge(now)
+			if n < 0 || n > MaxNumber {
+				continue
+			}
+			tl.Place(n, now)
+			if _, life, refused := tl.Refuse(n, now); refused && life < 0 {
+				t.Errorf("%s: number %d at %v is refused for %v", b, n, now, life)
+			}
+		}
+	})
+}

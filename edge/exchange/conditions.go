@@ -120,7 +120,10 @@ func parseRange(v string, size int64) Part {
 	if !ok || !strings.EqualFold(textproto.TrimString(unit), "bytes") {
 		return Part{http.StatusOK, 0, size}
 	}
-	first, last, ok := strings.Cut(textproto.TrimString(spec), "-")
+	if spec = textproto.TrimString(spec); spec == "" {
+		return Part{http.StatusOK, 0, size} // of no range
+	}
+	first, last, ok := strings.Cut(spec, "-")
 	first, last = textproto.TrimString(first), textproto.TrimString(last)
 	if !ok || first == "" && last == "" {
 		return bad
