@@ -59,7 +59,7 @@ var may = map[string][]string{
 	"edge/front":          {"edge/exchange", "edge/front/record", "edge/front/h2", "live", "github.com/prometheus/client_golang", "github.com/quic-go/quic-go", "golang.org/x/sys", "golang.org/x/net"},
 	"edge/front/record":   {"golang.org/x/crypto"},
 	"edge/front/h2":       {"golang.org/x/net"},
-	"listen":              {"admit", "internal/reread", "golang.org/x/sys", "golang.org/x/net"},
+	"listen":              {"live", "admit", "internal/reread", "golang.org/x/sys", "golang.org/x/net"},
 	"packager":            {"live", "cmaf", "packager/clip", "internal/hedge"},
 	"internal/reread":     {},
 	"access":              {"live", "internal/reread", "github.com/prometheus/client_golang"},

@@ -155,6 +155,7 @@ type Conn struct {
 	class   atomic.Int32 // of what it is sent now
 	refused atomic.Int64 // when it was refused last, as Unix nanoseconds
 	inARow  atomic.Int32
+	length  lengthSeen
 
 	writing sync.Mutex // guards the following: who writes
 	since   time.Time  // of the piece that the other side has to read in time

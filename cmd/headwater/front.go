@@ -42,10 +42,10 @@ func (f *frontFlags) register(o *options) {
 	o.String(&f.tlsCert, "tls-cert", "", "`FILE` of the certificate chain (PEM). It is read again when it changes, and on SIGHUP; a broken one changes nothing")
 	o.String(&f.tlsKey, "tls-key", "", "`FILE` of the certificate's key (PEM)")
 	o.Bool(&f.http3, "http3", "serve HTTP/3 as well, on the UDP port of --tls-listen, and tell browsers by Alt-Svc")
-	o.Duration(&f.headerTimeout, "header-timeout", headerTimeout, "`TIME` that a request's head may take, that a new connection may say nothing, and that a request's body (at most 4 KiB) may take")
-	o.Duration(&f.idleTimeout, "idle-timeout", idleTimeout, "`TIME` that a connection may wait for its next request")
+	o.Duration(&f.headerTimeout, "header-timeout", listen.HeaderTimeout, "`TIME` that a request's head may take, that a new connection may say nothing, and that a request's body (at most 4 KiB) may take")
+	o.Duration(&f.idleTimeout, "idle-timeout", listen.IdleTimeout, "`TIME` that a connection may wait for its next request")
 	o.Duration(&f.writeTimeout, "write-timeout", 30*time.Second, "`TIME` that a viewer may take for each 256 KiB of an answer")
-	o.Bytes(&f.maxHeader, "max-header", maxHeader, "`SIZE` of a request's head; larger ones are answered 431")
+	o.Bytes(&f.maxHeader, "max-header", listen.MaxHeader, "`SIZE` of a request's head; larger ones are answered 431")
 	o.Int(&f.maxStreams, "max-streams", 100, "`NUMBER` of requests at once on one connection of HTTP/2 or HTTP/3")
 	o.Int(&f.maxConns, "max-conns", 0, "`NUMBER` of connections; those over it are answered 503. 0 is what the limit of open files (raised to the hard one) leaves")
 	o.Int(&f.maxPerAddress, "max-conns-per-address", 0, "`NUMBER` of connections of one IPv4 address or IPv6 /64; those over it are answered 503. 0 is no limit, since many viewers may share an address")
@@ -166,7 +166,7 @@ func (fr *front) start(ctx, helpers context.Context, reg *prometheus.Registry) e
 		})
 	}
 	if own != nil {
-		srv := &http.Server{Handler: metricsHandler(fr.edge), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(fr.log.Handler(), slog.LevelDebug)}
+		srv := listen.NewServer(metricsHandler(fr.edge), fr.log)
 		fr.tasks.Go(func() { <-helpers.Done(); srv.Close() })
 		serving("metrics", own.Addr().String(), func() error { return srv.Serve(own) })
 	}

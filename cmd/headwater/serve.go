@@ -24,13 +24,9 @@ type listener struct {
 	net.Listener
 }
 
-// Limits of what a stranger may send before the handler sees it.
 const (
-	headerTimeout = 5 * time.Second
-	idleTimeout   = 2 * time.Minute
-	maxHeader     = 32 << 10 // bytes
-	drainTimeout  = 10 * time.Second
-	writeTimeout  = 30 * time.Second // for each 256 KiB of an answer
+	drainTimeout = 10 * time.Second
+	writeTimeout = 30 * time.Second // for each 256 KiB of an answer
 )
 
 // serve opens every listener before it serves any, so that a taken port stops
@@ -50,10 +46,7 @@ func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, dr
 	servers := make([]*http.Server, len(listeners))
 	failed := make(chan error, len(listeners))
 	for i, l := range listeners {
-		servers[i] = &http.Server{
-			Handler: l.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-			ConnContext: listen.WithConn, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		}
+		servers[i] = listen.NewServer(l.handler, log)
 		l.Listener = listen.Limit(l.Listener, l.limits)
 		if certs != nil {
 			// Each held request has a connection of its own, as without TLS.

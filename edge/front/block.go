@@ -25,7 +25,7 @@ func Handler(ed Edge) http.Handler {
 
 // block drives one request.
 func block(q exchange.Request, w http.ResponseWriter, r *http.Request) {
-	more := &exchange.More{Target: r.URL.Path, Conditions: exchange.ConditionsOf(r.Header), Loop: live.LoopOf(r.Header[loopKey]), Authorization: r.Header.Get("Authorization"), Names: len(r.Header[live.HeaderNames]) > 0}
+	more := &exchange.More{Target: r.URL.EscapedPath(), Conditions: exchange.ConditionsOf(r.Header), Loop: live.LoopOf(r.Header[loopKey]), Authorization: r.Header.Get("Authorization"), Names: len(r.Header[live.HeaderNames]) > 0}
 	if r.URL.RawQuery != "" {
 		query := r.URL.Query()
 		more.After, more.Sequence = query.Get("after"), query.Get("notifications")

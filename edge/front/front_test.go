@@ -229,6 +229,31 @@ func TestEveryProtocolAnswersAlike(t *testing.T) {
 }
 
 // holding is how many requests are held, whatever they came by.
+// What a path names has one name, by every protocol: caches in front would keep each.
+func TestPathsHaveOneForm(t *testing.T) {
+	s := serveEdge(t)
+	x := s.secure()
+	s.until("UDP is served", func() bool { return s.srv.altSvc.Load() != nil })
+	good := s.path("s")
+	for _, c := range x.speakers() {
+		if a := c.get(t, good); a.err != nil || a.StatusCode != 200 {
+			t.Fatalf("%s: %v %+v", c.name, a.err, a.Response)
+		}
+		for _, path := range []string{
+			strings.Replace(good, "/s/", "/%73/", 1), strings.Replace(good, "/e/", "%2fe/", 1), strings.Replace(good, "/e/", "/e%2F", 1), strings.Replace(good, ".", "%2e", 1),
+			good + "%00", strings.Replace(good, "/s", "/%00s", 1), strings.Replace(good, "/s/", "/%2573/", 1), strings.Replace(good, "/s/", "/x/../s/", 1), strings.Replace(good, "/s/", "/x/%2e%2e/s/", 1),
+			"/" + good, strings.Replace(good, "/s/", "//s/", 1), good + "/", good + ";a=b", strings.Replace(good, "/s/", "/s%5c", 1), strings.Replace(good, "/s/", "/S/", 1), strings.Replace(good, "/1", "/01", 1),
+		} {
+			if a := c.get(t, path); a.err != nil || a.StatusCode != 404 {
+				t.Errorf("%s: %s: %v %+v", c.name, path, a.err, a.Response)
+			}
+		}
+	}
+	if n := s.asks(good); n != 1 {
+		t.Errorf("the parent was asked %d times", n)
+	}
+}
+
 func (s *serving) holding() int { return s.metric("holding") }
 
 // metric is a counter or gauge without labels.

@@ -347,6 +347,20 @@ func TestServerLeavesTheRestToNetHTTP(t *testing.T) {
 		{get(s.path("s"), "Transfer-Encoding: chunked, identity") + "0\r\n\r\n", 501, true},
 		{get(s.path("s"), "Content-Length: 3", "Transfer-Encoding: chunked") + "0\r\n\r\n", 200, true},
 		{get(s.path("s"), "A: b", " folded"), 200, false},
+		{get(s.path("s"), "A: b", " Transfer-Encoding: chunked"), 200, false},
+		{get(s.path("s"), "Transfer-Encoding: x, chunked") + "0\r\n\r\n", 501, true},
+		{get(s.path("s"), "Transfer-Encoding : chunked") + "0\r\n\r\n", 400, true},
+		{get(s.path("s"), "Transfer-Encoding: \x0bchunked") + "0\r\n\r\n", 400, true},
+		{get(s.path("s"), "Transfer_Encoding: chunked", "Content_Length: 3"), 200, false},
+		{get(s.path("s"), "Content-Length: 3", "Content-Length: 4") + "abc", 400, true},
+		{get(s.path("s"), "Content-Length: 0", "Content-Length: 0"), 200, false},
+		{get(s.path("s"), "Host: other"), 400, true},
+		{get(s.path("s"), "A\x00: b"), 400, true},
+		{get(s.path("s"), "A: b\rTransfer-Encoding: chunked"), 400, true},
+		{"GET " + s.path("s") + " HTTP/1.1\nHost: edge\nA: b\n\n", 200, false},
+		{get("http://other" + s.path("s")), 200, false},
+		{get("http://other"+s.path("s"), "Host: third"), 400, true},
+		{"CONNECT edge:443 HTTP/1.1\r\nHost: edge\r\n\r\n", 405, false},
 	} {
 		x := s.dial()
 		x.send(c.request)

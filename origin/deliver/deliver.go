@@ -190,7 +190,8 @@ func (s *Server) parse(d *delivery) (step, error) {
 		return nil, nil
 	}
 	var err error
-	if d.path, err = live.ParsePath(d.r.URL.Path); err != nil {
+	// As it was sent: a name with octets that need not be encoded would be an alias.
+	if d.path, err = live.ParsePath(d.r.URL.EscapedPath()); err != nil {
 		return nil, live.ErrNotHere.With(live.PathReason(err))
 	}
 	return s.find, nil
