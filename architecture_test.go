@@ -25,6 +25,7 @@ var may = map[string][]string{
 	"selection":           {"live"},
 	"manifest":            {"live"},
 	"admit":               {},
+	"clock":               {"github.com/prometheus/client_golang"},
 	"announce":            {"live"},
 	"store":               {"live"},
 	"store/internal":      {"store"},
@@ -35,39 +36,39 @@ var may = map[string][]string{
 	"blobs/memcachedtest": {"internal/need", "internal/proc"},
 	"internal/proc":       {}, // for tests and benchmarks
 	"internal/need":       {}, // for tests
-	"origin":              {"live", "access", "admit", "announce", "store", "blobs", "origin/book", "origin/look", "origin/hear", "origin/journal", "origin/watch", "origin/window", "origin/health", "origin/metric", "origin/publish", "origin/deliver", "origin/control", "origin/audit", "listen", "github.com/prometheus/client_golang"},
-	"origin/publish":      {"live", "access", "cmaf", "selection", "admit", "announce", "store", "blobs", "origin/audit", "origin/book", "origin/look", "origin/window", "origin/health", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang"},
-	"origin/deliver":      {"live", "access", "selection", "manifest", "admit", "listen", "internal/hedge", "announce", "store", "blobs", "origin/book", "origin/look", "origin/window", "origin/journal", "origin/watch", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
-	"origin/audit":        {"live", "access", "store", "origin/metric", "github.com/prometheus/client_golang"},
-	"origin/control":      {"live", "access", "selection", "origin/audit", "origin/book", "origin/journal", "origin/watch", "origin/window"},
+	"origin":              {"clock", "live", "access", "admit", "announce", "store", "blobs", "origin/book", "origin/look", "origin/hear", "origin/journal", "origin/watch", "origin/window", "origin/health", "origin/metric", "origin/publish", "origin/deliver", "origin/control", "origin/audit", "listen", "github.com/prometheus/client_golang"},
+	"origin/publish":      {"clock", "live", "access", "cmaf", "selection", "admit", "announce", "store", "blobs", "origin/audit", "origin/book", "origin/look", "origin/window", "origin/health", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang"},
+	"origin/deliver":      {"clock", "live", "access", "selection", "manifest", "admit", "listen", "internal/hedge", "announce", "store", "blobs", "origin/book", "origin/look", "origin/window", "origin/journal", "origin/watch", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
+	"origin/audit":        {"clock", "live", "access", "store", "origin/metric", "github.com/prometheus/client_golang"},
+	"origin/control":      {"clock", "live", "access", "selection", "origin/audit", "origin/book", "origin/journal", "origin/watch", "origin/window"},
 	"origin/hear":         {"live", "admit", "announce", "selection", "origin/book", "origin/look", "origin/metric", "github.com/prometheus/client_golang"},
 	"origin/look":         {"live", "admit", "store", "origin/book", "origin/health", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"origin/watch":        {"live", "access", "selection", "origin/book", "github.com/prometheus/client_golang"},
-	"origin/book":         {"live", "cmaf", "selection", "announce", "store", "origin/journal", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
+	"origin/book":         {"clock", "live", "cmaf", "selection", "announce", "store", "origin/journal", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"origin/journal":      {"live", "selection", "store", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"origin/layout":       {"live", "store"},
-	"origin/health":       {"live", "access", "announce", "store", "github.com/prometheus/client_golang"},
+	"origin/health":       {"clock", "live", "access", "announce", "store", "github.com/prometheus/client_golang"},
 	"origin/window":       {"live"},
 	"origin/metric":       {"github.com/prometheus/client_golang"},
 	"origin/keylock":      {},
-	"edge":                {"access/token", "admit", "edge/exchange", "edge/event", "edge/object", "edge/parents", "edge/site", "live", "manifest", "github.com/prometheus/client_golang"},
+	"edge":                {"clock", "access/token", "admit", "edge/exchange", "edge/event", "edge/object", "edge/parents", "edge/site", "live", "manifest", "github.com/prometheus/client_golang"},
 	"edge/exchange":       {"edge/front/h2", "live"},
 	"edge/object":         {"edge/exchange", "live", "store", "store/disk", "github.com/prometheus/client_golang"},
-	"edge/parents":        {"live", "internal/hedge"},
+	"edge/parents":        {"clock", "live", "internal/hedge"},
 	"edge/site":           {"edge/parents", "live"},
 	"edge/event":          {"edge/exchange", "edge/parents", "live", "github.com/prometheus/client_golang"},
 	"edge/front":          {"edge/exchange", "edge/front/record", "edge/front/h2", "live", "github.com/prometheus/client_golang", "github.com/quic-go/quic-go", "golang.org/x/sys", "golang.org/x/net"},
 	"edge/front/record":   {"golang.org/x/crypto"},
 	"edge/front/h2":       {"golang.org/x/net"},
 	"listen":              {"live", "admit", "internal/reread", "golang.org/x/sys", "golang.org/x/net"},
-	"packager":            {"live", "cmaf", "packager/clip", "internal/hedge"},
+	"packager":            {"clock", "live", "cmaf", "packager/clip", "internal/hedge"},
 	"internal/reread":     {},
 	"access":              {"live", "internal/reread", "github.com/prometheus/client_golang"},
 	"access/token":        {"live", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}, // the latter in its tests
 	"packager/clip":       {},
 	"player":              {},
 	"viewer":              {"live", "cmaf"},
-	"scenario":            {"live", "cmaf", "selection", "manifest", "admit", "announce", "store", "store/memory", "store/disk", "origin", "edge", "edge/front", "packager", "player", "viewer", "github.com/prometheus/client_golang"},
+	"scenario":            {"clock", "live", "cmaf", "selection", "manifest", "admit", "announce", "store", "store/memory", "store/disk", "origin", "edge", "edge/front", "packager", "player", "viewer", "github.com/prometheus/client_golang"},
 	"scenario/browser":    {},
 	"deploy":              {"origin", "edge", "edge/front", "github.com/prometheus/client_golang"}, // in its tests
 	"cmd/headwater":       {"*"},
@@ -88,7 +89,7 @@ var may = map[string][]string{
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"internal/memnet", "internal/need", "internal/selfsigned", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "selection", "origin/layout", "origin/health", "origin/audit", "pgregory.net/rapid", "golang.org/x/sys"}
+var forTests = []string{"clock", "internal/memnet", "internal/need", "internal/selfsigned", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "selection", "origin/layout", "origin/health", "origin/audit", "pgregory.net/rapid", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}

@@ -16,12 +16,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/access/token"
+	"headwater/clock"
 	"headwater/edge/object"
 	"headwater/live"
 )
 
 // Config is what an edge is built from. Zero values take the defaults.
 type Config struct {
+	// Clock says what time it is here; what counts is the parents' time. Default: one by
+	// the system's clock.
+	Clock *clock.Clock
 	// Parents are the base URLs of what the edge fills from, in order of
 	// preference: origins or other edges. At least one.
 	Parents []string
@@ -81,8 +85,11 @@ func (c *Config) setDefaults() {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Clock == nil {
+		c.Clock = clock.New(clock.Config{Log: c.Log})
+	}
 	if c.openDisk == nil && c.Disk != "" {
-		c.openDisk = object.OpenDisk(c.Disk, c.DiskBytes, c.Log)
+		c.openDisk = object.OpenDisk(c.Disk, c.DiskBytes, c.Clock.Now, c.Log)
 	}
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()

@@ -37,7 +37,7 @@ func BenchmarkHit(b *testing.B) {
 	parent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch p, err := live.ParsePath(r.URL.Path); {
 		case r.URL.Path == live.TimePath:
-			live.ServeTime(w, r)
+			live.ServeTime(w, r, time.Now())
 		case err != nil:
 			http.NotFound(w, r)
 		case p.File == live.FileConfig && r.URL.Query().Get("after") != "":

@@ -85,7 +85,7 @@ func TestDiskAfterKill(t *testing.T) {
 		w.Header().Set("Live-Version", "1")
 		switch p, err := live.ParsePath(r.URL.Path); {
 		case r.URL.Path == live.TimePath:
-			live.ServeTime(w, r)
+			live.ServeTime(w, r, time.Now())
 		case err != nil:
 			http.NotFound(w, r)
 		case p.File == live.FileConfig:

@@ -151,7 +151,7 @@ func (p *testParent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			clock(w, r)
 			return
 		}
-		live.ServeTime(w, r)
+		live.ServeTime(w, r, time.Now())
 		return
 	}
 	p.mu.Lock()

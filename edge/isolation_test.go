@@ -263,7 +263,7 @@ func TestWhoSaysThatHeHasBeenAtEveryParent(t *testing.T) {
 			p.mu.Lock()
 			p.clock = func(w http.ResponseWriter, req *http.Request) {
 				w.Header().Set(live.HeaderCDNLoop, fmt.Sprintf("x;node=n9, edge;node=n%d", i))
-				live.ServeTime(w, req)
+				live.ServeTime(w, req, time.Now())
 			}
 			p.mu.Unlock()
 		}

@@ -27,7 +27,7 @@ func (p *scriptedPeer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Unlock()
 	if r.URL.Path == live.TimePath {
 		w.Header().Set(live.HeaderSite, node.Header())
-		live.ServeTime(w, r)
+		live.ServeTime(w, r, time.Now())
 		return
 	}
 	<-r.Context().Done()

@@ -12,13 +12,13 @@ const TimePath = "/time"
 // TimeLayout is how the clock writes UTC: ISO 8601 with milliseconds.
 const TimeLayout = "2006-01-02T15:04:05.000Z"
 
-// ServeTime answers with the time, for players and edges to set their clocks by
+// ServeTime answers with a time, that of now, for players and edges to set their clocks by
 // (DASH: urn:mpeg:dash:utc:http-iso:2014).
-func ServeTime(w http.ResponseWriter, r *http.Request) {
+func ServeTime(w http.ResponseWriter, r *http.Request, now time.Time) {
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set(HeaderCacheControl, "no-store")
-	s := time.Now().UTC().Format(TimeLayout)
+	s := now.UTC().Format(TimeLayout)
 	h.Set("Content-Length", strconv.Itoa(len(s)))
 	if r.Method != http.MethodHead {
 		w.Write([]byte(s))

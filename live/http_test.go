@@ -14,7 +14,7 @@ func TestServeTime(t *testing.T) {
 		time.Sleep(1234567 * time.Microsecond) // synctest's clock begins on a whole second
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
 			w := httptest.NewRecorder()
-			ServeTime(w, httptest.NewRequest(method, TimePath, nil))
+			ServeTime(w, httptest.NewRequest(method, TimePath, nil), time.Now())
 			if got := w.Body.String(); method == http.MethodGet && got != "2000-01-01T00:00:01.234Z" || method == http.MethodHead && got != "" {
 				t.Errorf("%s is answered %q", method, got)
 			}

@@ -15,11 +15,14 @@ import (
 	"headwater/admit"
 	"headwater/announce"
 	"headwater/blobs"
+	"headwater/clock"
 	"headwater/store"
 )
 
 // Config is what an origin is built from. Zero values take the defaults.
 type Config struct {
+	// Clock says what time it is. Default: one by the system's clock.
+	Clock *clock.Clock
 	// Store keeps segments and events. Required; the origin does not close it.
 	Store store.Store
 	// DeliverStore is another client of the same store, for delivery alone:
@@ -115,6 +118,9 @@ func (c *Config) setDefaults() {
 	def(&c.ReadTarget, 500*time.Millisecond)
 	def(&c.FallbackAfter, 300*time.Millisecond)
 	def(&c.GuardInterval, 500*time.Millisecond)
+	if c.Clock == nil {
+		c.Clock = clock.New(clock.Config{Log: c.Log})
+	}
 	if c.DeliverStore == nil {
 		c.DeliverStore = c.Store
 	}

@@ -57,7 +57,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	node, tokens := rand.Text(), store.NewTokens()
+	clk, node, tokens := cfg.Clock, rand.Text(), store.TokensBy(cfg.Clock.Now)
 	_, alone := cfg.Bus.(*announce.Local)
 	var (
 		bodies       = admit.NewShare[string](cfg.PublishBytes, cfg.TenantPercent)
@@ -78,8 +78,8 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	})
 	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, publications, watching, sent, egress, admission, reading}, admission, reading)
 	o := &Origin{draining: make(chan struct{})}
-	o.health = &health.Readiness{Writes: health.WritesOf(cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Draining: o.draining, Access: cfg.Access, Metrics: cfg.Metrics}
-	o.book = book.New(book.Config{Store: cfg.Store, Tokens: tokens, Bus: cfg.Bus, Node: node, Alone: alone,
+	o.health = &health.Readiness{Writes: health.WritesOf(clk, cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Draining: o.draining, Access: cfg.Access, Metrics: cfg.Metrics}
+	o.book = book.New(book.Config{Clock: clk, Store: cfg.Store, Tokens: tokens, Bus: cfg.Bus, Node: node, Alone: alone,
 		Timeout: cfg.StoreTimeout, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.look = look.New(look.Config{Book: o.book, Store: cfg.DeliverStore, Reads: reads, Slow: slow, Reading: reading, Health: o.health.Reads, Holding: holds.Used,
 		Interval: cfg.GuardInterval, Timeout: cfg.StoreTimeout, Log: cfg.Log, Metrics: cfg.Metrics})
@@ -87,15 +87,15 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	o.journal = journal.New(journal.Config{Store: cfg.Store, Reader: cfg.DeliverStore, Tokens: tokens, Node: node, Timeout: cfg.StoreTimeout,
 		Timeline: o.book.Timeline, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.watchman = watch.New(o.book, cfg.Log, cfg.Metrics)
-	o.audit = audit.New(cfg.Store, tokens, node, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
-	o.publish = publish.New(publish.Config{Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Publications: publications, Turns: cfg.Turns, Writes: o.health.Writes,
+	o.audit = audit.New(clk, cfg.Store, tokens, node, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
+	o.publish = publish.New(publish.Config{Clock: clk, Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Publications: publications, Turns: cfg.Turns, Writes: o.health.Writes,
 		Access: cfg.Access, Audit: o.audit, MaxSegmentBytes: cfg.MaxSegmentBytes, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout,
 		FutureTolerance: cfg.FutureTolerance, Log: cfg.Log, Metrics: cfg.Metrics})
-	o.deliver = deliver.New(deliver.Config{Access: cfg.Access, Private: cfg.Private, Book: o.book, Look: o.look, Window: window, Journal: o.journal, Watchman: o.watchman, Cache: cfg.DeliverCache,
+	o.deliver = deliver.New(deliver.Config{Clock: clk, Access: cfg.Access, Private: cfg.Private, Book: o.book, Look: o.look, Window: window, Journal: o.journal, Watchman: o.watchman, Cache: cfg.DeliverCache,
 		Admission: admission, Turns: cfg.Turns, Holds: holds, Egress: egress, Watching: watching, Sent: sent, Asking: admit.NewShare[string](deliver.MaxFallbacks, cfg.TenantPercent), Draining: o.draining,
 		Region: cfg.Region, StoreTimeout: cfg.StoreTimeout, Fallback: cfg.Fallback, FallbackAfter: cfg.FallbackAfter,
 		Log: cfg.Log, Metrics: cfg.Metrics})
-	o.control = control.New(control.Config{Audit: o.audit, Book: o.book, Window: window, Journal: o.journal, Watchman: o.watchman,
+	o.control = control.New(control.Config{Clock: clk, Audit: o.audit, Book: o.book, Window: window, Journal: o.journal, Watchman: o.watchman,
 		Access: cfg.Access, Hosts: cfg.ControlHosts, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout, Log: cfg.Log})
 	if err := o.book.Load(ctx); err != nil {
 		return nil, fmt.Errorf("origin: reading the store: %w", err)

@@ -54,7 +54,7 @@ func (s *sender) backfill() {
 			return
 		}
 		tl := s.timeline()
-		if time.Now().After(tl.GoneAt(seg.number)) {
+		if s.clock.Now().After(tl.GoneAt(seg.number)) {
 			s.dropped(DropGone, seg.rendition, seg.number)
 			s.change(func() { s.busy = false })
 			continue

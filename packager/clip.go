@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"headwater/clock"
 	"headwater/cmaf"
 	"headwater/live"
 	"headwater/packager/clip"
@@ -132,6 +133,7 @@ func (t *clipTrack) bandwidth() int64 {
 // frame has been captured.
 type clipSource struct {
 	ctx      context.Context
+	clock    *clock.Clock
 	timeline func() live.Timeline
 	stays    bool // beyond the event's end
 	tracks   []clipTrack
@@ -145,7 +147,7 @@ type clipSource struct {
 // newClip checks that the clip can play the event. Tracks match renditions by
 // name where the event has one of the clip's names, and as any input's otherwise.
 // It ends with the event unless it stays, and dropped hears of what is then outside.
-func newClip(ctx context.Context, version string, event *live.Event, timeline func() live.Timeline, stays bool, explicit map[uint32]string, dropped func(reason, rendition string, n live.Number)) (*clipSource, error) {
+func newClip(ctx context.Context, clk *clock.Clock, version string, event *live.Event, timeline func() live.Timeline, stays bool, explicit map[uint32]string, dropped func(reason, rendition string, n live.Number)) (*clipSource, error) {
 	if d := event.Segment; d.Ticks%(clipGOP*d.Timescale) != 0 {
 		return nil, fmt.Errorf("%w: it has a key frame each %d s, so segments must last a multiple of that, not %d/%d s", ErrClip, clipGOP, d.Ticks, d.Timescale)
 	}
@@ -169,7 +171,7 @@ func newClip(ctx context.Context, version string, event *live.Event, timeline fu
 	if err != nil {
 		return nil, err
 	}
-	c := &clipSource{ctx: ctx, timeline: timeline, stays: stays}
+	c := &clipSource{ctx: ctx, clock: clk, timeline: timeline, stays: stays}
 	for i := range tracks {
 		r, ok := match[uint32(i+1)]
 		if !ok {
@@ -222,14 +224,14 @@ const mostBehind = 5
 // wait sleeps until the next segment's last frame has been captured.
 func (c *clipSource) wait() error {
 	tl := c.timeline()
-	capturing := max(tl.At(time.Now()), tl.First())
+	capturing := max(tl.At(c.clock.Now()), tl.First())
 	if !c.begun || capturing-c.number > mostBehind {
 		c.number, c.begun = capturing, true
 	}
 	if last, ok := tl.Last(); ok && c.number > last && !c.stays {
 		return io.EOF
 	}
-	t := time.NewTimer(time.Until(tl.End(c.number)))
+	t := time.NewTimer(c.clock.Until(tl.End(c.number)))
 	defer t.Stop()
 	select {
 	case <-t.C:

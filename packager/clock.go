@@ -27,12 +27,12 @@ const (
 	ClockPRFT ClockMode = "prft"
 )
 
-// A clock maps decode times of the input to those of the event. The mapping is
+// A mediaClock maps decode times of the input to those of the event. The mapping is
 // made at the first fragment after an init segment. While decode times go on
 // nothing moves it: the clock of an encoder's host may be stepped or slewed, and
 // what it stamps is then off, but its frames still follow on each other. It is
 // made anew only where decode times begin anew.
-type clock struct {
+type mediaClock struct {
 	mode  ClockMode
 	event *live.Event
 
@@ -49,10 +49,10 @@ type clock struct {
 }
 
 // reset forgets the mapping: another stream begins.
-func (c *clock) reset() { c.known = false }
+func (c *mediaClock) reset() { c.known = false }
 
 // shift is what to add to decode times in a timescale.
-func (c *clock) shift(timescale uint32) int64 {
+func (c *mediaClock) shift(timescale uint32) int64 {
 	if !c.byPRFT {
 		return 0
 	}
@@ -60,12 +60,12 @@ func (c *clock) shift(timescale uint32) int64 {
 }
 
 // off is how far the anchor's last stamp is from the mapping.
-func (c *clock) off() time.Duration {
+func (c *mediaClock) off() time.Duration {
 	return time.Duration(rescale(c.stamp-c.offset, int64(time.Second), c.scale))
 }
 
 // observe looks at a piece before it is cut.
-func (c *clock) observe(p piece) (stamps, error) {
+func (c *mediaClock) observe(p piece) (stamps, error) {
 	first, last := p.track.Samples[0], p.track.Samples[len(p.track.Samples)-1]
 	scale := int64(p.track.Track.Timescale)
 	offset, has := c.fromPRFT(p)
@@ -150,7 +150,7 @@ func judgeStamp(jumped bool, offset, before, mapping, said, half int64) stamps {
 // fromPRFT works out the offset that a piece's producer reference time asks for.
 // The time is snapped to the frame grid that begins at the event's start, so that
 // two encoders which stamp the same frame a little apart still cut the same.
-func (c *clock) fromPRFT(p piece) (offset int64, ok bool) {
+func (c *mediaClock) fromPRFT(p piece) (offset int64, ok bool) {
 	if p.stamp == nil {
 		return 0, false
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"headwater/clock"
 	"headwater/live"
 )
 
@@ -79,6 +80,9 @@ type Config struct {
 
 	// Faults are set from the start, in the form of ParseFault.
 	Faults []string
+
+	// Time says what time it is. Default: by the system's clock.
+	Time *clock.Clock
 
 	// Log gets a line for each failure. Default slog.Default().
 	Log *slog.Logger

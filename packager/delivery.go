@@ -118,7 +118,7 @@ func (d *delivery) answered(ctx context.Context, a *attempt) (over bool) {
 	case len(open) > 0: // the other one goes on
 	case r.verdict == tooSoon:
 		tl := d.sender.timeline()
-		d.notBefore = tl.End(d.seg.number)
+		d.notBefore = d.sender.clock.Instant(tl.End(d.seg.number))
 		if least := now.Add(backoff(a.Number, firstBackoff, mostBackoff)); d.notBefore.Before(least) {
 			d.notBefore = least
 		}

@@ -163,7 +163,7 @@ func (p *Packager) awaitEnd(ctx context.Context, leave context.CancelCauseFunc) 
 		var over <-chan time.Time
 		tl := p.timeline.Load()
 		if _, ends := tl.Last(); ends {
-			over = time.After(time.Until(leaveAt(tl, p.cfg.AfterEnd)))
+			over = time.After(p.clock.Until(leaveAt(tl, p.cfg.AfterEnd)))
 		}
 		select {
 		case <-over:

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/clock"
 	"headwater/cmaf"
 	"headwater/live"
 )
@@ -235,7 +236,7 @@ func withRig(t *testing.T, origins int, f func(r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t, event: testEvent(time.Now().Add(-2*time.Second), "v720", "a-en")}
 		cfg := senderConfig{
-			id: live.EventID{Tenant: "acme", Name: "final"}, pipeline: "a", token: "secret",
+			clock: clock.New(clock.Config{}), id: live.EventID{Tenant: "acme", Name: "final"}, pipeline: "a", token: "secret",
 			timeline: r.event.Timeline, queueBytes: 1 << 20, count: newCounters(), log: quiet(),
 		}
 		byHost := map[string]*fakeOrigin{}

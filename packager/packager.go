@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"headwater/clock"
 	"headwater/live"
 )
 
@@ -41,6 +42,7 @@ const (
 // A Packager publishes one pipeline of one event.
 type Packager struct {
 	cfg      Config
+	clock    *clock.Clock
 	id       live.EventID
 	faults   Faults
 	count    *counters
@@ -64,6 +66,9 @@ func New(cfg Config) (*Packager, error) {
 		return nil, err
 	}
 	p := &Packager{cfg: cfg.withDefaults(), count: newCounters(), moved: make(chan struct{}, 1), last: map[string]lastSent{}}
+	if p.clock = p.cfg.Time; p.clock == nil {
+		p.clock = clock.New(clock.Config{Log: p.cfg.Log})
+	}
 	p.id, _ = live.ParseEventID(cfg.Event)
 	p.cfg.Log = p.cfg.Log.With("event", cfg.Event, "pipeline", cfg.Pipeline)
 	for _, to := range cfg.To {
@@ -142,7 +147,7 @@ func (p *Packager) Run(ctx context.Context) error {
 
 	var src source
 	if p.cfg.Clip {
-		if src, err = newClip(pctx, p.cfg.ClipVersion, event, timeline, stays, p.cfg.Tracks, func(reason, rendition string, n live.Number) {
+		if src, err = newClip(pctx, p.clock, p.cfg.ClipVersion, event, timeline, stays, p.cfg.Tracks, func(reason, rendition string, n live.Number) {
 			p.count.dropped(p.cfg.Log, reason, rendition, n)
 		}); err != nil {
 			return err
@@ -157,7 +162,7 @@ func (p *Packager) Run(ctx context.Context) error {
 	sctx, stop := context.WithCancel(ctx)
 	defer stop()
 	snd := newSender(sctx, senderConfig{
-		id: p.id, pipeline: p.cfg.Pipeline, token: p.cfg.Token, dests: p.dests, timeline: timeline,
+		clock: p.clock, id: p.id, pipeline: p.cfg.Pipeline, token: p.cfg.Token, dests: p.dests, timeline: timeline,
 		queueBytes: p.cfg.BackfillBytes, count: p.count, log: p.cfg.Log,
 	})
 	p.sender.Store(snd)
@@ -298,7 +303,7 @@ func (p *Packager) handle(ctx context.Context, seg *segment, snd *sender) error 
 // pace holds back a segment that is ahead of the clock, and with it the
 // source. It reports whether to go on with the segment.
 func (p *Packager) pace(ctx context.Context, seg *segment, tl *live.Timeline) (ok bool, err error) {
-	ahead := time.Until(tl.End(seg.number))
+	ahead := p.clock.Until(tl.End(seg.number))
 	switch {
 	case ahead <= mostAhead:
 		return true, nil

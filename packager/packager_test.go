@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/clock"
 	"headwater/cmaf"
 	"headwater/live"
 )
@@ -222,20 +223,20 @@ func TestClipLoops(t *testing.T) {
 func TestClipRefusesWhatItCannotPlay(t *testing.T) {
 	e := clipEvent(t, fixtureStart)
 	e.Segment = live.Duration{Ticks: 2002, Timescale: 1000}
-	if _, err := newClip(t.Context(), "a", e, e.Timeline, false, nil, nil); !errors.Is(err, ErrClip) || !strings.Contains(err.Error(), "2002/1000 s") {
+	if _, err := newClip(t.Context(), clock.New(clock.Config{}), "a", e, e.Timeline, false, nil, nil); !errors.Is(err, ErrClip) || !strings.Contains(err.Error(), "2002/1000 s") {
 		t.Errorf("segments of 2.002 s: %v", err)
 	}
 	e = testEvent(fixtureStart, "hd", "sd", "audio-en")
-	if _, err := newClip(t.Context(), "a", e, e.Timeline, false, nil, nil); !errors.Is(err, ErrTracks) {
+	if _, err := newClip(t.Context(), clock.New(clock.Config{}), "a", e, e.Timeline, false, nil, nil); !errors.Is(err, ErrTracks) {
 		t.Errorf("other renditions: %v", err)
 	}
 	// A part of the ladder is fine, and so are other names for all of it.
 	e = testEvent(fixtureStart, "v360", "a-en")
-	if c, err := newClip(t.Context(), "a", e, e.Timeline, false, nil, nil); err != nil || len(c.tracks) != 2 || c.tracks[0].track.Width != 640 {
+	if c, err := newClip(t.Context(), clock.New(clock.Config{}), "a", e, e.Timeline, false, nil, nil); err != nil || len(c.tracks) != 2 || c.tracks[0].track.Width != 640 {
 		t.Errorf("a part of the ladder: %v", err)
 	}
 	e = testEvent(fixtureStart, "high", "mid", "low", "audio")
-	if c, err := newClip(t.Context(), "a", e, e.Timeline, false, nil, nil); err != nil || c.cutters[0].rendition.Name != "high" {
+	if c, err := newClip(t.Context(), clock.New(clock.Config{}), "a", e, e.Timeline, false, nil, nil); err != nil || c.cutters[0].rendition.Name != "high" {
 		t.Errorf("other names: %v", err)
 	}
 }

@@ -25,6 +25,7 @@ type segment struct {
 	track    *cmaf.Track // what the rendition's init segment says, after rewriting
 	samples  []sample    // media: what data was made of, until faults were injected
 	complete time.Time   // when its last byte left the source
+	late     bool        // it missed its deadline, and that has been said
 	of       *initState  // of the sender: the init segment that it was made for, or is
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"headwater/clock"
 	"headwater/internal/hedge"
 	"headwater/live"
 )
@@ -63,6 +64,7 @@ type sender struct {
 }
 
 type senderConfig struct {
+	clock      *clock.Clock
 	id         live.EventID
 	pipeline   string
 	token      string
@@ -128,7 +130,7 @@ func (s *sender) drain(ctx context.Context) {
 // to sendInit before.
 func (s *sender) send(seg *segment) {
 	tl := s.timeline()
-	deadline := tl.Deadline(seg.number)
+	deadline := s.clock.Instant(tl.Deadline(seg.number))
 	s.mu.Lock()
 	if seg.of == nil {
 		seg.of = s.inits[seg.rendition]
@@ -224,6 +226,7 @@ func (s *sender) hinders(seg *segment) bool {
 // missed queues a segment whose deadline has passed.
 func (s *sender) missed(seg *segment, a answer) {
 	s.count.with(func(c *Stats) { c.Missed++ })
+	seg.late = true
 	s.log.Warn("segment missed its deadline, queued behind live ones", "rendition", seg.rendition, "number", seg.number, "detail", a.detail)
 	s.change(func() {
 		if n := s.queue.push(seg); n > 0 {
@@ -244,10 +247,9 @@ func (s *sender) deliver(ctx context.Context, seg *segment, deadline time.Time, 
 		share: min(max(time.Until(deadline)/shares, leastShare), mostShare),
 		final: answer{verdict: again, detail: "the deadline passed"},
 	}
-	if tl := s.timeline(); seg.init || deadline.Equal(tl.Deadline(seg.number)) {
-		d.level = slog.LevelWarn
-	} else {
-		d.level = slog.LevelDebug // backfill: that it missed its deadline has been said
+	d.level = slog.LevelWarn
+	if seg.late {
+		d.level = slog.LevelDebug
 	}
 	path := seg.path(s.id, s.pipeline).String()
 	d.race = &hedge.Race[*request, answer]{

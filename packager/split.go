@@ -30,7 +30,7 @@ type splitter struct {
 	timeline func() live.Timeline
 	stays    bool
 	explicit map[uint32]string
-	clock    clock
+	clock    mediaClock
 	count    *counters
 	log      *slog.Logger
 
@@ -61,7 +61,7 @@ func newSplitter(cfg splitterConfig) *splitter {
 	input := &streams{r: cfg.input}
 	return &splitter{
 		r: cmaf.NewReader(input), input: input, event: cfg.event, timeline: cfg.timeline, stays: cfg.stays, explicit: cfg.explicit,
-		clock: clock{mode: cfg.mode, event: cfg.event}, count: cfg.count, log: cfg.log,
+		clock: mediaClock{mode: cfg.mode, event: cfg.event}, count: cfg.count, log: cfg.log,
 		lanes: map[uint32]*lane{}, cutters: map[uint32]*cutter{}, inits: map[string]initVersion{},
 	}
 }

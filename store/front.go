@@ -11,7 +11,8 @@ import (
 // names and its token are, ctx has not ended, and the store is open. Its errors
 // are the contract's; what was asked for is added to them.
 type Backend struct {
-	Name   string // what errors begin with
+	Name   string           // what errors begin with
+	Now    func() time.Time // default time.Now
 	Put    func(ctx context.Context, r Record, item Item) error
 	Get    func(ctx context.Context, r Record, key string) (Item, error)
 	Scan   func(ctx context.Context, r Record, opt ScanOptions) (Page, error)
@@ -29,7 +30,12 @@ type Front struct {
 }
 
 // NewFront returns the front of b.
-func NewFront(b Backend) *Front { return &Front{b: b} }
+func NewFront(b Backend) *Front {
+	if b.Now == nil {
+		b.Now = time.Now
+	}
+	return &Front{b: b}
+}
 
 // Begin counts an operation as under way until end, for which Close waits.
 func (f *Front) Begin(ctx context.Context) (end func(), err error) {
@@ -48,7 +54,7 @@ func (f *Front) Begin(ctx context.Context) (end func(), err error) {
 // mutate runs an operation that has a token, and run one that has none.
 func (f *Front) mutate(ctx context.Context, r Record, t Token, do func() error) error {
 	return f.run(ctx, r, func() error {
-		if err := t.CheckDrift(time.Now()); err != nil {
+		if err := t.CheckDrift(f.b.Now()); err != nil {
 			return err
 		}
 		return do()

@@ -55,6 +55,8 @@ func (t Token) CheckDrift(now time.Time) error {
 // tokens are refused until the clock has caught up: to accept them would be to
 // let old values win over new ones silently. It is safe for concurrent use.
 type Tokens struct {
+	now func() time.Time // nil: time.Now
+
 	mu   sync.Mutex
 	last int64 // guarded by mu
 }
@@ -62,10 +64,17 @@ type Tokens struct {
 // NewTokens returns a generator. One per process is enough.
 func NewTokens() *Tokens { return new(Tokens) }
 
+// TokensBy returns a generator that has its time from now.
+func TokensBy(now func() time.Time) *Tokens { return &Tokens{now: now} }
+
 // Next returns a token newer than all that this generator returned before.
 func (g *Tokens) Next() Token {
+	now := time.Now
+	if g.now != nil {
+		now = g.now
+	}
 	g.mu.Lock()
-	g.last = max(g.last+1, time.Now().UnixNano())
+	g.last = max(g.last+1, now().UnixNano())
 	t := Token{Time: g.last, Nonce: rand.Uint64()}
 	g.mu.Unlock()
 	return t

@@ -57,7 +57,7 @@ func startOrigin() (*origin, error) {
 	o.addr = l.Addr().String()
 	o.srv = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == live.TimePath {
-			live.ServeTime(w, r)
+			live.ServeTime(w, r, time.Now())
 			return
 		}
 		p, err := live.ParsePath(r.URL.Path)

@@ -14,7 +14,7 @@ func openCassandra(ctx context.Context, flag string, a store.Address, o opening)
 	if err != nil {
 		return nil, usagef("--%s: %w", flag, err)
 	}
-	opt.Logger = o.log
+	opt.Now, opt.Logger = o.now, o.log
 	st, err := cassandra.Open(ctx, opt)
 	if err != nil {
 		return nil, fmt.Errorf("--%s: %w", flag, err)

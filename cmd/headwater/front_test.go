@@ -56,7 +56,7 @@ func newClockwork(t testing.TB, edit ...func(*live.Event)) *clockwork {
 	c := &clockwork{timeline: config.Timeline("v")}
 	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == live.TimePath {
-			live.ServeTime(w, r)
+			live.ServeTime(w, r, time.Now())
 			return
 		}
 		p, err := live.ParsePath(r.URL.Path)

@@ -15,6 +15,7 @@ import (
 
 	"headwater/admit"
 	"headwater/blobs"
+	"headwater/clock"
 	"headwater/listen"
 	"headwater/origin"
 	"headwater/store"
@@ -134,8 +135,9 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	}
 	turns := admit.NewTurns(cores, 2*time.Millisecond)
 	limits, pressure := f.limitConnections(files, turns, metrics)
-	open := opening{
-		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Logger: log}, log: log, metrics: metrics,
+	clk := clock.New(clock.Config{Log: log})
+	open := opening{now: clk.Now,
+		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Now: clk.Now, Logger: log}, log: log, metrics: metrics,
 	}
 	var reader store.Store
 	if roles["deliver"] && len(roles) > 1 && overNetwork(f.store) {
@@ -169,7 +171,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	defer closeBus()
 
 	cfg := origin.Config{
-		Store: st, DeliverStore: reader, Cache: caches[0], DeliverCache: caches[1], Bus: bus, TenantPercent: f.tenantShare, Fallback: f.fallback, FallbackAfter: f.fallbackAfter,
+		Clock: clk, Store: st, DeliverStore: reader, Cache: caches[0], DeliverCache: caches[1], Bus: bus, TenantPercent: f.tenantShare, Fallback: f.fallback, FallbackAfter: f.fallbackAfter,
 		Region: f.region, Access: guard, Private: f.access.private, ControlHosts: f.access.hosts,
 		Turns: turns, Connections: pressure, PublishBytes: within(1<<30, limit, 2*f.maxSegment), EgressBytes: within(2<<30, limit, 3*f.maxSegment),
 		Late: admit.NewLateness().Read, MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,

@@ -14,7 +14,7 @@ func openS3(flag string, a store.Address, o opening) (*s3.Store, error) {
 	if err != nil {
 		return nil, usagef("--%s: %w", flag, err)
 	}
-	opt.Log = o.log
+	opt.Now, opt.Log = o.now, o.log
 	st, err := s3.Open(opt)
 	if err != nil {
 		return nil, usagef("--%s: %w", flag, err)

@@ -78,22 +78,22 @@ func (c *control) segments(ctx context.Context, path string, asJSON bool) error 
 	return w.Flush()
 }
 
-const clock = "15:04:05.000"
+const timeOfDay = "15:04:05.000"
 
 func (s *segmentHistory) print(w io.Writer) {
-	fmt.Fprintf(w, "%s %d, %s, %s\n", s.Rendition, s.Number, s.Start.Format("2006-01-02 "+clock), s.Place)
+	fmt.Fprintf(w, "%s %d, %s, %s\n", s.Rendition, s.Number, s.Start.Format("2006-01-02 "+timeOfDay), s.Place)
 	for _, x := range s.Candidates {
 		what := []string{cmp.Or(x.Defects, "clean"), fmt.Sprintf("%d bytes", x.Size)}
 		if x.Masked {
 			what = append(what, "masked")
 		}
-		fmt.Fprintf(w, "  published\t%s\t%s\t%s\t%s\n", x.Published.Format(clock), x.Pipeline, x.Digest, strings.Join(what, ", "))
+		fmt.Fprintf(w, "  published\t%s\t%s\t%s\t%s\n", x.Published.Format(timeOfDay), x.Pipeline, x.Digest, strings.Join(what, ", "))
 	}
 	for _, x := range s.Served {
-		fmt.Fprintf(w, "  served\t%s\t%s\t%s\t%s: %s, chosen %s by %s\n", x.FirstServedAt.Format(clock), x.Pipeline, x.Digest, cmp.Or(x.Defects, "clean"), x.Reason, x.ChosenAt.Format(clock), x.Node)
+		fmt.Fprintf(w, "  served\t%s\t%s\t%s\t%s: %s, chosen %s by %s\n", x.FirstServedAt.Format(timeOfDay), x.Pipeline, x.Digest, cmp.Or(x.Defects, "clean"), x.Reason, x.ChosenAt.Format(timeOfDay), x.Node)
 	}
 	for _, x := range s.Refused {
-		fmt.Fprintf(w, "  refused\t%s\t%d\t%s\t%s, last %s\n", x.FirstAt.Format(clock), x.Status, x.Problem, count(int(x.Count), "time"), x.LastAt.Format(clock))
+		fmt.Fprintf(w, "  refused\t%s\t%d\t%s\t%s, last %s\n", x.FirstAt.Format(timeOfDay), x.Status, x.Problem, count(int(x.Count), "time"), x.LastAt.Format(timeOfDay))
 	}
 	fmt.Fprintf(w, "  now\t\t%s\t\t%s: %s\n", cmp.Or(s.Now.Serves, "-"), s.Now.Action, s.Now.Reason)
 }

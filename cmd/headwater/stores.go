@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -14,6 +15,7 @@ import (
 
 // An opening is what opening a store takes besides its address.
 type opening struct {
+	now     func() time.Time // nil: time.Now
 	disk    disk.Options
 	log     *slog.Logger
 	metrics prometheus.Registerer // for the store's own metrics
@@ -47,7 +49,7 @@ func openStore(ctx context.Context, flag, address string, o opening) (store.Stor
 	}
 	switch a.Scheme {
 	case store.SchemeMemory:
-		return memory.New(memory.Options{MaxBytes: o.disk.MaxBytes}), nil
+		return memory.New(memory.Options{MaxBytes: o.disk.MaxBytes, Now: o.now}), nil
 	case store.SchemeDisk:
 		st, err := disk.Open(a.Path, o.disk)
 		if err == nil && o.metrics != nil {

@@ -62,7 +62,7 @@ func serveEdge(t testing.TB, tune ...func(*Server)) *serving {
 		s.mu.Unlock()
 		switch {
 		case r.URL.Path == live.TimePath:
-			live.ServeTime(w, r)
+			live.ServeTime(w, r, time.Now())
 		case !strings.HasPrefix(r.URL.Path, "/t/"):
 			w.Header().Set(live.HeaderNames, live.NamesOf([]string{"t"}).Header())
 			live.ErrNoTenant.For(5*time.Second).With("no").Write(w, r)

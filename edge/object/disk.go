@@ -102,8 +102,10 @@ type DiskConfig struct {
 }
 
 // OpenDisk opens a directory as a Store of so many bytes.
-func OpenDisk(dir string, size int64, log *slog.Logger) func() (Store, error) {
-	return func() (Store, error) { return disk.Open(dir, disk.Options{Cache: true, MaxBytes: size, Logger: log}) }
+func OpenDisk(dir string, size int64, now func() time.Time, log *slog.Logger) func() (Store, error) {
+	return func() (Store, error) {
+		return disk.Open(dir, disk.Options{Cache: true, MaxBytes: size, Now: now, Logger: log})
+	}
 }
 
 // NewDisk makes the disk beside a cache. Run opens it.

@@ -8,9 +8,9 @@ const (
 	clockGrain = time.Millisecond
 )
 
-// A clock is how far a parent's clock is from ours, from the last answers to
+// A parentClock is how far a parent's clock is from ours, from the last answers to
 // /time. It decides and nothing else.
-type clock struct {
+type parentClock struct {
 	offset  time.Duration // the parent's time minus ours
 	known   bool
 	samples [clockSamples]clockSample // a ring
@@ -26,7 +26,7 @@ type clockSample struct {
 // Of the last samples the one that leaves least doubt counts (as in RFC 5905,
 // 10), and the offset moves only as far as it must: clocks that agree within
 // what can be known are left alone.
-func (c *clock) sample(asked, answered, told time.Time) {
+func (c *parentClock) sample(asked, answered, told time.Time) {
 	half := answered.Sub(asked) / 2
 	// What is told was rounded down.
 	s := clockSample{offset: told.Add(clockGrain / 2).Sub(asked.Add(half)), doubt: half + clockGrain/2}
@@ -60,9 +60,10 @@ func (u *Upstream) retime() {
 	}
 }
 
-// Theirs and Ours convert between our clock and the parents'.
-func (u *Upstream) Theirs(t time.Time) time.Time { return t.Add(u.Offset()) }
-func (u *Upstream) Ours(t time.Time) time.Time   { return t.Add(-u.Offset()) }
+// Theirs is what the parents' clock says at an instant of time.Now, Ours such an
+// instant. Neither cares what the system's clock is set to meanwhile.
+func (u *Upstream) Theirs(t time.Time) time.Time { return u.clock.At(t).Add(u.Offset()) }
+func (u *Upstream) Ours(t time.Time) time.Time   { return u.clock.Instant(t.Add(-u.Offset())) }
 
 // Offset is the parents' time minus ours.
 func (u *Upstream) Offset() time.Duration { return time.Duration(u.offset.Load()) }

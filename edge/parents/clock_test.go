@@ -12,7 +12,7 @@ import (
 func TestClockOffset(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		offset := time.Duration(rapid.Int64Range(-5e9, 5e9).Draw(t, "offset"))
-		var c clock
+		var c parentClock
 		now, shortest := time.Unix(1e9, 0), time.Hour
 		for range rapid.IntRange(1, 8).Draw(t, "samples") {
 			there := time.Duration(rapid.Int64Range(0, 3e8).Draw(t, "there"))
@@ -29,7 +29,7 @@ func TestClockOffset(t *testing.T) {
 }
 
 func TestClocksThatAgreeAreLeftAlone(t *testing.T) {
-	var c clock
+	var c parentClock
 	for i := range 100 {
 		asked := time.Unix(1e9, int64(i)*77_777_777)
 		c.sample(asked, asked.Add(time.Duration(i)*time.Microsecond), asked.Add(time.Duration(i)*300*time.Nanosecond).Truncate(time.Millisecond))

@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"headwater/clock"
 	"headwater/live"
 )
 
@@ -45,7 +46,7 @@ type Parent struct {
 
 	mu     sync.Mutex // guards the following
 	health health
-	clock  clock
+	clock  parentClock
 	id     string          // in CDN-Loop, where it says so
 	alive  context.Context // ends when the parent goes down
 	die    context.CancelCauseFunc
@@ -124,6 +125,7 @@ type Site interface {
 
 // A Config says who the parents are.
 type Config struct {
+	Clock   *clock.Clock      // of this node
 	URLs    []string          // in order of preference
 	Regions map[string]string // by URL, where known
 	Region  string            // our own: parents of it are preferred
@@ -138,13 +140,14 @@ type Config struct {
 // An Upstream asks the parents. It is HTTP and nothing else, so any origin that
 // speaks the protocol will do, and so will another edge.
 type Upstream struct {
+	clock              *clock.Clock
 	parents            []*Parent // preferred first
 	site               Site      // nil where this node is alone
 	secret, peerSecret string
 	client             *http.Client
 	log                *slog.Logger
 	tasks              sync.WaitGroup // attempts
-	offset             atomic.Int64   // ns: the parents' clock minus ours
+	offset             atomic.Int64   // ns: the parents' clock minus this node's
 
 	mu   sync.Mutex    // guards the following
 	back chan struct{} // closed when a parent comes back, or a peer changes
@@ -152,7 +155,7 @@ type Upstream struct {
 
 // NewUpstream makes one. Run is for each of its parents, Join for its site.
 func NewUpstream(cfg *Config) *Upstream {
-	u := &Upstream{secret: cfg.Secret, peerSecret: cfg.PeerSecret, log: cfg.Log, back: make(chan struct{})}
+	u := &Upstream{clock: cfg.Clock, secret: cfg.Secret, peerSecret: cfg.PeerSecret, log: cfg.Log, back: make(chan struct{})}
 	for _, base := range cfg.URLs {
 		u.parents = append(u.parents, New(base))
 	}
@@ -384,7 +387,7 @@ func (u *Upstream) probe(ctx context.Context, p *Parent) error {
 	p.id = id
 	// A cache in between would tell an old time.
 	if err == nil && resp.StatusCode == http.StatusOK && resp.Header.Get("Age") == "" {
-		p.clock.sample(asked, answered, told)
+		p.clock.sample(u.clock.At(asked), u.clock.At(answered), told)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/access"
+	"headwater/clock"
 	"headwater/live"
 	"headwater/origin/metric"
 	"headwater/store"
@@ -65,6 +66,7 @@ func Record(t time.Time) store.Record {
 
 // A Log writes entries.
 type Log struct {
+	clock   *clock.Clock
 	store   store.Store
 	tokens  *store.Tokens
 	node    string
@@ -83,8 +85,8 @@ type Log struct {
 	news    chan struct{}
 }
 
-func New(st store.Store, tokens *store.Tokens, node string, timeout time.Duration, log *slog.Logger, reg *prometheus.Registry) *Log {
-	return &Log{store: st, tokens: tokens, node: node, timeout: timeout, log: log, allowed: RefusalBurst, news: make(chan struct{}, 1),
+func New(clk *clock.Clock, st store.Store, tokens *store.Tokens, node string, timeout time.Duration, log *slog.Logger, reg *prometheus.Registry) *Log {
+	return &Log{clock: clk, store: st, tokens: tokens, node: node, timeout: timeout, log: log, allowed: RefusalBurst, news: make(chan struct{}, 1),
 		written: metric.Counter(reg, "audit_entries_total", "Entries of the audit log that were stored."),
 		unsaid:  metric.Counter(reg, "audit_unsaid_total", "Refusals that were too many for the audit log: the next entry says how many."),
 		lost:    metric.Counter(reg, "audit_lost_total", "Entries of the audit log that the store never took.")}
@@ -207,10 +209,10 @@ func (a *Log) flush(ctx context.Context) bool {
 // Read returns the newest entries of a time that match, oldest first, at most limit.
 func (a *Log) Read(ctx context.Context, from, to time.Time, limit int, match func(*Entry) bool) ([]Entry, error) {
 	// Each day is a look into the store: only those of which there can be any.
-	if oldest := time.Now().Add(-Life); from.Before(oldest) {
+	if oldest := a.clock.Now().Add(-Life); from.Before(oldest) {
 		from = oldest
 	}
-	if newest := time.Now().Add(store.MaxDrift); to.After(newest) {
+	if newest := a.clock.Now().Add(store.MaxDrift); to.After(newest) {
 		to = newest
 	}
 	var out []Entry
@@ -241,8 +243,8 @@ func (a *Log) Read(ctx context.Context, from, to time.Time, limit int, match fun
 }
 
 // EntryOf begins that of a request.
-func EntryOf(r *http.Request, by *access.Identity) Entry {
-	e := Entry{Time: time.Now(), By: "nobody", From: r.RemoteAddr, Method: r.Method, Path: r.URL.Path}
+func EntryOf(r *http.Request, by *access.Identity, now time.Time) Entry {
+	e := Entry{Time: now, By: "nobody", From: r.RemoteAddr, Method: r.Method, Path: r.URL.Path}
 	if by != nil {
 		e.By = by.Name
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/announce"
+	"headwater/clock"
 	"headwater/live"
 	"headwater/store"
 )
@@ -49,6 +50,7 @@ type Book struct {
 
 // A Config is what a book is built from.
 type Config struct {
+	Clock   *clock.Clock
 	Store   store.Store
 	Tokens  *store.Tokens
 	Bus     announce.Bus
@@ -64,7 +66,7 @@ func New(cfg Config) *Book {
 	g := &Book{Config: cfg, turns: keylock.New[live.EventID](),
 		events: make(map[live.EventID]*Event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool), names: make(map[string]string)}
 	g.lost = metric.Counter(cfg.Metrics, "lost_announcements_total", "Announcements that the bus did not take.")
-	g.Counters = newByEvent(g.List)
+	g.Counters = newByEvent(g.List, cfg.Clock)
 	cfg.Metrics.MustRegister(g.Counters)
 	metric.Gauge(cfg.Metrics, "events", "Events known.", func() float64 { return float64(len(g.List())) })
 	metric.Gauge(cfg.Metrics, "slots", "Segments of renditions that were published, looked for or are waited for.", func() float64 {
@@ -256,9 +258,9 @@ func (g *Book) Run(ctx context.Context) {
 		if whole {
 			kept = now
 			for _, e := range g.List() {
-				e.prune(now)
+				e.prune(g.Clock.Now())
 			}
-			g.prune(now)
+			g.prune(g.Clock.Now())
 		}
 		if whole || g.Bus.Health() != nil {
 			g.checkEvents(ctx)

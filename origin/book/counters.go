@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/clock"
 	"headwater/live"
 	"headwater/selection"
 )
@@ -96,6 +97,7 @@ func (c *Counts) collect(ch chan<- prometheus.Metric) {
 // Counters collects what is counted by event, and reads from the tables of each
 // what it is worth at the time.
 type Counters struct {
+	clock  *clock.Clock
 	events func() []*Event
 	none   *Counts // of requests that name no event there is
 	other  *Counts
@@ -103,8 +105,8 @@ type Counters struct {
 	mu sync.Mutex // makes one event's counters after the other
 }
 
-func newByEvent(events func() []*Event) *Counters {
-	return &Counters{events: events, none: newCounts(""), other: newCounts("other")}
+func newByEvent(events func() []*Event, clk *clock.Clock) *Counters {
+	return &Counters{clock: clk, events: events, none: newCounts(""), other: newCounts("other")}
 }
 
 // Of returns the counters of an event, of nil those of none.
@@ -161,7 +163,7 @@ func (b *Counters) Collect(ch chan<- prometheus.Metric) {
 		}
 		c.know(cfg.Pipelines)
 		c.collect(ch)
-		e.collect(ch, time.Now())
+		e.collect(ch, b.clock.Now())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"headwater/clock"
 	"headwater/live"
 )
 
@@ -15,7 +16,7 @@ import (
 // taken by the next.
 func TestMetricsOfManyEvents(t *testing.T) {
 	var events []*Event
-	b := newByEvent(func() []*Event { return events })
+	b := newByEvent(func() []*Event { return events }, clock.New(clock.Config{}))
 	for i := range CountedEvents + 5 {
 		e := known(t, live.EventID{Tenant: "t", Name: fmt.Sprint("e", i)})
 		events = append(events, e)

@@ -132,7 +132,7 @@ func (g *Book) take(ctx context.Context, id live.EventID, item store.Item, edits
 		// had, so that nothing goes back when it is created again.
 		if !dead {
 			g.Log.Error("stored event is unreadable: create it again", "event", id.String(), "err", err)
-			now := time.Now()
+			now := g.Clock.Now()
 			g.bury(id, tombstone{Version: now.Unix(), FlushVersion: now.Unix(), Sequence: now.Unix(), At: now.UTC(), token: item.Token})
 		}
 		return nil

@@ -117,7 +117,7 @@ func (g *Book) put(ctx context.Context, e *Event, x Edit) error {
 func (g *Book) fold(ctx context.Context, e *Event) error {
 	due := func() bool {
 		l := &e.View().ledger
-		return len(l.edits) >= foldAt && time.Since(time.Unix(0, l.edits[0].Token.Time)) >= settled || e.unreadable.Load()
+		return len(l.edits) >= foldAt && g.Clock.Since(time.Unix(0, l.edits[0].Token.Time)) >= settled || e.unreadable.Load()
 	}
 	if !due() {
 		return nil
@@ -130,7 +130,7 @@ func (g *Book) fold(ctx context.Context, e *Event) error {
 			return nil
 		}
 		l := &e.View().ledger
-		rec, sweep := l.fold(time.Now())
+		rec, sweep := l.fold(g.Clock.Now())
 		token := TokenAfter(g.Tokens, time.Unix(0, l.newest()))
 		if err := g.write(ctx, e.ID, storedEvent{Record: &rec}, token, time.Time{}); err != nil {
 			return err
@@ -185,7 +185,7 @@ func (g *Book) Remove(ctx context.Context, id live.EventID) error {
 			return ErrNoEvent
 		case e != nil:
 			v := e.View()
-			tomb = tombstone{Version: v.Config().Version + 1, FlushVersion: v.Config().FlushVersion, Sequence: v.Record.Notifications.Sequence, At: time.Now().UTC()}
+			tomb = tombstone{Version: v.Config().Version + 1, FlushVersion: v.Config().FlushVersion, Sequence: v.Record.Notifications.Sequence, At: g.Clock.Now().UTC()}
 			for _, r := range v.Config().Renditions {
 				tomb.Renditions = append(tomb.Renditions, r.Name)
 			}

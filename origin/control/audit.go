@@ -13,7 +13,7 @@ import (
 
 // listAudit answers with the audit log, of one event or of all.
 func (s *server) listAudit(w http.ResponseWriter, r *http.Request, id live.EventID) error {
-	now := time.Now()
+	now := s.Clock.Now()
 	span := map[string]time.Time{"from": now.Add(-24 * time.Hour), "to": now}
 	limit := 100
 	for name, values := range r.URL.Query() {

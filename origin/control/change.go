@@ -80,8 +80,8 @@ func (s *server) apply(c *change, touched *live.Scope, f func(rec *book.Record, 
 }
 
 // mayHurt refuses a verb that would hurt what is on air and does not say so.
-func (c *change) mayHurt(e *book.Event, what string) error {
-	if e == nil || c.yes || c.dryRun || !onAir(e, time.Now()) {
+func (c *change) mayHurt(e *book.Event, what string, now time.Time) error {
+	if e == nil || c.yes || c.dryRun || !onAir(e, now) {
 		return nil
 	}
 	return live.ErrBlackout.With(fmt.Sprintf("event %v is on air, and %s: add ?yes=true if that is meant", c.id, what))
@@ -151,7 +151,7 @@ func (s *server) readScope(c *change, in *scopeRequest) (live.Scope, error) {
 	cfg := e.View().Config()
 	scope = live.Scope{Pipeline: in.Pipeline, Region: in.Region, Rendition: in.Rendition}
 	tl := cfg.Event.Timeline()
-	if scope.From, scope.To, err = readRange(&tl, in.From, in.To, time.Now()); err != nil {
+	if scope.From, scope.To, err = readRange(&tl, in.From, in.To, s.Clock.Now()); err != nil {
 		return scope, err
 	}
 	if err := scope.Validate(); err != nil {

@@ -23,6 +23,7 @@ import (
 	"headwater/origin/watch"
 	"headwater/origin/window"
 
+	"headwater/clock"
 	"headwater/live"
 )
 
@@ -34,6 +35,7 @@ type server struct{ Config }
 
 // A Config is what the control API is built from.
 type Config struct {
+	Clock    *clock.Clock
 	Book     *book.Book
 	Window   *window.Window
 	Journal  *journal.Journal
@@ -199,8 +201,8 @@ func (s *server) listEvents(w http.ResponseWriter, r *http.Request, _ live.Event
 		}
 		cfg := e.View().Config()
 		tl := cfg.Event.Timeline()
-		x := row{Event: e.ID.String(), Version: cfg.Version, Start: cfg.Start, Finished: tl.Finished(time.Now())}
-		if edge, ok := e.LiveEdge(e.View(), time.Now()); ok {
+		x := row{Event: e.ID.String(), Version: cfg.Version, Start: cfg.Start, Finished: tl.Finished(s.Clock.Now())}
+		if edge, ok := e.LiveEdge(e.View(), s.Clock.Now()); ok {
 			x.LiveEdge = &edge
 		}
 		rows = append(rows, x)
@@ -257,12 +259,12 @@ func (s *server) mayBecome(c *change, ev, old live.Event) error {
 			return live.ErrStarted.With(fmt.Sprintf("the type of rendition %q cannot change once its init segment is published: name another", r.Name))
 		}
 	}
-	now := time.Now()
+	now := s.Clock.Now()
 	if what := reopened(ev, old, now); what != "" && !c.yes && !c.dryRun {
 		return live.ErrBlackout.With(what + ": add ?yes=true if that is meant")
 	}
 	if tl := ev.Timeline(); !ev.End.Equal(old.End) && tl.Over(now) {
-		if err := c.mayHurt(e, "this end leaves viewers nothing more to come"); err != nil {
+		if err := c.mayHurt(e, "this end leaves viewers nothing more to come", s.Clock.Now()); err != nil {
 			return err
 		}
 	}
@@ -322,9 +324,9 @@ func (s *server) deleteEvent(c *change) error {
 		if e == nil {
 			return book.NoEvent(c.id)
 		}
-		return writeJSON(c.w, http.StatusOK, effectOf(e, c.verb, nil, nil, time.Now()))
+		return writeJSON(c.w, http.StatusOK, effectOf(e, c.verb, nil, nil, s.Clock.Now()))
 	}
-	if err := c.mayHurt(e, "all that is published of it goes for good"); err != nil {
+	if err := c.mayHurt(e, "all that is published of it goes for good", s.Clock.Now()); err != nil {
 		return err
 	}
 	var before *book.Record

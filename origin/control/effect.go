@@ -55,7 +55,7 @@ func (s *server) rehearse(c *change, touched *live.Scope, f func(rec *book.Recor
 	x, err := f(&rec, e != nil)
 	switch {
 	case err == nil:
-		x.Token.Time = time.Now().UnixNano()
+		x.Token.Time = s.Clock.Now().UnixNano()
 		rec.Apply(&x)
 	case !errors.Is(err, book.ErrUnchanged):
 		return err
@@ -67,10 +67,10 @@ func (s *server) rehearse(c *change, touched *live.Scope, f func(rec *book.Recor
 	if err != nil {
 		return err
 	}
-	out := effectOf(e, c.verb, then, touched, time.Now())
+	out := effectOf(e, c.verb, then, touched, s.Clock.Now())
 	out.NothingLeft = out.NothingLeft || c.blackout
 	if c.verb == configureVerb {
-		out.compare(rec.Config.Event, e.View().Config().Event, time.Now())
+		out.compare(rec.Config.Event, e.View().Config().Event, s.Clock.Now())
 	}
 	return writeJSON(c.w, 200, out)
 }

@@ -21,7 +21,7 @@ import (
 func (s *server) logChange(c *change, before, after *book.Record) {
 	was, is := differences(before, after, maxDifference)
 	s.Log.Info("control", "did", c.verb, "event", c.id.String(), "by", c.by.Name, "from", c.r.RemoteAddr, "before", was, "after", is)
-	e := audit.EntryOf(c.r, c.by)
+	e := audit.EntryOf(c.r, c.by, s.Clock.Now())
 	e.Did = c.verb
 	e.Before, e.After = differences(before, after, audit.MaxDifference)
 	s.Audit.Changed(c.r.Context(), e)
@@ -34,7 +34,7 @@ func (s *server) logRefusal(r *http.Request, by *access.Identity, p *live.Proble
 		return
 	}
 	s.Watchman.RefusedControl(r, by, p)
-	e := audit.EntryOf(r, by)
+	e := audit.EntryOf(r, by, s.Clock.Now())
 	e.Refused = p.Code
 	s.Audit.Refused(e)
 }

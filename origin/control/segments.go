@@ -65,7 +65,7 @@ func (s *server) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 	if err != nil {
 		return err
 	}
-	v, now := e.View(), time.Now()
+	v, now := e.View(), s.Clock.Now()
 	tl := v.Config().Event.Timeline()
 	edge := e.Last()
 	q := r.URL.Query()

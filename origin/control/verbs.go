@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	"headwater/origin/book"
 
@@ -59,7 +58,7 @@ func (s *server) postNotification(c *change) error {
 	}
 	n := live.Notification{Type: in.Type, ID: in.ID, Data: in.Data}
 	tl := e.View().Config().Event.Timeline()
-	if n.From, n.To, err = readRange(&tl, in.From, in.To, time.Now()); err != nil {
+	if n.From, n.To, err = readRange(&tl, in.From, in.To, s.Clock.Now()); err != nil {
 		return err
 	}
 	if err := n.Validate(); err != nil {
@@ -186,7 +185,7 @@ func (s *server) postInvalidation(c *change) error {
 
 // flush tells caches to drop everything of the event.
 func (s *server) flush(c *change) error {
-	if err := c.mayHurt(s.Book.Get(c.id), "every cache asks for all of it again"); err != nil {
+	if err := c.mayHurt(s.Book.Get(c.id), "every cache asks for all of it again", s.Clock.Now()); err != nil {
 		return err
 	}
 	return s.apply(c, &live.Scope{}, existing(c.id, func(*book.Record) (book.Edit, error) {
@@ -204,6 +203,6 @@ func (s *server) notify(c *change, f func(set []live.Notification) (live.Notific
 			return book.Edit{}, err
 		}
 		said := []live.Notification{n}
-		return book.Edit{Notify: said}, rec.MayNotify(said, time.Now())
+		return book.Edit{Notify: said}, rec.MayNotify(said, s.Clock.Now())
 	}), func(v *book.View) error { return answerNotifications(c.w, v) })
 }

@@ -79,7 +79,7 @@ func (s *Server) answering(of live.Source) live.Source {
 // zero time is no Last-Modified.
 func (s *Server) write(d *delivery, body []byte, modified time.Time) {
 	h := d.w.Header()
-	d.event.Stamp(h, time.Now())
+	d.event.Stamp(h, s.Clock.Now())
 	// The version that this was chosen under, not one that came since: what is
 	// masked just now must not count as chosen afterwards.
 	d.view.Stamp(h)

@@ -29,6 +29,7 @@ import (
 	"headwater/admit"
 	"headwater/announce"
 	"headwater/blobs"
+	"headwater/clock"
 	"headwater/listen"
 	"headwater/live"
 	"headwater/manifest"
@@ -55,6 +56,7 @@ type Server struct {
 
 // A Config is what the delivering side is built from.
 type Config struct {
+	Clock     *clock.Clock
 	Access    *access.Guard // nil: anybody may
 	Private   bool          // all events
 	Book      *book.Book
@@ -186,7 +188,7 @@ func (s *Server) parse(d *delivery) (step, error) {
 		return nil, live.ErrMethod.With(d.r.Method + " is not for delivery")
 	}
 	if d.r.URL.Path == live.TimePath {
-		live.ServeTime(d.w, d.r)
+		live.ServeTime(d.w, d.r, s.Clock.Now())
 		return nil, nil
 	}
 	var err error
@@ -244,7 +246,7 @@ func (s *Server) name(d *delivery, tenant string) {
 
 // place refuses by the timeline alone and finds the request's class.
 func (s *Server) place(d *delivery) (step, error) {
-	now := time.Now()
+	now := s.Clock.Now()
 	n, tl := d.path.Number, d.view.Timelines[d.path.Rendition]
 	if !d.placed {
 		s.places[tl.Place(n, now)].Inc()
@@ -263,7 +265,7 @@ func (s *Server) place(d *delivery) (step, error) {
 // choose selects a candidate, or waits while there is a better one, or any, to
 // wait for.
 func (s *Server) choose(d *delivery) (step, error) {
-	now := time.Now()
+	now := s.Clock.Now()
 	d.decision = d.event.Choose(d.view, d.path.Rendition, d.path.Number, d.absent, now)
 	if len(d.absent) > 0 && d.decision.Action != selection.Serve {
 		return nil, live.ErrStoreDown.With(fmt.Sprintf("segment %d was announced and is not here yet", d.path.Number))
@@ -341,7 +343,7 @@ func (s *Server) wait(d *delivery) (step, error) {
 	if err := s.hold(d, d.class); err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := s.Clock.Now()
 	n, rendition := d.path.Number, d.path.Rendition
 	changed, leave := d.event.Watch(rendition, n)
 	defer leave()
@@ -500,7 +502,7 @@ func (s *Server) send(d *delivery) (step, error) {
 		return nil, err
 	}
 	defer s.sending.end(key, to, size)
-	now := time.Now()
+	now := s.Clock.Now()
 	h := d.w.Header()
 	rendition, _ := d.view.Config().Rendition(d.path.Rendition)
 	maps.Copy(h, s.headOf(d, rendition))
@@ -565,7 +567,7 @@ func (s *Server) refuse(d *delivery, err error) {
 	s.Book.Refused(d.event, "deliver", problem)
 	if d.event != nil && d.path.File == live.FileSegment {
 		if problem.Code == live.ErrLost.Code || problem.Status == http.StatusServiceUnavailable {
-			now := time.Now().UnixNano()
+			now := s.Clock.Now().UnixNano()
 			s.Journal.Enter(d.event.Named(), journal.Entry{Rendition: d.path.Rendition, Number: d.path.Number, Status: problem.Status, Problem: problem.Code, Count: 1, First: now, Last: now})
 		}
 		if problem.Code == live.ErrLost.Code && d.class == admit.Live {
@@ -573,7 +575,7 @@ func (s *Server) refuse(d *delivery, err error) {
 		}
 	}
 	if d.event != nil {
-		d.event.Stamp(d.w.Header(), time.Now())
+		d.event.Stamp(d.w.Header(), s.Clock.Now())
 	}
 	problem.Write(d.w, d.r)
 }

@@ -15,6 +15,7 @@ import (
 
 	"headwater/admit"
 	"headwater/announce"
+	"headwater/clock"
 	"headwater/live"
 	"headwater/origin/book"
 	"headwater/origin/health"
@@ -32,8 +33,8 @@ var id = live.EventID{Tenant: "acme", Name: "final"}
 // newServer is a delivering side with one event, which began a minute ago.
 func newServer(t testing.TB) (*Server, *book.Event) {
 	t.Helper()
-	log, metrics, st, tokens := slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry(), memory.New(memory.Options{}), store.NewTokens()
-	b := book.New(book.Config{Store: st, Tokens: tokens, Bus: announce.NewLocal(), Node: "here", Alone: true, Timeout: time.Second, Log: log, Metrics: metrics})
+	log, metrics, st, tokens, clk := slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry(), memory.New(memory.Options{}), store.NewTokens(), clock.New(clock.Config{})
+	b := book.New(book.Config{Clock: clk, Store: st, Tokens: tokens, Bus: announce.NewLocal(), Node: "here", Alone: true, Timeout: time.Second, Log: log, Metrics: metrics})
 	ev := live.Default()
 	ev.Start = time.Now().UTC().Truncate(2 * time.Second).Add(-time.Minute)
 	ev.Pipelines = []live.Pipeline{{Name: "a"}}
@@ -46,7 +47,7 @@ func newServer(t testing.TB) (*Server, *book.Event) {
 	l := look.New(look.Config{Book: b, Store: st, Reads: admit.NewShare[string](10, 100), Slow: admit.NewMeter(time.Second), Reading: admit.NewAdmission(nil, nil, calm), Health: health.ReadsOf(st, "here"),
 		Holding: holds.Used, Interval: time.Second, Timeout: time.Second, Log: log, Metrics: metrics})
 	j := journal.New(journal.Config{Store: st, Reader: st, Tokens: tokens, Node: "here", Timeout: time.Second, Timeline: b.Timeline, Log: log, Metrics: metrics})
-	s := New(Config{Book: b, Look: l, Window: window.New(1 << 20), Journal: j, Watchman: watch.New(b, log, metrics), Admission: admit.NewAdmission(turns, nil, calm), Turns: turns, Holds: holds, Egress: admit.NewShare[string](1<<20, 100),
+	s := New(Config{Clock: clk, Book: b, Look: l, Window: window.New(1 << 20), Journal: j, Watchman: watch.New(b, log, metrics), Admission: admit.NewAdmission(turns, nil, calm), Turns: turns, Holds: holds, Egress: admit.NewShare[string](1<<20, 100),
 		Watching: admit.NewShareOf[netip.Addr](10, 10), Sent: admit.NewShareOf[netip.Addr](1<<20, 1<<20),
 		Draining: make(chan struct{}), StoreTimeout: time.Second, Log: log, Metrics: metrics})
 	return s, b.Get(id)

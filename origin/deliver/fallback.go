@@ -101,7 +101,7 @@ func (s *Server) obtain(ctx context.Context, e *book.Event, k window.Key, c live
 		return best.Value, best.Err
 	case !errors.Is(err, hedge.ErrGaveUp):
 		return nil, err
-	case errors.Is(own, store.ErrNotFound) && time.Since(c.Published) < young:
+	case errors.Is(own, store.ErrNotFound) && s.Clock.Since(c.Published) < young:
 		return nil, errAbsent
 	}
 	return nil, own
@@ -113,7 +113,7 @@ func (s *Server) retrieveYoung(ctx context.Context, e *book.Event, k window.Key,
 	end := time.Now().Add(arrivalWait)
 	for {
 		data, err := s.retrieve(ctx, e, k, c.Size)
-		if s.Book.Alone || !errors.Is(err, store.ErrNotFound) || time.Since(c.Published) >= young {
+		if s.Book.Alone || !errors.Is(err, store.ErrNotFound) || s.Clock.Since(c.Published) >= young {
 			return data, err
 		}
 		if time.Now().After(end) {

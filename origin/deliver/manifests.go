@@ -52,7 +52,7 @@ func (s *Server) findInit(d *delivery) (*book.Init, error) {
 
 // sendManifest answers with DASH or HLS, made from what the event is now.
 func (s *Server) sendManifest(d *delivery) (step, error) {
-	now := time.Now()
+	now := s.Clock.Now()
 	newest := live.Number(0) // or what is as good, for all renditions that it lists
 	switch d.path.File {
 	case live.FilePlaylist:

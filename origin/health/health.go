@@ -16,6 +16,7 @@ import (
 
 	"headwater/access"
 	"headwater/announce"
+	"headwater/clock"
 	"headwater/live"
 	"headwater/store"
 )
@@ -89,9 +90,9 @@ const (
 var probeRecord = store.Record{Namespace: store.Control, ID: "probe"}
 
 // WritesOf is how writing to a store goes.
-func WritesOf(s store.Store, node string, tokens *store.Tokens) *Dependency {
+func WritesOf(clk *clock.Clock, s store.Store, node string, tokens *store.Tokens) *Dependency {
 	return &Dependency{name: "store-writes", probe: func(ctx context.Context) error {
-		return s.Put(ctx, probeRecord, store.Item{Key: node, Token: tokens.Next(), Expires: time.Now().Add(time.Minute)})
+		return s.Put(ctx, probeRecord, store.Item{Key: node, Token: tokens.Next(), Expires: clk.Now().Add(time.Minute)})
 	}}
 }
 

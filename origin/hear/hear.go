@@ -68,14 +68,14 @@ func (l *Listener) hear(m announce.Message) {
 			l.book.Learn(e, m.Rendition, m.Candidate)
 		} else if e == nil || e.Life < m.Life {
 			// What it is part of is not known here yet.
-			l.inbox.put(errand{kind: announce.Missed, event: m.Event}, reading{since: time.Now()})
+			l.inbox.put(errand{kind: announce.Missed, event: m.Event}, reading{since: l.book.Clock.Now()})
 		}
 	case announce.Init:
 		l.inbox.put(errand{m.Kind, m.Event, m.Rendition}, reading{stamp: m.Candidate.Published.UnixNano()})
 	case announce.Changed:
 		l.inbox.put(errand{kind: m.Kind, event: m.Event}, reading{stamp: m.Stamp})
 	case announce.Missed:
-		l.inbox.put(errand{kind: m.Kind, event: m.Event}, reading{since: m.Since})
+		l.inbox.put(errand{kind: m.Kind, event: m.Event}, reading{since: l.book.Clock.At(m.Since)})
 	}
 }
 
@@ -183,7 +183,7 @@ func (l *Listener) catchUp(ctx context.Context, id live.EventID, since time.Time
 	if e == nil {
 		return nil
 	}
-	now := time.Now()
+	now := l.book.Clock.Now()
 	v := e.View()
 	var errs []error
 	for name, tl := range v.Timelines {

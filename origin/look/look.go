@@ -113,7 +113,7 @@ func (l *Looker) Around(ctx context.Context, e *book.Event, rendition string, fr
 // Segment is around for one that is about to be refused. However many ask, one
 // looks, and not twice within half a guard interval.
 func (l *Looker) Segment(ctx context.Context, e *book.Event, tl *live.Timeline, rendition string, n live.Number, class admit.Class, key uint64) error {
-	now := time.Now()
+	now := l.Book.Clock.Now()
 	since := now.Add(-l.Interval / 2)
 	// A look before the deadline does not speak for the time up to it.
 	if deadline := tl.Deadline(n); !now.Before(deadline) && since.Before(deadline) {
@@ -122,11 +122,11 @@ func (l *Looker) Segment(ctx context.Context, e *book.Event, tl *live.Timeline, 
 	if e.LookedSince(rendition, n, since) {
 		return nil
 	}
-	if err := l.MayRead(class, key, now); err != nil {
+	if err := l.MayRead(class, key, time.Now()); err != nil {
 		return err
 	}
 	return l.share(ctx, "look "+layout.Media(e.ID, rendition).ID+"/"+layout.NumberKey(n), func(ctx context.Context) error {
-		began := time.Now()
+		began := l.Book.Clock.Now()
 		if e.LookedSince(rendition, n, since) {
 			return nil // by one that ended just before this began
 		}
@@ -220,7 +220,7 @@ func (l *Looker) Guard(ctx context.Context) {
 				return
 			}
 			for _, e := range l.Book.List() {
-				for rendition, numbers := range e.ToGuard(time.Now(), l.Book.Alone) {
+				for rendition, numbers := range e.ToGuard(l.Book.Clock.Now(), l.Book.Alone) {
 					scans.Go(func() {
 						l.guardRange(ctx, e, rendition, numbers)
 						e.GuardEnds(rendition)
@@ -234,7 +234,7 @@ func (l *Looker) Guard(ctx context.Context) {
 func (l *Looker) guardRange(ctx context.Context, e *book.Event, rendition string, numbers []live.Number) {
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
-	began := time.Now()
+	began := l.Book.Clock.Now()
 	l.scans.Inc()
 	if err := l.Around(ctx, e, rendition, slices.Min(numbers), slices.Max(numbers), admit.Live); err != nil {
 		if ctx.Err() == nil {

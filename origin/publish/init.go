@@ -21,7 +21,7 @@ import (
 
 // inspectInit refuses what is not an init segment of the rendition.
 func (s *Server) inspectInit(p *publication) (err error) {
-	if p.init, err = book.NewInit(p.body, p.source, time.Now().UTC().Round(0)); err != nil {
+	if p.init, err = book.NewInit(p.body, p.source, s.Clock.Now().UTC()); err != nil {
 		return s.refuseInit(p, mediaProblem(err))
 	}
 	want, _ := p.view.Config().Rendition(p.path.Rendition)
@@ -134,7 +134,7 @@ func (s *Server) passGate(p *publication) error {
 // it is shut at this node and not durable.
 func (s *Server) refuseInit(p *publication, why *live.Problem) error {
 	old := p.event.GateOf(p.path.Rendition, p.path.Pipeline)
-	g := book.Gate{Token: p.arrived, Since: time.Now().UTC().Round(0), Why: why.Detail}
+	g := book.Gate{Token: p.arrived, Since: s.Clock.Now().UTC(), Why: why.Detail}
 	if old.Shut() {
 		g.Since = old.Since
 	}

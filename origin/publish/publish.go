@@ -29,6 +29,7 @@ import (
 	"headwater/admit"
 	"headwater/announce"
 	"headwater/blobs"
+	"headwater/clock"
 	"headwater/cmaf"
 	"headwater/live"
 	"headwater/selection"
@@ -48,6 +49,7 @@ type Server struct {
 
 // A Config is what the publishing side is built from.
 type Config struct {
+	Clock        *clock.Clock
 	Book         *book.Book
 	Look         *look.Looker
 	Window       *window.Window
@@ -279,7 +281,7 @@ func (s *Server) place(p *publication) error {
 	if p.path.File != live.FileSegment {
 		return nil
 	}
-	n, tl := p.path.Number, p.view.Timelines[p.path.Rendition]
+	n, tl, came := p.path.Number, p.view.Timelines[p.path.Rendition], s.Clock.At(p.received)
 	if !tl.Holds(n) {
 		last := "no last"
 		if l, ok := tl.Last(); ok {
@@ -287,11 +289,11 @@ func (s *Server) place(p *publication) error {
 		}
 		return live.ErrOutside.With(fmt.Sprintf("segment %d is outside the event: first %d, %s", n, tl.First(), last))
 	}
-	if ahead := tl.Start(n).Sub(p.received); ahead > s.FutureTolerance {
+	if ahead := tl.Start(n).Sub(came); ahead > s.FutureTolerance {
 		return live.ErrFuture.With(fmt.Sprintf("segment %d begins at %s, %v ahead of this origin's clock: check the packager's clock and the event's start, first_number and media_time",
 			n, tl.Start(n).Format(live.TimeLayout), ahead.Truncate(time.Second)))
 	}
-	if tl.Place(n, p.received) == live.Gone {
+	if tl.Place(n, came) == live.Gone {
 		return live.ErrOutside.With(fmt.Sprintf("segment %d left the DVR window at %s", n, tl.GoneAt(n).Format(live.TimeLayout)))
 	}
 	return nil
@@ -402,7 +404,7 @@ func (s *Server) inspect(p *publication) error {
 		Pipeline: p.source.Pipeline, Region: p.source.Region, Number: p.path.Number, Digest: p.cand.Digest, Size: int64(len(p.body)),
 		Span: p.found.Span, Findings: p.claimed.Merge(p.found.Findings),
 	}
-	if p.received.After(tl.Deadline(p.path.Number)) {
+	if s.Clock.At(p.received).After(tl.Deadline(p.path.Number)) {
 		p.cand.Findings = p.cand.Findings.Merge(live.Findings{{Kind: live.Late}})
 	}
 	return nil
@@ -490,7 +492,7 @@ func (s *Server) keep(p *publication) error {
 		// it is of that event's life, and so of no other event's, and expires.
 		return book.NoEvent(p.path.Event)
 	}
-	p.cand.Published = after(time.Now(), p.cand.Published)
+	p.cand.Published = after(s.Clock.Now(), p.cand.Published)
 	if err := s.passGate(p); err != nil {
 		// Its pipeline's init segment was refused while this was stored.
 		s.takeBack(ctx, p, record, item)
@@ -553,7 +555,7 @@ func (s *Server) notify(p *publication) error {
 		if slices.EqualFunc(book.Notified(rec.Notifications.Set, may), rec.Notifications.Set, book.SameNotification) {
 			return book.Edit{}, book.ErrUnchanged
 		}
-		if err := rec.MayNotify(may, p.received); err != nil {
+		if err := rec.MayNotify(may, s.Clock.At(p.received)); err != nil {
 			return x, err
 		}
 		outcome, before = heardChanged, rec.Notifications
@@ -575,7 +577,7 @@ func (s *Server) notify(p *publication) error {
 	}
 	if outcome == heardChanged {
 		s.Log.Info("notifications by a packager", "event", p.path.Event.String(), "pipeline", pipeline, "by", p.by.Name, "from", p.r.RemoteAddr, "said", p.said.brief())
-		s.Audit.Changed(p.r.Context(), entryOf(p, before, v.Record.Notifications))
+		s.Audit.Changed(p.r.Context(), s.entryOf(p, before, v.Record.Notifications))
 		p.news = append(p.news, announce.Message{Kind: announce.Changed, Event: p.path.Event, Stamp: s.Book.Stamp(p.path.Event)})
 	}
 	return nil
@@ -601,7 +603,7 @@ func (s *Server) acknowledge(p *publication) {
 	h.Set(live.HeaderCacheControl, "no-store")
 	status := http.StatusOK
 	if p.outcome != book.Dropped {
-		p.event.Stamp(h, time.Now())
+		p.event.Stamp(h, s.Clock.Now())
 		// The tag of what was stored (RFC 9110, 9.3.4). Content-Digest would speak
 		// of this answer's own content, which is empty.
 		h.Set("ETag", p.cand.Digest.ETag())
@@ -652,7 +654,7 @@ func (s *Server) refuse(p *publication, err error) {
 	}
 	level("refused a publication", "path", p.r.URL.Path, "status", problem.Status, "problem", problem.Code, "detail", problem.Detail)
 	if p.event != nil {
-		p.event.Stamp(p.w.Header(), time.Now())
+		p.event.Stamp(p.w.Header(), s.Clock.Now())
 	}
 	p.finishBody()
 	problem.Write(p.w, p.r)

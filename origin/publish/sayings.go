@@ -56,8 +56,8 @@ func (s *saying) brief() string {
 }
 
 // entryOf is a saying that changed the event's set, for the audit log.
-func entryOf(p *publication, before, after live.Notifications) audit.Entry {
-	e := audit.EntryOf(p.r, p.by)
+func (s *Server) entryOf(p *publication, before, after live.Notifications) audit.Entry {
+	e := audit.EntryOf(p.r, p.by, s.Clock.Now())
 	e.Event, e.Did = p.path.Event.String(), "notify"
 	e.Before, e.After = without(before, after.Set), without(after, before.Set)
 	return e

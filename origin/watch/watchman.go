@@ -46,9 +46,9 @@ func (w *Watchman) Run(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			w.look(time.Now())
+			w.look(w.book.Clock.Now())
 		case <-ctx.Done():
-			w.look(time.Now())
+			w.look(w.book.Clock.Now())
 			return
 		}
 	}
@@ -96,7 +96,7 @@ func seen(e *book.Event, from func(rendition string) live.Number) seenEvent {
 func (w *Watchman) Refused(id live.EventID, rendition string, n live.Number) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.watch.note(repeatKey{id, "refused at the live edge", live.ErrLost.Code}, slog.LevelError, rendition, n, 1, time.Now())
+	w.watch.note(repeatKey{id, "refused at the live edge", live.ErrLost.Code}, slog.LevelError, rendition, n, 1, w.book.Clock.Now())
 }
 
 // RefusedControl notes what the control API refused, for a line of the log.
@@ -114,7 +114,7 @@ func (w *Watchman) RefusedControl(r *http.Request, by *access.Identity, p *live.
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.watch.note(repeatKey{text: "control refused", how: p.Code + ": " + r.Method + " " + path + " from " + host + " by " + who}, slog.LevelWarn, "", 0, 1, time.Now())
+	w.watch.note(repeatKey{text: "control refused", how: p.Code + ": " + r.Method + " " + path + " from " + host + " by " + who}, slog.LevelWarn, "", 0, 1, w.book.Clock.Now())
 }
 
 var (

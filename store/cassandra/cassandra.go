@@ -88,7 +88,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		putChunk: newRequest("put chunk", goalChunk), getChunk: newRequest("get chunk", goalChunk),
 		deleteBucket: newRequest("delete record", goalRow), directory: newRequest("directory", goalRow),
 	}
-	s.Front = store.NewFront(store.Backend{Name: "cassandra store", Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
+	s.Front = store.NewFront(store.Backend{Name: "cassandra store", Now: o.Now, Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
 	for _, namespace := range o.Namespaces {
 		if err := checkVersion(ctx, session, o, namespace); err != nil {
 			session.Close()

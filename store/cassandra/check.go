@@ -126,7 +126,7 @@ func (c *checker) item(ctx context.Context, record, key string, r row) error {
 	case err != nil:
 		c.problem(record, key, err.Error())
 		return nil
-	case !h.live(time.Now()):
+	case !h.live(c.s.opt.Now()):
 		c.sum.Dead++
 		return nil
 	}
@@ -165,7 +165,7 @@ func (s *Store) orphans(ctx context.Context, namespace string, part func(), foun
 		var i int
 		for it.Scan(&record, &key, &token, &i) {
 			t, err := decodeToken(string(token))
-			if err != nil || time.Since(time.Unix(0, t.Time)) < s.opt.OrphanAge {
+			if err != nil || s.opt.Now().Sub(time.Unix(0, t.Time)) < s.opt.OrphanAge {
 				continue
 			}
 			_, newest, _, err := s.row(ctx, sp, store.Record{Namespace: namespace, ID: record}, key)

@@ -38,6 +38,9 @@ type Options struct {
 	// way. Default 10 minutes.
 	OrphanAge time.Duration
 
+	// Now says what time it is. Default time.Now.
+	Now func() time.Time
+
 	Logger *slog.Logger // for the driver's warnings; none by default
 }
 
@@ -114,6 +117,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OrphanAge == 0 {
 		o.OrphanAge = 10 * time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

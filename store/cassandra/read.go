@@ -48,14 +48,14 @@ func (s *Store) get(ctx context.Context, r store.Record, key string) (item store
 		if err != nil {
 			return item, err
 		}
-		if !h.live(time.Now()) {
+		if !h.live(s.opt.Now()) {
 			return item, store.ErrNotFound
 		}
 		item = h.item(key)
 		item.Value, err = s.value(ctx, sp, r, key, &h, token, v)
 		// Either it was replaced between the two reads, or it is not all here yet.
 		if !errors.Is(err, errMissing) || time.Since(began) > retryFor {
-			return item, missing(err, h.token)
+			return item, missing(err, h.token, s.opt.Now())
 		}
 		again.Reset(mostBackoff / 4)
 		select {
@@ -66,11 +66,11 @@ func (s *Store) get(ctx context.Context, r store.Record, key string) (item store
 	}
 }
 
-func missing(err error, t store.Token) error {
+func missing(err error, t store.Token, now time.Time) error {
 	if !errors.Is(err, errMissing) {
 		return err
 	}
-	if time.Since(time.Unix(0, t.Time)) > missingFor {
+	if now.Sub(time.Unix(0, t.Time)) > missingFor {
 		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 	}
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)

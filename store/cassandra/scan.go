@@ -159,7 +159,7 @@ func (sc *scanner) rows(ctx context.Context, bucket int64) (rows []scanned, whol
 // take adds a row to the page, and reports whether the page was full without it.
 func (sc *scanner) take(ctx context.Context, r scanned) (full bool, err error) {
 	h, token, err := newest(r.heads)
-	if err == nil && !h.live(time.Now()) || errors.Is(err, store.ErrNotFound) {
+	if err == nil && !h.live(sc.s.opt.Now()) || errors.Is(err, store.ErrNotFound) {
 		sc.passed(r.key)
 		return false, nil
 	}

@@ -68,7 +68,7 @@ const forever = 1 << 60
 // list lists a bucket until an item in it, which expires then (or never, at 0),
 // is gone.
 func (s *Store) list(ctx context.Context, sp *space, record string, bucket, expires int64) error {
-	now := time.Now().UnixMilli()
+	now := s.opt.Now().UnixMilli()
 	need := expires
 	if need == 0 {
 		need = forever

@@ -19,7 +19,7 @@ func (s *Store) put(ctx context.Context, r store.Record, item store.Item) (err e
 		return err
 	}
 	defer end(&err)
-	now := time.Now()
+	began, now := time.Now(), s.opt.Now()
 	h := &head{token: item.Token, expires: expiryMillis(item.Expires), size: int64(len(item.Value)), meta: item.Meta}
 	if !h.live(now) {
 		return s.bury(ctx, sp, r, item.Key, h.token)
@@ -53,7 +53,7 @@ func (s *Store) put(ctx context.Context, r store.Record, item store.Item) (err e
 		}
 	}
 	staged := time.Now()
-	store.Trace(ctx, "staged", staged.Sub(now))
+	store.Trace(ctx, "staged", staged.Sub(began))
 	err = s.commit(ctx, sp, r, item.Key, h, value, ttl)
 	store.Trace(ctx, "committed", time.Since(staged))
 	return err
@@ -71,7 +71,7 @@ func (s *Store) commit(ctx context.Context, sp *space, r store.Record, key strin
 // are not many tombstones at once.
 func (s *Store) bury(ctx context.Context, sp *space, r store.Record, key string, t store.Token) error {
 	life := deadFor + rand.N(deadFor)
-	if err := s.list(ctx, sp, r.ID, bucketOf(key), time.Now().Add(life).UnixMilli()); err != nil {
+	if err := s.list(ctx, sp, r.ID, bucketOf(key), s.opt.Now().Add(life).UnixMilli()); err != nil {
 		return err
 	}
 	return s.commit(ctx, sp, r, key, &head{token: t, dead: true}, map[blob][]byte{}, seconds(life.Milliseconds()))

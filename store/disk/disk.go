@@ -51,7 +51,7 @@ func Open(dir string, opt Options) (*Store, error) {
 	}
 	opt = opt.withDefaults()
 	s := &Store{dir: dir, poked: make(chan struct{}, 1)}
-	s.Front = store.NewFront(store.Backend{Name: "disk store", Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
+	s.Front = store.NewFront(store.Backend{Name: "disk store", Now: opt.Now, Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
 	if err := s.open(opt); err != nil {
 		for _, l := range s.logs() {
 			for _, f := range l.files {
@@ -163,7 +163,7 @@ func (s *Store) scan(ctx context.Context, r store.Record, opt store.ScanOptions)
 // still fail.
 func (s *Store) Has(r store.Record, key string) bool {
 	l := s.log(r)
-	now := time.Now()
+	now := l.opt.Now()
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	e := l.index.Get(r, key)

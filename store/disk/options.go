@@ -41,6 +41,9 @@ type Options struct {
 	// FS is the file system. The default is the operating system's.
 	FS FS
 
+	// Now says what time it is. The default is time.Now.
+	Now func() time.Time
+
 	// Logger is told what an operator should know: damage found, failed
 	// writes, a full disk. The default is silence.
 	Logger *slog.Logger
@@ -71,6 +74,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.FS == nil {
 		o.FS = osFS{}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"headwater/store"
 	"headwater/store/internal/index"
@@ -20,7 +19,7 @@ func (f found) release() { f.entry.Value.file.release() }
 
 // find returns a live item, which the caller must release.
 func (l *log) find(r store.Record, key string) (found, error) {
-	now := time.Now()
+	now := l.opt.Now()
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	e := l.index.Get(r, key)
@@ -86,7 +85,7 @@ func (l *log) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (
 		}
 	}()
 
-	now, size := time.Now(), int64(0)
+	now, size := l.opt.Now(), int64(0)
 	l.mu.RLock()
 	// The token of a page is the key that it begins with.
 	l.index.Ascend(r, max(opt.From, opt.Page), opt.To, func(e *index.Entry[*location]) bool {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"time"
 )
 
 // scansAtOnce is how many files a start reads at a time.
@@ -73,7 +72,7 @@ func (l *log) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	now := l.opt.Now()
 	for _, r := range l.index.Records() {
 		l.index.Sweep(r, now)
 	}
@@ -193,7 +192,7 @@ func (l *log) adopt(f *logFile, found recovered) error {
 	if found.headless {
 		// Its name says the same.
 		w := stager{f: f.f, buf: newBlocks(fileHeaderSize)}
-		w.write(fileHeader(f.id, time.Now().UnixMilli(), l.namespace))
+		w.write(fileHeader(f.id, l.opt.Now().UnixMilli(), l.namespace))
 		if w.flush(); w.err != nil {
 			l.logger.Error("a file header could not be mended", "file", f.path, "error", w.err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
 
 	"headwater/store"
 	"headwater/store/internal/index"
@@ -18,7 +17,7 @@ import (
 
 // retain forgets what has expired, drops files and compacts.
 func (l *log) retain(ctx context.Context) error {
-	now := time.Now()
+	now := l.opt.Now()
 	l.mu.RLock()
 	records := l.index.Records()
 	l.mu.RUnlock()
@@ -184,7 +183,7 @@ func (l *log) compact(ctx context.Context, f *logFile) error {
 		l.mu.RLock()
 		e := l.index.Get(rec, r.key)
 		l.mu.RUnlock()
-		if e == nil || e.Value.file != f || e.Value.offset != r.offset || !e.Live(time.Now()) {
+		if e == nil || e.Value.file != f || e.Value.offset != r.offset || !e.Live(l.opt.Now()) {
 			return nil
 		}
 		value := make([]byte, r.size)

@@ -63,7 +63,7 @@ func (l *log) take() (group []*op, closing bool) {
 // writeGroup writes what must be written of a group and passes all of it on,
 // in order.
 func (l *log) writeGroup(group []*op) {
-	now := time.Now()
+	now := l.opt.Now()
 	var accepted []*op
 	var size int64
 	free, freeErr := l.fs.Free(l.dir)
@@ -120,7 +120,7 @@ func (l *log) writeGroup(group []*op) {
 		l.pass(followers)
 		return
 	}
-	if l.full && slices.ContainsFunc(accepted, (*op).takesSpace) {
+	if l.full && slices.ContainsFunc(accepted, func(o *op) bool { return o.takesSpace(now) }) {
 		l.full = false
 		l.logger.Info("there is space again")
 	}
@@ -225,14 +225,14 @@ func (l *log) standing(o *op, accepted []*op) (leader *op, stale bool) {
 
 // takesSpace reports whether the op is not one that makes space in the end, as a
 // delete does, and an item that takes another away.
-func (o *op) takesSpace() bool {
-	return o.record.kind == kindPut && o.moveFrom == nil && o.leader == nil && o.record.expires > time.Now().UnixMilli()
+func (o *op) takesSpace(now time.Time) bool {
+	return o.record.kind == kindPut && o.moveFrom == nil && o.leader == nil && o.record.expires > now.UnixMilli()
 }
 
 // room returns an error unless there is space for o after size bytes of others.
 // Deletes and compaction, which make space, are refused by the disk alone.
 func (l *log) room(o *op, size, free int64, freeErr error) error {
-	if !o.takesSpace() {
+	if !o.takesSpace(l.opt.Now()) {
 		return nil
 	}
 	need, reserve := size+o.record.len(), l.opt.ReserveBytes

@@ -19,6 +19,8 @@ type Options struct {
 	// MaxBytes bounds the keys, metadata and values of the items in bytes; a
 	// Put over it fails with ErrFull. The default, zero, is no bound.
 	MaxBytes int64
+	// Now says what time it is. The default is time.Now.
+	Now func() time.Time
 }
 
 // sweepEvery is how often a mutation stops to forget what has expired.
@@ -42,8 +44,11 @@ type value struct {
 
 // New returns an empty store.
 func New(opt Options) *Store {
-	s := &Store{opt: opt, swept: time.Now()}
-	s.Front = store.NewFront(store.Backend{Name: "memory store", Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	s := &Store{opt: opt, swept: opt.Now()}
+	s.Front = store.NewFront(store.Backend{Name: "memory store", Now: opt.Now, Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
 	s.index.Removed = func(v value) { s.bytes -= v.size }
 	return s
 }
@@ -71,7 +76,7 @@ func (s *Store) put(_ context.Context, r store.Record, item store.Item) error {
 
 // sweep forgets what has expired, now and then. mu is held.
 func (s *Store) sweep() {
-	now := time.Now()
+	now := s.opt.Now()
 	if now.Sub(s.swept) < sweepEvery {
 		return
 	}
@@ -97,7 +102,7 @@ func itemOf(e *index.Entry[value]) store.Item {
 func (s *Store) get(_ context.Context, r store.Record, key string) (store.Item, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if e := s.index.Get(r, key); e != nil && e.Live(time.Now()) {
+	if e := s.index.Get(r, key); e != nil && e.Live(s.opt.Now()) {
 		return itemOf(e), nil
 	}
 	return store.Item{}, store.ErrNotFound
@@ -106,7 +111,7 @@ func (s *Store) get(_ context.Context, r store.Record, key string) (store.Item, 
 func (s *Store) scan(_ context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	now, bytes := time.Now(), 0
+	now, bytes := s.opt.Now(), 0
 	var page store.Page
 	s.index.Ascend(r, max(opt.From, opt.Page), opt.To, func(e *index.Entry[value]) bool {
 		if !e.Live(now) {

@@ -135,7 +135,7 @@ func (s *Store) getOnce(ctx context.Context, r store.Record, key string) (item s
 	if err != nil {
 		return item, false, err
 	}
-	if !found || newest.expired(time.Now()) {
+	if !found || newest.expired(s.opt.Now()) {
 		return item, false, store.ErrNotFound
 	}
 	data, err := s.read(ctx, newest.object, 0)

@@ -40,6 +40,8 @@ type Options struct {
 	// TidyEvery is how often what is superseded, deleted and expired is looked
 	// for. Default 10 minutes; negative is never.
 	TidyEvery time.Duration
+	// Now says what time it is. Default time.Now.
+	Now func() time.Time
 	// Log is told what an operator should know. Default: silence.
 	Log *slog.Logger
 }
@@ -69,6 +71,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Credentials == nil {
 		o.Credentials = credentials.NewEnvAWS()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.TidyEvery == 0 {
 		o.TidyEvery = 10 * time.Minute
@@ -110,7 +115,7 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("s3: endpoint %q is not http://HOST:PORT or https://HOST", o.Endpoint)
 	}
 	s := &Store{opt: o, log: o.Log, headers: newHeaders(), written: newWritten()}
-	s.Front = store.NewFront(store.Backend{Name: "s3", Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
+	s.Front = store.NewFront(store.Backend{Name: "s3", Now: o.Now, Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
 	if o.Prefix != "" {
 		s.root = strings.Trim(o.Prefix, "/") + "/"
 	}

@@ -83,7 +83,7 @@ func (sc *scan) collect(ctx context.Context) error {
 	if sc.opt.To != "" {
 		_, end = keyName(sc.opt.To)
 	}
-	now := time.Now()
+	now := sc.s.opt.Now()
 	var batch []version
 	var bytes int64 // of what is in the batch
 	var lastKey string

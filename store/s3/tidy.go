@@ -45,7 +45,7 @@ func (s *Store) Tidy(ctx context.Context) (removed int, err error) {
 			if info.Err != nil {
 				return removed, s.kind(ctx, info.Err)
 			}
-			now := time.Now()
+			now := s.opt.Now()
 			// What has expired still hides what is older and arrives late.
 			n, err := s.dropAll(ctx, info.Key, func(v version, superseded bool) bool {
 				return superseded || v.expired(now) && now.Sub(time.Unix(0, v.token.Time)) > remember
