@@ -12,9 +12,38 @@ import (
 	"headwater/live"
 )
 
-// What a PUT changes of an event's configuration, in words.
+// What a change makes different: for the log and the audit log, and of what a PUT
+// would change in words.
 
 const configureVerb = "configure"
+
+// A difference is a field that has another value; nil is none.
+type difference struct {
+	name    string
+	was, is json.RawMessage
+}
+
+// fields are those of what is stored as JSON, so that it can be written as such.
+func fields(v any) map[string]json.RawMessage {
+	out := make(map[string]json.RawMessage)
+	if b, err := json.Marshal(v); err == nil {
+		_ = json.Unmarshal(b, &out)
+	}
+	return out
+}
+
+// differ are the fields that are different, in the order of their names.
+func differ(was, is map[string]json.RawMessage) (out []difference) {
+	all := make(map[string]json.RawMessage)
+	maps.Copy(all, was)
+	maps.Copy(all, is)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if a, b := was[name], is[name]; !bytes.Equal(a, b) {
+			out = append(out, difference{name, a, b})
+		}
+	}
+	return out
+}
 
 // compare tells what is different between an event as it will be and as it is.
 func (e *Effect) compare(ev, old live.Event, now time.Time) {
@@ -41,27 +70,17 @@ func reopened(ev, old live.Event, now time.Time) string {
 
 // changes names each field that is different.
 func changes(ev, old live.Event) (out []string) {
-	is, was := eventFields(ev), eventFields(old)
-	for _, name := range slices.Sorted(maps.Keys(union(is, was))) {
-		switch a, b := was[name], is[name]; {
-		case bytes.Equal(a, b):
-		case name == "end" && ev.End.IsZero():
+	for _, d := range differ(fields(old), fields(ev)) {
+		switch {
+		case d.name == "end" && ev.End.IsZero():
 			out = append(out, "end "+old.End.Format(live.TimeLayout)+" is taken away")
-		case name == "end" && old.End.IsZero():
+		case d.name == "end" && old.End.IsZero():
 			out = append(out, "end is set to "+ev.End.Format(live.TimeLayout))
-		case name == "pipelines", name == "renditions":
-			out = append(out, listChanges(name, a, b)...)
+		case d.name == "pipelines", d.name == "renditions":
+			out = append(out, listChanges(d.name, d.was, d.is)...)
 		default:
-			out = append(out, fmt.Sprintf("%s %s becomes %s", name, a, b))
+			out = append(out, fmt.Sprintf("%s %s becomes %s", d.name, d.was, d.is))
 		}
-	}
-	return out
-}
-
-func eventFields(ev live.Event) map[string]json.RawMessage {
-	out := make(map[string]json.RawMessage)
-	if b, err := json.Marshal(ev); err == nil { // it was stored as JSON before
-		_ = json.Unmarshal(b, &out)
 	}
 	return out
 }

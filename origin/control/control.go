@@ -226,7 +226,7 @@ func (s *server) putEvent(c *change) error {
 	return s.apply(c, nil, func(rec *book.Record, exists bool) (book.Edit, error) {
 		if exists {
 			ev = book.KeepLearnt(ev, rec.Config.Event)
-			if sameEvent(ev, rec.Config.Event) {
+			if len(changes(ev, rec.Config.Event)) == 0 {
 				return book.Edit{}, book.ErrUnchanged
 			}
 			if err := s.mayBecome(c, ev, rec.Config.Event); err != nil {
@@ -272,12 +272,6 @@ func (s *server) mayBecome(c *change, ev, old live.Event) error {
 		return live.ErrInUse.With(strings.Join(lost, "; ") + ": keep it, or add ?replace=true to drop it")
 	}
 	return nil
-}
-
-func sameEvent(a, b live.Event) bool {
-	x, err1 := json.Marshal(a)
-	y, err2 := json.Marshal(b)
-	return err1 == nil && err2 == nil && string(x) == string(y)
 }
 
 // moved reports whether segments would have other numbers or decode times.

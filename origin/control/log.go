@@ -3,7 +3,6 @@ package control
 import (
 	"bytes"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,11 +18,10 @@ import (
 
 // logChange logs one that was made.
 func (s *server) logChange(c *change, before, after *book.Record) {
-	was, is := differences(before, after, maxDifference)
-	s.Log.Info("control", "did", c.verb, "event", c.id.String(), "by", c.by.Name, "from", c.r.RemoteAddr, "before", was, "after", is)
+	was, is := differences(before, after)
+	s.Log.Info("control", "did", c.verb, "event", c.id.String(), "by", c.by.Name, "from", c.r.RemoteAddr, "before", brief(was, maxDifference), "after", brief(is, maxDifference))
 	e := audit.EntryOf(c.r, c.by, s.Clock.Now())
-	e.Did = c.verb
-	e.Before, e.After = differences(before, after, audit.MaxDifference)
+	e.Did, e.Before, e.After = c.verb, brief(was, audit.MaxDifference), brief(is, audit.MaxDifference)
 	s.Audit.Changed(c.r.Context(), e)
 }
 
@@ -42,42 +40,30 @@ func (s *server) logRefusal(r *http.Request, by *access.Identity, p *live.Proble
 // maxDifference bounds what a line says of a change, in bytes.
 const maxDifference = 512
 
-// differences says in brief what of a record is different: the fields of the
+// differences says what of a record is different: the fields of the
 // configuration and the notifications, of lists only the members. nil is no event.
-func differences(before, after *book.Record, most int) (was, is string) {
-	a, b := fields(before), fields(after)
+func differences(before, after *book.Record) (was, is string) {
 	var x, y []string
-	for _, name := range slices.Sorted(maps.Keys(union(a, b))) {
-		u, v := a[name], b[name]
-		if name == "version" || bytes.Equal(u, v) {
+	for _, d := range differ(shown(before), shown(after)) {
+		if d.name == "version" {
 			continue
 		}
-		u, v = members(u, v), members(v, u)
-		if len(u) > 0 {
-			x = append(x, name+"="+string(u))
+		if u := members(d.was, d.is); len(u) > 0 {
+			x = append(x, d.name+"="+string(u))
 		}
-		if len(v) > 0 {
-			y = append(y, name+"="+string(v))
+		if v := members(d.is, d.was); len(v) > 0 {
+			y = append(y, d.name+"="+string(v))
 		}
 	}
-	return brief(x, most), brief(y, most)
+	return strings.Join(x, " "), strings.Join(y, " ")
 }
 
-func union(a, b map[string]json.RawMessage) map[string]json.RawMessage {
-	out := maps.Clone(a)
-	maps.Copy(out, b)
-	return out
-}
-
-func fields(rec *book.Record) map[string]json.RawMessage {
-	out := make(map[string]json.RawMessage)
+// shown are the fields of a record that the log is about.
+func shown(rec *book.Record) map[string]json.RawMessage {
 	if rec == nil {
-		return out
+		return nil
 	}
-	// What is marshalled here was stored as JSON before.
-	if b, err := json.Marshal(rec.Config); err == nil {
-		_ = json.Unmarshal(b, &out)
-	}
+	out := fields(rec.Config)
 	if b, err := json.Marshal(rec.Notifications.Set); err == nil && len(rec.Notifications.Set) > 0 {
 		out["notifications"] = b
 	}
@@ -96,19 +82,11 @@ func members(list, other json.RawMessage) json.RawMessage {
 	if len(a) == 0 && len(b) > 0 {
 		return nil
 	}
-	return slices.Concat(json.RawMessage("["), json.RawMessage(bytes.Join(raw(a), []byte(","))), json.RawMessage("]"))
+	left, _ := json.Marshal(a) // it was JSON
+	return left
 }
 
-func raw(list []json.RawMessage) [][]byte {
-	out := make([][]byte, len(list))
-	for i, x := range list {
-		out[i] = x
-	}
-	return out
-}
-
-func brief(parts []string, most int) string {
-	s := strings.Join(parts, " ")
+func brief(s string, most int) string {
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "..."
 	}
