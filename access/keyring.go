@@ -1,18 +1,16 @@
 package access
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
+
+	"headwater/live"
 )
 
 // A Credential is one entry of a file of credentials: who it is, what may be
@@ -49,14 +47,9 @@ func ParseFile(b []byte) (*File, error) {
 	if len(b) > MaxFileBytes {
 		return nil, fmt.Errorf("access: more than %d bytes", MaxFileBytes)
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
 	f := new(File)
-	if err := dec.Decode(f); err != nil {
+	if err := live.ParseJSON(b, "file", f); err != nil {
 		return nil, fmt.Errorf("access: %w", err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("access: there is something after the JSON object")
 	}
 	return f, nil
 }

@@ -3,7 +3,6 @@ package live
 import (
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"time"
 )
 
@@ -57,11 +56,8 @@ type putJSON struct {
 // null, get their defaults.
 func ParseEvent(b []byte) (Event, error) {
 	var w putJSON
-	if err := checkJSON(b, "event", reflect.TypeFor[putJSON]()); err != nil {
+	if err := ParseJSON(b, "event", &w); err != nil {
 		return Event{}, err
-	}
-	if err := json.Unmarshal(b, &w); err != nil { // checkJSON saw all that can be wrong
-		return Event{}, badField("event", "%v", err)
 	}
 	e, err := w.event()
 	if err != nil {

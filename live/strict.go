@@ -10,14 +10,26 @@ import (
 	"strings"
 )
 
+// ParseJSON reads a JSON document into v, a pointer to a struct, and refuses with a
+// *FieldError what checkJSON does. name is what the whole document is called.
+func ParseJSON(b []byte, name string, v any) error {
+	if err := checkJSON(b, name, reflect.TypeOf(v).Elem()); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil { // what reads itself, or is not base64
+		return badField(name, "%v", err)
+	}
+	return nil
+}
+
 // checkJSON walks a JSON document beside the Go type that it is meant for, and
 // returns a *FieldError for the first thing that encoding/json would take
 // silently or report without its place: a field that the type does not have
 // in exactly these letters, a field given twice, a value of the wrong type, a
-// number that does not fit. name is what the whole document is called.
+// number that does not fit.
 //
-// null stands for a field that is not there. Fields of type json.RawMessage
-// may hold anything.
+// null stands for a field that is not there. What reads itself, as json.RawMessage
+// does, may hold anything.
 func checkJSON(b []byte, name string, t reflect.Type) error {
 	c := checker{dec: json.NewDecoder(bytes.NewReader(b)), name: name}
 	c.dec.UseNumber()
@@ -51,7 +63,7 @@ func (c *checker) syntax(err error) error {
 }
 
 func (c *checker) value(path string, t reflect.Type) error {
-	if t == reflect.TypeFor[json.RawMessage]() {
+	if t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
 		var skipped json.RawMessage
 		if err := c.dec.Decode(&skipped); err != nil {
 			return c.syntax(err)
@@ -76,6 +88,9 @@ func (c *checker) value(path string, t reflect.Type) error {
 	case reflect.Struct:
 		return c.object(path, t)
 	case reflect.Slice:
+		if got != "a list" { // bytes, as a string
+			break
+		}
 		for i := 0; c.dec.More(); i++ {
 			if err := c.value(path+"["+strconv.Itoa(i)+"]", t.Elem()); err != nil {
 				return err
@@ -144,16 +159,16 @@ func what(at, name string) string {
 
 // fieldOf is the type of the field with that JSON name, embedded ones too.
 func fieldOf(t reflect.Type, key string) (reflect.Type, bool) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name == key && !f.Anonymous {
+			return f.Type, true
+		}
+	}
+	for f := range t.Fields() { // those of the embedded are behind its own
 		if f.Anonymous {
 			if ft, ok := fieldOf(f.Type, key); ok {
 				return ft, true
 			}
-			continue
-		}
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name == key {
-			return f.Type, true
 		}
 	}
 	return nil, false
@@ -181,6 +196,9 @@ func kindName(t reflect.Type) string {
 	case reflect.Struct:
 		return "an object"
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return "a string" // base64
+		}
 		return "a list"
 	case reflect.String:
 		return "a string"

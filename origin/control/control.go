@@ -2,7 +2,6 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -155,22 +154,10 @@ func decode(r *http.Request, v any) error {
 	if err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	err = dec.Decode(v)
-	var wrong *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &wrong):
-		return &live.FieldError{Field: wrong.Field, Reason: "is a " + wrong.Value + ", or one that is too large"}
-	case err == io.EOF:
+	if len(b) == 0 {
 		return live.ErrBadRequest.With("the body is empty: a JSON object is needed")
-	case err != nil:
-		return live.ErrBadRequest.With(strings.TrimPrefix(err.Error(), "json: "))
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return live.ErrBadRequest.With("there is something after the JSON object")
-	}
-	return nil
+	return live.ParseJSON(b, "request", v)
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) error {
