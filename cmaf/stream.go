@@ -32,6 +32,9 @@ type Part struct {
 	Producer []ProducerTime
 	// Events are the emsg boxes since the part before, whole.
 	Events [][]byte
+	// Last says that it is of the last segment of its track: its styp has the
+	// brand lmsg (ISO/IEC 23009-1, 7.3.1).
+	Last bool
 }
 
 // Data is the bytes of a sample of this part, a subslice of Raw; nil where
@@ -54,7 +57,7 @@ type ProducerTime struct {
 }
 
 // A Reader reads a fragmented MP4 stream, as an encoder writes it to a pipe.
-// It skips styp, sidx, mfra and what it does not know.
+// It skips sidx, mfra and what it does not know.
 type Reader struct {
 	r    *bufio.Reader
 	at   int64 // bytes of the stream consumed
@@ -63,11 +66,20 @@ type Reader struct {
 	ftyp     []byte
 	producer []ProducerTime
 	events   [][]byte
+	last     bool
 	err      error
 }
 
 // NewReader reads from r until its end.
 func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 64<<10)} }
+
+// NewSegmentReader reads from r what follows on an init segment that came before,
+// by itself: media segments, or an init segment again. A nil one is none.
+func NewSegmentReader(r io.Reader, in *Init) *Reader {
+	out := NewReader(r)
+	out.init = in
+	return out
+}
 
 // Next returns the next part as soon as its last byte has arrived. At the end
 // of the stream, between boxes, it returns io.EOF; inside of one, an error
@@ -84,6 +96,7 @@ func (r *Reader) Next() (*Part, error) {
 	}
 	p.Producer, r.producer = r.producer, nil
 	p.Events, r.events = r.events, nil
+	p.Last = r.last
 	return p, nil
 }
 
@@ -186,10 +199,28 @@ func (r *Reader) other(h header) error {
 		}
 		r.producer = append(r.producer, p)
 		return nil
+	case boxStyp:
+		b, err := r.box(nil, h, maxMovieBox)
+		if err != nil {
+			return err
+		}
+		r.last = hasBrand(b[h.len:], "lmsg")
+		return nil
 	}
 	n, err := io.CopyN(io.Discard, r.r, h.size)
 	r.at += n
 	return r.cut(err, h)
+}
+
+// hasBrand looks for one among the major and the compatible brands of an ftyp or
+// a styp (ISO/IEC 14496-12, 4.3).
+func hasBrand(b []byte, brand string) bool {
+	for i := 0; i+4 <= len(b); i += 4 {
+		if i != 4 && string(b[i:i+4]) == brand { // the second is the minor version
+			return true
+		}
+	}
+	return false
 }
 
 // ntpEpoch is 1900-01-01, in Unix seconds.
@@ -209,11 +240,8 @@ func parseProducerTime(x Box) (ProducerTime, error) {
 		if len(p) < 20 {
 			return out, malformed(x.Offset, "needs 20 bytes for version 1, has %d", len(p)).in(x.Type)
 		}
-		m := be64(p[12:])
-		if m > maxTime {
-			return out, malformed(x.Offset, "impossible media time %d", m).in(x.Type)
-		}
-		out.Media = int64(m)
+		// ffmpeg writes times before 0 here, of the samples that prime a decoder.
+		out.Media = int64(be64(p[12:]))
 	}
 	return out, nil
 }

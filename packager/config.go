@@ -20,7 +20,7 @@ import (
 // ErrConfig is wrapped by every error of Config.Validate.
 var ErrConfig = errors.New("packager: configuration")
 
-// A Config says what one packager does. Exactly one of Input, Clip and Listen
+// A Config says what one packager does. Exactly one of Input, Clip and Feed
 // is its source.
 type Config struct {
 	// Event is what is published, as TENANT/EVENT. Required.
@@ -60,8 +60,8 @@ type Config struct {
 	// ClipVersion is "a" or "b", which badge the picture shows. Default: "a"
 	// for a pipeline of that name, else "b".
 	ClipVersion string
-	// Listen is a TCP address on which encoders' PUTs are answered, host:port.
-	Listen string
+	// Feed is what brings tracks each by itself: package ingest does.
+	Feed *Feed
 
 	// Tracks maps track IDs of the input to renditions; tracks it leaves out
 	// are not published. Empty: by type, video in descending size (or bandwidth,
@@ -134,13 +134,13 @@ func (c Config) Validate() error {
 		return bad("Pipeline", "%q is not a name", c.Pipeline)
 	}
 	sources := 0
-	for _, has := range []bool{c.Input != nil, c.Clip, c.Listen != ""} {
+	for _, has := range []bool{c.Input != nil, c.Clip, c.Feed != nil} {
 		if has {
 			sources++
 		}
 	}
 	if sources != 1 {
-		return bad("Input, Clip, Listen", "%d sources, exactly one is needed", sources)
+		return bad("Input, Clip, Feed", "%d sources, exactly one is needed", sources)
 	}
 	if len(c.To) == 0 {
 		return bad("To", "is required: the base URL of a publish listener, http://host:7001")

@@ -21,6 +21,13 @@ const (
 	mostFollow  = 60 * time.Second
 )
 
+// Event is the event's configuration as it is now: an error wraps ErrEvent, and
+// live.ErrNoEvent where there is none.
+func (p *Packager) Event(ctx context.Context) (*live.Event, error) {
+	ev, _, err := p.event(ctx)
+	return ev, err
+}
+
 // event returns the event's configuration and its ETag. Where it must be
 // fetched it is asked for until EventWait has passed.
 func (p *Packager) event(ctx context.Context) (*live.Event, string, error) {
@@ -79,7 +86,10 @@ func (p *Packager) fetch(ctx context.Context, etag string) (*live.Config, string
 	case resp.StatusCode == http.StatusNotModified, resp.StatusCode == http.StatusOK && tag != "" && tag == etag:
 		return nil, etag, errUnchanged
 	case resp.StatusCode != http.StatusOK:
-		_, detail := describe(resp, body)
+		code, detail := describe(resp, body)
+		if code == live.ErrNoEvent.Code || code == live.ErrNoTenant.Code {
+			return nil, "", fmt.Errorf("GET %s: %w", u, live.ErrNoEvent.With(detail))
+		}
 		return nil, "", fmt.Errorf("GET %s: %s", u, detail)
 	case len(body) > maxEventBytes:
 		return nil, "", fmt.Errorf("GET %s: more than %d bytes", u, maxEventBytes)

@@ -125,9 +125,6 @@ type source interface {
 // wraps one of this package's or package cmaf's. ErrUnfit comes together with
 // any of these. Run may be called once.
 func (p *Packager) Run(ctx context.Context) error {
-	if p.cfg.Listen != "" {
-		return p.listen(ctx)
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	event, etag, err := p.event(ctx)
@@ -146,17 +143,26 @@ func (p *Packager) Run(ctx context.Context) error {
 	defer leave(nil)
 
 	var src source
-	if p.cfg.Clip {
+	split := splitterConfig{event: event, timeline: timeline, stays: stays, explicit: p.cfg.Tracks, mode: p.cfg.Clock, count: p.count, log: p.cfg.Log}
+	switch {
+	case p.cfg.Feed != nil:
+		defer p.cfg.Feed.Close()
+		split.mode, split.apart = ClockAbsolute, true
+		p.cfg.Feed.begin(func(explicit map[uint32]string) *splitter {
+			cfg := split
+			cfg.explicit = explicit
+			return newSplitter(cfg)
+		})
+		src = p.cfg.Feed
+	case p.cfg.Clip:
 		if src, err = newClip(pctx, p.clock, p.cfg.ClipVersion, event, timeline, stays, p.cfg.Tracks, func(reason, rendition string, n live.Number) {
 			p.count.dropped(p.cfg.Log, reason, rendition, n)
 		}); err != nil {
 			return err
 		}
-	} else {
-		src = newSplitter(splitterConfig{
-			input: p.cfg.Input, event: event, timeline: timeline, stays: stays, explicit: p.cfg.Tracks,
-			mode: p.cfg.Clock, count: p.count, log: p.cfg.Log,
-		})
+	default:
+		split.input = p.cfg.Input
+		src = newSplitter(split)
 	}
 
 	sctx, stop := context.WithCancel(ctx)

@@ -30,6 +30,7 @@ type splitter struct {
 	timeline func() live.Timeline
 	stays    bool
 	explicit map[uint32]string
+	apart    bool
 	clock    mediaClock
 	count    *counters
 	log      *slog.Logger
@@ -52,6 +53,7 @@ type splitterConfig struct {
 	timeline func() live.Timeline
 	stays    bool              // beyond the event's end
 	explicit map[uint32]string // rendition by track ID; empty: match by type
+	apart    bool              // the input has some of the tracks, others come elsewhere
 	mode     ClockMode
 	count    *counters
 	log      *slog.Logger
@@ -60,7 +62,7 @@ type splitterConfig struct {
 func newSplitter(cfg splitterConfig) *splitter {
 	input := &streams{r: cfg.input}
 	return &splitter{
-		r: cmaf.NewReader(input), input: input, event: cfg.event, timeline: cfg.timeline, stays: cfg.stays, explicit: cfg.explicit,
+		r: cmaf.NewReader(input), input: input, event: cfg.event, timeline: cfg.timeline, stays: cfg.stays, explicit: cfg.explicit, apart: cfg.apart,
 		clock: mediaClock{mode: cfg.mode, event: cfg.event}, count: cfg.count, log: cfg.log,
 		lanes: map[uint32]*lane{}, cutters: map[uint32]*cutter{}, inits: map[string]initVersion{},
 	}
@@ -117,7 +119,11 @@ func (s *splitter) part(p *cmaf.Part) error {
 	for _, c := range s.cutters {
 		total += c.bytes
 	}
-	if total > maxGathered {
+	most := int64(maxGathered)
+	if s.apart {
+		most /= int64(len(s.event.Renditions))
+	}
+	if total > most {
 		return fmt.Errorf("%w: %d bytes without a segment boundary", ErrInput, total)
 	}
 	return nil
@@ -247,7 +253,7 @@ func (s *splitter) begin(p *cmaf.Part) error {
 	}
 	s.cutters = cutters
 	for _, r := range s.event.Renditions {
-		if !slices.ContainsFunc(slices.Collect(maps.Values(match)), func(m live.Rendition) bool { return m.Name == r.Name }) {
+		if !s.apart && !slices.ContainsFunc(slices.Collect(maps.Values(match)), func(m live.Rendition) bool { return m.Name == r.Name }) {
 			s.log.Warn("the input has no track for a rendition", "rendition", r.Name, "type", string(r.Type))
 		}
 	}

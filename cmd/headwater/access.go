@@ -58,7 +58,7 @@ func (f *accessFlags) safe(listeners map[string]string) error {
 	case f.wanted() || f.insecure:
 		return nil
 	}
-	for _, role := range []string{"publish", "control"} {
+	for _, role := range []string{"publish", "control", "ingest"} {
 		if addr := listeners[role]; addr != "" && !loopback(addr) {
 			return usagef("--%s %s would let anybody who reaches it %s: give --credentials FILE (headwater keys init makes one), or --%s 127.0.0.1:%s, or --insecure",
 				role, addr, role, role, portOf(addr))

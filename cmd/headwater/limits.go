@@ -18,7 +18,7 @@ import (
 
 // parts of an origin's descriptors that its listeners may take, in percent: whoever
 // connects to one takes none from the others, and the store has the rest.
-var parts = map[string]int{"publish": 20, "deliver": 60, "control": 5}
+var parts = map[string]int{"publish": 20, "deliver": 60, "control": 5, "ingest": 5}
 
 // limitConnections says what those who connect to an origin's listeners may take, of
 // so many descriptors; 0 is not known. One address may take half of it, of the

@@ -48,6 +48,8 @@ func init() { originCommand.run = runOrigin }
 
 type originFlags struct {
 	publish, deliver, control string
+	ingest                    string
+	create                    bool
 	store, controlStore       string
 	cache                     cacheFlags
 	region                    string
@@ -69,6 +71,8 @@ func (f *originFlags) register(o *options) {
 	o.String(&f.publish, "publish", defaultPublish, "`ADDRESS` of the publish listener; beyond this machine it wants --credentials")
 	o.String(&f.deliver, "deliver", defaultDeliver, "`ADDRESS` of the delivery listener")
 	o.String(&f.control, "control", defaultControl, "`ADDRESS` of the control listener; beyond this machine it wants --credentials")
+	o.String(&f.ingest, "ingest", "", "`ADDRESS` on which encoders may send under names of their own (DASH-IF Live Media Ingest; ffmpeg -f dash, -f hls); beyond this machine it wants --credentials")
+	o.Bool(&f.create, "create", "with --ingest: make events of what comes, where there are none, for who has the right to")
 	f.access.register(o)
 	o.String(&f.roles, "roles", "publish,deliver,control", "`LIST` of the listeners to run")
 	o.String(&f.store, "store", "disk:headwater-data", "`STORE` to keep segments in: disk:DIR, memory:, cassandra://HOST,.../KEYSPACE?dc=NAME or s3://BUCKET/PREFIX?endpoint=URL")
@@ -114,6 +118,11 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		if roles[role] {
 			addresses[role] = addr
 		}
+	}
+	if f.ingest != "" {
+		addresses["ingest"] = f.ingest
+	} else if f.create {
+		return usagef("--create: goes with --ingest")
 	}
 	if err := f.access.safe(addresses); err != nil {
 		return err
@@ -208,7 +217,19 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 			listeners = append(listeners, l)
 		}
 	}
-	return serve(ctx, log, certs, org.Drain, listeners...)
+	drain := org.Drain
+	if f.ingest != "" {
+		in := newInside(org, log)
+		defer in.close()
+		srv, err := newIngest(in, guard, f.create, clk, log, metrics)
+		if err != nil {
+			return err
+		}
+		listeners = append(listeners, &listener{flag: "ingest", addr: f.ingest, handler: srv, limits: limits["ingest"]})
+		// What was gathered is still published.
+		drain = func() { srv.Drain(); org.Drain() }
+	}
+	return serve(ctx, log, certs, drain, listeners...)
 }
 
 // announceStart says what runs here, before anything else is said.

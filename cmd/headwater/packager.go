@@ -19,8 +19,10 @@ var packagerCommand = &command{
 	usage: "--event TENANT/EVENT --pipeline NAME --to URL [flags]",
 	about: `
 Reads fragmented MP4 on standard input (ffmpeg's -f mp4 pipe:1), or plays the
-built-in clip, or listens for CMAF ingest; cuts at the event's boundaries,
-inspects, and PUTs every segment to the origin within the event's budget.
+built-in clip, or listens for what encoders send (--listen): DASH-IF Live Media
+Ingest, both interfaces, under names of their own below /TENANT/EVENT/PIPELINE/.
+Cuts at the event's boundaries, inspects, and PUTs every segment to the origin
+within the event's budget.
 
 A rendition whose init segment the origin refuses, since it does not fit the one
 that viewers have, is not sent until the encoder fits again; each line of
@@ -44,7 +46,7 @@ type packagerFlags struct {
 	afterEnd        time.Duration
 	clip, print     bool
 	clipVersion     string
-	listen          string
+	listen          packagerListener
 	tracks, clock   string
 	backfill        int64
 	drain           time.Duration
@@ -64,7 +66,7 @@ func (f *packagerFlags) register(o *options) {
 	o.Bool(&f.clip, "clip", "play the built-in clip for ever instead of reading standard input")
 	o.String(&f.clipVersion, "clip-version", "", "`VERSION` of the clip, a or b: the badge in the picture; default by the pipeline's name")
 	o.Bool(&f.print, "print-renditions", "with --clip: print its renditions as JSON and end")
-	o.String(&f.listen, "listen", "", "`ADDRESS` on which to answer an encoder's own PUTs")
+	f.listen.register(o)
 	o.String(&f.tracks, "tracks", "", "`MAP` of track IDs to renditions, as in 1=v720,2=a-en; default by type and size")
 	o.String(&f.clock, "clock", "auto", "`MODE` of numbering: absolute (decode times), prft, or auto")
 	o.Bytes(&f.backfill, "backfill", 64<<20, "`SIZE` of the segments that may wait behind live ones")
@@ -111,13 +113,13 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	log.Info("starting", "command", "packager", "version", version(), "event", f.event, "pipeline", f.pipeline, "to", shown(f.to...), "listen", f.listen, "clip", f.clip)
+	log.Info("starting", "command", "packager", "version", version(), "event", f.event, "pipeline", f.pipeline, "to", shown(f.to...), "listen", f.listen.address, "clip", f.clip)
 	if f.afterEnd == 0 {
 		f.afterEnd = -1
 	}
 	cfg := packager.Config{
 		Event: f.event, Pipeline: f.pipeline, To: f.to, Token: token, TLS: tlsConfig, EventURL: f.eventURL, EventWait: f.eventWait, AfterEnd: f.afterEnd,
-		Clip: f.clip, ClipVersion: f.clipVersion, Listen: f.listen, Clock: packager.ClockMode(f.clock),
+		Clip: f.clip, ClipVersion: f.clipVersion, Clock: packager.ClockMode(f.clock),
 		BackfillBytes: f.backfill, DrainFor: f.drain, Faults: f.faults, Log: log,
 	}
 	if f.tracks != "" {
@@ -125,7 +127,16 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 			return usagef("--tracks: %w", err)
 		}
 	}
-	if !f.clip && f.listen == "" {
+	if f.listen.address != "" {
+		if f.clip {
+			return usagef("--listen and --clip are two sources, and there is one")
+		}
+		return f.listen.run(ctx, cfg, f.stats, log)
+	}
+	if f.listen.create {
+		return usagef("--create: goes with --listen")
+	}
+	if !f.clip {
 		cfg.Input = env.stdin
 		// A closed input ends a blocked read.
 		if c, ok := env.stdin.(io.Closer); ok {
