@@ -15,7 +15,7 @@ const maxTracks = 256
 // Errors wrap ErrNotCMAF for what is no fragmented MP4, and ErrMalformed for
 // what is one but broken; both name the box and its offset.
 func ParseInit(b []byte) (*Init, error) {
-	if err := sniff(b); err != nil {
+	if err := Sniff(b); err != nil {
 		return nil, err
 	}
 	var moov Box
@@ -312,8 +312,10 @@ func (t *Track) edits(edts Box) error {
 	return nil
 }
 
-// sniff tells common mistakes by their first bytes.
-func sniff(b []byte) error {
+// Sniff says whether bytes may begin an init segment or a media segment: an error
+// wraps ErrNotCMAF or, of none or too few, ErrMalformed, with what they are instead
+// where that can be seen.
+func Sniff(b []byte) error {
 	if len(b) == 0 {
 		return malformed(0, "no bytes")
 	}

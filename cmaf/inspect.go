@@ -154,7 +154,7 @@ type inspection struct {
 type extent struct{ begin, end int64 }
 
 func (in *inspection) read(seg []byte) error {
-	if err := sniff(seg); err != nil {
+	if err := Sniff(seg); err != nil {
 		return err
 	}
 	in.seg = seg

@@ -262,7 +262,7 @@ func (r *Reader) header() (header, error) {
 		return header{}, err
 	}
 	if r.at == 0 {
-		if err := sniff(b); err != nil {
+		if err := Sniff(b); err != nil {
 			return header{}, err
 		}
 	}

@@ -192,6 +192,9 @@ func (s *Server) media(q *request) error {
 	if err != nil && err != io.EOF {
 		return q.bodyError(err)
 	}
+	if err := cmaf.Sniff(head); err != nil {
+		return err
+	}
 	header := len(head) == 8 && (string(head[4:]) == "ftyp" || string(head[4:]) == "moov")
 	st, err := q.stream(header)
 	if err != nil {
