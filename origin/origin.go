@@ -78,7 +78,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	})
 	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, publications, watching, sent, egress, admission, reading}, admission, reading)
 	o := &Origin{draining: make(chan struct{})}
-	o.health = &health.Readiness{Writes: health.WritesOf(clk, cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Draining: o.draining, Access: cfg.Access, Metrics: cfg.Metrics}
+	o.health = &health.Readiness{Writes: health.WritesOf(clk, cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Store: cfg.Store, Draining: o.draining, Access: cfg.Access, Metrics: cfg.Metrics}
 	o.book = book.New(book.Config{Clock: clk, Store: cfg.Store, Tokens: tokens, Bus: cfg.Bus, Node: node, Alone: alone,
 		Timeout: cfg.StoreTimeout, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.look = look.New(look.Config{Book: o.book, Store: cfg.DeliverStore, Reads: reads, Slow: slow, Reading: reading, Health: o.health.Reads, Holding: holds.Used,

@@ -42,6 +42,9 @@ func (s *split) Signals() []Signal {
 	return all
 }
 
+// Condition implements Conditioner.
+func (s *split) Condition() error { return errors.Join(ConditionOf(s.media), ConditionOf(s.control)) }
+
 func (s *split) Close() error {
 	// A store that was closed before is closed all the same.
 	return errors.Join(s.media.Close(), s.control.Close())

@@ -130,6 +130,18 @@ type Store interface {
 	Close() error
 }
 
+// Conditioner is what a store also is when something of what it had can be lost, or
+// it may take nothing, and it knows: Condition returns nil, or what is to be told.
+type Conditioner interface{ Condition() error }
+
+// ConditionOf returns what a store says of its condition.
+func ConditionOf(s Store) error {
+	if c, ok := s.(Conditioner); ok {
+		return c.Condition()
+	}
+	return nil
+}
+
 // ScanOptions says what a scan returns.
 type ScanOptions struct {
 	From, To string // [From, To); "" is the start, and the end, of the record

@@ -45,6 +45,7 @@ func checkDisk(ctx context.Context, env *environment, a store.Address) error {
 	report, err := st.Check(ctx, func(p disk.Problem) { fmt.Fprintf(env.stdout, "bad: %v\n", p) }, func(r disk.CheckReport, total int64) {
 		far.say("%d%%: %d of %d bytes, %s", 100*r.Bytes/max(total, 1), r.Bytes, total, count(r.Problems, "problem"))
 	})
+	report.Problems += sayLosses(env.stdout, st.Losses())
 	stats := st.Stats()
 	if aside := int(stats.Media.SetAside + stats.Control.SetAside); aside > 0 {
 		fmt.Fprintf(env.stdout, "bad: %d files without a readable record are set aside\n", aside)

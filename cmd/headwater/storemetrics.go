@@ -69,9 +69,13 @@ var diskGauges = []struct {
 	{diskDesc("full_total", "Writes refused because the store was full.", "namespace"), prometheus.CounterValue, func(s disk.NamespaceStats) float64 { return float64(s.Refusals) }},
 	{diskDesc("errors_total", "Writes and syncs that failed.", "namespace"), prometheus.CounterValue, func(s disk.NamespaceStats) float64 { return float64(s.WriteErrors + s.SyncErrors) }},
 	{diskDesc("corrupt_total", "Damage found at the start, and reads whose checksum failed.", "namespace"), prometheus.CounterValue, func(s disk.NamespaceStats) float64 { return float64(s.CorruptRecords) }},
+	{diskDesc("mended_total", "Records of which one of two copies was damaged, and the other was used.", "namespace"), prometheus.CounterValue, func(s disk.NamespaceStats) float64 { return float64(s.Mended) }},
+	{diskDesc("lost_items", "Items that were stored and are not there any more, neither expired nor put again.", "namespace"), prometheus.GaugeValue, func(s disk.NamespaceStats) float64 { return float64(s.Lost) }},
 }
 
 var diskFree = diskDesc("free_bytes", "Bytes free on the file system, the store's reserve included.")
+
+var diskWritable = diskDesc("writable", "1, or 0 where nothing may be written: the file system is read only, or another process has the directory.")
 
 func diskDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("headwater_store_disk_"+name, help, append([]string{"store"}, labels...), nil)
@@ -89,6 +93,11 @@ func (d diskFigures) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(g.desc, g.kind, g.value(s), d.flag, namespace)
 		}
 	}
+	writable := 1.0
+	if d.store.Writable() != nil {
+		writable = 0
+	}
+	ch <- prometheus.MustNewConstMetric(diskWritable, prometheus.GaugeValue, writable, d.flag)
 	// Where the file system does not say, there is no figure.
 	if free, err := d.store.FreeBytes(); err == nil {
 		ch <- prometheus.MustNewConstMetric(diskFree, prometheus.GaugeValue, float64(free), d.flag)

@@ -108,6 +108,7 @@ func ReadsOf(s store.Store, node string) *Dependency {
 type Readiness struct {
 	Writes, Reads *Dependency
 	Bus           announce.Bus
+	Store         store.Store // whose condition is told
 	Draining      <-chan struct{}
 	Access        *access.Guard
 	Metrics       *prometheus.Registry
@@ -146,6 +147,12 @@ func (h *Readiness) ready(of role) http.HandlerFunc {
 		}
 		j := dependencyJSON{Name: "announcements", Healthy: true}
 		if err := h.Bus.Health(); err != nil {
+			j.Healthy, j.Detail = false, err.Error()
+		}
+		body.Dependencies = append(body.Dependencies, j)
+		// What is lost is to be seen, and no reason not to serve the rest.
+		j = dependencyJSON{Name: "store-condition", Healthy: true}
+		if err := store.ConditionOf(h.Store); err != nil {
 			j.Healthy, j.Detail = false, err.Error()
 		}
 		body.Dependencies = append(body.Dependencies, j)

@@ -102,7 +102,7 @@ func (l *log) check(ctx context.Context, sum *CheckReport, report func(Problem),
 	buf := make([]byte, 256<<10)
 	for _, f := range files {
 		end := f.durable.Load()
-		if end == 0 {
+		if f.gone || end == 0 {
 			continue
 		}
 		sum.Files++
@@ -112,6 +112,9 @@ func (l *log) check(ctx context.Context, sum *CheckReport, report func(Problem),
 		n, _ := f.f.ReadAt(header, 0)
 		if err := checkFileHeader(header[:n], f.id, l.namespace); err != nil {
 			report(Problem{File: f.path, Bytes: fileHeaderSize, What: err.Error()})
+		}
+		if what := l.checkTwin(f); what != "" {
+			report(Problem{File: f.twinPath, What: what})
 		}
 		var problems []Problem
 		var torn []stretch
@@ -143,6 +146,23 @@ func (l *log) check(ctx context.Context, sum *CheckReport, report func(Problem),
 		}
 	}
 	return nil
+}
+
+// checkTwin returns what is wrong with the twin of a file.
+func (l *log) checkTwin(f *logFile) string {
+	if l.opt.Cache {
+		return ""
+	}
+	if f.twin == nil {
+		return "it has no twin"
+	}
+	end := f.twinEnd.Load() // all before it is written
+	b := make([]byte, end)
+	n, _ := f.twin.ReadAt(b, 0)
+	if int64(n) < end || !parseTwin(b, f.id, l.namespace).clean {
+		return "a damaged twin, which the next start makes anew"
+	}
+	return ""
 }
 
 // serves reports whether readers get the record r of f.

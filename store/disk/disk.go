@@ -15,11 +15,13 @@ package disk
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"headwater/store"
@@ -30,11 +32,15 @@ import (
 // the directory open.
 var ErrLocked = errors.New("disk store: in use")
 
+// ErrReadOnly is wrapped by every mutation of a store whose file system is read only.
+var ErrReadOnly = errors.New("disk store: read only")
+
 // Store implements store.Store in a directory.
 type Store struct {
 	*store.Front
 	dir            string
 	media, control *log
+	manifest       *registrar
 	unlock         io.Closer
 
 	poked   chan struct{} // capacity 1: the janitor has something to do
@@ -87,10 +93,22 @@ func (s *Store) open(opt Options) error {
 	} else if err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
+	if !opt.Cache {
+		s.manifest = newRegistrar(fsys, s.dir, opt.Logger)
+		err := fsys.Mkdir(filepath.Join(s.dir, twinDir))
+		if errors.Is(err, syscall.EROFS) {
+			s.manifest.refuse(fmt.Errorf("%w: %w: %w", store.ErrUnavailable, ErrReadOnly, err))
+		} else if err == nil {
+			err = s.manifest.begin(rand.Text())
+		}
+		if err != nil && s.manifest.standing() == nil {
+			return fmt.Errorf("manifest: %w", err)
+		}
+	}
 	poke := func() { wake(s.poked) }
-	s.media = newLog(filepath.Join(s.dir, store.Media), store.Media, opt, poke)
+	s.media = newLog(filepath.Join(s.dir, store.Media), store.Media, opt, s.manifest, poke)
 	opt.FileBytes /= controlShare
-	s.control = newLog(filepath.Join(s.dir, store.Control), store.Control, opt, poke)
+	s.control = newLog(filepath.Join(s.dir, store.Control), store.Control, opt, s.manifest, poke)
 	for _, l := range s.logs() {
 		if err := l.recover(context.Background()); err != nil {
 			return fmt.Errorf("%s: %w", l.namespace, err)
@@ -120,6 +138,7 @@ func (s *Store) clean(ctx context.Context, opt Options) {
 		case <-tick.C:
 		case <-s.poked:
 		}
+		s.manifest.look()
 		for _, l := range s.logs() {
 			if err := l.retain(ctx); err != nil && ctx.Err() == nil {
 				l.logger.Error("retention failed, and will be tried again", "error", err)

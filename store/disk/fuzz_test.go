@@ -18,7 +18,7 @@ func FuzzOpen(f *testing.F) {
 	path := "d/media/" + fileName(seq, id)
 	build := func(sealed bool, values ...string) []byte {
 		m := newMemFS()
-		l := newLog("d/media", store.Media, Options{FS: m}.withDefaults(), func() {})
+		l := newLog("d/media", store.Media, Options{FS: m}.withDefaults(), nil, func() {})
 		file := &memFile{fs: m}
 		lf := &logFile{id: id, f: file}
 		w := stager{f: file, buf: newBlocks(1 << 16)}

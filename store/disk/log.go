@@ -30,7 +30,8 @@ type log struct {
 	fs        FS
 	opt       Options // with this namespace's FileBytes
 	logger    *slog.Logger
-	poke      func() // wakes the janitor
+	poke      func()     // wakes the janitor
+	manifest  *registrar // nil: none is kept
 
 	mu    sync.RWMutex
 	index index.Index[*location] // guarded by mu
@@ -53,13 +54,14 @@ type log struct {
 	full    bool   // the last item was refused for want of space
 	failing bool   // the last write failed
 
-	short    atomic.Bool  // an item was refused for want of space since the janitor last looked
-	bytes    atomic.Int64 // in the files
-	counters counters
+	short     atomic.Bool  // an item was refused for want of space since the janitor last looked
+	bytes     atomic.Int64 // in the files
+	lostItems atomic.Int64
+	counters  counters
 }
 
-func newLog(dir, namespace string, opt Options, poke func()) *log {
-	l := &log{namespace: namespace, dir: dir, fs: opt.FS, opt: opt, poke: poke,
+func newLog(dir, namespace string, opt Options, manifest *registrar, poke func()) *log {
+	l := &log{manifest: manifest, namespace: namespace, dir: dir, fs: opt.FS, opt: opt, poke: poke,
 		logger: opt.Logger.With("namespace", namespace),
 		stage:  newBlocks(groupBytes + largeBytes),
 		queued: make(chan struct{}, 1), written: make(chan struct{}, 1)}
@@ -75,6 +77,7 @@ type op struct {
 	rec      store.Record
 	record   record    // what will be in the log; its place is set by the writer
 	image    []byte    // it as it will be in the log, with zeros up to whole blocks; from the pool
+	note     []byte    // it as it will be in the twin; set by the writer
 	moveFrom *location // a compaction's copy of what is there
 	retire   bool      // no mutation: retire the active file if its bucket is over, or at the end
 

@@ -92,6 +92,7 @@ type record struct {
 	fileID  uint64
 	offset  int64
 	durable int64
+	twin    int64 // in the file's twin; 0: it is not there
 }
 
 func (r *record) headLen() int { return headSize + len(r.id) + len(r.key) + len(r.to) + r.metaLen }
@@ -262,4 +263,13 @@ func checkFileHeader(b []byte, id uint64, namespace string) error {
 		return fmt.Errorf("%w: the header of another file", errBadRecord)
 	}
 	return nil
+}
+
+// headerID returns the id of the file whose header b is, whichever that is.
+func headerID(b []byte, namespace string) (uint64, bool) {
+	if len(b) < fileHeaderLen {
+		return 0, false
+	}
+	id := binary.LittleEndian.Uint64(b[16:])
+	return id, checkFileHeader(b, id, namespace) == nil
 }

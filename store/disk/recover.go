@@ -5,33 +5,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
+
+	"headwater/store"
+	"headwater/store/internal/index"
 )
 
 // scansAtOnce is how many files a start reads at a time.
 const scansAtOnce = 4
 
-// recover builds the index from the files. It reads the heads of all records,
-// and values only where a crash may have torn them: in a file without a seal,
-// after the last point that a head says was durable.
+// recover builds the index from the files: from their twins, and of the log what
+// these do not tell of.
 func (l *log) recover(ctx context.Context) error {
-	if err := l.fs.Mkdir(l.dir); err != nil {
+	if err := l.fs.Mkdir(l.dir); err != nil && l.manifest.standing() == nil {
 		return err
 	}
-	names, err := l.fs.List(l.dir)
+	files, err := l.findFiles()
 	if err != nil {
 		return err
 	}
-	var files []*logFile
-	for _, name := range names {
-		if seq, id, ok := parseFileName(name); ok {
-			files = append(files, &logFile{seq: seq, id: id, path: filepath.Join(l.dir, name), sealed: true})
-		}
-	}
-	slices.SortFunc(files, func(a, b *logFile) int {
-		return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.id, b.id))
-	})
 
 	// The scans run ahead; their results are applied in order.
 	ctx, cancel := context.WithCancel(ctx)
@@ -64,8 +58,9 @@ func (l *log) recover(ctx context.Context) error {
 		}
 		if err == nil {
 			err = l.adopt(f, r.found)
-		} else if cancel(); f.f != nil {
-			f.f.Close()
+		} else {
+			cancel()
+			f.close()
 		}
 		l.nextSeq = f.seq + 1
 	}
@@ -76,12 +71,95 @@ func (l *log) recover(ctx context.Context) error {
 	for _, r := range l.index.Records() {
 		l.index.Sweep(r, now)
 	}
+	l.sumUp(now)
 	return nil
 }
 
-// recovered is what a scan found in a file.
+// findFiles opens the files that there are, and adds those that there should be,
+// in their order. Which file it is a log says by itself: its name is believed only
+// where its header cannot be read.
+func (l *log) findFiles() ([]*logFile, error) {
+	names, err := l.fs.List(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[uint64]*logFile)
+	add := func(seq, id uint64) *logFile {
+		f := byID[id]
+		if f == nil {
+			f = l.file(seq, id)
+			f.sealed, f.gone = true, true
+			byID[id] = f
+		}
+		return f
+	}
+	named := make(map[string]*logFile)
+	for _, name := range names {
+		if seq, id, ok := parseFileName(name); ok {
+			f := add(seq, id)
+			named[f.path] = f
+		}
+	}
+	// Whose twin is there had a log, unless the manifest says that it went.
+	if !l.opt.Cache {
+		twins, err := l.fs.List(filepath.Join(filepath.Dir(l.dir), twinDir))
+		if err != nil && l.manifest.standing() == nil {
+			return nil, err
+		}
+		for _, name := range twins {
+			seq, id, ok := parseTwinName(name, l.namespace)
+			if !ok {
+				continue
+			}
+			if byID[id] == nil && !l.manifest.lost && l.manifest.known(l.namespace, id).ID == 0 {
+				_ = l.fs.Remove(filepath.Join(filepath.Dir(l.dir), twinDir, name)) // or at the next start
+				continue
+			}
+			add(seq, id)
+		}
+		for _, x := range l.manifest.m.Files {
+			if x.Namespace == l.namespace {
+				add(x.Seq, x.ID)
+			}
+		}
+	}
+	for path, f := range named {
+		l.openAs(f, path, byID)
+	}
+	files := slices.SortedFunc(maps.Values(byID), func(a, b *logFile) int {
+		return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.id, b.id))
+	})
+	return files, nil
+}
+
+// openAs opens the log at a path for the file that its header names, or else for f,
+// which has the path for its name.
+func (l *log) openAs(f *logFile, path string, byID map[uint64]*logFile) {
+	file, size, err := l.fs.Open(path)
+	if err != nil {
+		l.counters.corrupt.Add(1)
+		l.logger.Error("a log file cannot be opened, and is left as it is", "file", path, "error", err)
+		return
+	}
+	header := make([]byte, fileHeaderLen)
+	n, _ := file.ReadAt(header, 0)
+	if id, ok := headerID(header[:n], l.namespace); ok && id != f.id && byID[id] != nil && byID[id].f == nil {
+		l.logger.Error("a log file has the name of another", "file", path, "is", byID[id].path)
+		l.counters.corrupt.Add(1)
+		f = byID[id]
+		f.path = path
+	}
+	if f.f != nil {
+		file.Close() // of two that say they are the same the one with the name is
+		return
+	}
+	f.f, f.gone = file, false
+	f.size.Store(size)
+}
+
+// recovered is what a scan found of a file.
 type recovered struct {
-	records []record  // without their metadata, but with its length
+	records []record  // good ones, without their metadata, but with its length
 	size    int64     // of the file
 	whole   bool      // it ends with a seal
 	end     int64     // after the last good record
@@ -90,13 +168,22 @@ type recovered struct {
 	tears   []stretch // unacknowledged and torn, with good records behind it
 
 	headless bool // the file's header is not readable
+
+	known   listed
+	twin    twin
+	entries map[int64]entry // by their offsets, those that the twin is to have; nil: it stays as it is
+	lost    []Loss
+	mended  int // records that only the twin has
 }
 
 func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
-	var found recovered
-	var err error
-	if f.f, found.size, err = l.fs.Open(f.path); err != nil {
-		return found, err
+	found := recovered{size: f.size.Load(), known: l.manifest.known(l.namespace, f.id)}
+	if !l.opt.Cache {
+		found.twin = l.readTwin(f)
+	}
+	if f.gone {
+		l.merge(&found, "its log file is gone or cannot be opened")
+		return found, nil
 	}
 	header := make([]byte, fileHeaderLen)
 	n, _ := f.f.ReadAt(header, 0)
@@ -104,11 +191,27 @@ func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
 	if errors.Is(headerErr, errVersion) {
 		return found, fmt.Errorf("%s: %w", f.path, headerErr)
 	}
+	// What the twin tells is taken for what the log has where the log's end is there.
+	// Control is read whole: two copies are only two where both are looked at.
+	tw := &found.twin
+	ends := l.ends(f, found)
 	found.end = min(fileHeaderSize, found.size)
 	var durable int64
-	err = newScanner(f.f, f.id, found.size).walk(ctx, found.end, func(r record) error {
+	if ends && tw.clean && headerErr == nil && !found.known.Damaged && l.namespace != store.Control {
+		found.records, found.end, durable = tw.records(), tw.end, tw.end
+		if tw.sealed {
+			found.whole = true
+			return found, nil
+		}
+	}
+	if !l.opt.Cache {
+		found.entries = make(map[int64]entry)
+	}
+	err := newScanner(f.f, f.id, found.size).walk(ctx, found.end, func(r record) error {
 		if r.kind == kindSeal {
 			found.tears = append(found.tears, r.torn()...)
+		} else if found.entries != nil {
+			found.entries[r.offset] = l.entryOf(f, r)
 		}
 		r.meta = nil
 		found.records = append(found.records, r)
@@ -128,10 +231,12 @@ func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
 	}
 	found.records = slices.DeleteFunc(found.records, func(r record) bool { return known(r.offset) })
 	found.holes = slices.DeleteFunc(found.holes, func(h stretch) bool { return known(h.from) })
-	if !found.whole {
+	// Values are read where they may be torn, or lost.
+	suspect := !ends || found.known.Damaged || l.namespace == store.Control && !l.opt.Cache
+	if !found.whole || suspect {
 		buf := make([]byte, 256<<10)
 		found.records = slices.DeleteFunc(found.records, func(r record) bool {
-			if r.offset < durable || valueGood(f.f, r, buf) {
+			if r.offset < durable && !suspect || valueGood(f.f, r, buf) {
 				return false
 			}
 			found.holes = append(found.holes, stretch{r.offset, r.offset + r.len()})
@@ -141,13 +246,16 @@ func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
 	for _, r := range found.records {
 		found.end = max(found.end, r.offset+r.len())
 	}
-	if end := roundUp(found.end); !found.whole && end >= durable {
+	if len(tw.entries) > 0 {
+		durable = max(durable, min(tw.end, found.size)) // in the twin is what was durable
+	}
+	if end := roundUp(found.end); !found.whole && end >= durable && !found.known.Sealed {
 		found.torn = end != found.size || !newScanner(f.f, f.id, end).padding(found.end, end)
 	}
 	// What a crash tore was not acknowledged: it is no damage, and the seal
 	// that this file gets says so to later starts.
 	found.holes = slices.DeleteFunc(found.holes, func(h stretch) bool {
-		tear := h.from >= durable
+		tear := h.from >= durable && !found.known.Sealed
 		if tear && h.from < found.end {
 			found.tears = append(found.tears, h)
 		}
@@ -156,22 +264,167 @@ func (l *log) scanFile(ctx context.Context, f *logFile) (recovered, error) {
 	if found.headless = headerErr != nil; found.headless && durable > 0 {
 		found.holes = append(found.holes, stretch{0, fileHeaderSize})
 	}
+	if found.entries != nil {
+		l.merge(&found, "its bytes are gone from the log file")
+	}
 	return found, nil
 }
 
+// ends reports whether a file still has the end that its twin, or the manifest,
+// says that it has.
+func (l *log) ends(f *logFile, found recovered) bool {
+	tw, known, s := &found.twin, &found.known, newScanner(f.f, f.id, found.size)
+	if known.Sealed && found.size != known.Size {
+		return false
+	}
+	if tw.sealed {
+		r, ok := s.record(tw.seal.offset)
+		return ok && r.kind == kindSeal && roundUp(tw.seal.end()) == found.size && tw.end <= tw.seal.offset
+	}
+	if len(tw.entries) == 0 {
+		return true
+	}
+	last := &tw.entries[len(tw.entries)-1]
+	r, ok := s.record(last.offset)
+	return ok && r.token == last.token && valueGood(f.f, r, make([]byte, 256<<10))
+}
+
+func (t *twin) records() []record {
+	records := make([]record, len(t.entries))
+	for i := range t.entries {
+		records[i] = t.entries[i].record
+	}
+	return records
+}
+
+// entryOf is what the twin is to have of a record that was found in the log.
+func (l *log) entryOf(f *logFile, r record) entry {
+	raw := r.appendHead(nil)
+	place(raw, r.fileID, r.offset, r.durable)
+	if l.inTwin(&r) == r.len() {
+		head := len(raw)
+		raw = append(raw, make([]byte, r.size)...)
+		if n, _ := f.f.ReadAt(raw[head:], r.offset+int64(head)); int64(n) < r.size {
+			raw = raw[:head]
+		}
+	}
+	return twinEntry(r, raw)
+}
+
+// merge brings together what log and twin have: what only the twin has whole is
+// taken from there, what neither has is lost.
+func (l *log) merge(found *recovered, why string) {
+	have := make(map[int64]bool, len(found.records))
+	at := make(map[int64]int64, len(found.twin.entries))
+	for i := range found.twin.entries {
+		at[found.twin.entries[i].offset] = found.twin.entries[i].twin
+	}
+	for i := range found.records {
+		r := &found.records[i]
+		have[r.offset] = true
+		r.twin = at[r.offset]
+	}
+	for off, e := range found.entries { // of the log, where the value turned out bad
+		if !have[off] {
+			delete(found.entries, off)
+		} else if e.size > 0 && e.whole() && checksum(e.raw[e.headLen():]) != e.valueSum {
+			delete(found.entries, off)
+		}
+	}
+	for _, e := range found.twin.entries {
+		if found.entries == nil {
+			found.entries = make(map[int64]entry)
+		}
+		if _, there := found.entries[e.offset]; !there || !have[e.offset] {
+			found.entries[e.offset] = e
+		}
+		switch {
+		case have[e.offset]:
+		case e.whole():
+			found.records = append(found.records, e.record)
+			found.mended++
+		case e.kind == kindPut:
+			found.lost = append(found.lost, Loss{Record: store.Record{Namespace: l.namespace, ID: e.id}, Key: e.key, Bytes: e.len(),
+				Expires: index.ExpiryTime(e.expires), Items: 1, Why: why, token: e.token})
+		}
+	}
+	slices.SortFunc(found.records, func(a, b record) int { return cmp.Compare(a.offset, b.offset) })
+	unknown := found.known.Records - len(found.entries)
+	if found.known.Sealed && !found.twin.clean && unknown > 0 || found.known.ID != 0 && !found.twin.there && len(found.records) == 0 && found.size == 0 {
+		found.lost = append(found.lost, Loss{Record: store.Record{Namespace: l.namespace}, Items: max(unknown, 1), Why: why + ", and nothing tells what it was"})
+	}
+}
+
 // adopt takes a scanned file into the log: cuts off its torn tail, seals it and
-// indexes its records. Nothing is ever appended to a file of an earlier run.
+// indexes its records. Nothing is ever appended to a file of an earlier run, and
+// nothing is cut off that was whole.
 func (l *log) adopt(f *logFile, found recovered) error {
 	for _, h := range found.holes {
 		l.counters.corrupt.Add(1)
 		l.logger.Error("damaged stretch", "file", f.path, "from", h.from, "to", h.to)
 	}
-	f.size.Store(found.size)
 	f.users.Store(1)
-	f.damaged = len(found.holes) > 0
-	if len(found.records) == 0 {
+	f.damaged = len(found.holes) > 0 || found.mended > 0
+	f.lost = found.lost
+	for i := range f.lost {
+		f.lost[i].File = f.path
+	}
+	if found.mended > 0 {
+		l.counters.mended.Add(uint64(found.mended))
+		l.logger.Error("records were damaged in the log file, and are taken from its twin", "file", f.path, "records", found.mended)
+	}
+	frozen := l.manifest.standing() != nil // nothing may be changed
+	if len(found.records) == 0 && len(f.lost) == 0 && !found.known.Sealed {
+		if f.gone || frozen {
+			l.dismiss(f, frozen)
+			return nil
+		}
 		return l.discard(f, found)
 	}
+	if f.gone {
+		f.size.Store(0)
+	} else if !frozen {
+		if err := l.mend(f, &found); err != nil {
+			return err
+		}
+	}
+	f.durable.Store(f.size.Load())
+	l.bytes.Add(f.size.Load())
+	l.files = append(l.files, f)
+	if was := l.manifest.known(l.namespace, f.id); was.ID == 0 && !frozen && !l.opt.Cache {
+		// The manifest was lost, or an older version wrote the file.
+		l.list(f, func(x *listed) {
+			x.Sealed, x.Size, x.Records, x.Damaged = found.whole, f.size.Load(), len(found.twin.entries), len(f.lost) > 0
+		})
+	}
+	for i := range found.records {
+		r := &found.records[i]
+		next := f.size.Load()
+		if i+1 < len(found.records) {
+			next = found.records[i+1].offset
+		}
+		if r.kind != kindSeal {
+			// Damage between two records is no padding.
+			l.insert(f, r, uint16(max(0, min(next, roundUp(r.offset+r.len()))-r.offset-r.len())), nil)
+		}
+	}
+	return nil
+}
+
+// dismiss forgets a file of which there is nothing.
+func (l *log) dismiss(f *logFile, frozen bool) {
+	f.close()
+	if !frozen && !l.opt.Cache {
+		if err := l.manifest.change(func(m *manifest) { m.strike(l.namespace, f.id) }); err != nil {
+			l.logger.Warn("the manifest could not be written", "error", err)
+		}
+		_ = l.fs.Remove(f.twinPath) // or at the next start
+	}
+}
+
+// mend makes a file one that a later start finds in order: with a seal, a header
+// and a twin.
+func (l *log) mend(f *logFile, found *recovered) error {
 	if found.torn {
 		// To the byte, and then with zeros to the block again.
 		err := f.f.Truncate(found.end)
@@ -179,7 +432,7 @@ func (l *log) adopt(f *logFile, found recovered) error {
 			err = f.f.Truncate(roundUp(found.end))
 		}
 		if err != nil {
-			f.f.Close()
+			f.close()
 			return fmt.Errorf("cut off a torn tail: %w", err)
 		}
 		if cut := found.size - found.end; cut > 0 {
@@ -198,36 +451,65 @@ func (l *log) adopt(f *logFile, found recovered) error {
 		}
 	}
 	f.durable.Store(f.size.Load())
-	l.bytes.Add(f.size.Load())
-	if !found.whole {
+	var seal []byte
+	if !found.whole && !found.known.Sealed {
 		// What a killed process wrote may still be in memory only.
 		if err := f.f.Sync(); err != nil {
 			l.counters.syncErrors.Add(1)
 			l.logger.Error("sync failed", "file", f.path, "error", err)
 		} else {
-			l.writeSeal(f, f.size.Load(), found.tears)
+			seal, _ = l.appendSeal(f, roundUp(f.size.Load()), found.tears)
 		}
+	} else if i := slices.IndexFunc(found.records, func(r record) bool { return r.kind == kindSeal }); i >= 0 {
+		r := sealRecord(found.tears)
+		seal = r.appendHead(nil)
+		place(seal, f.id, found.records[i].offset, found.records[i].durable)
 	}
-	l.files = append(l.files, f)
-	for i := range found.records {
-		r := &found.records[i]
-		next := f.size.Load()
-		if i+1 < len(found.records) {
-			next = found.records[i+1].offset
-		}
-		if r.kind != kindSeal {
-			// Damage between two records is no padding.
-			l.insert(f, r, uint16(min(next, roundUp(r.offset+r.len()))-r.offset-r.len()), nil)
-		}
+	if l.opt.Cache || found.entries == nil {
+		return nil
 	}
+	l.renewTwin(f, found, seal)
 	return nil
+}
+
+// renewTwin writes the twin of a file anew, with what is known of it.
+func (l *log) renewTwin(f *logFile, found *recovered, seal []byte) {
+	entries := slices.SortedFunc(maps.Values(found.entries), byOffset)
+	if tw := &found.twin; !tw.clean || !tw.sealed || len(entries) != len(tw.entries) {
+		if tw.there && !tw.clean && found.known.Sealed {
+			l.counters.mended.Add(1)
+			l.logger.Error("the twin of a log file was damaged, and is made anew", "file", f.twinPath)
+		}
+		was := f.twin
+		if err := l.writeTwin(f, entries, seal); err != nil {
+			l.counters.writeErrors.Add(1)
+			l.logger.Error("the twin of a log file could not be written", "file", f.twinPath, "error", err)
+			return
+		}
+		if was != nil {
+			was.Close()
+		}
+		at := make(map[int64]int64, len(entries))
+		for i := range entries {
+			at[entries[i].offset] = entries[i].twin
+		}
+		for i := range found.records {
+			found.records[i].twin = at[found.records[i].offset]
+		}
+	}
+	f.records = len(entries)
+	l.list(f, func(x *listed) {
+		if !x.Sealed && seal != nil {
+			x.Sealed, x.Size, x.Records = true, f.size.Load(), f.records
+		}
+		x.Damaged = len(f.lost) > 0
+	})
 }
 
 // discard removes a file that holds no record: a crash came soon after it was
 // created. If something is in it that cannot be told from damage, it is set
 // aside instead.
 func (l *log) discard(f *logFile, found recovered) error {
-	defer f.f.Close()
 	if found.size > fileHeaderSize {
 		l.counters.tails.Add(1)
 		l.counters.truncatedBytes.Add(found.size - fileHeaderSize)
@@ -235,9 +517,11 @@ func (l *log) discard(f *logFile, found recovered) error {
 		if n, _ := f.f.ReadAt(head, fileHeaderSize); n == headSize && string(head[:4]) != recordMagic {
 			l.counters.setAside.Add(1)
 			l.logger.Error("a file without a readable record is set aside", "file", f.path, "bytes", found.size)
+			l.dismiss(f, false)
 			return l.fs.Rename(f.path, f.path+damagedSuffix)
 		}
 		l.logger.Warn("a file with nothing but a torn record is removed", "file", f.path, "bytes", found.size)
 	}
+	l.dismiss(f, false)
 	return l.fs.Remove(f.path)
 }

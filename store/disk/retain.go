@@ -3,7 +3,6 @@ package disk
 import (
 	"context"
 	"errors"
-	"io"
 
 	"headwater/store"
 	"headwater/store/internal/index"
@@ -26,6 +25,7 @@ func (l *log) retain(ctx context.Context) error {
 		l.index.Sweep(r, now)
 		l.mu.Unlock()
 	}
+	l.sumUp(now)
 	// A bucket that is over gets no more records, also where none arrive.
 	o := &op{retire: true, done: make(chan struct{})}
 	if err := l.submit(ctx, o, nil); err != nil {
@@ -36,6 +36,9 @@ func (l *log) retain(ctx context.Context) error {
 	}
 	if l.opt.Cache && l.namespace == store.Media {
 		return l.evict()
+	}
+	if l.manifest.standing() != nil {
+		return nil
 	}
 	for {
 		f := l.sparse()
@@ -63,17 +66,13 @@ func (l *log) drop() error {
 			return nil
 		}
 		// The name goes first, durably, so that no older record outlives what
-		// shadows it; only then the file is forgotten.
-		var err error
-		if f.damaged && l.namespace == store.Control {
-			// Control items do not expire: the damage may hide one of value.
-			if err = l.fs.Rename(f.path, f.path+damagedSuffix); err == nil {
-				l.counters.setAside.Add(1)
-			}
-		} else if err = l.fs.Remove(f.path); err == nil {
-			l.counters.dropped.Add(1)
+		// shadows it; only then the file is forgotten. Before that the manifest
+		// lets it go, so that it is not missed.
+		err := l.manifest.change(func(m *manifest) { m.strike(l.namespace, f.id) })
+		if err != nil && !errors.Is(outcome(err), store.ErrFull) {
+			return err
 		}
-		if err != nil {
+		if err = l.removeFile(f); err != nil {
 			return err
 		}
 		err = l.fs.SyncDir(l.dir)
@@ -93,6 +92,36 @@ func (l *log) drop() error {
 	}
 }
 
+// removeFile takes a file and its twin away, or aside.
+func (l *log) removeFile(f *logFile) (err error) {
+	aside := f.damaged && l.namespace == store.Control
+	switch {
+	case f.gone:
+	case aside:
+		// Control items do not expire: the damage may hide one of value.
+		err = l.fs.Rename(f.path, f.path+damagedSuffix)
+	default:
+		err = l.fs.Remove(f.path)
+	}
+	if err != nil {
+		return err
+	}
+	if f.twin != nil && aside {
+		err = l.fs.Rename(f.twinPath, f.twinPath+damagedSuffix)
+	} else if f.twin != nil {
+		err = l.fs.Remove(f.twinPath)
+	}
+	if err != nil {
+		l.logger.Warn("a twin could not be removed", "file", f.twinPath, "error", err)
+	}
+	if aside {
+		l.counters.setAside.Add(1)
+	} else {
+		l.counters.dropped.Add(1)
+	}
+	return nil
+}
+
 func (l *log) droppable() *logFile {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -102,7 +131,7 @@ func (l *log) droppable() *logFile {
 		if f.broken.Load() && f.durable.Load() != f.size.Load() && i > 0 {
 			return nil
 		}
-		if f.sealed && f.refs == 0 && (i == 0 || !f.shadows) {
+		if f.sealed && f.refs == 0 && (i == 0 || !f.shadows) && (len(f.lost) == 0 || l.namespace == store.Control) {
 			return f
 		}
 	}
@@ -162,6 +191,15 @@ func (l *log) sparse() *logFile {
 	if len(l.files) == 0 || !l.files[0].sealed {
 		return nil
 	}
+	// What is damaged of control is there only once: it is copied on, from where it
+	// is good, and the file set aside.
+	if l.namespace == store.Control {
+		for _, f := range l.files {
+			if f.damaged && f.sealed && f.refs > 0 {
+				return f
+			}
+		}
+	}
 	// Many restarts leave many small files. Those of media go with time.
 	many := l.namespace == store.Control && len(l.files) > controlFiles && size < int64(len(l.files))*l.opt.FileBytes/2
 	if many || size-live > live+l.opt.FileBytes {
@@ -170,40 +208,50 @@ func (l *log) sparse() *logFile {
 	return nil
 }
 
-// compact copies the live items of f to the end of the log.
+// compact copies the live items of f to the end of the log, each from where it can
+// be read.
 func (l *log) compact(ctx context.Context, f *logFile) error {
 	f.users.Add(1)
 	defer f.release()
-	end := f.size.Load()
-	return newScanner(f.f, f.id, end).walk(ctx, min(fileHeaderSize, end), func(r record) error {
-		if r.kind != kindPut {
-			return nil
+	type item struct {
+		rec store.Record
+		found
+	}
+	var todo []item
+	now := l.opt.Now()
+	l.mu.RLock()
+	for _, r := range l.index.Records() {
+		l.index.Ascend(r, "", "", func(e *index.Entry[*location]) bool {
+			if e.Value.file == f && e.Live(now) {
+				todo = append(todo, item{r, found{e}})
+			}
+			return true
+		})
+	}
+	l.mu.RUnlock()
+	for _, x := range todo {
+		got, err := l.read(x.rec, x.found, true, nil)
+		if errors.Is(err, store.ErrCorrupt) {
+			if older, ok := l.older(x.rec, x.entry.Key, x.entry.Token); ok && l.namespace == store.Control {
+				got, err = older, nil // under the token of what it stands for
+			} else {
+				// It can be neither served nor copied. Its file is going.
+				l.mu.Lock()
+				f.damaged = true
+				l.index.Forget(x.rec, x.entry)
+				l.mu.Unlock()
+				continue
+			}
 		}
-		rec := store.Record{Namespace: l.namespace, ID: r.id}
-		l.mu.RLock()
-		e := l.index.Get(rec, r.key)
-		l.mu.RUnlock()
-		if e == nil || e.Value.file != f || e.Value.offset != r.offset || !e.Live(l.opt.Now()) {
-			return nil
-		}
-		value := make([]byte, r.size)
-		if _, err := f.f.ReadAt(value, r.offset+int64(r.headLen())); err != nil && !errors.Is(err, io.EOF) {
-			return outcome(err)
-		} else if checksum(value) != r.valueSum {
-			// It can be neither served nor copied. Its file is going.
-			_ = l.corrupt(found{e}, "value checksum, in compaction: the item is lost")
-			l.mu.Lock()
-			f.damaged = true
-			l.index.Forget(rec, e)
-			l.mu.Unlock()
-			return nil
-		}
-		o := newOp(rec, record{kind: kindPut, key: r.key, meta: r.meta, token: r.token, expires: r.expires})
-		o.moveFrom = e.Value
-		if err := l.submit(ctx, o, value); err != nil {
+		if err != nil {
 			return err
 		}
-		l.counters.compactedBytes.Add(r.len())
-		return nil
-	}, func(from, to int64) error { return nil })
+		o := newOp(x.rec, record{kind: kindPut, key: x.entry.Key, meta: got.Meta, token: x.entry.Token, expires: index.ExpiryOf(got.Expires)})
+		o.moveFrom = x.entry.Value
+		if err := l.submit(ctx, o, got.Value); err != nil {
+			return err
+		}
+		l.counters.compactedBytes.Add(x.entry.Value.len())
+	}
+	return nil
 }

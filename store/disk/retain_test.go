@@ -205,8 +205,8 @@ func TestNothingReturns(t *testing.T) {
 	})
 }
 
-// TestCompactionOfDamage: what cannot be copied is lost and said to be; the
-// rest is copied, and the file is set aside.
+// TestCompactionOfDamage: what neither copy has is lost and said to be; the rest is
+// copied from where it is good, and the file is set aside.
 func TestCompactionOfDamage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemFS()
@@ -216,13 +216,19 @@ func TestCompactionOfDamage(t *testing.T) {
 		mustPut(t, s, control, good, bad)
 		m.mu.Lock()
 		m.onlyLog(t, store.Control).data[s.control.index.Get(control, "bad").Value.offset+1000] ^= 1
+		m.onlyLog(t, store.Control).data[s.control.index.Get(control, "good").Value.offset+1000] ^= 1
+		for path, f := range m.names {
+			if strings.Contains(path, "control") && strings.HasSuffix(path, twinSuffix) {
+				f.data[s.control.index.Get(control, "bad").Value.twin+1000] ^= 1
+			}
+		}
 		m.mu.Unlock()
 		for range 100 {
 			mustPut(t, s, control, newItem("rewritten", 3000))
 		}
 		time.Sleep(10 * time.Minute)
 		st := s.Stats().Control
-		if st.SetAside != 1 || st.CorruptRecords == 0 || st.Bytes > 200<<10 {
+		if st.SetAside != 1 || st.CorruptRecords == 0 || st.Mended != 1 || st.Bytes > 200<<10 {
 			t.Errorf("%+v", st)
 		}
 		wantItems(t, s, control, good)

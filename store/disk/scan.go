@@ -31,7 +31,10 @@ func newScanner(r io.ReaderAt, id uint64, end int64) *scanner {
 
 // bytes returns the n bytes at off, or fewer where the file ends or cannot be read.
 func (s *scanner) bytes(off int64, n int) []byte {
-	n = int(min(int64(n), s.end-off))
+	n = int(max(0, min(int64(n), s.end-off)))
+	if n == 0 {
+		return nil
+	}
 	if off < s.start || off+int64(n) > s.start+int64(len(s.buf)) {
 		want := int(min(int64(max(n, s.ahead)), s.end-off))
 		if cap(s.buf) < want {

@@ -34,6 +34,8 @@ type NamespaceStats struct {
 	EvictedFiles   uint64 // of them, those of a cache that made room
 	CompactedBytes int64  // records moved out of sparse files
 	SetAside       uint64 // damaged files renamed rather than removed
+	Mended         uint64 // records of which one of two copies was damaged: the other one was used
+	Lost           int    // items that were stored and are not there any more, neither expired nor put again
 }
 
 type counters struct {
@@ -41,7 +43,7 @@ type counters struct {
 	groups                            [8]atomic.Uint64
 	full, writeErrors, syncErrors     atomic.Uint64
 	corrupt, tails, dropped, setAside atomic.Uint64
-	evicted                           atomic.Uint64
+	evicted, mended                   atomic.Uint64
 	truncatedBytes, compactedBytes    atomic.Int64
 }
 
@@ -67,6 +69,7 @@ func (l *log) stats() NamespaceStats {
 		Refusals: c.full.Load(), WriteErrors: c.writeErrors.Load(), SyncErrors: c.syncErrors.Load(),
 		CorruptRecords: c.corrupt.Load(), TruncatedTails: c.tails.Load(), TruncatedBytes: c.truncatedBytes.Load(),
 		DroppedFiles: c.dropped.Load(), EvictedFiles: c.evicted.Load(), CompactedBytes: c.compactedBytes.Load(), SetAside: c.setAside.Load(),
+		Mended: c.mended.Load(), Lost: int(l.lostItems.Load()),
 	}
 	for i := range c.groups {
 		n.GroupSizes[i] = c.groups[i].Load()

@@ -86,6 +86,7 @@ func (l *log) syncFile(f *logFile, ops []*op) {
 		return
 	}
 	f.durable.Store(end)
+	l.note(f, ops)
 	l.counters.synced(n, time.Since(begun))
 }
 
@@ -107,7 +108,7 @@ func (l *log) apply(o *op) error {
 
 // insert puts a record of f into the index, as a commit or a start does. l.mu is held.
 func (l *log) insert(f *logFile, r *record, pad uint16, moveFrom *location) {
-	loc := &location{file: f, offset: r.offset, size: r.size, head: int32(r.headLen()), meta: uint32(r.metaLen), pad: pad}
+	loc := &location{file: f, offset: r.offset, twin: r.twin, size: r.size, head: int32(r.headLen()), meta: uint32(r.metaLen), pad: pad}
 	rec := store.Record{Namespace: l.namespace, ID: r.id}
 	// Counted first: an entry may replace itself at once.
 	f.refs++
@@ -141,7 +142,9 @@ func (l *log) seal(f *logFile) {
 		} else {
 			l.resize(f, f.durable.Load())
 		}
-	} else if size := f.size.Load(); f.durable.Load() == size || l.opt.Cache && l.syncWhole(f, size) {
+	} else if size := f.size.Load(); f.ragged.Load() && f.f.Truncate(size) != nil {
+		l.logger.Error("a partial write could not be cut back", "file", f.path)
+	} else if f.durable.Load() == size || l.opt.Cache && l.syncWhole(f, size) {
 		l.writeSeal(f, size, nil)
 	}
 	f.f.Retire()
@@ -161,17 +164,47 @@ func (l *log) syncWhole(f *logFile, size int64) bool {
 	return true
 }
 
+// writeSeal puts a seal behind all that is durable, in the log, then in the twin,
+// and then in the manifest.
 func (l *log) writeSeal(f *logFile, at int64, torn []stretch) {
+	head, sealed := l.appendSeal(f, at, torn)
+	if !sealed || l.opt.Cache || !l.noteSeal(f, head) {
+		return
+	}
+	l.list(f, func(x *listed) { x.Sealed, x.Size, x.Records = true, f.size.Load(), f.records })
+}
+
+// list changes what the manifest has of a file.
+func (l *log) list(f *logFile, change func(*listed)) {
+	if err := l.manifest.change(func(m *manifest) {
+		x := listed{Namespace: l.namespace, Seq: f.seq, ID: f.id}
+		if was := m.find(l.namespace, f.id); was != nil {
+			x = *was
+		}
+		change(&x)
+		m.enter(x)
+	}); err != nil {
+		l.logger.Warn("the manifest could not be written", "error", err)
+	}
+}
+
+// appendSeal writes the seal, durably except for a cache, and returns its head.
+func (l *log) appendSeal(f *logFile, at int64, torn []stretch) (head []byte, done bool) {
 	r := sealRecord(torn)
-	head := r.appendHead(nil)
+	head = r.appendHead(nil)
 	place(head, f.id, at, at)
 	w := stager{f: f.f, start: at, buf: newBlocks(blockSize)}
 	w.write(head)
-	if w.flush(); w.err != nil {
+	w.flush()
+	if w.err == nil && !l.opt.Cache {
+		w.err = f.f.Sync()
+	}
+	if w.err != nil {
 		// Best effort both: a torn seal is a torn tail.
 		_ = f.f.Truncate(at)
-		return
+		return nil, false
 	}
 	l.resize(f, w.start)
 	f.durable.Store(w.start)
+	return head, true
 }

@@ -98,7 +98,11 @@ func (l *log) writeGroup(group []*op) {
 		l.pass(accepted)
 		return
 	}
-	f, err := l.activeFile(now)
+	var f *logFile
+	err := l.manifest.standing()
+	if err == nil {
+		f, err = l.activeFile(now)
+	}
 	if err == nil {
 		err = l.append(f, accepted)
 	}
@@ -142,6 +146,9 @@ func (l *log) append(f *logFile, ops []*op) error {
 		}
 		last, o.file, o.record.offset = o, f, w.end()
 		place(o.image[:o.record.headLen()], f.id, w.end(), f.durable.Load())
+		if !l.opt.Cache {
+			o.note = slices.Clone(o.image[:l.inTwin(&o.record)])
+		}
 		if o.large() {
 			w.writeBlocks(o.image)
 		} else {
@@ -152,6 +159,7 @@ func (l *log) append(f *logFile, ops []*op) error {
 	if w.flush(); w.err == nil {
 		l.resize(f, w.start)
 	} else if err := f.f.Truncate(start); err != nil {
+		f.ragged.Store(true)
 		// What was written in part stays at the end. A file that is not
 		// appended to any more may have such a tail.
 		l.logger.Error("a partial write could not be cut back", "file", f.path, "error", err)
@@ -280,7 +288,7 @@ func (l *log) activeFile(now time.Time) (*logFile, error) {
 		}
 		l.retire()
 	}
-	f, err := createFile(l.fs, l.dir, l.namespace, l.nextSeq, rand.Uint64(), now)
+	f, err := l.createFile(rand.Uint64(), now)
 	if err != nil {
 		return nil, err
 	}

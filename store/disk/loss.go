@@ -1,0 +1,82 @@
+package disk
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"headwater/store"
+)
+
+// A Loss is what the store had, and has not any more: not what a crash tore before
+// anybody was told that it is stored.
+type Loss struct {
+	Record  store.Record
+	Key     string // "" where nothing tells what it was
+	Bytes   int64
+	Expires time.Time // zero: never
+	Items   int
+	File    string
+	Why     string
+
+	token store.Token
+}
+
+func (x Loss) String() string {
+	if x.Key == "" {
+		return fmt.Sprintf("%d records of %s: %s", x.Items, x.File, x.Why)
+	}
+	return fmt.Sprintf("%v, key %q, %d bytes of %s: %s", x.Record, x.Key, x.Bytes, x.File, x.Why)
+}
+
+// Losses returns what is lost and would still be served: it has neither expired nor
+// been put again.
+func (s *Store) Losses() []Loss {
+	var all []Loss
+	for _, l := range s.logs() {
+		l.sumUp(l.opt.Now())
+		l.mu.RLock()
+		for _, f := range l.files {
+			all = append(all, f.lost...)
+		}
+		l.mu.RUnlock()
+	}
+	return all
+}
+
+// sumUp forgets the losses that are none any more, and counts the others.
+func (l *log) sumUp(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, f := range l.files {
+		f.lost = slices.DeleteFunc(f.lost, func(x Loss) bool {
+			if x.Key == "" {
+				return false
+			}
+			e := l.index.Get(x.Record, x.Key)
+			return !x.Expires.IsZero() && !x.Expires.After(now) || e != nil && e.Token.Compare(x.token) >= 0
+		})
+		for _, x := range f.lost {
+			n += x.Items
+		}
+	}
+	if was := l.lostItems.Swap(int64(n)); n > int(was) {
+		l.logger.Error("DATA LOSS: items that were stored are not there any more; headwater store check lists them", "items", n)
+	}
+}
+
+// Writable is why nothing may be written, if it may not.
+func (s *Store) Writable() error { return s.manifest.standing() }
+
+// Condition is why the store is not as it should be: nil, or an error that names
+// what is lost or why nothing may be written.
+func (s *Store) Condition() error {
+	if err := s.Writable(); err != nil {
+		return err
+	}
+	if n := s.media.lostItems.Load() + s.control.lostItems.Load(); n > 0 {
+		return fmt.Errorf("%d items that were stored are lost: headwater store check lists them", n)
+	}
+	return nil
+}

@@ -1,0 +1,284 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"headwater/store"
+)
+
+// paths returns the files of the memory whose path has all of the parts, in order.
+func (m *memFS) paths(parts ...string) (paths []string) {
+	for path := range m.names {
+		if !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(path, p) }) {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// TestWhatIsLostIsKnown damages the files of a store, whole and not, and opens it
+// twice: what the twins or the manifest know of and nobody has any more is a loss,
+// each time, and nothing of the evidence goes.
+func TestWhatIsLostIsKnown(t *testing.T) {
+	items := []store.Item{newItem("1", 9000), newItem("2", 9000), newItem("3", 9000), newItem("small", 900)}
+	for _, sealed := range []bool{true, false} {
+		clean := newMemFS()
+		s := openMem(t, clean, Options{})
+		mustPut(t, s, media, items...)
+		if sealed {
+			mustClose(t, s)
+			clean = clean.clone()
+		} else {
+			open := s
+			clean = clean.clone()
+			mustClose(t, open)
+		}
+		offset := func(m *memFS, key string) int64 {
+			f := m.names[m.paths("d/media/")[0]]
+			return int64(strings.Index(string(f.data), key+string(itemOf(items, key).Value[:40])) - headSize - len(media.ID))
+		}
+		for _, c := range []struct {
+			name   string
+			damage func(m *memFS, log, twin *memFile)
+			lost   string
+			there  string
+			mended bool
+		}{
+			{"nothing", func(m *memFS, log, twin *memFile) {}, "", "1 2 3 small", false},
+			{"shorter", func(m *memFS, log, twin *memFile) { log.data = log.data[:offset(m, "2")+100] }, "2 3", "1 small", true},
+			{"empty", func(m *memFS, log, twin *memFile) { log.data = nil }, "1 2 3", "small", true},
+			{"gone", func(m *memFS, log, twin *memFile) { delete(m.names, log.path) }, "1 2 3", "small", true},
+			{"zeros at the end", func(m *memFS, log, twin *memFile) { clear(log.data[offset(m, "3")+4000:]) }, "3", "1 2 small", true},
+			{"zeros", func(m *memFS, log, twin *memFile) { clear(log.data) }, "1 2 3", "small", true},
+			{"twin gone", func(m *memFS, log, twin *memFile) { delete(m.names, twin.path) }, "", "1 2 3 small", false},
+			{"twin shorter", func(m *memFS, log, twin *memFile) { twin.data = twin.data[:200] }, "", "1 2 3 small", false},
+			{"twin damaged", func(m *memFS, log, twin *memFile) { twin.data[100] ^= 1 }, "", "1 2 3 small", false},
+			{"both gone", func(m *memFS, log, twin *memFile) { delete(m.names, log.path); delete(m.names, twin.path) }, "?", "", false},
+			{"one manifest gone", func(m *memFS, log, twin *memFile) { delete(m.names, "d/MANIFEST") }, "", "1 2 3 small", false},
+			{"manifests damaged", func(m *memFS, log, twin *memFile) {
+				m.names["d/MANIFEST"].data[60] ^= 1
+				m.names["d/twins/MANIFEST"].data[60] ^= 1
+				delete(m.names, log.path)
+			}, "1 2 3", "small", true},
+		} {
+			t.Run(fmt.Sprintf("%s, sealed %v", c.name, sealed), func(t *testing.T) {
+				m := clean.clone()
+				log, twin := m.names[m.paths("d/media/")[0]], m.names[m.paths("d/twins/media")[0]]
+				c.damage(m, log, twin)
+				before := len(log.data)
+				for start := range 3 {
+					s := openMem(t, m, Options{})
+					if got := keysOf(t, s, media); got != c.there {
+						t.Errorf("start %d: keys %q, want %q", start, got, c.there)
+					}
+					var lost []string
+					for _, x := range s.Losses() {
+						key := x.Key
+						if key == "" {
+							key = "?"
+						} else if x.Record != media {
+							t.Errorf("start %d: %v", start, x)
+						}
+						lost = append(lost, key)
+					}
+					if got := strings.Join(lost, " "); got != c.lost || (s.Condition() != nil) != (c.lost != "") {
+						t.Errorf("start %d: lost %q, want %q; %v", start, got, c.lost, s.Condition())
+					}
+					if st := s.Stats().Media; start == 0 && st.Mended > 0 != c.mended && !strings.Contains(c.name, "twin") {
+						t.Errorf("mended %d", st.Mended)
+					}
+					for _, i := range items {
+						if strings.Contains(c.there, i.Key) {
+							wantItems(t, s, media, i)
+						}
+					}
+					if len(log.data) < before {
+						t.Errorf("the log was cut from %d to %d bytes", before, len(log.data))
+					}
+					mustClose(t, s)
+				}
+				// What is put again is no loss any more.
+				s := openMem(t, m, Options{})
+				for _, key := range strings.Fields(c.lost) {
+					if key != "?" {
+						again := itemOf(items, key)
+						again.Token = nextToken()
+						mustPut(t, s, media, again)
+					}
+				}
+				if lost := s.Losses(); c.lost != "?" && len(lost) > 0 {
+					t.Errorf("still lost: %v", lost)
+				}
+				mustClose(t, s)
+			})
+		}
+	}
+}
+
+func itemOf(items []store.Item, key string) store.Item {
+	return items[slices.IndexFunc(items, func(i store.Item) bool { return i.Key == key })]
+}
+
+// TestControlIsThereTwice damages the one copy, and then both, of control items.
+func TestControlIsThereTwice(t *testing.T) {
+	old, old2, new, other := newItem("event", 500), newItem("event", 550), newItem("event", 600), newItem("other", 200)
+	clean := newMemFS()
+	s := openMem(t, clean, Options{})
+	mustPut(t, s, control, old, other, old2, new)
+	clean = clean.clone()
+	mustClose(t, s)
+	flip := func(f *memFile, item store.Item) {
+		at := strings.Index(string(f.data), string(item.Value[:100]))
+		if at < 0 {
+			t.Fatal("the value is not there")
+		}
+		f.data[at+50] ^= 1
+	}
+	for _, c := range []struct {
+		name   string
+		damage func(m *memFS, log, twin *memFile)
+		want   store.Item
+	}{
+		{"log flipped", func(m *memFS, log, twin *memFile) { flip(log, new) }, new},
+		{"twin flipped", func(m *memFS, log, twin *memFile) { flip(twin, new) }, new},
+		{"each of another", func(m *memFS, log, twin *memFile) { flip(log, new); flip(twin, other) }, new},
+		{"log gone", func(m *memFS, log, twin *memFile) { delete(m.names, log.path) }, new},
+		{"log zeroed", func(m *memFS, log, twin *memFile) { clear(log.data) }, new},
+		{"twin gone", func(m *memFS, log, twin *memFile) { delete(m.names, twin.path) }, new},
+		{"both flipped", func(m *memFS, log, twin *memFile) { flip(log, new); flip(twin, new) }, old2},
+		{"two versions flipped", func(m *memFS, log, twin *memFile) {
+			for _, f := range []*memFile{log, twin} {
+				flip(f, new)
+				flip(f, old2)
+			}
+		}, old},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := clean.clone()
+			c.damage(m, m.names[m.paths("d/control/")[0]], m.names[m.paths("d/twins/control")[0]])
+			for range 2 {
+				s := openMem(t, m, Options{})
+				wantItems(t, s, control, c.want, other)
+				// Both copies are good again, whichever is looked at.
+				poked := func() { _ = s.control.retain(t.Context()) }
+				poked()
+				wantItems(t, s, control, c.want, other)
+				mustClose(t, s)
+			}
+			for _, kind := range []string{"d/control/", "d/twins/control"} {
+				n := m.clone()
+				for _, path := range n.paths(kind) {
+					clear(n.names[path].data)
+				}
+				s := openMem(t, n, Options{})
+				wantItems(t, s, control, c.want, other)
+				mustClose(t, s)
+			}
+		})
+	}
+}
+
+// TestControlRotsWhileOpen: the newest version of which both copies are bad is
+// answered by the one before it.
+func TestControlRotsWhileOpen(t *testing.T) {
+	m := newMemFS()
+	s := openMem(t, m, Options{})
+	old, new := newItem("event", 500), newItem("event", 600)
+	mustPut(t, s, control, old, new)
+	m.mu.Lock()
+	for _, kind := range []string{"d/control/", "d/twins/control"} {
+		f := m.names[m.paths(kind)[0]]
+		f.data[strings.Index(string(f.data), string(new.Value[:100]))] ^= 1
+	}
+	m.mu.Unlock()
+	wantItems(t, s, control, old)
+	got, err := s.Scan(t.Context(), control, store.ScanOptions{Values: true})
+	if err != nil || len(got.Items) != 1 || string(got.Items[0].Value) != string(old.Value) {
+		t.Errorf("scan: %v, %v", got, err)
+	}
+	if err := s.DeleteRecord(t.Context(), control, nextToken()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(t.Context(), control, "event"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("deleted: %v", err)
+	}
+}
+
+// TestSwappedFiles: a log says which file it is, whatever its name.
+func TestSwappedFiles(t *testing.T) {
+	m := newMemFS()
+	var items []store.Item
+	for i := range 2 {
+		s := openMem(t, m, Options{})
+		items = append(items, newItem(fmt.Sprint(i), 9000))
+		mustPut(t, s, media, items[i])
+		mustClose(t, s)
+	}
+	logs := m.paths("d/media/")
+	a, b := m.names[logs[0]], m.names[logs[1]]
+	m.names[logs[0]], m.names[logs[1]] = b, a
+	for range 2 {
+		s := openMem(t, m, Options{})
+		wantItems(t, s, media, items...)
+		if lost := s.Losses(); len(lost) > 0 {
+			t.Errorf("lost %v", lost)
+		}
+		mustClose(t, s)
+	}
+}
+
+// TestAnotherTakesTheDirectory: who finds that a later epoch has begun writes nothing
+// more, whatever became of the lock.
+func TestAnotherTakesTheDirectory(t *testing.T) {
+	m := newMemFS()
+	first := openMem(t, m, Options{})
+	item := newItem("k", 100)
+	mustPut(t, first, media, item)
+	m.mu.Lock()
+	m.locked["d"] = false
+	m.mu.Unlock()
+	second := openMem(t, m, Options{})
+	first.manifest.look()
+	if err := first.Put(t.Context(), media, newItem("l", 100)); !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, errOusted) {
+		t.Errorf("put: %v", err)
+	}
+	if first.Condition() == nil {
+		t.Error("it says nothing")
+	}
+	wantItems(t, first, media, item)
+	mustPut(t, second, media, newItem("l", 100))
+}
+
+// TestLossesExpire: with what was lost the evidence goes.
+func TestLossesExpire(t *testing.T) {
+	m := newMemFS()
+	s := openMem(t, m, Options{})
+	item := newItem("k", 9000)
+	item.Expires = time.Now().Add(time.Hour)
+	mustPut(t, s, media, item)
+	mustClose(t, s)
+	log := m.paths("d/media/")[0]
+	delete(m.names, log)
+	s = openMem(t, m, Options{})
+	if len(s.Losses()) != 1 {
+		t.Fatalf("lost %v", s.Losses())
+	}
+	s.media.sumUp(time.Now().Add(2 * time.Hour))
+	if err := s.media.retain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	if left := m.paths("media-"); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+	s = openMem(t, m, Options{})
+	if s.Condition() != nil {
+		t.Error(s.Condition())
+	}
+}
