@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"headwater/live"
+	"headwater/origin/layout"
 	"headwater/store"
 	"headwater/store/disk"
 )
@@ -106,9 +108,54 @@ func TestStoreCheck(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Of what is as small as that there are two copies.
 	if code, out, errs := invoke(t, t.Context(), nil, "", "store", "check", "--store", "disk:"+dir); code != exitFailed ||
-		!strings.Contains(out, "bad: 1 files without a readable record are set aside") || !strings.Contains(errs, logs[0]) {
-		t.Errorf("of a store without a readable record: exit %d: %s%s", code, out, errs)
+		!strings.Contains(out, "no valid record") || !strings.Contains(errs, "taken from its twin") || strings.Contains(out, "lost:") {
+		t.Errorf("of a log without a readable record: exit %d: %s%s", code, out, errs)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "twins")); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := invoke(t, t.Context(), nil, "", "store", "check", "--store", "disk:"+dir); code != exitFailed ||
+		!strings.Contains(out, "lost: ") || !strings.Contains(errs, "DATA LOSS") {
+		t.Errorf("of a log without a readable record, and no twin: exit %d: %s%s", code, out, errs)
+	}
+}
+
+// TestLostSegmentsAreListed: as slots, those next to each other in one line.
+func TestLostSegmentsAreListed(t *testing.T) {
+	dir := t.TempDir()
+	st, err := disk.Open(dir, disk.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := store.NewTokens()
+	for _, n := range []live.Number{7, 8, 9, 11} {
+		for _, pipeline := range []string{"a", "b"} {
+			item := store.Item{Key: layout.SegmentKey(n, pipeline), Token: tokens.Next(), Value: make([]byte, 10_000), Expires: time.Now().Add(time.Hour)}
+			if err := st.Put(t.Context(), layout.Media(live.EventID{Tenant: "acme", Name: "final"}, "v720"), item); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	logs, _ := filepath.Glob(filepath.Join(dir, store.Media, "*.log"))
+	if err := os.Truncate(logs[0], 5000); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := invoke(t, t.Context(), nil, "", "store", "check", "--store", "disk:"+dir)
+	for _, want := range []string{
+		"lost: event acme/final, rendition v720, pipeline a, numbers 7 to 9 (3 segments): ",
+		"lost: event acme/final, rendition v720, pipeline b, numbers 11 to 11 (1 segment): ",
+	} {
+		if !strings.Contains(out, want) || code != exitFailed || !strings.Contains(errs, "DATA LOSS") {
+			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
+		}
+	}
+	if info, err := os.Stat(logs[0]); err != nil || info.Size() < 5000 {
+		t.Errorf("the evidence is gone: %v, %v", info, err)
 	}
 }
 
