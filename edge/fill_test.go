@@ -190,25 +190,37 @@ func TestBodyIsResumed(t *testing.T) {
 	}
 }
 
-// A body that stops coming is as good as broken off.
+// A body that stops coming is as good as broken off, once viewers cannot wait for it any
+// longer, or where nobody else has it.
 func TestBodyThatStalls(t *testing.T) {
-	run(t, 2, func(r *rig) {
-		const path = "/t/e/v/1.m4s"
-		r.know()
-		r.at(3 * time.Second)
-		body := bodyOf(path)
-		r.parents[0].script(func(w http.ResponseWriter, q *http.Request) {
-			w.Header().Set("ETag", live.DigestOf([]byte(body)).ETag())
-			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-			w.Write([]byte(body[:1000]))
-			w.(http.Flusher).Flush()
-			<-q.Context().Done()
+	for _, c := range []struct {
+		parents int
+		after   time.Duration
+	}{{2, 400 * time.Millisecond}, {1, stallTimeout}} {
+		run(t, c.parents, func(r *rig) {
+			const path = "/t/e/v/1.m4s"
+			r.know()
+			r.at(3 * time.Second)
+			body := bodyOf(path)
+			stalls := true
+			r.parents[0].script(func(w http.ResponseWriter, q *http.Request) {
+				if !stalls {
+					serveBytes(w, q, []byte(body))
+					return
+				}
+				stalls = false
+				w.Header().Set("ETag", live.DigestOf([]byte(body)).ETag())
+				w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+				w.Write([]byte(body[:1000]))
+				w.(http.Flusher).Flush()
+				<-q.Context().Done()
+			})
+			v := r.get(path)
+			if v.text() != body || !v.complete() || v.ended.Sub(r.began) != 3*time.Second+c.after {
+				t.Errorf("of %d parents: %d bytes after %v", c.parents, len(v.text()), v.ended.Sub(r.began))
+			}
 		})
-		v := r.get(path)
-		if v.text() != body || !v.complete() || v.ended.Sub(r.began) != 3*time.Second+stallTimeout {
-			t.Errorf("%d bytes after %v", len(v.text()), v.ended.Sub(r.began))
-		}
-	})
+	}
 }
 
 func TestParentsRefusalsLastAsLongAsTheySay(t *testing.T) {

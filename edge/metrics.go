@@ -10,6 +10,7 @@ import (
 	"headwater/access/token"
 	"headwater/edge/event"
 	"headwater/edge/parents"
+	"headwater/internal/hedge"
 	"headwater/live"
 )
 
@@ -26,6 +27,8 @@ type metrics struct {
 	digestMismatches prometheus.Counter
 	left             prometheus.Counter
 	resumed          prometheus.Counter
+	relieved         prometheus.Counter
+	tooSlow          *prometheus.CounterVec // by parent
 	diskHits         prometheus.Counter
 	tokensRefused    map[token.Reason]prometheus.Counter
 	tokensRenewed    prometheus.Counter
@@ -55,6 +58,8 @@ func newMetrics(reg prometheus.Registerer, tallies *event.Tallies, up *parents.U
 		fillErrors:       one("fill_errors_total", "Fills that failed."),
 		digestMismatches: one("digest_mismatches_total", "Fills whose bytes were not what their digest says."),
 		resumed:          one("fills_resumed_total", "Bodies that broke off and went on with another request."),
+		relieved:         one("fills_relieved_total", "Bodies that were too slow, and of which another parent sent the rest."),
+		tooSlow:          vec("parent_slow_bodies_total", "Bodies of a parent that came slower than viewers need them.", "parent"),
 		left:             one("clients_left_total", "Clients that left before the end of their answer, or were too slow to take it."),
 		diskHits:         one("disk_hits_total", "Requests answered from the disk."),
 	}
@@ -77,6 +82,15 @@ func newMetrics(reg prometheus.Registerer, tallies *event.Tallies, up *parents.U
 		if p.Peer() {
 			m.peerRequests.WithLabelValues(p.Name)
 		}
+		m.tooSlow.WithLabelValues(p.Base)
+		behind := prometheus.GaugeOpts(opts("parent_behind", "Whether the parent is asked after the others, for being slow or wrong."))
+		behind.ConstLabels = prometheus.Labels{"parent": p.Base}
+		auto.NewGaugeFunc(behind, func() float64 {
+			if p.Behind() {
+				return 1
+			}
+			return 0
+		})
 		isUp := prometheus.GaugeOpts(opts("parent_up", "Whether the parent answers."))
 		isUp.ConstLabels = prometheus.Labels{"parent": p.Base}
 		auto.NewGaugeFunc(isUp, func() float64 {
@@ -87,6 +101,17 @@ func newMetrics(reg prometheus.Registerer, tallies *event.Tallies, up *parents.U
 		})
 	}
 	auto.NewGaugeFunc(prometheus.GaugeOpts(opts("holding", "Requests held now.")), func() float64 { return float64(m.holding.Load()) })
+	for _, c := range []struct {
+		name, help string
+		count      func(hedge.Counts) uint64
+	}{
+		{"parent_hedges_total", "Requests to parents beside another that was late or slow.", func(c hedge.Counts) uint64 { return c.Hedges }},
+		{"parent_hedges_won_total", "Of those, the ones that answered first.", func(c hedge.Counts) uint64 { return c.Won }},
+		{"parent_hedges_held_total", "Such requests that were not made, since there were too many.", func(c hedge.Counts) uint64 { return c.Held }},
+		{"parent_retries_total", "Requests to parents after all before had failed.", func(c hedge.Counts) uint64 { return c.Retries }},
+	} {
+		auto.NewCounterFunc(prometheus.CounterOpts(opts(c.name, c.help)), func() float64 { return float64(c.count(up.Hedges())) })
+	}
 	auto.NewGaugeFunc(prometheus.GaugeOpts(opts("clock_offset_seconds", "The parents' clock minus this node's.")), func() float64 { return up.Offset().Seconds() })
 	return m
 }

@@ -87,7 +87,7 @@ func (c *Cache) LookUp(w Wanted) (o *Object, begin, ok bool) {
 			c.join(o, w)
 			return o, false, true
 		}
-		if at, failed := o.broken(); failed && w.Now.Sub(at) < retryAfter {
+		if at, failed := o.broken(); failed && w.Now.Sub(at) < triesFor {
 			tries = o.tries + 1
 		}
 		c.drop(o)

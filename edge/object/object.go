@@ -157,8 +157,15 @@ func (o *Object) Changed(seen int) <-chan struct{} {
 // row did: a crowd must not become a storm.
 const retryAfter = time.Second
 
-// TriesInRow is how many fills may fail one right after the other.
-const TriesInRow = 3
+// TriesInRow is how many fills may fail one right after the other. From then on there
+// is one in each retryAfter, until for triesFor none has failed.
+const (
+	TriesInRow = 3
+	triesFor   = 10 * time.Second
+)
+
+// Again reports whether a fill of the same failed just before this one.
+func (o *Object) Again() bool { return o.tries > 0 }
 
 // fresh reports whether the object may be served at now: while it is being
 // filled, and then until its lifetime is over.

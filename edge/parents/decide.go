@@ -16,6 +16,7 @@ const (
 	aRefusal           // for want of something: another may have it
 	aFailure           // of the parent
 	ofTheAsker         // it does not like how it was asked, and by whom: nothing is known of the object
+	ofAnother          // it has something else of that name
 )
 
 // means says which. What is about the asker never becomes the answer of an object,
@@ -58,7 +59,7 @@ type stage struct {
 	running, peers int       // attempts under way, and those of them at peers
 	first          bool      // no attempt has failed or was refused
 	refused        bool      // one was refused: that may have to do
-	looped         bool      // all on the way fill from us
+	spent          bool      // all on the way would say again what they said
 	until          time.Time // when no further request is made
 	late           time.Time // when what runs is late; zero: never
 	notBefore      time.Time // when the next may begin while none runs
@@ -84,7 +85,7 @@ func (s *stage) decide(now time.Time) move {
 		return move{Step: hedge.Begin}
 	}
 	switch {
-	case s.refused && s.sure && !s.untried, s.looped, !s.first && !now.Before(s.until):
+	case s.refused && s.sure && !s.untried, s.spent && s.sure, !s.first && !now.Before(s.until):
 		return move{Step: hedge.GiveUp}
 	case now.Before(s.notBefore):
 		return move{Step: hedge.Wait, At: minTime(s.notBefore, s.until)}

@@ -14,7 +14,7 @@ func TestHealth(t *testing.T) {
 		}
 		h.fail(now, false)
 	}
-	if !h.down || h.rank(now, 0) != 1 || h.rank(now.Add(distrustFor), 0) != 0 {
+	if !h.down || h.rank(now, 0) != 1 || h.rank(now.Add(behindFor), 0) != 0 {
 		t.Errorf("after %d failures: %+v", failuresToDown, h)
 	}
 	h = health{}
@@ -39,7 +39,7 @@ func TestComebackIsNoRush(t *testing.T) {
 	for started < 10_000 {
 		wait := h.wait(now)
 		if wait == 0 {
-			h.start()
+			h.start(now, true)
 			started++
 			if waits == 0 && started > rampFirst {
 				t.Fatalf("%d at once", started)
@@ -53,5 +53,51 @@ func TestComebackIsNoRush(t *testing.T) {
 	}
 	if d := now.Sub(h.back); d > rampStep*rampSteps {
 		t.Errorf("10,000 requests took %v", d)
+	}
+}
+
+// What has a parent asked after the others, for how long, and what clears it.
+func TestBehind(t *testing.T) {
+	s := func(seconds float64) time.Time { return time.Unix(1e9, int64(seconds*1e9)) }
+	slow := func(at float64) func(*health) { return func(h *health) { h.fallBehind(s(at)) } }
+	lied := func(at float64) func(*health) { return func(h *health) { h.lied = true; h.fallBehind(s(at)) } }
+	asked := func(at float64) func(*health) { return func(h *health) { h.start(s(at), true) } }
+	list := func(at float64) func(*health) { return func(h *health) { h.start(s(at), false) } }
+	kept := func(at float64, size int64) func(*health) { return func(h *health) { h.keep(s(at), size) } }
+	outrun := func(at float64) func(*health) { return func(h *health) { h.outrun(s(at)) } }
+	good := func(h *health) { h.succeed() }
+	for name, c := range map[string]struct {
+		done []func(*health)
+		at   float64
+		rank int
+	}{
+		"nothing was":                             {nil, 0, 0},
+		"a body was slow":                         {[]func(*health){slow(0)}, 9, 1},
+		"it lied":                                 {[]func(*health){lied(0)}, 9, 2},
+		"many bodies at once were slow":           {[]func(*health){slow(0), slow(0.1), slow(0.2)}, 10, 0},
+		"it is tried":                             {[]func(*health){slow(0), asked(10)}, 10, 1},
+		"it is tried, and does not answer":        {[]func(*health){slow(0), asked(10)}, 20, 0},
+		"a list tries nothing":                    {[]func(*health){slow(0), list(10)}, 10, 0},
+		"it is tried, and slow":                   {[]func(*health){slow(0), asked(10), slow(11)}, 30.9, 1},
+		"twice as long":                           {[]func(*health){slow(0), asked(10), slow(11)}, 31, 0},
+		"it is slow each time":                    {[]func(*health){slow(0), slow(10), slow(30), slow(70), slow(150), slow(310)}, 609, 1},
+		"not for ever":                            {[]func(*health){slow(0), slow(10), slow(30), slow(70), slow(150), slow(310)}, 610, 0},
+		"a small body proves little":              {[]func(*health){slow(0), asked(10), kept(11, 100), asked(12)}, 12, 1},
+		"and may be followed by another":          {[]func(*health){slow(0), asked(10), kept(11, 100)}, 11, 0},
+		"what it proved counts together":          {[]func(*health){slow(0), asked(10), kept(11, proof-1), asked(12), kept(13, 1), asked(14)}, 14, 0},
+		"it has proved itself":                    {[]func(*health){lied(0), asked(10), kept(11, proof), asked(12)}, 12, 0},
+		"and begins anew":                         {[]func(*health){slow(0), asked(10), kept(11, proof), slow(12)}, 22, 0},
+		"what comes meanwhile proves nothing":     {[]func(*health){slow(0), kept(1, proof), asked(10)}, 10, 1},
+		"it was outrun twice":                     {[]func(*health){outrun(0), outrun(0)}, 0, 0},
+		"it was outrun three times":               {[]func(*health){outrun(0), outrun(0), outrun(0)}, 0, 1},
+		"it was outrun three times, not in a row": {[]func(*health){outrun(0), outrun(0), good, outrun(0)}, 0, 0},
+	} {
+		var h health
+		for _, f := range c.done {
+			f(&h)
+		}
+		if got := h.rank(s(c.at), 0); got != c.rank {
+			t.Errorf("%s: rank %d, want %d (%+v)", name, got, c.rank, h)
+		}
 	}
 }

@@ -39,9 +39,15 @@ type Request struct {
 	// Share bounds the time to the first byte: a parent that hangs must leave
 	// time to ask again. Zero: Until is the only bound.
 	Share time.Duration
-	// Check, where it is set, says of an answer why it is not to be trusted.
+	// Body is how long a body may take, and Need, where not zero, when viewers need
+	// the whole of it: see Pace. Zero: it has no rate to keep.
+	Body time.Duration
+	Need time.Time
+	// Check, where it is set, says of an answer why it is not to be trusted, or
+	// ErrOther: it is of something else.
 	Check func(*http.Response) error
-	Avoid *Parent       // where not nil, is asked after the others
+	Avoid *Parent       // where not nil, is asked after the others,
+	Not   *Parent       // or not at all
 	Sent  func(*Parent) // is called for each request made
 }
 
@@ -52,6 +58,13 @@ const HedgeAfter = 250 * time.Millisecond
 // Grace is how long after Until an answer may still begin: the parent holds up
 // to the same deadline.
 const Grace = 500 * time.Millisecond
+
+// One parent is asked so often for one Request at most, and so often where its answers
+// are not to be trusted: what is wrong is not right the next time.
+const (
+	asksMost  = 8
+	wrongMost = 2
+)
 
 // A Reply is an answer whose body is still to be read.
 type Reply struct {
@@ -73,7 +86,8 @@ type race struct {
 	u     *Upstream
 	r     Request
 	tried map[*Parent]int  // how often
-	loops map[*Parent]bool // that fill from us
+	wrong map[*Parent]int  // how often its answer was not to be trusted
+	spent map[*Parent]bool // it would say the same again
 
 	notBefore time.Time     // of the next attempt while none is running
 	pause     time.Duration // after the next failure, when all have been tried
@@ -84,6 +98,8 @@ type race struct {
 var (
 	// ErrStall is why a body that stopped coming ends.
 	ErrStall = errors.New("edge: the body stopped coming")
+	// ErrOther is what Check says of an answer that is right, and not what is wanted.
+	ErrOther = errors.New("edge: the rest of the body is not to be had")
 
 	errSlow  = errors.New("edge: the parent did not begin to answer")
 	errCross = errors.New("edge: the peer waits for us")
@@ -93,14 +109,17 @@ var (
 // Get gets the head of an answer. It may be a refusal: a parent that says 404
 // has answered. One that says 503 is believed when no other has more to say.
 func (u *Upstream) Get(ctx context.Context, req Request) (*Reply, error) {
-	a := &race{u: u, r: req, tried: make(map[*Parent]int), loops: make(map[*Parent]bool), pause: 50 * time.Millisecond}
+	a := &race{u: u, r: req, tried: make(map[*Parent]int), wrong: make(map[*Parent]int), spent: make(map[*Parent]bool), pause: 50 * time.Millisecond}
 	wake := make(chan struct{}, 1)
 	a.Race = hedge.Race[*Parent, *http.Response]{
-		Next: a.next, Begun: a.begun, Ask: a.ask, Judge: a.judge, Tasks: &u.tasks, Wake: wake,
+		Next: a.next, Begun: a.begun, Ask: a.ask, Judge: a.judge, Tasks: &u.tasks, Budget: u.hedges, Wake: wake,
 		Drop: func(resp *http.Response) { resp.Body.Close() },
 	}
 	if req.Avoid != nil {
 		a.tried[req.Avoid]++
+	}
+	if req.Not != nil {
+		a.spent[req.Not] = true
 	}
 	if u.site != nil {
 		// A node that has just started must not take its peers to be down.
@@ -143,7 +162,9 @@ func (a *race) next(now time.Time) hedge.Move[*Parent] {
 		way = way.beside(s.peers, now)
 		s.late = a.r.lateAfter(a.State().Newest)
 	}
-	s.looped = len(way.Parents) > 0 && !slices.ContainsFunc(way.Parents, func(p *Parent) bool { return !a.loops[p] })
+	some := len(way.Parents) > 0
+	way.Parents = slices.DeleteFunc(slices.Clone(way.Parents), func(p *Parent) bool { return a.spent[p] })
+	s.spent = some && len(way.Parents) == 0
 	s.sure, s.again, s.untried = way.Sure, way.Again, untried(way.Parents, a.tried)
 	m := s.decide(now)
 	if m.Step == hedge.Begin {
@@ -151,6 +172,9 @@ func (a *race) next(now time.Time) hedge.Move[*Parent] {
 		if m.To = p; p == nil || wait > 0 {
 			m = s.without(now, p != nil, wait)
 		}
+	}
+	if s.running > 0 && m.Step == hedge.Begin {
+		m.At = minTime(now.Add(HedgeAfter), s.until.Add(Grace)) // where the budget has no room
 	}
 	m.News = back
 	return m
@@ -176,7 +200,7 @@ func (a *race) uncross(way Route) {
 // begun has the effects of an attempt that begins.
 func (a *race) begun(at *hedge.Attempt[*Parent, *http.Response]) {
 	a.tried[at.To]++
-	at.To.started(at.Began)
+	at.To.started(at.Began, a.r.Path.File == live.FileSegment)
 	if a.r.Sent != nil {
 		a.r.Sent(at.To)
 	}
@@ -241,13 +265,17 @@ func (a *race) judge(at *hedge.Attempt[*Parent, *http.Response]) bool {
 	} else {
 		m, err := means(resp.StatusCode, a.r.From > 0, p.passed(resp.Header)), errAsker
 		if m == anAnswer && a.r.Check != nil {
-			if err = a.r.Check(resp); err != nil {
+			switch err = a.r.Check(resp); {
+			case errors.Is(err, ErrOther):
+				m = ofAnother
+			case err != nil:
 				m = ofTheAsker
 			}
 		}
 		switch m {
 		case anAnswer:
 			a.u.succeeded(p)
+			a.outran(at)
 			return true
 		case aRefusal:
 			a.u.succeeded(p)
@@ -256,19 +284,46 @@ func (a *race) judge(at *hedge.Attempt[*Parent, *http.Response]) bool {
 		case aFailure:
 			a.err = fmt.Errorf("edge: %s: %s", p.Base, resp.Status)
 			a.u.Failed(p, a.err, false)
+		case ofAnother:
+			a.err = fmt.Errorf("%w: %s: %s", ErrOther, p.Base, resp.Status)
+			a.spent[p] = true
 		case ofTheAsker:
-			a.loops[p] = resp.StatusCode == http.StatusLoopDetected
 			a.err = fmt.Errorf("%w: %s: %s", err, p.Base, resp.Status)
-			a.u.Distrust(p)
+			a.u.Distrust(p, false)
+			if a.wrong[p]++; a.wrong[p] == wrongMost || resp.StatusCode == http.StatusLoopDetected {
+				a.spent[p] = true
+			}
 		}
 		resp.Body.Close()
 	}
 	a.notBefore = time.Now()
+	if a.tried[p] == asksMost {
+		a.spent[p] = true
+	}
 	if !untried(a.u.route(a.notBefore, &a.r).Parents, a.tried) {
 		a.notBefore = a.notBefore.Add(a.pause)
 		a.pause = min(2*a.pause, 500*time.Millisecond)
 	}
 	return false
+}
+
+// outran enters with those that were asked before that the answer came from beside
+// them, where it had been there for them to give.
+func (a *race) outran(at *hedge.Attempt[*Parent, *http.Response]) {
+	if !at.Hedge {
+		return
+	}
+	if a.r.Share == 0 { // it was held: who answered may have been the first to have it
+		published, err := live.ParsePublished(at.Value.Header.Get(live.HeaderPublished))
+		if err != nil || time.Since(a.u.Ours(published)) < HedgeAfter {
+			return
+		}
+	}
+	for _, x := range a.Running() {
+		if x != at && !x.To.Peer() && x.Began.Before(at.Began) {
+			a.u.outrun(x.To)
+		}
+	}
 }
 
 // passed reports whether a refusal of a peer is one that a parent gave it. Then

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"headwater/clock"
+	"headwater/internal/hedge"
 	"headwater/live"
 )
 
@@ -35,6 +36,10 @@ const (
 	probeDown    = 250 * time.Millisecond // of one that is down
 	probeTimeout = 750 * time.Millisecond
 	probeMisses  = 2 // in a row, and the parent is down
+
+	// Where everything is slow there is nothing to gain by asking twice.
+	hedgeShare   = 0.1 // of requests to parents may be beside another, in the long run
+	hedgeReserve = 64  // and so many at once, when all was well before
 )
 
 // A Parent is one of those that the edge fills from: an origin, another edge, or a
@@ -102,10 +107,25 @@ func (p *Parent) life() context.Context {
 	return p.alive
 }
 
-func (p *Parent) started(time.Time) {
+func (p *Parent) started(now time.Time, media bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.health.start()
+	p.health.start(now, media)
+}
+
+// Doubted reports whether the parent's bytes were wrong lately, so that nothing of a
+// body is to be shown before all of it is known to be right.
+func (p *Parent) Doubted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.health.lied
+}
+
+// Behind reports whether the parent is asked after the others.
+func (p *Parent) Behind() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.health.isBehind(time.Now())
 }
 
 // A Site is the nodes beside this one that fill what they rank first for: package
@@ -148,6 +168,7 @@ type Upstream struct {
 	log                *slog.Logger
 	tasks              sync.WaitGroup // attempts
 	offset             atomic.Int64   // ns: the parents' clock minus this node's
+	hedges             *hedge.Budget
 
 	mu   sync.Mutex    // guards the following
 	back chan struct{} // closed when a parent comes back, or a peer changes
@@ -155,7 +176,7 @@ type Upstream struct {
 
 // NewUpstream makes one. Run is for each of its parents, Join for its site.
 func NewUpstream(cfg *Config) *Upstream {
-	u := &Upstream{clock: cfg.Clock, secret: cfg.Secret, peerSecret: cfg.PeerSecret, log: cfg.Log, back: make(chan struct{})}
+	u := &Upstream{clock: cfg.Clock, secret: cfg.Secret, peerSecret: cfg.PeerSecret, log: cfg.Log, back: make(chan struct{}), hedges: hedge.NewBudget(hedgeShare, hedgeReserve)}
 	for _, base := range cfg.URLs {
 		u.parents = append(u.parents, New(base))
 	}
@@ -296,12 +317,54 @@ func (u *Upstream) Failed(p *Parent, err error, dead bool) {
 	}
 }
 
-// Distrust puts a parent that sent what is wrong behind the others for a while.
-func (u *Upstream) Distrust(p *Parent) {
+// Distrust puts a parent that sent what is wrong behind the others for a while. Where it
+// lied, its bytes were not what it said that they are.
+func (u *Upstream) Distrust(p *Parent, lied bool) {
+	u.behind(p, "its answers are wrong", func(h *health, now time.Time) bool {
+		h.lied = h.lied || lied
+		return h.fallBehind(now)
+	})
+}
+
+// Slow does so with one whose body falls behind.
+func (u *Upstream) Slow(p *Parent) {
+	u.behind(p, "its bodies are too slow", (*health).fallBehind)
+}
+
+func (u *Upstream) outrun(p *Parent) {
+	u.behind(p, "its answers come late", (*health).outrun)
+}
+
+func (u *Upstream) behind(p *Parent, why string, enter func(*health, time.Time) bool) {
+	p.mu.Lock()
+	now := time.Now()
+	news := enter(&p.health, now)
+	left := p.health.behind.Sub(now)
+	p.mu.Unlock()
+	if news {
+		u.log.Warn("parent is asked after the others", "parent", p.Base, "why", why, "for", left)
+	}
+}
+
+// Kept enters a body that came right and in time.
+func (u *Upstream) Kept(p *Parent, size int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.health.distrusted = time.Now().Add(distrustFor)
+	p.health.keep(time.Now(), size)
 }
+
+// Relieve reports whether the rest of a body is to be asked of another parent beside
+// the one that it comes from: there is one that is well, and the budget has room.
+func (u *Upstream) Relieve(r *Request, from *Parent) bool {
+	way := u.route(time.Now(), r)
+	return slices.ContainsFunc(way.Parents, func(p *Parent) bool {
+		down, _ := p.Down()
+		return p != from && !down && !p.Behind()
+	}) && u.hedges.Take()
+}
+
+// Hedges are the counts of requests beside others.
+func (u *Upstream) Hedges() hedge.Counts { return u.hedges.Counts() }
 
 // Watch probes a parent: so one that hangs is noticed while requests are held
 // at it, and one that was down is found again without trying it on viewers.

@@ -44,7 +44,9 @@ func (b *Budget) earn() {
 	}
 }
 
-func (b *Budget) take() bool {
+// Take takes a hedge, where there is room for one: one that is beside what is no
+// attempt of a race, as a body that is being read.
+func (b *Budget) Take() bool {
 	if b == nil {
 		return true
 	}

@@ -177,7 +177,7 @@ func (r *Race[To, T]) Run(ctx context.Context) (*Attempt[To, T], error) {
 		switch {
 		case m.Step == GiveUp:
 			return nil, ErrGaveUp
-		case m.Step == Begin && (len(r.Running()) == 0 || r.Budget.take()):
+		case m.Step == Begin && (len(r.Running()) == 0 || r.Budget.Take()):
 			r.begin(ctx, m.To, now)
 			continue
 		}

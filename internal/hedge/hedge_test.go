@@ -358,7 +358,7 @@ func TestBudget(t *testing.T) {
 			b.earn()
 		}
 		took := 0
-		for b.take() {
+		for b.Take() {
 			took++
 		}
 		if took != 20 {
@@ -372,7 +372,7 @@ func TestHeldIsMadeLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(Plan{Late: 40 * ms, AtOnce: 2}, script{takes: time.Hour}, script{takes: ms})
 		r.Budget = NewBudget(0, 1)
-		r.Budget.take()
+		r.Budget.Take()
 		time.AfterFunc(100*ms, func() { r.Budget.left.Store(1000) })
 		if _, err := r.Run(t.Context()); err != nil || !slices.Equal(r.begun, []time.Duration{0, 120 * ms}) {
 			t.Errorf("%v, attempts at %v", err, r.begun)
