@@ -93,6 +93,12 @@ func (e *Event) Candidates(rendition string, n live.Number) []live.Candidate {
 	return cs
 }
 
+// Usable returns what was published of a segment, without what is masked or of a
+// pipeline that the event does not have.
+func (e *Event) Usable(v *View, rendition string, n live.Number) []live.Candidate {
+	return v.unmasked(e.Candidates(rendition, n), rendition, n)
+}
+
 // Candidate returns what is known of one pipeline's version of a segment.
 func (e *Event) Candidate(rendition string, n live.Number, pipeline string) (live.Candidate, bool) {
 	cs := e.Candidates(rendition, n)

@@ -52,6 +52,7 @@ type Server struct {
 	holding            prometheus.Gauge
 	memory, storeReads prometheus.Counter
 	condemned, left    prometheus.Counter
+	others             prometheus.Counter
 }
 
 // A Config is what the delivering side is built from.
@@ -94,6 +95,7 @@ func New(cfg Config) *Server {
 		memory:     metric.Counter(cfg.Metrics, "memory_hits_total", "Segments answered from memory."),
 		storeReads: metric.Counter(cfg.Metrics, "store_reads_total", "Segments read from the store."),
 		condemned:  metric.Counter(cfg.Metrics, "condemned_total", "Candidates whose stored bytes were bad or gone."),
+		others:     metric.Counter(cfg.Metrics, "named_total", "Segments of which other bytes were asked for by their entity tag than are chosen, and served."),
 		left:       metric.Counter(cfg.Metrics, "clients_left_total", "Clients that left before their answer."),
 	}
 	cfg.Metrics.MustRegister(s.holding)
@@ -266,6 +268,9 @@ func (s *Server) place(d *delivery) (step, error) {
 // wait for.
 func (s *Server) choose(d *delivery) (step, error) {
 	now := s.Clock.Now()
+	if c := s.named(d); c != nil {
+		return s.serveNamed(d, c, now), nil
+	}
 	d.decision = d.event.Choose(d.view, d.path.Rendition, d.path.Number, d.absent, now)
 	if len(d.absent) > 0 && d.decision.Action != selection.Serve {
 		return nil, live.ErrStoreDown.With(fmt.Sprintf("segment %d was announced and is not here yet", d.path.Number))
@@ -527,7 +532,7 @@ func (s *Server) send(d *delivery) (step, error) {
 // noteServed writes a choice that is being sent into the journal, the first time that this node does.
 // Who asks for exactly these bytes, or for none, is no viewer.
 func (s *Server) noteServed(d *delivery, findings live.Findings, now time.Time) {
-	if d.r.Method != http.MethodGet || d.r.Header["If-Match"] != nil {
+	if d.r.Method != http.MethodGet || d.r.Header["If-Match"] != nil || tagged(d.r.Header) != "" {
 		return
 	}
 	c, p := d.decision.Candidate, d.decision.Pin
