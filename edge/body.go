@@ -37,7 +37,8 @@ type body struct {
 	came   atomic.Int64 // its length, for who watches over it
 	hash   hash.Hash
 	charge func(int64)
-	untold bool // nothing is shown before all of it is right
+	hold   bool // nothing more is shown before all of it is right
+	untold bool // nobody has been told of it
 
 	from    []*parents.Parent // whose bytes it is
 	resumed int
@@ -57,6 +58,7 @@ func (ed *Edge) copy(b *body, rep *parents.Reply, a parents.Request) error {
 	for {
 		from, began, had := rep.Parent, time.Now(), len(b.buf)
 		b.from = append(b.from, from)
+		b.hold = b.hold || from.Doubted()
 		watch := ed.keepPace(b, rep, a)
 		err := b.read(rep)
 		next := watch.stop()
@@ -297,7 +299,7 @@ func (b *body) read(rep *parents.Reply) error {
 			b.came.Store(int64(len(b.buf)))
 			b.hash.Write(b.buf[before:])
 			switch {
-			case b.untold:
+			case b.hold:
 			case size < 0:
 				// Any byte may be the last.
 				o.Grow(b.buf, len(b.buf)-1)

@@ -354,12 +354,13 @@ func (u *Upstream) Kept(p *Parent, size int64) {
 }
 
 // Relieve reports whether the rest of a body is to be asked of another parent beside
-// the one that it comes from: there is one that is well, and the budget has room.
+// the one that it comes from: there is one that is well and did not lie, and the budget
+// has room.
 func (u *Upstream) Relieve(r *Request, from *Parent) bool {
 	way := u.route(time.Now(), r)
 	return slices.ContainsFunc(way.Parents, func(p *Parent) bool {
 		down, _ := p.Down()
-		return p != from && !down && !p.Behind()
+		return p != from && !down && !p.Behind() && !p.Doubted()
 	}) && u.hedges.Take()
 }
 
