@@ -10,7 +10,6 @@ import (
 	"headwater/access/token"
 	"headwater/edge/event"
 	"headwater/edge/parents"
-	"headwater/internal/hedge"
 	"headwater/live"
 )
 
@@ -103,12 +102,12 @@ func newMetrics(reg prometheus.Registerer, tallies *event.Tallies, up *parents.U
 	auto.NewGaugeFunc(prometheus.GaugeOpts(opts("holding", "Requests held now.")), func() float64 { return float64(m.holding.Load()) })
 	for _, c := range []struct {
 		name, help string
-		count      func(hedge.Counts) uint64
+		count      func(parents.Hedges) uint64
 	}{
-		{"parent_hedges_total", "Requests to parents beside another that was late or slow.", func(c hedge.Counts) uint64 { return c.Hedges }},
-		{"parent_hedges_won_total", "Of those, the ones that answered first.", func(c hedge.Counts) uint64 { return c.Won }},
-		{"parent_hedges_held_total", "Such requests that were not made, since there were too many.", func(c hedge.Counts) uint64 { return c.Held }},
-		{"parent_retries_total", "Requests to parents after all before had failed.", func(c hedge.Counts) uint64 { return c.Retries }},
+		{"parent_hedges_total", "Requests to parents beside another that was late or slow.", func(c parents.Hedges) uint64 { return c.Hedges }},
+		{"parent_hedges_won_total", "Of those, the ones that answered first.", func(c parents.Hedges) uint64 { return c.Won }},
+		{"parent_hedges_held_total", "Such requests that were not made, since there were too many.", func(c parents.Hedges) uint64 { return c.Held }},
+		{"parent_retries_total", "Requests to parents after all before had failed.", func(c parents.Hedges) uint64 { return c.Retries }},
 	} {
 		auto.NewCounterFunc(prometheus.CounterOpts(opts(c.name, c.help)), func() float64 { return float64(c.count(up.Hedges())) })
 	}

@@ -364,8 +364,11 @@ func (u *Upstream) Relieve(r *Request, from *Parent) bool {
 	}) && u.hedges.Take()
 }
 
-// Hedges are the counts of requests beside others.
-func (u *Upstream) Hedges() hedge.Counts { return u.hedges.Counts() }
+// Hedges are the counts of requests beside others, and after others.
+type Hedges = hedge.Counts
+
+// Hedges returns them.
+func (u *Upstream) Hedges() Hedges { return u.hedges.Counts() }
 
 // Watch probes a parent: so one that hangs is noticed while requests are held
 // at it, and one that was down is found again without trying it on viewers.
