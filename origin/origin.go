@@ -9,7 +9,9 @@ package origin
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -97,10 +99,29 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		Log: cfg.Log, Metrics: cfg.Metrics})
 	o.control = control.New(control.Config{Clock: clk, Audit: o.audit, Book: o.book, Window: window, Journal: o.journal, Watchman: o.watchman,
 		Access: cfg.Access, Hosts: cfg.ControlHosts, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout, Log: cfg.Log})
-	if err := o.book.Load(ctx); err != nil {
+	if err := o.load(ctx, cfg.Log); err != nil {
 		return nil, fmt.Errorf("origin: reading the store: %w", err)
 	}
 	return o, nil
+}
+
+// load reads the store. One that does not answer is waited for, with a line every
+// second.
+func (o *Origin) load(ctx context.Context, log *slog.Logger) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		err := o.book.Load(ctx)
+		if !errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		log.Warn("waiting for the store", "err", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
 }
 
 // PublishHandler serves the publish listener.

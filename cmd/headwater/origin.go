@@ -59,6 +59,7 @@ type originFlags struct {
 	memoryLimit               int64
 	maxConns, maxPerAddress   int
 	storeMax, storeReserve    int64
+	storeExisting             bool
 	bodyTimeout               time.Duration
 	announce                  announceFlags
 	tenantShare               int
@@ -80,6 +81,7 @@ func (f *originFlags) register(o *options) {
 	f.cache.register(o)
 	o.Bytes(&f.storeMax, "store-max", 0, "`SIZE` that the segments of a disk store, or all in a memory store, may take; beyond it packagers get 503; 0 is all there is")
 	o.Bytes(&f.storeReserve, "store-reserve", 64<<20, "`SIZE` that a disk store leaves free on its file system")
+	o.Bool(&f.storeExisting, "store-existing", "wait for a disk store that is not there, instead of making one: its file system may be mounted later")
 	o.String(&f.region, "region", "", "`NAME` of the region that answers, for Live-Pipeline; default each pipeline's own")
 	o.Bytes(&f.memory, "memory", 256<<20, "`SIZE` of the window of newest segments kept in memory")
 	o.Bytes(&f.memoryLimit, "memory-limit", 0, "`SIZE` that all memory should stay below (what is not shed for it is collected harder); 0 is GOMEMLIMIT, or three quarters of what there is")

@@ -15,10 +15,11 @@ import (
 
 // An opening is what opening a store takes besides its address.
 type opening struct {
-	now     func() time.Time // nil: time.Now
-	disk    disk.Options
-	log     *slog.Logger
-	metrics prometheus.Registerer // for the store's own metrics
+	existing bool             // a disk store has to be there already
+	now      func() time.Time // nil: time.Now
+	disk     disk.Options
+	log      *slog.Logger
+	metrics  prometheus.Registerer // for the store's own metrics
 }
 
 // openStores opens the store at the address, and the one for control where
@@ -51,13 +52,13 @@ func openStore(ctx context.Context, flag, address string, o opening) (store.Stor
 	case store.SchemeMemory:
 		return memory.New(memory.Options{MaxBytes: o.disk.MaxBytes, Now: o.now}), nil
 	case store.SchemeDisk:
-		st, err := disk.Open(a.Path, o.disk)
+		st, err := openDisk(ctx, a, o)
 		if err == nil && o.metrics != nil {
 			o.metrics.MustRegister(diskFigures{flag, st})
 		}
 		return st, err
 	case store.SchemeCassandra:
-		return openCassandra(ctx, flag, a, o)
+		return awaitStore(ctx, o.log, address, func() (store.Store, error) { return openCassandra(ctx, flag, a, o) })
 	case store.SchemeS3:
 		return openS3(flag, a, o)
 	}

@@ -1,8 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"headwater/store"
@@ -31,4 +37,34 @@ func TestStoreMax(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestStoreThatIsNotThereYet: what a store is in, or with --store-existing the store
+// itself, may come later. It is waited for, and said so.
+func TestStoreThatIsNotThereYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "mount")
+		var lines strings.Builder
+		o := opening{log: slog.New(slog.NewTextHandler(&lines, nil))}
+		a := store.Address{Scheme: store.SchemeDisk, Path: filepath.Join(dir, "data")}
+		time.AfterFunc(3500*time.Millisecond, func() { os.Mkdir(dir, 0o700) })
+		st, err := openDisk(t.Context(), a, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.Close()
+		if n := strings.Count(lines.String(), "waiting for the store"); n != 4 {
+			t.Errorf("%d lines: %s", n, lines.String())
+		}
+
+		o.existing, a.Path = true, filepath.Join(dir, "other")
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if _, err := openDisk(ctx, a, o); !errors.Is(err, disk.ErrNotStore) {
+			t.Errorf("opened: %v", err)
+		}
+		if _, err := os.Stat(a.Path); err == nil {
+			t.Error("it was made")
+		}
+	})
 }

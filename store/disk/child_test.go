@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -63,12 +64,16 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		rounds = 5
 	}
+	limit := 5 * time.Second
+	if n, err := strconv.Atoi(os.Getenv("HEADWATER_KILLS")); err == nil {
+		rounds, limit = n, time.Duration(n)*time.Minute // make kills
+	}
 	r := rand.New(rand.NewPCG(rand.Uint64(), 0))
 	acked := map[string]ack{}
 	begun := time.Now()
-	tails := uint64(0)
+	tails, told := uint64(0), 0
 	for round := range rounds {
-		if time.Since(begun) > 5*time.Second {
+		if time.Since(begun) > limit {
 			t.Logf("only %d rounds on this machine", round)
 			break
 		}
@@ -88,6 +93,7 @@ func TestKill(t *testing.T) {
 			if n, _ := fmt.Sscan(lines.Text(), &a.op, &a.key, &a.token.Time, &a.token.Nonce, &a.size); n != 5 || !strings.HasSuffix(lines.Text(), ".") {
 				continue // the last line, cut off
 			}
+			told++
 			if a.token.Compare(fresh[a.key].token) > 0 {
 				fresh[a.key] = a
 			}
@@ -107,12 +113,15 @@ func TestKill(t *testing.T) {
 		for key, a := range fresh {
 			verifyAck(t, s, key, a)
 		}
-		wantWhole(t, s, acked, false)
+		wantWhole(t, s, acked, round%50 == 49)
 		st := s.Stats()
 		if st.Media.CorruptRecords+st.Media.SetAside+st.Control.CorruptRecords+st.Control.SetAside > 0 {
 			t.Errorf("round %d: %+v", round, st)
 		}
 		tails += st.Media.TruncatedTails + st.Control.TruncatedTails
+		if err := s.Condition(); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
 		if _, err := s.Check(t.Context(), func(p Problem) { t.Errorf("round %d: %v", round, p) }, nil); err != nil {
 			t.Error(err)
 		}
@@ -123,7 +132,7 @@ func TestKill(t *testing.T) {
 	}
 	s := mustOpen(t, osFS{}, dir, Options{})
 	wantWhole(t, s, acked, true)
-	t.Logf("%d keys acknowledged, %d torn tails, %v", len(acked), tails, time.Since(begun).Round(time.Millisecond))
+	t.Logf("%d kills, %d mutations acknowledged of %d keys, %d torn tails, %v", rounds, told, len(acked), tails, time.Since(begun).Round(time.Millisecond))
 }
 
 // ack is what the child says it was told.
