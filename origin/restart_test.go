@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -372,6 +373,64 @@ func TestStoreIsReadOrNothing(t *testing.T) {
 		faulty := storetest.NewFaulty(memory.New(memory.Options{}), storetest.Fault{Op: op, Err: store.ErrUnavailable})
 		if _, err := New(t.Context(), Config{Store: faulty}); !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("an origin starts without its events: %v", err)
+		}
+	}
+}
+
+// TestMediaOfALostEvent: where an event's record is gone or cannot be read, whoever
+// creates the event again is told of its media, and says whether it is his.
+func TestMediaOfALostEvent(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lose func(st store.Store, tokens *store.Tokens) error
+	}{
+		{"unreadable", func(st store.Store, tokens *store.Tokens) error {
+			return st.Put(t.Context(), layout.Events, store.Item{Key: testID.String(), Token: tokens.Next(), Value: []byte("{")})
+		}},
+		{"gone", func(st store.Store, tokens *store.Tokens) error {
+			return st.DeleteRecord(t.Context(), layout.Events, tokens.Next())
+		}},
+	} {
+		for _, means := range []string{"adopt", "replace"} {
+			t.Run(c.name+" "+means, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					st := memory.New(memory.Options{})
+					r, stop := stoppableRig(t, Config{Store: st})
+					r.create(testEvent())
+					r.putInits("a")
+					n := r.next()
+					r.putSegment("a", "v", n, take{}, 201)
+					stop()
+					if err := c.lose(st, r.o.book.Tokens); err != nil {
+						t.Fatal(err)
+					}
+					r = openRig(t, Config{Store: st})
+					ev := testEvent()
+					b, err := json.Marshal(ev)
+					if err != nil {
+						t.Fatal(err)
+					}
+					w := r.want(r.control("PUT", "", string(b)), 409, "in-use")
+					if s := w.Body.String(); !strings.Contains(s, "?adopt=true") || !strings.Contains(s, "?replace=true") {
+						t.Error(s)
+					}
+					r.want(r.control("PUT", "?dry_run=true", string(b)), 409, "in-use")
+					r.want(r.control("PUT", "?"+means+"=true", string(b)), 201, "")
+					r.tl = ev.Timeline()
+					until(r.tl.Deadline(n))
+					if means == "adopt" {
+						r.want(r.getSegment("v", n), 200, "")
+						r.want(r.get("v/init.mp4"), 200, "")
+					} else {
+						r.want(r.getSegment("v", n), 410, "lost")
+					}
+					// It is so after the next start, too.
+					r = openRig(t, Config{Store: st})
+					if w := r.getSegment("v", n); (w.Code == 200) != (means == "adopt") {
+						t.Errorf("after a start %d", w.Code)
+					}
+				})
+			})
 		}
 	}
 }

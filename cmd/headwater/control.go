@@ -133,7 +133,7 @@ func (s *eventSession) change(ctx context.Context, c eventChange) error {
 // hint adds to a refusal the flag that goes with what the API says.
 func hint(err error) error {
 	if errors.Is(err, live.ErrInUse) {
-		return fmt.Errorf("%w (here: --replace)", err)
+		return fmt.Errorf("%w (here: --replace, --adopt)", err)
 	}
 	return err
 }

@@ -24,6 +24,7 @@ var eventCommand = &command{
 Verbs:
   create TENANT/EVENT -f FILE   create an event, or change it, and say what changes; - is standard input.
                                 --replace where it drops pipelines or renditions that have published
+                                --adopt where its configuration was lost and its segments are stored
   get TENANT/EVENT              print its configuration, with defaults and version
   list                          list all events
   end TENANT/EVENT              end it now, or --at TIME; DVR stays. --never takes it back
@@ -61,7 +62,7 @@ type eventFlags struct {
 	pipeline, region, rendition string
 	from, to                    string
 	withdraw, all, never        bool
-	dryRun, yes, replace        bool
+	dryRun, yes, replace, adopt bool
 	asJSON                      bool
 	limit                       int
 }
@@ -88,6 +89,7 @@ func (f *eventFlags) register(o *options) {
 	o.Bool(&f.asJSON, "json", "segments: print what the control API answers")
 	o.Bool(&f.dryRun, "dry-run", "say what would be touched, and change nothing")
 	o.Bool(&f.yes, "yes", "do not ask")
+	o.Bool(&f.adopt, "adopt", "create: with the segments that are stored of an event of this name whose configuration was lost")
 	o.Bool(&f.replace, "replace", "create: drop pipelines and renditions that have published")
 }
 
@@ -109,7 +111,7 @@ type eventSession struct {
 func eventVerbs() map[string]eventVerb {
 	const asking = " dry-run yes"
 	return map[string]eventVerb{
-		"create": {createEvent, "f replace" + asking},
+		"create": {createEvent, "f replace adopt" + asking},
 		"get":    {func(ctx context.Context, s *eventSession) error { return s.api.do(ctx, http.MethodGet, s.path, nil) }, ""},
 		"list": {func(ctx context.Context, s *eventSession) error {
 			return s.api.do(ctx, http.MethodGet, "/v1/events", nil)
@@ -210,6 +212,9 @@ func createEvent(ctx context.Context, s *eventSession) error {
 		return fmt.Errorf("-f %s: %w", s.file, err)
 	}
 	q := url.Values{}
+	if s.adopt {
+		q.Set("adopt", "true")
+	}
 	if s.replace {
 		q.Set("replace", "true")
 	}

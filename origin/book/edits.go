@@ -60,6 +60,12 @@ type Edit struct {
 	// and Free that it may touch what operators said: nobody says who they are.
 	Free bool `json:"free,omitempty"`
 
+	// Adopt is the life that an event being created takes on, with the media that is
+	// stored of that: see Left.
+	Adopt int64 `json:"-"`
+	// Above is one that it must not be taken for.
+	Above int64 `json:"-"`
+
 	Token store.Token // the item's
 	lost  bool        // cannot be read: all that is known is that it was one
 }

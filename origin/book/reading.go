@@ -133,7 +133,7 @@ func (g *Book) take(ctx context.Context, id live.EventID, item store.Item, edits
 		if !dead {
 			g.Log.Error("stored event is unreadable: create it again", "event", id.String(), "err", err)
 			now := g.Clock.Now()
-			g.bury(id, tombstone{Version: now.Unix(), FlushVersion: now.Unix(), Sequence: now.Unix(), At: now.UTC(), token: item.Token})
+			g.bury(id, tombstone{Version: now.Unix(), FlushVersion: now.Unix(), Sequence: now.Unix(), At: now.UTC(), token: item.Token, unreadable: true})
 		}
 		return nil
 	case err != nil:

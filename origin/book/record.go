@@ -39,6 +39,8 @@ type tombstone struct {
 	At           time.Time `json:"at"`
 
 	token store.Token
+	// unreadable: it was not deleted, its record cannot be read.
+	unreadable bool
 }
 
 // tombstoneLife is how long a deleted event is remembered. No cache keeps

@@ -85,6 +85,9 @@ func (g *Book) create(ctx context.Context, id live.EventID, rec Record, x Edit, 
 	if rec.Config.Version > 1 {
 		rec.Config.FlushVersion = rec.Config.Version // nothing of a deleted event's
 	}
+	if rec.Life = max(rec.Life, x.Above+1); x.Adopt != 0 {
+		rec.Life = x.Adopt
+	}
 	token := TokenAfter(g.Tokens, time.Unix(0, above.Time))
 	if err := g.write(ctx, id, storedEvent{Record: &rec}, token, time.Time{}); err != nil {
 		return nil, err
@@ -92,6 +95,11 @@ func (g *Book) create(ctx context.Context, id live.EventID, rec Record, x Edit, 
 	e, err := newEvent(id, ledger{base: rec, token: token})
 	if err != nil {
 		return nil, err
+	}
+	if x.Adopt != 0 {
+		if err := g.fill(ctx, e); err != nil {
+			return nil, err
+		}
 	}
 	g.enter(e)
 	return e.View(), nil

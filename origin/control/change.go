@@ -28,6 +28,7 @@ type change struct {
 	dryRun  bool // change nothing, say what would be touched
 	yes     bool // also where viewers are left with nothing, or what is on air is hurt
 	replace bool // also where it drops what is published
+	adopt   bool // with the media that is stored of an event whose record is gone
 
 	blackout bool // found: viewers are left with nothing
 }
@@ -47,7 +48,7 @@ func (s *server) changing(verb string, f func(c *change) error, params ...string
 			case err != nil || len(values) > 1:
 				return live.ErrBadRequest.With(name + ": is true or false, once")
 			}
-			*map[string]*bool{"dry_run": &c.dryRun, "yes": &c.yes, "replace": &c.replace}[name] = on
+			*map[string]*bool{"dry_run": &c.dryRun, "yes": &c.yes, "replace": &c.replace, "adopt": &c.adopt}[name] = on
 		}
 		return f(c)
 	}

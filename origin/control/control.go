@@ -61,7 +61,7 @@ func New(cfg Config) http.Handler {
 	const event = eventPattern
 	for path, methods := range map[string]map[string]controlFunc{
 		eventsPattern:                 {"GET": s.listEvents},
-		event:                         {"PUT": s.changing(configureVerb, s.putEvent, "replace", "yes"), "GET": s.getEvent, "DELETE": s.changing("delete", s.deleteEvent, "yes")},
+		event:                         {"PUT": s.changing(configureVerb, s.putEvent, "replace", "adopt", "yes"), "GET": s.getEvent, "DELETE": s.changing("delete", s.deleteEvent, "yes")},
 		event + "/segments":           {"GET": s.listSegments},
 		event + "/notifications":      {"GET": s.getNotifications, "POST": s.changing("notify", s.postNotification)},
 		event + "/notifications/{id}": {"DELETE": s.changing("withdraw", s.withdrawNotification)},
@@ -228,9 +228,29 @@ func (s *server) putEvent(c *change) error {
 				return book.Edit{}, v.Problem(create)
 			}
 			status = http.StatusCreated
+			x := book.Edit{Configure: &ev}
+			err := s.standFor(c, &x)
+			return x, err
 		}
 		return book.Edit{Configure: &ev}, nil
 	}, func(v *book.View) error { return writeJSON(c.w, status, v.Config()) })
+}
+
+// standFor says of an event to be created whether it is the one of which there is
+// media, though its record is gone. That has to be said.
+func (s *server) standFor(c *change, x *book.Edit) error {
+	life, n, err := s.Book.Left(c.r.Context(), c.id, x.Configure.Renditions)
+	switch {
+	case err != nil || life == 0:
+		return err
+	case c.adopt:
+		x.Adopt = life
+	case c.replace:
+		x.Above = life
+	default:
+		return live.ErrInUse.With(fmt.Sprintf("%d segments or more are stored of an event of this name whose configuration was lost: add ?adopt=true to have them, or ?replace=true to begin without them", n))
+	}
+	return nil
 }
 
 // mayBecome refuses what would make nonsense of what is published, and without
