@@ -188,9 +188,22 @@ func (s *Sockets) give(c *net.UnixConn) (took bool, err error) {
 		return false, fmt.Errorf("listen: hand-over: %w", err)
 	}
 	word := make([]byte, 64)
-	n, err := c.Read(word)
-	if string(word[:n]) != serving {
-		return false, err
+	var resume func()
+	for said := ""; said != serving; {
+		n, err := c.Read(word)
+		switch said = string(word[:n]); said {
+		case serving:
+		case claiming:
+			if s.Yield != nil && resume == nil {
+				resume = s.Yield()
+			}
+			c.Write([]byte(yielded))
+		default:
+			if resume != nil {
+				resume()
+			}
+			return false, err
+		}
 	}
 	s.mu.Lock()
 	s.given = true // before it can put its own socket at the path

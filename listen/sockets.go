@@ -4,6 +4,7 @@
 package listen
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -34,15 +35,22 @@ var ErrBusy = errors.New("listen: another process takes the sockets over")
 //	new                          old
 //	Open: connects               gives copies of its sockets
 //	Listen...: uses them         goes on
+//	Claim: asks for the rest     Yield: gives up what only one can have
 //	serves TCP
+//	Prove: asks itself, stays    goes on, or has its connections wait
 //	Ready: says so               Taken closes; it drains
 //	serves UDP
 //	waits for its successor
 //
 // Where the new process ends before Ready the old one goes on as if nothing
-// had been. Both accept from the same queue for a while, so no connection is
+// had been, and takes back what it gave up. Both accept from the same queue for a while, so no connection is
 // refused or lost in it. For UDP see Packets.
 type Sockets struct {
+	// Yield, unless nil, gives up what only one process can have, such as the
+	// directory of a store, because the successor asks for it. Resume takes it back
+	// where that ends before it serves. Set it before Ready.
+	Yield func() (resume func())
+
 	path   string
 	log    *slog.Logger
 	number uint16 // of the process, for Packets
@@ -115,6 +123,53 @@ func (s *Sockets) Inherited() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.old != nil
+}
+
+// Claim asks the process that runs to give up what only one can have, and waits
+// until it has. Where none runs there is nothing to ask for.
+func (s *Sockets) Claim(ctx context.Context) error {
+	s.mu.Lock()
+	old := s.old
+	s.mu.Unlock()
+	if old == nil {
+		return nil
+	}
+	defer context.AfterFunc(ctx, func() { old.SetReadDeadline(time.Now()) })()
+	_, err := old.Write([]byte(claiming))
+	word := make([]byte, 64)
+	n := 0
+	if err == nil {
+		n, err = old.Read(word)
+	}
+	if string(word[:n]) != yielded {
+		return fmt.Errorf("listen: hand-over: the running process does not give up what only one can have: %w", cmp.Or(ctx.Err(), err, ErrBusy))
+	}
+	return nil
+}
+
+// probation is how long a process serves beside the one that ran before: what ends it
+// soon after its start ends it before that has gone.
+const probation = time.Second
+
+// Prove asks this process what its users would ask, and again after it has served for a
+// while. Only then it may be Ready. Where nobody serves beside it there is nothing to prove.
+func (s *Sockets) Prove(ctx context.Context, ask func(context.Context) error) error {
+	if !s.Inherited() {
+		return nil
+	}
+	for i := range 2 {
+		if i > 0 {
+			select {
+			case <-time.After(probation):
+			case <-ctx.Done():
+				return fmt.Errorf("listen: hand-over: %w", ctx.Err())
+			}
+		}
+		if err := ask(ctx); err != nil {
+			return fmt.Errorf("listen: hand-over: this process does not serve: %w", err)
+		}
+	}
+	return nil
 }
 
 // Listen returns the listener of a TCP address.
@@ -272,6 +327,12 @@ const maxSockets = 16
 
 // serving is what a successor says when it serves.
 const serving = "serving"
+
+// claiming is what it says where it needs what only one can have, yielded the answer.
+const (
+	claiming = "claiming"
+	yielded  = "yielded"
+)
 
 // draining is what the predecessor answers.
 const draining = "draining"

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
 	"sync"
 	"time"
@@ -88,6 +87,7 @@ type front struct {
 	srv   *edgefront.Server
 	socks *listen.Sockets
 	certs *listen.Certificates // nil without TLS
+	probe *prober
 	tasks sync.WaitGroup
 	ended chan error // of what serves a socket
 }
@@ -95,9 +95,9 @@ type front struct {
 // serve serves until ctx ends, another process takes over, or a listener
 // fails; then it drains. Every address is listened on before any is served.
 func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logger, ed *edge.Edge, reg *prometheus.Registry) error {
-	fr := &front{frontFlags: f, log: log, edge: ed, ended: make(chan error, 4)}
+	fr := &front{frontFlags: f, log: log, edge: ed, probe: newProber(), ended: make(chan error, 4)}
 	fr.srv = &edgefront.Server{
-		Edge: ed, HeaderTimeout: f.headerTimeout, IdleTimeout: f.idleTimeout, MaxHeaderBytes: int(f.maxHeader), MaxStreams: f.maxStreams,
+		Edge: ed, Handler: fr.probe.answers(edgefront.Handler(ed)), HeaderTimeout: f.headerTimeout, IdleTimeout: f.idleTimeout, MaxHeaderBytes: int(f.maxHeader), MaxStreams: f.maxStreams,
 		MaxConns: f.connections(log), MaxConnsPerAddress: f.maxPerAddress, Linger: min(time.Second, f.drainTimeout/2), WriteTimeout: f.writeTimeout, Log: log, Metrics: reg,
 	}
 	var err error
@@ -172,7 +172,7 @@ func (fr *front) start(ctx, helpers context.Context, reg *prometheus.Registry) e
 	}
 	if fr.tlsListen == "" {
 		serving("listen", plain.Addr().String(), func() error { return fr.srv.Serve(plain) })
-		return fr.ready(helpers)
+		return fr.ready(ctx, helpers, plain.Addr())
 	}
 	var secure *tlsSockets
 	if secure, err = fr.secure(ctx); err != nil {
@@ -190,7 +190,7 @@ func (fr *front) start(ctx, helpers context.Context, reg *prometheus.Registry) e
 	})
 	serving("listen", plain.Addr().String(), func() error { return fr.srv.Serve(plain) })
 	serving("tls-listen", secure.tcp.Addr().String(), func() error { return fr.srv.ServeTLS(secure.tcp, secure.config) })
-	if err := fr.ready(helpers); err != nil {
+	if err := fr.ready(ctx, helpers, plain.Addr()); err != nil {
 		return err
 	}
 	if secure.udp != nil {
@@ -227,8 +227,12 @@ func (fr *front) secure(ctx context.Context) (*tlsSockets, error) {
 	return s, nil
 }
 
-// ready lets the process that ran before go, and waits for the next.
-func (fr *front) ready(helpers context.Context) error {
+// ready lets the process that ran before go, once this one has shown that it serves, and
+// waits for the next.
+func (fr *front) ready(ctx, helpers context.Context, addr net.Addr) error {
+	if err := fr.socks.Prove(ctx, fr.probe.ask(false, addr)); err != nil {
+		return fmt.Errorf("--handover: %w", err)
+	}
 	if err := fr.socks.Ready(); err != nil {
 		return fmt.Errorf("--handover: %w", err)
 	}
@@ -237,42 +241,10 @@ func (fr *front) ready(helpers context.Context) error {
 		signal.Notify(c, successor)
 		fr.tasks.Go(func() {
 			defer signal.Stop(c)
-			fr.succeed(helpers, c)
+			succeed(helpers, fr.log, fr.socks, c)
 		})
 	}
 	return nil
-}
-
-// succeed starts a process like this one, with the program as it is now on
-// disk, whenever a signal says so. It takes over by itself.
-func (fr *front) succeed(helpers context.Context, signals <-chan os.Signal) {
-	for {
-		select {
-		case <-signals:
-		case <-fr.socks.Taken():
-			return
-		case <-helpers.Done():
-			return
-		}
-		pid, err := startLike()
-		if err != nil {
-			fr.log.Error("starting another process", "err", err)
-			continue
-		}
-		fr.log.Info("started another process", "pid", pid)
-	}
-}
-
-// startLike starts a process like this one, which is nobody's to wait for: it
-// lives on when this one has ended.
-func startLike() (pid int, err error) {
-	c := exec.Command(os.Args[0], os.Args[1:]...)
-	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := c.Start(); err != nil {
-		return 0, err
-	}
-	pid = c.Process.Pid
-	return pid, c.Process.Release()
 }
 
 // measureCertificates tells of the certificate of a role's listeners.

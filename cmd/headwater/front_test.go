@@ -183,6 +183,23 @@ func TestHandOverUnderViewers(t *testing.T) {
 	first := startEdge(t, log, binary, args...)
 	first.logged(t, "for=http3", 1)
 
+	// What ends soon after it started has taken nothing away but the
+	// connections that it had accepted.
+	for _, after := range []time.Duration{20 * time.Millisecond, 150 * time.Millisecond, 400 * time.Millisecond, 700 * time.Millisecond, time.Second} {
+		brief := exec.Command(binary, append(args[:len(args):len(args)], "--drain-timeout", "20s")...)
+		if err := brief.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(after) // when it is killed is what is tried
+		brief.Process.Kill()
+		brief.Wait()
+		if resp, err := http.Get("http://" + plain + "/readyz"); err != nil || resp.StatusCode != 200 {
+			t.Errorf("killed after %v: %v, %+v", after, err, resp)
+		} else {
+			resp.Body.Close()
+		}
+	}
+
 	ctx, stop := context.WithCancel(t.Context())
 	var viewers sync.WaitGroup
 	var requests, held atomic.Int64

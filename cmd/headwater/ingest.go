@@ -110,7 +110,7 @@ func (f *packagerListener) run(ctx context.Context, cfg packager.Config, stats t
 		defer reread(certs.Run)()
 	}
 	defer sayIngest(ctx, srv, stats, log)()
-	return serve(ctx, log, certs, srv.Drain, &listener{flag: "listen", addr: f.address, handler: srv, limits: listen.Limits{Conns: 1024, WriteTimeout: writeTimeout}})
+	return serve(ctx, log, certs, srv.Drain, nil, nil, &listener{flag: "listen", addr: f.address, handler: srv, limits: listen.Limits{Conns: 1024, WriteTimeout: writeTimeout}})
 }
 
 // sayIngest writes lines of statistics now and then, until stop is called.

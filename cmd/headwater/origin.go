@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
@@ -59,6 +60,7 @@ type originFlags struct {
 	memoryLimit               int64
 	maxConns, maxPerAddress   int
 	storeMax, storeReserve    int64
+	handover                  string
 	storeExisting             bool
 	bodyTimeout               time.Duration
 	announce                  announceFlags
@@ -92,6 +94,7 @@ func (f *originFlags) register(o *options) {
 	o.Int(&f.tenantShare, "tenant-share", 50, "`PERCENT` that one tenant may take of what is held, read, sent and published at once")
 	o.List(&f.fallback, "fallback", "`URL` of the delivery listener of an origin in another region, asked for segments that the store here does not have yet or brings too late")
 	o.Duration(&f.fallbackAfter, "fallback-after", 300*time.Millisecond, "`TIME` that the store has to bring a segment before --fallback is asked too")
+	o.String(&f.handover, "handover", "", "`PATH` of a Unix socket by which a new process, started with the same path, takes over the listening sockets and a disk store from the one that runs, which then drains. SIGUSR2 starts one")
 	f.announce.register(o)
 	f.logging.flags(o)
 }
@@ -147,8 +150,19 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	turns := admit.NewTurns(cores, 2*time.Millisecond)
 	limits, pressure := f.limitConnections(files, turns, metrics)
 	clk := clock.New(clock.Config{Log: log})
-	open := opening{now: clk.Now,
+	open := opening{now: clk.Now, existing: f.storeExisting,
 		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Now: clk.Now, Logger: log}, log: log, metrics: metrics,
+	}
+	socks, err := listen.Open(ctx, f.handover, log, env.getenv)
+	if err != nil {
+		return fmt.Errorf("--handover: %w", err)
+	}
+	defer socks.Close()
+	var disks []*yieldingStore
+	if open.yielding = &disks; onDisk(f.store) || onDisk(f.controlStore) {
+		if err := socks.Claim(ctx); err != nil {
+			return fmt.Errorf("--handover: %w", err)
+		}
 	}
 	var reader store.Store
 	if roles["deliver"] && len(roles) > 1 && overNetwork(f.store) {
@@ -231,7 +245,9 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		// What was gathered is still published.
 		drain = func() { srv.Drain(); org.Drain() }
 	}
-	return serve(ctx, log, certs, drain, listeners...)
+	g := new(gate)
+	socks.Yield = yieldAll(ctx, g, disks, log)
+	return serve(ctx, log, certs, drain, socks, g, listeners...)
 }
 
 // announceStart says what runs here, before anything else is said.
@@ -249,6 +265,12 @@ func (f *originFlags) announceStart(log *slog.Logger) {
 		log.Warn("secrets go over the network as they are, without --tls-cert")
 	}
 	log.Info("starting", append(args, "credentials", f.access.credentials, "tls", f.access.tlsCert != "", "store", shown(f.store), "control-store", shown(f.controlStore), "cache", shown(f.cache.address), "region", f.region)...)
+}
+
+// onDisk reports whether a store is a directory, which one process has.
+func onDisk(address string) bool {
+	a, err := store.ParseAddress(address)
+	return err == nil && a.Scheme == store.SchemeDisk
 }
 
 // overNetwork reports whether a store's clients have connections, which those

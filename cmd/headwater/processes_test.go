@@ -113,15 +113,15 @@ type deployment struct {
 }
 
 // deploy starts it all as the README does, and waits until viewers can come.
-// edit changes the event's JSON.
-func deploy(t *testing.T, edit func(map[string]any)) *deployment {
+// edit changes the event's JSON, flags are the origin's.
+func deploy(t *testing.T, edit func(map[string]any), flags ...string) *deployment {
 	t.Helper()
 	d := &deployment{dir: t.TempDir(), edge: freePort(t), control: freePort(t)}
 	d.binary = build(t)
 	publish, deliver := freePort(t), freePort(t)
 	d.store = "disk:" + filepath.Join(d.dir, "data")
 	d.processes = map[string]*process{
-		"origin": {args: []string{"origin", "--publish", publish, "--deliver", deliver, "--control", d.control, "--store", d.store}},
+		"origin": {args: append([]string{"origin", "--publish", publish, "--deliver", deliver, "--control", d.control, "--store", d.store}, flags...)},
 		"edge":   {args: []string{"edge", "--metrics", "viewers", "--listen", d.edge, "--parent", "http://" + deliver}},
 	}
 	for _, name := range []string{"a", "b"} {

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"runtime"
 	"time"
 
@@ -30,23 +32,32 @@ const (
 )
 
 // serve opens every listener before it serves any, so that a taken port stops
-// the command before it begins. When ctx ends it calls drain, and shuts the
-// listeners down in reverse order: what is being answered is answered.
-// With certificates all of them speak TLS.
-func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, drain func(), listeners ...*listener) error {
+// the command before it begins. When ctx ends, or another process has taken the
+// sockets over, it calls drain, and shuts the listeners down in reverse order: what
+// is being answered is answered. With certificates all of them speak TLS. Sockets
+// and gate are nil where no other process ever takes over.
+func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, drain func(), socks *listen.Sockets, g *gate, listeners ...*listener) error {
+	if socks == nil {
+		socks, _ = listen.Open(ctx, "", log, func(string) string { return "" })
+		g = new(gate)
+	}
 	for i, l := range listeners {
-		var err error
-		if l.Listener, err = new(net.ListenConfig).Listen(ctx, "tcp", l.addr); err != nil {
+		tcp, err := socks.Listen(ctx, l.addr)
+		if err != nil {
 			for _, open := range listeners[:i] {
 				open.Close()
 			}
 			return fmt.Errorf("--%s: %w", l.flag, err)
 		}
+		l.Listener = g.listen(tcp)
 	}
+	probe := newProber()
 	servers := make([]*http.Server, len(listeners))
+	addrs := make([]net.Addr, len(listeners))
 	failed := make(chan error, len(listeners))
 	for i, l := range listeners {
-		servers[i] = listen.NewServer(l.handler, log)
+		servers[i] = listen.NewServer(probe.answers(g.wrap(l.handler)), log)
+		addrs[i] = l.Addr()
 		l.Listener = listen.Limit(l.Listener, l.limits)
 		if certs != nil {
 			// Each held request has a connection of its own, as without TLS.
@@ -57,12 +68,30 @@ func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, dr
 		log.Info("listening", "for", l.flag, "address", l.Addr().String(), "tls", certs != nil)
 		go func() { failed <- servers[i].Serve(l) }()
 	}
-	var err error
-	select {
-	case <-ctx.Done():
-		log.Info("stopping")
-	case err = <-failed:
+	helpers, stop := context.WithCancel(context.Background())
+	defer stop()
+	err := socks.Prove(ctx, probe.ask(certs != nil, addrs...))
+	if err == nil {
+		err = socks.Ready()
 	}
+	if err != nil {
+		err = fmt.Errorf("--handover: %w", err)
+	} else {
+		if successor != nil {
+			c := make(chan os.Signal, 1)
+			signal.Notify(c, successor)
+			defer signal.Stop(c)
+			go succeed(helpers, log, socks, c)
+		}
+		select {
+		case <-ctx.Done():
+			log.Info("stopping")
+		case <-socks.Taken():
+			log.Info("draining: another process serves")
+		case err = <-failed:
+		}
+	}
+	socks.Close()
 	drain()
 	end, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()

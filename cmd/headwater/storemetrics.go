@@ -54,7 +54,7 @@ func (c storeSignals) Collect(ch chan<- prometheus.Metric) {
 // diskFigures is a collector of how a disk store is doing.
 type diskFigures struct {
 	flag  string // that named it
-	store *disk.Store
+	store *yieldingStore
 }
 
 // diskGauges are the figures of each namespace.
@@ -87,19 +87,23 @@ func (d diskFigures) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (d diskFigures) Collect(ch chan<- prometheus.Metric) {
-	st := d.store.Stats()
+	now := d.store.now()
+	if now == nil {
+		return
+	}
+	st := now.Stats()
 	for namespace, s := range map[string]disk.NamespaceStats{store.Media: st.Media, store.Control: st.Control} {
 		for _, g := range diskGauges {
 			ch <- prometheus.MustNewConstMetric(g.desc, g.kind, g.value(s), d.flag, namespace)
 		}
 	}
 	writable := 1.0
-	if d.store.Writable() != nil {
+	if now.Writable() != nil {
 		writable = 0
 	}
 	ch <- prometheus.MustNewConstMetric(diskWritable, prometheus.GaugeValue, writable, d.flag)
 	// Where the file system does not say, there is no figure.
-	if free, err := d.store.FreeBytes(); err == nil {
+	if free, err := now.FreeBytes(); err == nil {
 		ch <- prometheus.MustNewConstMetric(diskFree, prometheus.GaugeValue, float64(free), d.flag)
 	}
 }

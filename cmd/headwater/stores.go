@@ -15,8 +15,9 @@ import (
 
 // An opening is what opening a store takes besides its address.
 type opening struct {
-	existing bool             // a disk store has to be there already
-	now      func() time.Time // nil: time.Now
+	yielding *[]*yieldingStore // gets the disk stores; nil: nobody asks for them
+	existing bool              // a disk store has to be there already
+	now      func() time.Time  // nil: time.Now
 	disk     disk.Options
 	log      *slog.Logger
 	metrics  prometheus.Registerer // for the store's own metrics
@@ -52,11 +53,17 @@ func openStore(ctx context.Context, flag, address string, o opening) (store.Stor
 	case store.SchemeMemory:
 		return memory.New(memory.Options{MaxBytes: o.disk.MaxBytes, Now: o.now}), nil
 	case store.SchemeDisk:
-		st, err := openDisk(ctx, a, o)
-		if err == nil && o.metrics != nil {
-			o.metrics.MustRegister(diskFigures{flag, st})
+		y := &yieldingStore{reopen: func(ctx context.Context) (*disk.Store, error) { return openDisk(ctx, a, o) }}
+		if err := y.resume(ctx); err != nil {
+			return nil, err
 		}
-		return st, err
+		if o.metrics != nil {
+			o.metrics.MustRegister(diskFigures{flag, y})
+		}
+		if o.yielding != nil {
+			*o.yielding = append(*o.yielding, y)
+		}
+		return y, nil
 	case store.SchemeCassandra:
 		return awaitStore(ctx, o.log, address, func() (store.Store, error) { return openCassandra(ctx, flag, a, o) })
 	case store.SchemeS3:
