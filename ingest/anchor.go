@@ -23,7 +23,7 @@ const (
 type anchor struct {
 	shift time.Duration
 	by    string
-	moved time.Duration // further than by says, so that segments begin on boundaries
+	moved time.Duration // how much later than by says, so that segments begin on boundaries
 }
 
 func (a anchor) String() string {
@@ -33,7 +33,11 @@ func (a anchor) String() string {
 	case a.moved == 0:
 		return fmt.Sprintf("placed by %s", a.by)
 	}
-	return fmt.Sprintf("placed by %s and %v later, so that segments begin on the event's boundaries", a.by, a.moved.Round(time.Millisecond))
+	way := "later"
+	if a.moved < 0 {
+		way = "earlier"
+	}
+	return fmt.Sprintf("placed by %s and %v %s, so that segments begin on the event's boundaries", a.by, abs(a.moved).Round(time.Millisecond), way)
 }
 
 // in is the shift in a timescale.
@@ -106,6 +110,22 @@ func (e evidence) absolute(ev *live.Event) bool {
 	return e.decode/int64(e.scale) >= ev.Start.Unix()/2
 }
 
+// filmed is when the first sample of a fragment was, and what says so. Media that is
+// sent late by a manifest is taken to be as late as it comes: so it is always.
+func (e evidence) filmed() (at time.Time, by string) {
+	if !e.stamp.IsZero() {
+		return e.stamp, byPRFT
+	}
+	at = e.arrived.Add(-toTime(e.duration, e.scale))
+	if e.said.IsZero() || e.said.Before(at.Add(-mostAfter)) || e.said.After(at.Add(mostBefore)) {
+		return at, byArrival
+	}
+	if e.said.After(at) {
+		at = e.said
+	}
+	return at, byManifest
+}
+
 // place decides how an encoder that begins with a fragment is placed. Where decode
 // times do not count from the event's epoch, its first sample begins a segment: the
 // first that begins no earlier than it was filmed, and that is not late by the time
@@ -116,19 +136,10 @@ func place(e evidence, ev *live.Event, snap bool) anchor {
 		return anchor{by: byDecode}
 	}
 	tl := ev.Timeline()
-	a := anchor{by: byArrival}
-	filmed := e.arrived.Add(-toTime(e.duration, e.scale))
-	slack := tl.Allowance() / 2
-	switch {
-	case !e.stamp.IsZero():
-		// Nothing but the stamp, so that two encoders which stamp the same frame a
-		// little apart are placed alike.
-		a.by, filmed, slack = byPRFT, e.stamp, toTime(e.frame, e.scale)
-	case !e.said.IsZero() && e.said.After(filmed.Add(-mostAfter)) && e.said.Before(filmed.Add(mostBefore)):
-		a.by = byManifest
-		if e.said.After(filmed) {
-			filmed = e.said
-		}
+	filmed, by := e.filmed()
+	a, slack := anchor{by: by}, tl.Allowance()/2
+	if by == byPRFT {
+		slack = toTime(e.frame, e.scale) // nothing but the stamp counts, so that two encoders are placed alike
 	}
 	at := filmed
 	if snap {

@@ -60,12 +60,7 @@ func learn(pipeline string, tracks []candidate, best evidence, segment time.Dura
 	// By decode times, where they count from the epoch, else by what says when.
 	first := time.Unix(0, 0).Add(toTime(best.shown, best.scale))
 	if best.decode/int64(best.scale) < best.arrived.Unix()/2 {
-		first = best.arrived.Add(-toTime(best.duration, best.scale))
-		if !best.stamp.IsZero() {
-			first = best.stamp
-		} else if !best.said.IsZero() && abs(best.said.Sub(first)) < mostAfter {
-			first = best.said
-		}
+		first, _ = best.filmed()
 	}
 	ev.Start = first.UTC().Round(time.Millisecond)
 	return &ev, ev.Validate()

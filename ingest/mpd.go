@@ -20,7 +20,7 @@ type segmentInfo struct {
 	bases               []string
 	language, label     string
 	id, bandwidth       string
-	first               bool // an S has been read
+	timed               bool // duration is that of the longest S
 }
 
 // parseMPD reads what a pushed MPD says of the streams of its last Period.
@@ -79,9 +79,10 @@ func parseMPD(b []byte, root, from string) (*manifest, error) {
 			case "SegmentURL":
 				top.list = append(top.list, a.get("media"))
 			case "S":
-				if !top.first {
-					a.number(&top.duration, "d")
-					top.first = true
+				// The first may be cut off.
+				var d int64
+				if a.number(&d, "d"); !top.timed || d > top.duration {
+					top.duration, top.timed = d, true
 				}
 			}
 		case xml.CharData:
@@ -105,7 +106,7 @@ func parseMPD(b []byte, root, from string) (*manifest, error) {
 			case "SegmentTemplate", "SegmentList", "SegmentBase", "SegmentTimeline", "Initialization", "SegmentURL", "S":
 				// They speak of what they are in.
 				top.init, top.media, top.timescale, top.duration, top.offset = inner.init, inner.media, inner.timescale, inner.duration, inner.offset
-				top.list, top.first = inner.list, inner.first
+				top.list, top.timed = inner.list, inner.timed
 			case "Representation":
 				if len(out.streams) == maxListed {
 					return nil, fmt.Errorf("%w: more than %d representations", ErrManifest, maxListed)

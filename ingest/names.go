@@ -19,6 +19,7 @@ var commonWords = []string{"init", "initialization", "header", "map", "chunk", "
 //
 //	init-stream0.m4s                 stream0
 //	chunk-stream0-00042.m4s          stream0
+//	live_1init.mp4, live_1_00042.mp4 live 1
 //	video/init.cmfv, video/42.cmfv   (nothing: its directory tells)
 func stem(name string) string {
 	base := strings.ToLower(path.Base(name))
@@ -27,6 +28,9 @@ func stem(name string) string {
 	header := false
 	kept := words[:0]
 	for i, w := range words {
+		if cut, ok := strings.CutSuffix(w, "init"); ok && cut != "" {
+			w, header = cut, true // AWS: NAME_1init.mp4
+		}
 		switch {
 		case slices.Contains(commonWords, w):
 			header = header || w == "init" || w == "initialization" || w == "header" || w == "map"

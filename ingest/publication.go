@@ -18,6 +18,8 @@ import (
 const (
 	maxStreams   = 256
 	maxManifests = 300
+	// mostGathers is how often the time to gather is given to a picture that is late.
+	mostGathers = 4
 	// lastFlush bounds how long the end of a publication waits for the packager to
 	// take what was gathered.
 	lastFlush = 5 * time.Second
@@ -58,6 +60,7 @@ type publication struct {
 	held      int64         // bytes of what streams hold
 	first     time.Time     // when the first fragment came
 	decided   bool
+	lost      bool   // a segment was kept of which nothing said whose it is
 	anchor    anchor // the newest
 	over      error  // the packager has ended
 }
@@ -117,6 +120,10 @@ func (p *publication) run() {
 				continue
 			}
 		case <-due:
+			if p.awaitsVideo() {
+				due = time.After(p.srv.cfg.Gather)
+				continue
+			}
 			due = nil
 		case err := <-ended:
 			p.finish(err)
@@ -272,7 +279,7 @@ func (p *publication) ready() (ready bool, first time.Time) {
 		return false, p.first
 	}
 	for _, s := range p.streams {
-		if len(s.pending) == 0 {
+		if !slices.ContainsFunc(s.pending, func(a arrival) bool { return a.part.Fragment != nil }) {
 			return false, p.first
 		}
 	}
@@ -289,6 +296,17 @@ func (p *publication) ready() (ready bool, first time.Time) {
 		}
 	}
 	return true, p.first
+}
+
+// awaitsVideo reports whether a picture that is announced may still come: sound is
+// there sooner, but it is the picture that decides.
+func (p *publication) awaitsVideo() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.first) < mostGathers*p.srv.cfg.Gather && slices.ContainsFunc(p.streams, func(s *stream) bool {
+		return s.init != nil && !slices.ContainsFunc(s.pending, func(a arrival) bool { return a.part.Fragment != nil }) &&
+			slices.ContainsFunc(s.init.Tracks, func(t cmaf.Track) bool { return t.Type == live.Video })
+	})
 }
 
 // candidates needs mu. They are the tracks of some streams, in the order of the

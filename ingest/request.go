@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -196,8 +197,13 @@ func (s *Server) media(q *request) error {
 		return err
 	}
 	header := len(head) == 8 && (string(head[4:]) == "ftyp" || string(head[4:]) == "moov")
-	st, err := q.stream(header)
-	if err != nil {
+	var st *stream
+	if header {
+		st, err = q.pub.streamOf(q.name)
+	} else if st, _ = q.pub.findStream(q.name); st == nil {
+		err = s.keep(q)
+	}
+	if err != nil || st == nil {
 		return err
 	}
 	leave, err := st.takeTurn(q.ctx, q.body, header)
@@ -209,24 +215,64 @@ func (s *Server) media(q *request) error {
 	return err
 }
 
-// stream finds the stream of a file that begins with an init segment, or with media.
-func (q *request) stream(header bool) (*stream, error) {
-	if header {
-		return q.pub.streamOf(q.name)
+// keep reads a segment of which nothing says yet of which stream it is, and lets the
+// encoder go on: some write the manifest that says it only when this has been answered.
+// Where one such was kept in vain the next are refused.
+func (s *Server) keep(q *request) error {
+	unknown := live.ErrInitMissing.With(fmt.Sprintf("neither an init segment nor a manifest says of which stream %.80q is", q.name))
+	b, err := io.ReadAll(q.body.buffered)
+	if err != nil {
+		return q.bodyError(err)
 	}
-	unknown := time.NewTimer(mostUnknown)
-	defer unknown.Stop()
+	p := q.pub
+	p.mu.Lock()
+	full := p.held+int64(len(b)) > s.cfg.HeldBytes
+	if p.lost || full {
+		p.mu.Unlock()
+		return unknown
+	}
+	p.held += int64(len(b))
+	p.mu.Unlock()
+	q.outcome = OutcomeMedia
+	body := &arriving{r: bytes.NewReader(b), most: s.cfg.MaxFragment}
+	body.progress()
+	body.buffered = bufio.NewReader(body)
+	s.tasks.Go(func() {
+		later := &request{r: q.r, ctx: p.ctx, key: q.key, name: q.name, pub: p, body: body}
+		err := s.release(later, unknown)
+		p.mu.Lock()
+		p.held -= int64(len(b))
+		p.lost = err != nil
+		p.mu.Unlock()
+		if err != nil {
+			s.count(func(st *Stats) { st.Requests[OutcomeRefused]++ })
+			s.cfg.Log.Warn("a segment was kept in vain", "path", q.r.URL.Path, "error", err)
+		}
+	})
+	return nil
+}
+
+// release reads a segment that was kept, once it is known of which stream it is.
+func (s *Server) release(q *request, unknown error) error {
+	over := time.NewTimer(mostUnknown)
+	defer over.Stop()
 	for {
 		st, changed := q.pub.findStream(q.name)
 		if st != nil {
-			return st, nil
+			leave, err := st.takeTurn(q.ctx, q.body, false)
+			if err != nil {
+				return err
+			}
+			defer leave()
+			_, err = st.read(q)
+			return err
 		}
 		select {
 		case <-changed:
-		case <-unknown.C:
-			return nil, live.ErrInitMissing.With(fmt.Sprintf("neither an init segment nor a manifest says of which stream %.80q is", q.name))
+		case <-over.C:
+			return unknown
 		case <-q.ctx.Done():
-			return nil, context.Cause(q.ctx)
+			return context.Cause(q.ctx)
 		}
 	}
 }
@@ -282,8 +328,8 @@ var (
 type arriving struct {
 	r        io.Reader
 	buffered *bufio.Reader
-	conn     *http.ResponseController
-	most     int64 // bytes between two fragments
+	conn     *http.ResponseController // nil: it is all there
+	most     int64                    // bytes between two fragments
 	left     int64
 	until    time.Time // for the next fragment
 	over     chan struct{}
@@ -307,8 +353,10 @@ func (a *arriving) Read(p []byte) (int, error) {
 	if a.until.Before(until) {
 		until = a.until
 	}
-	if err := a.conn.SetReadDeadline(until); err != nil {
-		return 0, err
+	if a.conn != nil {
+		if err := a.conn.SetReadDeadline(until); err != nil {
+			return 0, err
+		}
 	}
 	select {
 	case <-a.over: // the deadline that cut set must not have been put off
@@ -341,5 +389,7 @@ func (a *arriving) cut() {
 // supersede is cut because another connection brings the same.
 func (a *arriving) supersede() {
 	a.end.Do(func() { a.other = true; close(a.over) })
-	_ = a.conn.SetReadDeadline(time.Unix(1, 0))
+	if a.conn != nil {
+		_ = a.conn.SetReadDeadline(time.Unix(1, 0))
+	}
 }

