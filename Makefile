@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 # What is mutated, how many lines of it, and which.
 MUTANTS  ?= 300
 SEED     ?= 1
-MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./edge/front ./origin/book ./origin/publish ./origin/deliver ./origin/control ./origin/hear ./origin/look ./origin/journal ./origin/watch ./packager
+MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./edge/front ./origin/book ./origin/publish ./origin/deliver ./origin/control ./origin/hear ./origin/look ./origin/journal ./origin/watch ./packager ./ingest
 
 .PHONY: check lint test test-plays test-servers test-virtual setup bench fuzz mutate build vulnerabilities
 
@@ -32,7 +32,7 @@ lint:
 # Tests in virtual time. In a bubble of testing/synctest the race detector of Go
 # 1.26 crashes now and then where two threads run timers of the bubble at once
 # (runtime: unlockAndRun, one racectx for a bubble), so these have one thread of Go.
-VIRTUAL = ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./internal/hedge ./listen ./origin/... ./packager ./scenario ./viewer
+VIRTUAL = ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./internal/hedge ./listen ./origin/... ./packager ./ingest ./scenario ./viewer
 
 # What plays in real time has the machine to itself: a processor that others take shows
 # as a gap. Then what has servers beside it, and beside that what runs in virtual time and

@@ -33,6 +33,7 @@ type put struct {
 	path    live.PublishPath
 	at      time.Time
 	defects string
+	auth    string
 	body    []byte
 }
 
@@ -61,7 +62,7 @@ func (o *fakeOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.puts = append(o.puts, put{path, time.Now(), r.Header.Get(live.HeaderDefects), body})
+	o.puts = append(o.puts, put{path, time.Now(), r.Header.Get(live.HeaderDefects), r.Header.Get("Authorization"), body})
 	w.WriteHeader(http.StatusCreated)
 }
 

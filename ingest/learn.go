@@ -63,7 +63,15 @@ func learn(pipeline string, tracks []candidate, best evidence, segment time.Dura
 		first, _ = best.filmed()
 	}
 	ev.Start = first.UTC().Round(time.Millisecond)
-	return &ev, ev.Validate()
+	err := ev.Validate()
+	if err != nil {
+		// What an encoder says for people to read may be unfit for it.
+		for i := range ev.Renditions {
+			ev.Renditions[i].Label, ev.Renditions[i].Language = "", ""
+		}
+		err = ev.Validate()
+	}
+	return &ev, err
 }
 
 // naming is what to call a track: as the encoder does where that says more than a

@@ -29,8 +29,9 @@ type trackKey struct {
 func (k trackKey) String() string { return fmt.Sprintf("%s track %d", k.stream, k.id) }
 
 // match says which rendition each track is. taken are renditions that are others'
-// already. Each rule is tried for all before the next: the encoder's name for it is
-// the rendition's; of video the size, of audio and text the language is its, and no
+// already. Each rule is tried for all before the next: the rendition's match, if it
+// has one, which is then all that counts for it; the encoder's name for it is the
+// rendition's; of video the size, of audio and text the language is its, and no
 // other's; of a type as many are left as renditions, which are then taken in order,
 // video by size or bandwidth. What fits none is not there: a guess would publish a
 // track under a wrong name.
@@ -40,6 +41,7 @@ func match(tracks []candidate, renditions []live.Rendition, taken map[string]boo
 	for name := range taken {
 		used[name] = true
 	}
+	explicit := true
 	left := func(typ live.MediaType) (t []candidate, r []live.Rendition) {
 		for _, c := range tracks {
 			if _, done := out[c.key]; !done && c.track.Type == typ {
@@ -47,7 +49,7 @@ func match(tracks []candidate, renditions []live.Rendition, taken map[string]boo
 			}
 		}
 		for _, x := range renditions {
-			if x.Type == typ && !used[x.Name] {
+			if x.Type == typ && !used[x.Name] && (explicit || x.Match == live.Match{}) {
 				r = append(r, x)
 			}
 		}
@@ -74,7 +76,12 @@ func match(tracks []candidate, renditions []live.Rendition, taken map[string]boo
 			give(c, r[at])
 		}
 	}
-	for _, typ := range []live.MediaType{live.Video, live.Audio, live.Text} {
+	types := []live.MediaType{live.Video, live.Audio, live.Text}
+	for _, typ := range types {
+		unique(typ, func(c candidate, r live.Rendition) bool { return r.Match != live.Match{} && fits(c, r.Match) })
+	}
+	explicit = false
+	for _, typ := range types {
 		unique(typ, func(c candidate, r live.Rendition) bool { return slices.Contains(c.names, r.Name) })
 		if typ == live.Video {
 			unique(typ, func(c candidate, r live.Rendition) bool {
@@ -102,6 +109,30 @@ func match(tracks []candidate, renditions []live.Rendition, taken map[string]boo
 		}
 	}
 	return out
+}
+
+// fits reports whether a track is what a match asks for.
+func fits(c candidate, m live.Match) bool {
+	return (m.Name == "" || slices.ContainsFunc(append(c.names, c.key.stream), func(name string) bool { return wild(m.Name, name) })) &&
+		(m.Language == "" || sameLanguage(c.language, m.Language)) &&
+		strings.HasPrefix(strings.ToLower(c.track.Codecs), strings.ToLower(m.Codec)) &&
+		(m.Width == 0 || m.Width == c.track.Width) && (m.Height == 0 || m.Height == c.track.Height)
+}
+
+// wild reports whether a name is as a pattern says, in which * stands for any
+// characters.
+func wild(pattern, name string) bool {
+	parts := strings.Split(pattern, "*")
+	rest, ok := strings.CutPrefix(name, parts[0])
+	if !ok || len(parts) == 1 {
+		return ok && rest == ""
+	}
+	for _, p := range parts[1 : len(parts)-1] {
+		if _, rest, ok = strings.Cut(rest, p); !ok {
+			return false
+		}
+	}
+	return strings.HasSuffix(rest, parts[len(parts)-1])
 }
 
 // sameLanguage compares a language of an init segment or manifest with the event's:

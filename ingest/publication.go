@@ -389,7 +389,7 @@ func (p *publication) decide() error {
 }
 
 func (p *publication) misfit(tracks []candidate) *live.Problem {
-	return live.ErrNoRendition.With(fmt.Sprintf("the encoder sends (%s), the event has (%s)", describeTracks(tracks), describeRenditions(p.event.Renditions)))
+	return live.ErrNoRendition.With(fmt.Sprintf("the encoder sends (%s), the event has (%s): say which is which by the renditions' match", describeTracks(tracks), describeRenditions(p.event.Renditions)))
 }
 
 // evidence needs mu. It is the best there is among the first fragments of streams.

@@ -188,6 +188,8 @@ func TestMatch(t *testing.T) {
 			switch m := m.(type) {
 			case string:
 				out.Language = m
+			case live.Match:
+				out.Match = m
 			case [2]int:
 				out.Width, out.Height = m[0], m[1]
 			case int:
@@ -210,6 +212,9 @@ func TestMatch(t *testing.T) {
 		{"by language", []candidate{audio("0", "deu"), audio("1", "en-US")}, []live.Rendition{r("a-en", live.Audio, "en"), r("a-de", live.Audio, "de"), r("a-fr", live.Audio, "fr")}, "", "0=a-de 1=a-en"},
 		{"two of one language", []candidate{audio("0", "en"), audio("1", "en")}, []live.Rendition{r("a-en", live.Audio, "en"), r("a-ad", live.Audio, "en")}, "", "0=a-en 1=a-ad"},
 		{"what is taken is not there", []candidate{video("1", 1280, 720)}, []live.Rendition{r("a", live.Video), r("b", live.Video)}, "a", "1=b"},
+		{"by what the event asks for", []candidate{audio("snd/1.mp4", "en"), audio("snd/2-ad.mp4", "en")},
+			[]live.Rendition{r("a-en", live.Audio, "en"), r("a-ad", live.Audio, "en", live.Match{Name: "snd/*-ad*", Language: "en"})}, "", "snd/1.mp4=a-en snd/2-ad.mp4=a-ad"},
+		{"what the event asks for is not there", []candidate{audio("0", "en")}, []live.Rendition{r("a-en", live.Audio, "en", live.Match{Codec: "ec-3"})}, "", ""},
 		{"of another type", []candidate{video("a-en", 1, 1)}, []live.Rendition{r("a-en", live.Audio)}, "", ""},
 	} {
 		taken := map[string]bool{}

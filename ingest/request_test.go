@@ -214,3 +214,52 @@ func TestBeginsAnew(t *testing.T) {
 		w.said("began anew")
 	})
 }
+
+// What is published is published with the encoder's own secret, which the origin holds
+// against its credentials.
+func TestSecretGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, testEvent(newYear, "v720"), func(cfg *Config) {
+			cfg.Packager.Token = "another"
+			cfg.Secret = func(r *http.Request) string { _, s, _ := r.BasicAuth(); return s }
+		})
+		video := sources(t)["v720"]
+		time.Sleep(2 * time.Second)
+		req, _ := http.NewRequest("POST", "http://any:s3cret@ingest:7006/acme/final/a/Streams(v720.cmfv)", strings.NewReader(string(video.init)+string(video.segment(0))))
+		if status, code := w.do(req); status != 200 {
+			t.Fatalf("%d %s", status, code)
+		}
+		time.Sleep(30 * time.Second)
+		w.stop()
+		w.origin.mu.Lock()
+		defer w.origin.mu.Unlock()
+		if len(w.origin.puts) != 2 {
+			t.Errorf("%d publications", len(w.origin.puts))
+		}
+		for _, p := range w.origin.puts {
+			if p.auth != "Bearer s3cret" {
+				t.Errorf("%s with %q", p.path, p.auth)
+			}
+		}
+	})
+}
+
+// Who left leaves nothing behind.
+func TestIdleEncoderIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, testEvent(newYear, "v720"), nil)
+		video := sources(t)["v720"]
+		time.Sleep(4 * time.Second)
+		w.must("PUT", "v720.cmfv", append(video.init[:len(video.init):len(video.init)], video.segment(0)...))
+		if n := w.srv.Stats().Publications; n != 1 {
+			t.Errorf("%d encoders", n)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if n := w.srv.Stats().Publications; n != 0 {
+			t.Errorf("%d encoders after two minutes", n)
+		}
+		clean(t, w.origin, "v720", 1)
+		w.stop()
+	})
+}

@@ -27,6 +27,7 @@ const (
 	MaxSessionData   = 32
 	maxSessionValue  = 1024 // bytes
 	maxLabel         = 64   // bytes
+	maxMatchName     = 128  // bytes
 )
 
 // An Event is the configuration of one live event, as the control API takes
@@ -131,6 +132,35 @@ type Rendition struct {
 	Role Role `json:"role,omitempty"`
 	// Label is what people read where they choose a track.
 	Label string `json:"label,omitempty"`
+	// Match says which track of an encoder it is, where that sends more than one that
+	// it could be.
+	Match Match `json:"match,omitzero"`
+}
+
+// A Match is how a rendition is found among the tracks that an encoder sends under
+// names of its own. What is empty fits all.
+type Match struct {
+	Name     string `json:"name,omitempty"`     // what the encoder calls it; * stands for any characters
+	Language string `json:"language,omitempty"` // BCP 47
+	Codec    string `json:"codec,omitempty"`    // how it begins (RFC 6381), as in ec-3
+	Width    int    `json:"width,omitempty"`    // pixels
+	Height   int    `json:"height,omitempty"`
+}
+
+func (m *Match) validate(at string) error {
+	if m.Name != "" && !readable(m.Name, maxMatchName) {
+		return badField(at+"name", "is not 1 to %d bytes of text without quotes and control characters", maxMatchName)
+	}
+	if m.Language != "" && !validLanguage(m.Language) {
+		return badField(at+"language", "%q is not a BCP 47 tag", m.Language)
+	}
+	if !plain(m.Codec) {
+		return badField(at+"codec", "%q is not the beginning of an RFC 6381 string", m.Codec)
+	}
+	if m.Width < 0 || m.Height < 0 || m.Width > 1<<16 || m.Height > 1<<16 {
+		return badField(at+"width, height", "%d and %d are no size", m.Width, m.Height)
+	}
+	return nil
 }
 
 // A Role is what a track is for (ISO/IEC 23009-1, 5.8.5.5).
@@ -320,6 +350,9 @@ func (e *Event) validateRenditions() error {
 		}
 		if r.Label != "" && !readable(r.Label, maxLabel) {
 			return badField(at+"label", "is not 1 to %d bytes of text without quotes and control characters", maxLabel)
+		}
+		if err := r.Match.validate(at + "match."); err != nil {
+			return err
 		}
 		if _, _, _, ok := r.ColorCodes(); r.Color != "" && !ok {
 			return badField(at+"color", "%q is not PRIMARIES-TRANSFER-MATRIX like 9-16-9", clip(r.Color))
