@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"os"
@@ -261,5 +262,35 @@ func TestIdleEncoderIsForgotten(t *testing.T) {
 		}
 		clean(t, w.origin, "v720", 1)
 		w.stop()
+	})
+}
+
+// An init segment that comes again with other defaults for fragments is none to viewers.
+func TestInitWithOtherDefaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, testEvent(newYear, "v720"), nil)
+		video := sources(t)["v720"]
+		other := bytes.Clone(video.init)
+		trex := bytes.Index(other, []byte("trex"))
+		other[trex+4+12+3]++ // default_sample_duration
+		time.Sleep(2 * time.Second)
+		for k := range 10 {
+			if k == 5 {
+				w.must("PUT", "v/init.mp4", other)
+			} else if k == 0 {
+				w.must("PUT", "v/init.mp4", video.init)
+			}
+			w.must("PUT", "v/1.m4s", video.segment(k))
+			time.Sleep(2 * time.Second)
+		}
+		w.stop()
+		clean(t, w.origin, "v720", 9)
+		w.origin.mu.Lock()
+		defer w.origin.mu.Unlock()
+		for _, p := range w.origin.puts {
+			if p.path.File == live.FileInit && !bytes.Equal(p.body, w.origin.puts[0].body) {
+				t.Error("another init segment was published")
+			}
+		}
 	})
 }

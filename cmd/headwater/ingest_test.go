@@ -138,6 +138,12 @@ func sendRTMP(t *testing.T, dir, to string) {
 	}
 }
 
+// A recipe is what comes of one.
+type recipe struct {
+	event      string
+	renditions int
+}
+
 // TestRecipes runs each recipe of docs/ingest.md: what comes of it is whole and clean.
 func TestRecipes(t *testing.T) {
 	need.Long(t, "plays in real time")
@@ -152,10 +158,7 @@ func TestRecipes(t *testing.T) {
 		t.Fatal(err)
 	}
 	rtmp := freePort(t)
-	want := map[string]struct {
-		event      string
-		renditions int
-	}{
+	want := map[string]recipe{
 		"ffmpeg, DASH":                                            {"acme/dash", 2},
 		"ffmpeg, HLS":                                             {"acme/hls", 2},
 		"ffmpeg, DASH with low latency":                           {"acme/low", 2},
@@ -169,6 +172,14 @@ func TestRecipes(t *testing.T) {
 	if len(all) != len(want) {
 		t.Errorf("%d recipes, %d are known", len(all), len(want))
 	}
+	// The first of them into a packager, beside the origin.
+	listener := &process{t: t, args: []string{"packager", "--event", "acme/beside", "--pipeline", "a", "--to", "http://" + s.publish, "--event-url", "http://" + s.deliver,
+		"--listen", freePort(t), "--create", "--control", "http://" + s.control}}
+	listener.start(s.binary)
+	t.Cleanup(listener.kill)
+	beside := strings.NewReplacer("127.0.0.1:7006/acme/dash", listener.args[10]+"/acme/beside")
+	all["by a packager"] = beside.Replace(all["ffmpeg, DASH"])
+	want["by a packager"] = recipe{"acme/beside", 2}
 	for name, w := range want {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
