@@ -3,17 +3,22 @@
 # make bench   the side-by-side benchmarks (docs/benchmarks.md)
 # make fuzz    each fuzz target for FUZZTIME
 # make encodes inspects long real encodes, and mutations of them (long form of two tests)
+# make worlds  new simulated worlds for WORLDS, each by its seed (make test: WORLDS_TEST)
 # make mutate  one changed line at a time, to see whether a test fails for it
 
 GO       ?= go
 FUZZTIME ?= 30s
+
+# For how long worlds are played: by make worlds, and by make test.
+WORLDS      ?= 1h
+WORLDS_TEST ?= 2m
 
 # What is mutated, how many lines of it, and which.
 MUTANTS  ?= 300
 SEED     ?= 1
 MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./edge/front ./origin/book ./origin/publish ./origin/deliver ./origin/control ./origin/hear ./origin/look ./origin/journal ./origin/watch ./packager ./ingest
 
-.PHONY: check lint test test-plays test-servers test-virtual setup bench fuzz mutate build vulnerabilities
+.PHONY: worlds test-worlds check lint test test-plays test-servers test-virtual setup bench fuzz mutate build vulnerabilities
 
 build:
 	$(GO) build -o build/headwater ./cmd/headwater
@@ -32,7 +37,7 @@ lint:
 # Tests in virtual time. In a bubble of testing/synctest the race detector of Go
 # 1.26 crashes now and then where two threads run timers of the bubble at once
 # (runtime: unlockAndRun, one racectx for a bubble), so these have one thread of Go.
-VIRTUAL = ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./internal/hedge ./listen ./origin/... ./packager ./ingest ./scenario ./viewer
+VIRTUAL = ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./internal/hedge ./listen ./origin/... ./packager ./ingest ./scenario ./viewer ./world
 
 # What plays in real time has the machine to itself: a processor that others take shows
 # as a gap. Then what has servers beside it, and beside that what runs in virtual time and
@@ -40,6 +45,7 @@ VIRTUAL = ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./interna
 test: setup lint
 	$(MAKE) --no-print-directory test-plays
 	@$(MAKE) --no-print-directory -j 2 --output-sync=line test-servers test-virtual
+	$(MAKE) --no-print-directory test-worlds
 
 test-virtual:
 	nice -n 19 $(GO) test -race -cpu 1 -timeout 20m $(VIRTUAL)
@@ -68,6 +74,12 @@ fuzz:
 
 mutate:
 	$(GO) run ./scripts/mutate -seed $(SEED) -sample $(MUTANTS) $(MUTATED)
+
+worlds: build
+	build/headwater simulate --world --seeds 0 --for $(WORLDS) --shrink
+
+test-worlds: build
+	nice -n 19 build/headwater simulate --world --seeds 0 --for $(WORLDS_TEST) --parallel 1 --shrink
 
 encodes:
 	HEADWATER_ENCODES=1 $(GO) test -timeout 60m -v -run 'TestEncodesAreClean|TestMutationsAreFound' ./cmaf

@@ -33,6 +33,7 @@ var described = map[string]func(*options){
 	"load":     func(o *options) { new(loadFlags).register(o) },
 	"keys":     func(o *options) { new(keysFlags).register(o) },
 	"store":    func(o *options) { new(storeFlags).register(o) },
+	"simulate": func(o *options) { new(simulateFlags).register(o) },
 }
 
 var originCommand = &command{

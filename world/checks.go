@@ -1,0 +1,165 @@
+package world
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"headwater/live"
+)
+
+// A Violation is an invariant that did not hold.
+type Violation struct {
+	At        time.Duration `json:"at"`
+	Invariant string        `json:"invariant"`
+	What      string        `json:"what"`
+}
+
+// violate writes down that an invariant did not hold. Many of one kind are one bug:
+// the first are enough.
+func (w *world) violate(at time.Time, invariant, format string, a ...any) {
+	w.story.mu.Lock()
+	defer w.story.mu.Unlock()
+	same := 0
+	for _, v := range w.violations {
+		if v.Invariant == invariant {
+			same++
+		}
+	}
+	if same < 3 {
+		v := Violation{at.Sub(w.began), invariant, fmt.Sprintf(format, a...)}
+		w.violations = append(w.violations, v)
+		w.story.lines = append(w.story.lines, Line{v.At, "VIOLATED " + invariant + ": " + v.What})
+	}
+}
+
+// answered holds what a viewer got against what there is.
+func (w *world) answered(a answer) {
+	quiet := w.plan.Quiet(a.from.Sub(w.began), a.to.Sub(w.began))
+	l := w.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mark(fmt.Sprint(a.to.Sub(w.began), a))
+	what := fmt.Sprint(a.status, " ", a.problem)
+	switch {
+	case a.status == 0:
+		what = "no answer"
+	case a.err != nil:
+		what = "broken"
+	}
+	l.counts["get "+what]++
+	switch {
+	case errors.Is(a.err, context.DeadlineExceeded):
+		if quiet {
+			w.violate(a.to, "every held request ends", "%v", a)
+		}
+	case a.status == http.StatusOK && a.err == nil:
+		w.right(a)
+	case quiet:
+		// Everything is well, and was for a while: nothing is refused that is there.
+		if a.number >= w.tl.First() {
+			w.violate(a.to, "nothing is refused that is well", "%v", a)
+		}
+	default:
+		w.story.add("%v", a)
+	}
+	if a.status == http.StatusOK && quiet && a.to.After(w.tl.Deadline(a.number)) && a.from.Before(w.tl.Expected(a.number)) {
+		w.violate(a.to, "the budget is kept", "%v", a)
+	}
+}
+
+// right holds the bytes of an answer against what was made. Needs ledger.mu.
+func (w *world) right(a answer) {
+	if !w.ofNumber(a.number, a.digest) {
+		w.violate(a.to, "wrong bytes", "%v: not what any packager made of it", a)
+	}
+	before, ok := w.ledger.served[a.number]
+	if ok && before != a.digest {
+		w.violate(a.to, "one digest per number", "%v: other bytes than were served before", a)
+	}
+	w.ledger.served[a.number] = a.digest
+}
+
+// ofNumber reports whether some encoder made these bytes of the number.
+func (w *world) ofNumber(n live.Number, d live.Digest) bool {
+	for _, mark := range []string{"a", "b"} {
+		if live.DigestOf(w.medium.segment(&w.tl, n, mark)) == d {
+			return true
+		}
+	}
+	return false
+}
+
+// nothingLost asks each origin what it has of what was acknowledged.
+func (w *world) nothingLost(ctx context.Context, origin string) {
+	now := time.Now()
+	oldest := w.tl.Oldest(now.Add(30 * time.Second))
+	newest := w.tl.At(now) - 3
+	has := map[slot]map[string]bool{}
+	for from := oldest; from <= newest; from += 500 {
+		var out struct {
+			Segments []struct {
+				Number     live.Number
+				Candidates []struct{ Pipeline, Digest string }
+			}
+		}
+		path := fmt.Sprintf("/segments?rendition=%s&from=%d&to=%d", rendition, from, min(from+499, newest))
+		if err := w.control(ctx, origin, http.MethodGet, path, nil, &out); err != nil {
+			w.violate(time.Now(), "all is well at the end", "%s: %v", origin, err)
+			return
+		}
+		for _, s := range out.Segments {
+			for _, c := range s.Candidates {
+				k := slot{c.Pipeline, s.Number}
+				if has[k] == nil {
+					has[k] = map[string]bool{}
+				}
+				has[k][c.Digest] = true
+			}
+		}
+	}
+	w.ledger.mu.Lock()
+	defer w.ledger.mu.Unlock()
+	for _, n := range sortedNumbers(w.ledger.acked) {
+		for _, pipeline := range []string{"a", "b"} {
+			k := slot{pipeline, n}
+			if n < oldest || n > newest || len(w.ledger.acked[k]) == 0 {
+				continue
+			}
+			kept := false
+			for d := range w.ledger.acked[k] {
+				kept = kept || has[k][hex.EncodeToString(d[:8])]
+			}
+			if !kept {
+				w.violate(time.Now(), "no acknowledged segment is lost", "%s does not have %d of pipeline %s", origin, n, pipeline)
+			}
+			w.ledger.counts["acknowledged segments looked for"]++
+		}
+	}
+}
+
+// control makes a request of a control API, over the network.
+func (w *world) control(ctx context.Context, origin, method, path string, body, out any) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	resp, err := w.ask(ctx, origin, method, path, b)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		var p struct{ Type, Detail string }
+		json.NewDecoder(resp.Body).Decode(&p)
+		return fmt.Errorf("%s %s: %s %s %s", method, path, resp.Status, p.Type, p.Detail)
+	}
+	if out == nil {
+		return nil
+	}
+	return json.NewDecoder(resp.Body).Decode(out)
+}

@@ -1,0 +1,106 @@
+package world
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"sync"
+	"time"
+
+	"headwater/cmaf"
+	"headwater/live"
+	"headwater/packager/clip"
+)
+
+// frames is how many pictures a segment has: few, since each costs.
+const frames = 4
+
+// A medium makes the smallest video there is that passes inspection, with the
+// init segment of the built-in clip.
+type medium struct {
+	init  []byte
+	track *cmaf.Track
+}
+
+func newMedium() medium {
+	part, err := cmaf.NewReader(bytes.NewReader(clip.A)).Next()
+	if err != nil {
+		panic(err) // it is in the binary
+	}
+	for _, tr := range part.Init.Tracks {
+		if tr.Type != live.Video {
+			continue
+		}
+		b, err := part.Init.Single(part.Raw, tr.ID)
+		if err != nil {
+			panic(err)
+		}
+		one, err := cmaf.ParseInit(b)
+		if err != nil {
+			panic(err)
+		}
+		return medium{b, &one.Tracks[0]}
+	}
+	panic("world: the clip has no video")
+}
+
+// segment is what an encoder makes of a number. The mark is in every picture: what
+// another encoder makes is other bytes.
+func (m medium) segment(tl *live.Timeline, n live.Number, mark string) []byte {
+	start, end := tl.Media(n, int64(m.track.Timescale))
+	var samples []cmaf.Sample
+	at := func(i int) int64 { return start + (end-start)*int64(i)/frames }
+	for i := range frames {
+		s := cmaf.Sample{Decode: at(i), Duration: uint32(at(i+1) - at(i)), Sync: i == 0, Flags: 0x01010000, Description: 1}
+		if i == 0 {
+			s.Flags = 0x02000000
+		}
+		samples = append(samples, s)
+	}
+	return cmaf.AppendSegment(nil, uint32(n), m.track, samples, func(i int) []byte {
+		b := append(make([]byte, 4), "\x41\x9a\x24"...)
+		if i == 0 {
+			b = append(make([]byte, 4), "\x65\x88\x84"...)
+		}
+		b = append(b, mark...)
+		binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+		return b
+	})
+}
+
+// An encoder is what a packager reads: the init segment at once, then each segment
+// when its last frame has been taken.
+type encoder struct {
+	medium medium
+	tl     live.Timeline
+	next   live.Number
+	mark   string
+	clock  func() time.Time // of its host
+	ready  []byte
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newEncoder(m medium, tl live.Timeline, mark string, clock func() time.Time) *encoder {
+	return &encoder{medium: m, tl: tl, next: max(tl.At(clock())+1, tl.First()), mark: mark, clock: clock,
+		ready: m.init, closed: make(chan struct{})}
+}
+
+func (e *encoder) Read(p []byte) (int, error) {
+	if len(e.ready) == 0 {
+		t := time.NewTimer(e.tl.End(e.next).Sub(e.clock()))
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-e.closed:
+			return 0, io.EOF
+		}
+		e.ready = e.medium.segment(&e.tl, e.next, e.mark)
+		e.next++
+	}
+	n := copy(p, e.ready)
+	e.ready = e.ready[n:]
+	return n, nil
+}
+
+func (e *encoder) Close() error { e.once.Do(func() { close(e.closed) }); return nil }

@@ -1,0 +1,155 @@
+package world
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/edge"
+	"headwater/edge/front"
+	"headwater/origin"
+	"headwater/packager"
+)
+
+// A node is one machine with one process, which is killed and started again.
+type node struct {
+	name  string
+	start func() (kill func(), err error)
+
+	down int // acts that keep it down
+	kill func()
+}
+
+// kill ends a node's process at once, where it runs.
+func (w *world) kill(name string) {
+	n := w.nodes[name]
+	if n.down++; n.kill != nil {
+		n.kill()
+		n.kill = nil
+	}
+}
+
+// revive starts it again, when nothing keeps it down. A start that fails is tried
+// again, as those who look after processes do.
+func (w *world) revive(name string) {
+	n := w.nodes[name]
+	n.down--
+	w.try(n)
+}
+
+func (w *world) try(n *node) {
+	if n.down > 0 || n.kill != nil || w.over {
+		return
+	}
+	kill, err := n.start()
+	if err != nil {
+		w.story.add("%s does not start: %v", n.name, err)
+		w.after(time.Second, func() { w.try(n) })
+		return
+	}
+	n.kill = kill
+}
+
+// startOrigin starts an origin over the store that all share.
+func (w *world) startOrigin(name string) (func(), error) {
+	g, end := newGate(w.store, w.weak), w.bus.join(name)
+	ctx, cancel := context.WithCancel(context.Background())
+	loading, done := context.WithTimeout(ctx, 10*time.Second)
+	defer done()
+	o, err := origin.New(loading, origin.Config{
+		Store: g, Bus: end, Region: "east", MemoryBytes: 8 << 20, Log: w.log(name), Metrics: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	var tasks sync.WaitGroup
+	tasks.Go(func() { o.Run(ctx) })
+	var servers []*http.Server
+	for port, h := range map[string]http.Handler{"7001": w.acknowledged(g, o.PublishHandler()), "7002": o.DeliverHandler(), "7003": o.ControlHandler()} {
+		srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+		l := w.net.listen(name, port)
+		tasks.Go(func() { srv.Serve(l) })
+		servers = append(servers, srv)
+	}
+	return func() {
+		g.kill()
+		end.kill()
+		w.net.down(name)
+		w.tasks.Go(func() {
+			o.Drain()
+			cancel()
+			for _, srv := range servers {
+				srv.Close()
+			}
+			tasks.Wait()
+		})
+	}, nil
+}
+
+func (w *world) startEdge(name string) (func(), error) {
+	cfg := edge.Config{Name: name, MemoryBytes: 8 << 20, Dial: w.net.dialer(name), Log: w.log(name), Metrics: prometheus.NewRegistry()}
+	for _, o := range w.plan.origins() {
+		cfg.Parents = append(cfg.Parents, "http://"+o+":7002")
+	}
+	ed, err := edge.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	srv := &front.Server{Edge: ed, Linger: 10 * time.Millisecond}
+	l := w.net.listen(name, "8080")
+	w.tasks.Go(func() { srv.Serve(l) })
+	return func() {
+		w.net.down(name)
+		w.tasks.Go(func() {
+			srv.Close()
+			ed.Close()
+		})
+	}, nil
+}
+
+func (w *world) startPackager(name string) (func(), error) {
+	pipeline := name[len("packager-"):]
+	w.encoders++
+	enc := newEncoder(w.medium, w.tl, pipeline, time.Now)
+	cfg := packager.Config{
+		Event: w.id.String(), Pipeline: pipeline, Input: enc, Dial: w.net.dialer(name), Log: w.log(name),
+		EventURL: "http://" + w.plan.origins()[0] + ":7002", EventWait: time.Hour,
+	}
+	for _, o := range w.plan.origins() {
+		cfg.To = append(cfg.To, "http://"+o+":7001")
+	}
+	if pipeline == "b" {
+		cfg.To[0], cfg.To[len(cfg.To)-1] = cfg.To[len(cfg.To)-1], cfg.To[0]
+	}
+	p, err := packager.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.tasks.Go(func() {
+		if err := p.Run(ctx); err != nil && ctx.Err() == nil {
+			w.story.add("%s ends: %v", name, err)
+		}
+	})
+	return func() {
+		w.net.down(name)
+		cancel()
+		enc.Close()
+	}, nil
+}
+
+// log has what nodes say, for who wants to read it.
+func (w *world) log(name string) *slog.Logger {
+	if w.logs == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(w.logs, nil)).With("node", name)
+}
+
+var _ io.Closer = (*encoder)(nil)

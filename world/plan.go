@@ -1,0 +1,137 @@
+package world
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// A Plan is one world: how it is built, and what happens in it. It is a value: the
+// same plan under the same seed is the same world.
+type Plan struct {
+	Seed uint64 `json:"seed"`
+	// Length is how long acts may go on; after it the world settles.
+	Length time.Duration `json:"length"`
+	// Segment and DVR are those of the event.
+	Segment time.Duration `json:"segment"`
+	DVR     time.Duration `json:"dvr"`
+	Latency time.Duration `json:"latency"`
+	Origins int           `json:"origins"` // over one store
+	Edges   int           `json:"edges"`
+	Viewers int           `json:"viewers"` // of each edge
+	Acts    []Act         `json:"acts"`
+}
+
+// An Act is one thing that is done to a world, and undone after a while.
+type Act struct {
+	Kind string        `json:"kind"`
+	At   time.Duration `json:"at"`
+	For  time.Duration `json:"for"`
+	// Node is whom it befalls; Other is the far end of a link.
+	Node  string `json:"node,omitempty"`
+	Other string `json:"other,omitempty"`
+	// Amount is how much: a share in thousandths, or milliseconds.
+	Amount int `json:"amount,omitempty"`
+}
+
+func (a Act) String() string {
+	s := a.Kind
+	if a.Node != "" {
+		s += " " + a.Node
+	}
+	if a.Other != "" {
+		s += " to " + a.Other
+	}
+	if a.Amount != 0 {
+		s += fmt.Sprintf(" (%d)", a.Amount)
+	}
+	return fmt.Sprintf("%s for %v", s, a.For)
+}
+
+// settling is how long a world is left alone at its end.
+const settling = 90 * time.Second
+
+// NewPlan makes the world of a seed.
+func NewPlan(seed uint64, length time.Duration) Plan {
+	r := rand.New(rand.NewPCG(seed, 1))
+	p := Plan{
+		Seed: seed, Length: length,
+		Segment: time.Duration(1+r.IntN(6)) * time.Second,
+		DVR:     time.Duration(1+r.IntN(10)) * time.Minute,
+		Latency: time.Duration(1+r.IntN(30)) * time.Millisecond,
+		Origins: 1 + r.IntN(2), Edges: 1 + r.IntN(2), Viewers: 1 + r.IntN(3),
+	}
+	// Some worlds are quiet for long, in others everything comes at once.
+	mean := time.Duration(5+r.IntN(115)) * time.Second
+	for at := 20 * time.Second; ; {
+		at += time.Duration(r.ExpFloat64() * float64(mean))
+		if at >= length {
+			break
+		}
+		k := kinds[pick(r)]
+		a := Act{Kind: k.name, At: at.Round(time.Millisecond)}
+		most := min(k.most, length-at)
+		a.For = time.Duration(float64(most) * r.Float64() * r.Float64()).Round(time.Millisecond)
+		k.aim(r, &p, &a)
+		p.Acts = append(p.Acts, a)
+	}
+	return p
+}
+
+func pick(r *rand.Rand) int {
+	sum := 0
+	for _, k := range kinds {
+		sum += k.weight
+	}
+	at := r.IntN(sum)
+	for i, k := range kinds {
+		if at -= k.weight; at < 0 {
+			return i
+		}
+	}
+	panic("world: no kind")
+}
+
+// nodes are the names of those of a role.
+func nodes(role string, n int) []string {
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprintf("%s%d", role, i+1))
+	}
+	return names
+}
+
+func (p *Plan) origins() []string { return nodes("origin", p.Origins) }
+func (p *Plan) edges() []string   { return nodes("edge", p.Edges) }
+
+// packagers are one for each pipeline, which its name ends with.
+func (p *Plan) packagers() []string { return []string{"packager-a", "packager-b"} }
+
+// Quiet reports whether nothing is wrong between two times, nor was within the time
+// that the system may take to recover.
+func (p *Plan) Quiet(from, to time.Duration) bool {
+	return !slices.ContainsFunc(p.Acts, func(a Act) bool { return a.At <= to && a.At+a.For+recovery >= from })
+}
+
+// recovery is how long after a fault everything must be well again.
+const recovery = 30 * time.Second
+
+// A step is the beginning or the end of an act.
+type step struct {
+	at   time.Duration
+	act  int
+	over bool
+}
+
+func (p *Plan) steps() []step {
+	var all []step
+	for i, a := range p.Acts {
+		all = append(all, step{a.At, i, false}, step{a.At + a.For, i, true})
+	}
+	slices.SortStableFunc(all, func(a, b step) int { return cmp.Compare(a.at, b.at) })
+	return all
+}
+
+func one(r *rand.Rand, of []string) string { return of[r.IntN(len(of))] }

@@ -1,0 +1,69 @@
+package world
+
+import "context"
+
+// Shrink leaves out of a plan that fails what is not needed for one of the
+// invariants not to hold: first large parts of its acts, then small ones, then it
+// shortens those that are left, and ends the world earlier. told hears of each
+// smaller plan that still fails.
+func (r Runner) Shrink(ctx context.Context, failed Result, told func(Result)) Result {
+	best := failed
+	want := map[string]bool{}
+	for _, v := range failed.Violations {
+		want[v.Invariant] = true
+	}
+	try := func(p Plan) bool {
+		if ctx.Err() != nil {
+			return false
+		}
+		res := r.Play(ctx, p)
+		for _, v := range res.Violations {
+			if want[v.Invariant] {
+				best = res
+				told(res)
+				return true
+			}
+		}
+		return false
+	}
+	if v := failed.Violations[0]; v.At > 0 && v.At+settling < best.Plan.Length {
+		p := best.Plan
+		p.Length = v.At
+		p.Acts = before(p.Acts, v)
+		try(p)
+	}
+	for size := max(len(best.Plan.Acts)/2, 1); ; size /= 2 {
+		for at := 0; at < len(best.Plan.Acts) && ctx.Err() == nil; {
+			p := best.Plan
+			p.Acts = append(append([]Act{}, p.Acts[:at]...), p.Acts[min(at+size, len(p.Acts)):]...)
+			if !try(p) {
+				at += size
+			}
+		}
+		if size <= 1 {
+			break
+		}
+	}
+	for _, smaller := range []func(*Plan){
+		func(p *Plan) { p.Edges = 1 }, func(p *Plan) { p.Viewers = 1 },
+	} {
+		p := best.Plan
+		smaller(&p)
+		if p.Edges != best.Plan.Edges || p.Viewers != best.Plan.Viewers {
+			try(p)
+		}
+	}
+	return best
+}
+
+// before are the acts that began before something went wrong.
+func before(acts []Act, v Violation) []Act {
+	var out []Act
+	for _, a := range acts {
+		if a.At < v.At {
+			a.For = min(a.For, v.At-a.At)
+			out = append(out, a)
+		}
+	}
+	return out
+}
