@@ -83,14 +83,15 @@ func (f *flow) send(p packet) {
 func (f *flow) time() {
 	f.mu.Unlock()
 	d, cut := f.n.delay(f.way)
+	drip := f.n.dripping(f.way)
 	f.mu.Lock()
 	if cut || f.lost {
 		f.lost = true
 		return
 	}
 	at := time.Now().Add(d)
-	if !at.After(f.last) {
-		at = f.last.Add(time.Microsecond)
+	if !at.After(f.last.Add(drip)) {
+		at = f.last.Add(max(drip, time.Microsecond))
 	}
 	f.last = at
 	time.AfterFunc(time.Until(at), f.arrive)
@@ -177,7 +178,11 @@ func (f *flow) write(p []byte, wait bool) (n int, err error) {
 			return n, os.ErrDeadlineExceeded
 		}
 		if room := window - f.pending; room > 0 {
-			part := slices.Clone(p[:min(room, len(p))])
+			most := min(room, len(p))
+			if f.n.dripping(f.way) > 0 {
+				most = min(most, 200)
+			}
+			part := slices.Clone(p[:most])
 			f.pending += len(part)
 			p, n = p[len(part):], n+len(part)
 			f.send(packet{b: part})

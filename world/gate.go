@@ -13,7 +13,8 @@ import (
 // shuts, and nothing that the run still does has any effect.
 type gate struct {
 	store store.Store
-	weak  *weakness
+	weak  *weakness // nil: the store has its own
+	shut  func()    // what else is shut; may be nil
 
 	mu     sync.Mutex // guards the following
 	dead   bool
@@ -41,6 +42,9 @@ func (g *gate) kill() {
 	if !g.dead {
 		g.dead = true
 		close(g.killed)
+		if g.shut != nil {
+			g.shut()
+		}
 	}
 }
 
@@ -48,6 +52,14 @@ func (g *gate) kill() {
 // effect although it fails.
 func (g *gate) enter(ctx context.Context) (after bool, err error) {
 	w := g.weak
+	if w == nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.dead {
+			return false, store.ErrUnavailable
+		}
+		return true, nil
+	}
 	w.mu.Lock()
 	d := w.usual + w.slow
 	d += time.Duration(w.rng.Int64N(int64(d)/2 + int64(50*time.Microsecond)))
@@ -97,10 +109,44 @@ func (w *weakness) hang(by int) {
 	}
 }
 
-func (w *weakness) set(change func(*weakness)) {
+// A storage is what acts do to where an origin keeps things.
+type storage interface {
+	slower(by time.Duration)
+	hang(by int)
+	refuse(by int) // thousandths
+}
+
+func (w *weakness) slower(by time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	change(w)
+	w.slow += by
+}
+
+// refuse has so many of a thousand operations fail; of a disk, whoever writes.
+func (w *weakness) refuse(by int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fails += float64(by) / 1000
+}
+
+func (d *hardDisk) slower(by time.Duration) { d.set(func(d *hardDisk) { d.slow += by }) }
+
+func (d *hardDisk) refuse(by int) {
+	d.set(func(d *hardDisk) {
+		if by > 0 {
+			d.full++
+		} else {
+			d.full--
+		}
+	})
+}
+
+// storage is that of an origin: its disk, or what all share.
+func (w *world) storage(origin string) storage {
+	if d := w.disks[origin]; d != nil {
+		return d
+	}
+	return w.weak
 }
 
 func (g *gate) Put(ctx context.Context, r store.Record, item store.Item) error {

@@ -24,6 +24,7 @@ type network struct {
 	conns     map[*conn]struct{}
 	cuts      map[link]int // how many acts cut it
 	slow      map[link]time.Duration
+	drips     map[link]time.Duration // between small pieces
 }
 
 // A link is one direction from one node to another.
@@ -31,7 +32,7 @@ type link struct{ from, to string }
 
 func newNetwork(rng *rand.Rand, latency time.Duration) *network {
 	return &network{latency: latency, rng: rng, listeners: map[string]*listener{}, conns: map[*conn]struct{}{},
-		cuts: map[link]int{}, slow: map[link]time.Duration{}}
+		cuts: map[link]int{}, slow: map[link]time.Duration{}, drips: map[link]time.Duration{}}
 }
 
 func (n *network) listen(node, port string) net.Listener {
@@ -135,6 +136,19 @@ func (n *network) slower(way link, by time.Duration) {
 	n.slow[way] += by
 }
 
+// drip has what goes that way come in small pieces, each after so long.
+func (n *network) drip(way link, every time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.drips[way] = every
+}
+
+func (n *network) dripping(way link) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.drips[way]
+}
+
 // down ends a node as kill -9 does: nobody listens, and its connections are reset.
 func (n *network) down(node string) {
 	n.mu.Lock()
@@ -172,13 +186,6 @@ func (n *network) lost(way link) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.cuts[way] > 0
-}
-
-// open is how many ends of connections there are.
-func (n *network) open() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return len(n.conns)
 }
 
 type listener struct {

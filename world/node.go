@@ -2,7 +2,6 @@ package world
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"headwater/edge/front"
 	"headwater/origin"
 	"headwater/packager"
+	"headwater/store/disk"
 )
 
 // A node is one machine with one process, which is killed and started again.
@@ -43,7 +43,7 @@ func (w *world) revive(name string) {
 }
 
 func (w *world) try(n *node) {
-	if n.down > 0 || n.kill != nil || w.over {
+	if n.down > 0 || n.kill != nil || w.ended() {
 		return
 	}
 	kill, err := n.start()
@@ -57,8 +57,13 @@ func (w *world) try(n *node) {
 
 // startOrigin starts an origin over the store that all share.
 func (w *world) startOrigin(name string) (func(), error) {
-	g, end := newGate(w.store, w.weak), w.bus.join(name)
 	ctx, cancel := context.WithCancel(context.Background())
+	g, closeStore, err := w.openStore(name)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	end := w.bus.join(name)
 	loading, done := context.WithTimeout(ctx, 10*time.Second)
 	defer done()
 	o, err := origin.New(loading, origin.Config{
@@ -66,6 +71,9 @@ func (w *world) startOrigin(name string) (func(), error) {
 	})
 	if err != nil {
 		cancel()
+		end.kill()
+		g.kill()
+		w.tasks.Go(closeStore)
 		return nil, err
 	}
 	var tasks sync.WaitGroup
@@ -88,8 +96,26 @@ func (w *world) startOrigin(name string) (func(), error) {
 				srv.Close()
 			}
 			tasks.Wait()
+			closeStore()
 		})
 	}, nil
+}
+
+// openStore opens the disk of an origin, or the way to what all share.
+func (w *world) openStore(name string) (g *gate, end func(), err error) {
+	d := w.disks[name]
+	if d == nil {
+		return newGate(w.store, w.weak), func() {}, nil
+	}
+	m := d.mount()
+	st, err := disk.Open("/data", disk.Options{FS: m, Bucket: 2 * time.Minute, FileBytes: 1 << 20, Logger: w.log(name)})
+	if err != nil {
+		m.kill()
+		return nil, nil, err
+	}
+	g = newGate(st, nil)
+	g.shut = m.kill
+	return g, func() { st.Close() }, nil
 }
 
 func (w *world) startEdge(name string) (func(), error) {
@@ -113,10 +139,8 @@ func (w *world) startEdge(name string) (func(), error) {
 	}, nil
 }
 
-func (w *world) startPackager(name string) (func(), error) {
-	pipeline := name[len("packager-"):]
-	w.encoders++
-	enc := newEncoder(w.medium, w.tl, pipeline, time.Now)
+func (w *world) startPackager(name, pipeline, mark string) (func(), error) {
+	enc := newEncoder(w.medium, w.tl, mark, time.Now)
 	cfg := packager.Config{
 		Event: w.id.String(), Pipeline: pipeline, Input: enc, Dial: w.net.dialer(name), Log: w.log(name),
 		EventURL: "http://" + w.plan.origins()[0] + ":7002", EventWait: time.Hour,
@@ -124,7 +148,7 @@ func (w *world) startPackager(name string) (func(), error) {
 	for _, o := range w.plan.origins() {
 		cfg.To = append(cfg.To, "http://"+o+":7001")
 	}
-	if pipeline == "b" {
+	if pipeline == "b" { // the other way round
 		cfg.To[0], cfg.To[len(cfg.To)-1] = cfg.To[len(cfg.To)-1], cfg.To[0]
 	}
 	p, err := packager.New(cfg)
@@ -151,5 +175,3 @@ func (w *world) log(name string) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(w.logs, nil)).With("node", name)
 }
-
-var _ io.Closer = (*encoder)(nil)

@@ -18,7 +18,8 @@ type Plan struct {
 	Segment time.Duration `json:"segment"`
 	DVR     time.Duration `json:"dvr"`
 	Latency time.Duration `json:"latency"`
-	Origins int           `json:"origins"` // over one store
+	Origins int           `json:"origins"`
+	Disk    bool          `json:"disk"` // the one origin has a disk; else all share a store
 	Edges   int           `json:"edges"`
 	Viewers int           `json:"viewers"` // of each edge
 	Acts    []Act         `json:"acts"`
@@ -63,6 +64,7 @@ func NewPlan(seed uint64, length time.Duration) Plan {
 		Latency: time.Duration(1+r.IntN(30)) * time.Millisecond,
 		Origins: 1 + r.IntN(2), Edges: 1 + r.IntN(2), Viewers: 1 + r.IntN(3),
 	}
+	p.Disk = p.Origins == 1 && r.IntN(5) > 0
 	// Some worlds are quiet for long, in others everything comes at once.
 	mean := time.Duration(5+r.IntN(115)) * time.Second
 	for at := 20 * time.Second; ; {
@@ -112,7 +114,7 @@ func (p *Plan) packagers() []string { return []string{"packager-a", "packager-b"
 // Quiet reports whether nothing is wrong between two times, nor was within the time
 // that the system may take to recover.
 func (p *Plan) Quiet(from, to time.Duration) bool {
-	return !slices.ContainsFunc(p.Acts, func(a Act) bool { return a.At <= to && a.At+a.For+recovery >= from })
+	return !slices.ContainsFunc(p.Acts, func(a Act) bool { return !a.edits() && a.At <= to && a.At+a.For+recovery >= from })
 }
 
 // recovery is how long after a fault everything must be well again.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headwater/live"
@@ -36,8 +37,9 @@ type world struct {
 
 	nodes    map[string]*node
 	operator *http.Client
-	encoders int
-	over     bool // nothing is started again
+	over     atomic.Bool // nothing is started again
+	disks    map[string]*hardDisk
+	twins    map[string]func()
 
 	ledger     *ledger
 	story      *story
@@ -63,12 +65,14 @@ type Result struct {
 func Play(p Plan, logs io.Writer) Result {
 	r := Result{Plan: p, Faults: map[string]int{}}
 	real := time.Now()
+	var w *world
 	inBubble(func() {
-		w := newWorld(p, logs)
+		w = newWorld(p, logs)
 		w.play()
-		r.Violations, r.Story, r.Counts, r.Trace = w.violations, w.story.lines, w.ledger.counts, w.ledger.trace
 		r.Simulated = time.Since(w.began)
 	})
+	w.ordered()
+	r.Violations, r.Story, r.Counts, r.Trace = w.violations, w.story.lines, w.ledger.counts, w.ledger.trace
 	for _, a := range p.Acts {
 		r.Faults[a.Kind]++
 	}
@@ -80,7 +84,8 @@ func newWorld(p Plan, logs io.Writer) *world {
 	stream := func(of uint64) *rand.Rand { return rand.New(rand.NewPCG(p.Seed, of)) }
 	w := &world{plan: p, logs: logs, began: time.Now(), id: live.EventID{Tenant: "t", Name: "e"}, medium: newMedium(),
 		store: memory.New(memory.Options{}), weak: &weakness{rng: stream(2), usual: time.Millisecond},
-		net: newNetwork(stream(3), p.Latency), nodes: map[string]*node{}, ledger: newLedger(), todo: make(chan func(), 64)}
+		net: newNetwork(stream(3), p.Latency), nodes: map[string]*node{}, ledger: newLedger(), todo: make(chan func(), 64),
+		disks: map[string]*hardDisk{}, twins: map[string]func(){}}
 	w.bus = newBus(w.net, stream(4))
 	w.story = &story{began: w.began}
 	w.event = live.Default()
@@ -91,6 +96,9 @@ func newWorld(p Plan, logs io.Writer) *world {
 	w.event.Renditions = []live.Rendition{{Name: rendition, Type: live.Video, Bandwidth: 1_000_000}}
 	w.tl = w.event.Timeline()
 	w.operator = &http.Client{Transport: &http.Transport{DialContext: w.net.dialer("operator")}}
+	if p.Disk {
+		w.disks["origin1"] = newHardDisk(stream(5))
+	}
 	for _, name := range p.origins() {
 		w.nodes[name] = &node{name: name, start: func() (func(), error) { return w.startOrigin(name) }}
 	}
@@ -98,7 +106,7 @@ func newWorld(p Plan, logs io.Writer) *world {
 		w.nodes[name] = &node{name: name, start: func() (func(), error) { return w.startEdge(name) }}
 	}
 	for _, name := range p.packagers() {
-		w.nodes[name] = &node{name: name, start: func() (func(), error) { return w.startPackager(name) }}
+		w.nodes[name] = &node{name: name, start: func() (func(), error) { return w.startPackager(name, name[len("packager-"):], name[len("packager-"):]) }}
 	}
 	return w
 }
@@ -134,7 +142,8 @@ func (w *world) play() {
 	for _, o := range w.plan.origins() {
 		w.nothingLost(watching, o)
 	}
-	w.over = true
+	w.agreed(watching)
+	w.over.Store(true)
 	leave()
 	viewers.Wait()
 	for _, name := range sorted(w.nodes) {
@@ -144,6 +153,8 @@ func (w *world) play() {
 	w.tasks.Wait()
 	w.store.Close()
 }
+
+func (w *world) ended() bool { return w.over.Load() }
 
 func kindOf(name string) kind {
 	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })

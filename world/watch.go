@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/anishathalye/porcupine"
+
 	"headwater/live"
 )
 
@@ -16,6 +18,8 @@ type ledger struct {
 	acked  map[slot]map[live.Digest]time.Time
 	served map[live.Number]live.Digest
 	counts map[string]int
+	named  time.Time // until then numbers may become other bytes, by an operator
+	edits  []porcupine.Operation
 	trace  uint64
 }
 
