@@ -23,8 +23,8 @@ type Runner struct {
 }
 
 // Play plays one plan. A process that ends in another way than with a result is a
-// violation too: its last words are the story.
-func (r Runner) Play(ctx context.Context, p Plan) Result {
+// violation too: its last words are the story. Processes at once have a processor each.
+func (r Runner) Play(ctx context.Context, p Plan, processor int) Result {
 	in, err := json.Marshal(p)
 	if err != nil {
 		panic(err)
@@ -40,7 +40,7 @@ func (r Runner) Play(ctx context.Context, p Plan) Result {
 	if r.Logs != nil {
 		cmd.Stderr = io.MultiWriter(&stderr, r.Logs)
 	}
-	err = seeded(cmd, p.Seed)
+	err = seeded(cmd, p.Seed, processor)
 	var out Result
 	if err == nil {
 		if err = json.Unmarshal(stdout.Bytes(), &out); err == nil {
@@ -72,10 +72,10 @@ func (r Runner) Batch(ctx context.Context, together int, plans func(yield func(P
 	next := make(chan Plan)
 	var tasks sync.WaitGroup
 	var one sync.Mutex
-	for range together {
+	for i := range together {
 		tasks.Go(func() {
 			for p := range next {
-				res := r.Play(ctx, p)
+				res := r.Play(ctx, p, i)
 				if ctx.Err() != nil {
 					continue
 				}

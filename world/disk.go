@@ -277,7 +277,7 @@ func (m *mount) SyncDir(dir string) error {
 		return err
 	}
 	defer m.d.mu.Unlock()
-	in := func(path string) bool { return strings.HasPrefix(path, filepath.Clean(dir)+"/") }
+	in := func(path string) bool { return filepath.Dir(path) == filepath.Clean(dir) }
 	for _, path := range sorted(m.d.durable) {
 		if in(path) && m.d.names[path] == nil {
 			delete(m.d.durable, path)

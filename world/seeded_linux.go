@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // atRandom is the entry of the auxiliary vector (getauxval(3)) that says where the
@@ -19,10 +21,15 @@ const atRandom = 25
 
 // seeded runs a program to its end, with the randomness of its runtime made from the
 // seed: it is stopped before its first instruction, as a debugger would, and given
-// other bytes. Where that is not allowed it runs all the same.
-func seeded(cmd *exec.Cmd, seed uint64) error {
+// other bytes; and the thread by which the runtime looks at the real clock (sysmon,
+// its first) never runs, so that no goroutine is made to give way by it. All threads
+// have one processor. Where this is not allowed it runs all the same.
+func seeded(cmd *exec.Cmd, seed uint64, processor int) error {
 	runtime.LockOSThread() // who traces is a thread
 	defer runtime.UnlockOSThread()
+	if undo, err := pin(processor); err == nil {
+		defer undo()
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		cmd.SysProcAttr = nil
@@ -58,6 +65,29 @@ func seeded(cmd *exec.Cmd, seed uint64) error {
 		return fmt.Errorf("world: %w", err)
 	}
 	return nil
+}
+
+// pin has this thread, and what it starts, run on one of the processors that it may
+// use, until undo.
+func pin(processor int) (undo func(), err error) {
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return nil, err
+	}
+	at := processor % max(all.Count(), 1)
+	for cpu := range len(all) * 64 {
+		if all.IsSet(cpu) {
+			if at == 0 {
+				one.Set(cpu)
+				break
+			}
+			at--
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return nil, err
+	}
+	return func() { unix.SchedSetaffinity(0, &all) }, nil
 }
 
 // auxiliary is an entry of a program's auxiliary vector.

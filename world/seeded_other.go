@@ -6,4 +6,4 @@ import "os/exec"
 
 // seeded runs a program to its end. The randomness of its runtime is its own: a
 // seed then decides everything but that.
-func seeded(cmd *exec.Cmd, _ uint64) error { return cmd.Run() }
+func seeded(cmd *exec.Cmd, _ uint64, _ int) error { return cmd.Run() }

@@ -16,7 +16,7 @@ func (r Runner) Shrink(ctx context.Context, failed Result, told func(Result)) Re
 		if ctx.Err() != nil {
 			return false
 		}
-		res := r.Play(ctx, p)
+		res := r.Play(ctx, p, 0)
 		for _, v := range res.Violations {
 			if want[v.Invariant] {
 				best = res

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -99,13 +98,20 @@ type registrar struct {
 
 	refusal atomic.Pointer[error] // why what is in the directory is not ours to change
 
-	turn sync.Mutex // held while the manifest is read and written; guards the following
+	turn turn // held while the manifest is read and written; guards the following
 	m    manifest
 	lost bool // there was one, and neither copy can be read
 }
 
+// A turn is a mutex that is held while the disk is waited for: of a kind that virtual
+// time goes on beside.
+type turn chan struct{}
+
+func (t turn) Lock()   { t <- struct{}{} }
+func (t turn) Unlock() { <-t }
+
 func newRegistrar(fsys FS, dir string, log *slog.Logger) *registrar {
-	return &registrar{fs: fsys, log: log, copies: [2]string{filepath.Join(dir, manifestName), filepath.Join(dir, twinDir, manifestName)}}
+	return &registrar{turn: make(turn, 1), fs: fsys, log: log, copies: [2]string{filepath.Join(dir, manifestName), filepath.Join(dir, twinDir, manifestName)}}
 }
 
 // read returns the newest copy that is readable, nil where there is none, and
