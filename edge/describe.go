@@ -46,7 +46,7 @@ func (q *request) describeObject(l exchange.Answer, p exchange.Part, size int64)
 	q.stamp(f, now)
 	elapsed := now.Sub(o.Received)
 	q.lifetimes(f, o.Lifetime-elapsed, o.Plain, o.Age+elapsed)
-	if isList(q.Path.File) {
+	if q.Path.File.Manifest() {
 		q.varies(f)
 	}
 	if v := o.Header["Retry-After"]; len(v) > 0 {
@@ -156,15 +156,6 @@ func (q *request) describeText(l exchange.Answer) {
 	})
 }
 
-// isList reports whether a path names a manifest or a playlist, which have forms.
-func isList(f live.File) bool {
-	switch f {
-	case live.FileMPD, live.FileListed, live.FileHLS, live.FilePlaylist:
-		return true
-	}
-	return false
-}
-
 // varies says that a list has forms. Of an event for pages of some origins only it
 // says so once more that answers differ by these.
 func (q *request) varies(f *exchange.Fields) {
@@ -236,7 +227,7 @@ func (q *request) standIn() bool {
 	if q.config == nil {
 		return false
 	}
-	in := manifest.Input{Config: &q.config.Config, Now: q.ed.parents.Theirs(time.Now())}
+	in := manifest.Input{Config: &q.config.Config, Notifications: q.event.Notifications(), Now: q.ed.parents.Theirs(time.Now())}
 	var body []byte
 	var err error
 	ct := manifest.HLSType

@@ -3,6 +3,7 @@ package edge
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -278,6 +279,41 @@ func TestNotificationsRideOnEveryAnswer(t *testing.T) {
 				t.Errorf("%s: %d, notifications %q, edge %q, version %q", path, v.status(),
 					v.got("Live-Notifications"), v.got("Live-Edge"), v.got("Live-Version"))
 			}
+		}
+	})
+}
+
+// Manifests say what viewers are told, so one of before it was told serves nobody after.
+func TestManifestsAreOfWhatIsTold(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		r.know()
+		r.at(11 * time.Second)
+		set := `1, ad-break;id="b1";from=1`
+		r.parent.script(func(w http.ResponseWriter, q *http.Request) {
+			w.Header().Set("Live-Notifications", set)
+			if strings.HasSuffix(q.URL.Path, ".m4s") {
+				serveBytes(w, q, segment(q))
+				return
+			}
+			w.Header().Set("Cache-Control", "max-age=60")
+			io.WriteString(w, set)
+		})
+		r.get("/t/e/v/1.m4s")
+		for _, path := range []string{"/t/e/manifest.mpd", "/t/e/timeline.mpd", "/t/e/main.m3u8", "/t/e/v/media.m3u8"} {
+			r.get(path)
+			if v := r.get(path); v.status() != 200 || v.got("Cache-Status") == "" || !strings.Contains(v.got("Cache-Status"), "hit") {
+				t.Errorf("%s again: %d %s", path, v.status(), v.got("Cache-Status"))
+			}
+		}
+		set = `2, ad-break;id="b2";from=3`
+		r.get("/t/e/v/2.m4s")
+		for _, path := range []string{"/t/e/manifest.mpd", "/t/e/timeline.mpd", "/t/e/main.m3u8", "/t/e/v/media.m3u8"} {
+			if v := r.get(path); v.status() != 200 || !strings.Contains(v.body.String(), `"b2"`) {
+				t.Errorf("%s once more was told: %d %s", path, v.status(), v.body.String())
+			}
+		}
+		if v := r.get("/t/e/v/1.m4s"); !strings.Contains(v.got("Cache-Status"), "hit") {
+			t.Errorf("a segment is what it was: %s", v.got("Cache-Status"))
 		}
 	})
 }

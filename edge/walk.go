@@ -206,14 +206,10 @@ const othersLive = time.Minute
 func (q *request) place() step {
 	q.until, q.live = q.Arrived.Add(retryBudget), true
 	q.liveUntil = q.Arrived.Add(othersLive)
-	switch q.Path.File {
-	case live.FileSegment:
-	case live.FileMPD, live.FileListed, live.FileHLS, live.FilePlaylist:
-		if q.ed.parents.Orphaned() {
+	if q.Path.File != live.FileSegment {
+		if q.Path.File.Manifest() && q.ed.parents.Orphaned() {
 			q.until = q.Arrived // players need not wait for what this node can write itself
 		}
-		return stepEnter
-	default:
 		return stepEnter
 	}
 	n, tl, now := q.Path.Number, &q.config.Renditions[q.Path.Rendition].Timeline, q.ed.parents.Theirs(q.Arrived)
@@ -238,8 +234,12 @@ var outcomeOf = map[live.Place]Outcome{live.Never: Never, live.Early: Early, liv
 // lookUp finds the object, or begins the one fill for all who wait.
 func (q *request) lookUp() step {
 	now, loops := q.now(), q.loops()
+	key := object.Key{Path: q.Path, Flush: q.config.FlushVersion}
+	if q.Path.File.Manifest() {
+		key.Told, _ = q.event.Heard() // viewers learn of it from the next they ask for
+	}
 	o, begin, ok := q.ed.cache.LookUp(object.Wanted{
-		Key: object.Key{Path: q.Path, Flush: q.config.FlushVersion}, Config: &q.config.Config, Now: now, LiveUntil: q.liveUntil, Keep: q.live, There: loops, Ctx: q.ed.ctx,
+		Key: key, Config: &q.config.Config, Now: now, LiveUntil: q.liveUntil, Keep: q.live, There: loops, Ctx: q.ed.ctx,
 	})
 	if !ok {
 		q.object, q.outcome = nil, ""
@@ -335,7 +335,7 @@ func (q *request) describe(a exchange.Answer) (step, pause) {
 	if err != nil {
 		return q.again(), pause{}
 	}
-	if o.Status == http.StatusOK && isList(q.Path.File) && (q.Gzip || q.Skip) {
+	if o.Status == http.StatusOK && q.Path.File.Manifest() && (q.Gzip || q.Skip) {
 		if !done {
 			return stepDescribe, waitFor(o, came)
 		}

@@ -48,7 +48,7 @@ func (n *Notification) Validate() error {
 	if len(n.Data) > MaxNotificationData {
 		return badField("data", "%d bytes, at most %d", len(n.Data), MaxNotificationData)
 	}
-	return nil
+	return n.validateData()
 }
 
 func validToken(s string) bool {

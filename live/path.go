@@ -29,6 +29,12 @@ const (
 	FileForeign              // publish only: a manifest or playlist of a packager's own
 )
 
+// Manifest reports whether it is a manifest or a playlist, which tell players what
+// there is to play.
+func (f File) Manifest() bool {
+	return f == FileMPD || f == FileListed || f == FileHLS || f == FilePlaylist
+}
+
 // An EventID names an event: tenant and event name.
 type EventID struct{ Tenant, Name string }
 

@@ -93,6 +93,7 @@ func (in *Input) mpd(listed bool) ([]byte, error) {
 	x.start("Period")
 	x.attr("id", "1")
 	x.attrDuration("start", tl.Start(p.shown).Sub(tl.Start(tl.First())))
+	in.eventStreams(x, &p)
 	for _, s := range sets {
 		s.write(x, &p)
 	}
@@ -148,8 +149,8 @@ func (in *Input) timing(x *xmlWriter, p *period) {
 	switch {
 	case p.listed:
 		update = tl.Segment()
-	case !in.allKnown():
-		update = 2 * learning
+	case !in.allKnown() || in.tells():
+		update = telling
 	}
 	x.attrDuration("minimumUpdatePeriod", update)
 	if p.ends {

@@ -175,6 +175,17 @@ var golden = []struct {
 		}),
 		Now: at("2026-11-23T20:00:20Z"),
 	}},
+	{"told", Input{ // what began before the window, an ad break that comes, signals of the encoder, one that is over
+		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v720, aEn), short),
+		Now:    at("2026-11-23T20:05:00Z"), Published: newest(149),
+		Notifications: live.Notifications{Sequence: 9, Set: []live.Notification{
+			{Type: "programme", ID: `half "two" 50%`, From: 3, Data: []byte("{}")},
+			{Type: live.TypeAdBreak, ID: "b2", From: 152, To: 181, Data: []byte(`{"asset_uri":"https://ads.example/main.m3u8?x=1&y=2","restrict":["skip","jump"]}`)},
+			{Type: live.TypeSCTE35Out, ID: "s1", From: 152, To: 181, Data: []byte{0xfc, 0x30, 0x11}},
+			{Type: live.TypeSCTE35In, ID: "s2", From: 182, Data: []byte{0xfc, 0x30, 0x12}},
+			{Type: live.TypeAdBreak, ID: "b1", From: 20, To: 40},
+		}},
+	}},
 	{"delta", Input{ // only what is new
 		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v720), func(c *live.Config) { c.DVRSeconds = 300 }),
 		Now:    at("2026-11-23T20:10:00Z"), DeltaUpdates: true, Skip: true,

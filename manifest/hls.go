@@ -75,6 +75,7 @@ func Media(in Input, rendition string) ([]byte, error) {
 		b = append(b, '\n')
 	}
 	b = append(b, "#EXT-X-MAP:URI=\""+live.InitName+"\"\n"...)
+	b = in.appendDateRanges(b, &tl, oldest)
 	if from > oldest {
 		b = appendInt(append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...), int64(from-oldest))
 		b = append(b, '\n')

@@ -55,7 +55,7 @@ func checkPlaylist(t rapid.TB, in Input, rendition string, b []byte) {
 	for i, line := range lines(t, b) {
 		name, value, _ := strings.Cut(line, ":")
 		if strings.HasPrefix(line, "#") {
-			if _, ok := tags[name]; ok && name != "#EXTINF" && name != "#EXT-X-GAP" {
+			if _, ok := tags[name]; ok && name != "#EXTINF" && name != "#EXT-X-GAP" && name != "#EXT-X-DATERANGE" {
 				t.Errorf("%s is there twice", name)
 			}
 			tags[name] = value
@@ -78,6 +78,10 @@ func checkPlaylist(t rapid.TB, in Input, rendition string, b []byte) {
 		case "#EXT-X-SKIP":
 			skipped = atoi(t, parseAttributes(t, value)["SKIPPED-SEGMENTS"])
 			n += live.Number(skipped)
+		case "#EXT-X-DATERANGE":
+			if a := parseAttributes(t, value); a["ID"] == "" || a["CLASS"] == "" || a["START-DATE"] == "" {
+				t.Errorf("line %d: %s", i+1, line)
+			}
 		case "#EXT-X-MAP":
 			mapped = parseAttributes(t, value)["URI"] == "init.mp4"
 		case "#EXT-X-PROGRAM-DATE-TIME":

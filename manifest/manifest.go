@@ -29,6 +29,9 @@ const (
 	// settling is how long after the first segment's deadline a manifest waits
 	// for a rendition of each type.
 	settling = 10 * time.Second
+	// telling is steady of an MPD that says what viewers are told, and told how long it
+	// may be cached.
+	telling, told = 2 * time.Second, time.Second
 	// overdue is how long a media playlist may be cached when the next
 	// segment should have been published already.
 	overdue = 200 * time.Millisecond
@@ -52,6 +55,9 @@ type Input struct {
 	// Average is the measured average bit rate of renditions in bits per second,
 	// where it is known.
 	Average map[string]int64
+	// Notifications are what viewers are told. From the first on players ask for MPDs
+	// as often as they do for playlists.
+	Notifications live.Notifications
 	// DeltaUpdates says that whoever answers takes the query _HLS_skip=YES on
 	// media playlists, and Skip that this request has it (RFC 8216bis,
 	// 6.2.5.1). Such an answer is another one for caches.
@@ -69,11 +75,15 @@ func Lifetime(in Input, file live.File, rendition string) time.Duration {
 		if !in.allKnown() {
 			return learning
 		}
+		d := steady
+		if in.tells() {
+			d = told
+		}
 		// The MPD of a finished event is another one.
 		if last, ok := tl.Last(); ok && !tl.Finished(in.Now) {
-			return min(steady, tl.Deadline(last).Sub(in.Now)+1)
+			return min(d, tl.Deadline(last).Sub(in.Now)+1)
 		}
-		return steady
+		return d
 	case live.FileHLS:
 		if !in.allKnown() {
 			return learning
@@ -105,6 +115,9 @@ func Lifetime(in Input, file live.File, rendition string) time.Duration {
 	}
 	return 0
 }
+
+// tells reports whether viewers were ever told of anything.
+func (in *Input) tells() bool { return in.Notifications.Sequence > 0 }
 
 // known reports whether players can be told of a rendition: its init segment
 // has been published, so that they can be told what it takes to decode it.

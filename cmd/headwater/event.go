@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -32,7 +33,9 @@ Verbs:
   segments TENANT/EVENT         what viewers got, what was published, and what serves now: --from, --to,
                                 --rendition, --json;
                                 by default of the last ten; nothing before the first is published
-  notify TENANT/EVENT           tell viewers: --type, --id, --from, --to, --data; --withdraw takes --id back
+  notify TENANT/EVENT           tell viewers: --type, --id, --from, --to, --data; --withdraw takes --id back.
+                                --ad-break 90s [--asset URL ...] is a break from now, or from --from, on in
+                                which players of HLS and DASH show what the URLs have
   mask TENANT/EVENT             take segments out, of --pipeline, --region or --all, from --from: --to, --rendition
   masks TENANT/EVENT            list the masks
   unmask TENANT/EVENT --id ID   put back what a mask took out
@@ -61,11 +64,16 @@ type eventFlags struct {
 	kind, id, data              string
 	pipeline, region, rendition string
 	from, to                    string
+	adBreak                     time.Duration
+	assets                      []string
 	withdraw, all, never        bool
 	dryRun, yes, replace, adopt bool
 	asJSON                      bool
 	limit                       int
 }
+
+// maxBreak bounds --ad-break.
+const maxBreak = 24 * time.Hour
 
 const controlURL = "http://" + defaultControl
 
@@ -78,6 +86,8 @@ func (f *eventFlags) register(o *options) {
 	o.String(&f.kind, "type", "", "notify: `TOKEN` that says what it is, e.g. ad-break")
 	o.String(&f.id, "id", "", "notify: `ID` by which it is replaced or withdrawn; mask, unmask: its name")
 	o.String(&f.data, "data", "", "notify: `TEXT` for the application, at most 1024 bytes")
+	o.Duration(&f.adBreak, "ad-break", 0, "notify: an ad break that lasts as `LONG`, in whole segments")
+	o.List(&f.assets, "asset", "notify: `URL` of what players show in it: a playlist for those of HLS, or where it ends in .json a list of assets; where it ends in .mpd for those of DASH")
 	o.Bool(&f.withdraw, "withdraw", "notify: take the notification of --id back")
 	o.String(&f.pipeline, "pipeline", "", "mask, invalidate: only this `PIPELINE`")
 	o.String(&f.region, "region", "", "mask, invalidate: only this `REGION`")
@@ -119,7 +129,7 @@ func eventVerbs() map[string]eventVerb {
 		"end":        {endEvent, "at never" + asking},
 		"delete":     {deleteEvent, asking},
 		"segments":   {listSegments, "from to rendition json"},
-		"notify":     {notify, "type id from to data withdraw" + asking},
+		"notify":     {notify, "type id from to data ad-break asset withdraw" + asking},
 		"mask":       {maskSegments, "id pipeline region all rendition from to" + asking},
 		"masks":      {listMasks, ""},
 		"unmask":     {unmaskSegments, "id" + asking},
@@ -281,7 +291,64 @@ func listSegments(ctx context.Context, s *eventSession) error {
 	return s.api.segments(ctx, path, s.asJSON)
 }
 
+// breakFor makes of --ad-break and --asset what the other flags of notify say.
+func (s *eventSession) breakFor(ctx context.Context) error {
+	if s.kind != "" || s.to != "" || s.data != "" || s.withdraw {
+		return usagef("--ad-break: says what --type, --to and --data do")
+	}
+	ad := live.AdBreak{}
+	for _, asset := range s.assets {
+		to := &ad.AssetURI
+		switch u, err := url.Parse(asset); {
+		case err != nil:
+			return usagef("--asset: %v", err)
+		case strings.HasSuffix(u.Path, ".mpd"):
+			to = &ad.AssetMPD
+		case strings.HasSuffix(u.Path, ".json"):
+			to = &ad.AssetList
+		}
+		if *to != "" {
+			return usagef("--asset: %s is the second of its kind", asset)
+		}
+		*to = asset
+	}
+	m, err := live.ParseMoment("--from", cmp.Or(s.from, "now"))
+	if err != nil {
+		return usagef("%v", err)
+	}
+	cfg, err := s.config(ctx)
+	if err != nil {
+		return err
+	}
+	tl := cfg.Event.Timeline()
+	from := m.Number(&tl, time.Now())
+	to := from
+	for tl.End(to).Sub(tl.Start(from)) < s.adBreak && to < live.MaxNumber {
+		to++
+	}
+	data, err := json.Marshal(ad)
+	if err != nil {
+		return err
+	}
+	s.kind, s.from, s.to = live.TypeAdBreak, strconv.FormatInt(int64(from), 10), strconv.FormatInt(int64(to), 10)
+	if len(s.assets) > 0 {
+		s.data = string(data)
+	}
+	s.eventFlags.id = cmp.Or(s.eventFlags.id, "ad-"+s.from)
+	return nil
+}
+
 func notify(ctx context.Context, s *eventSession) error {
+	switch {
+	case s.adBreak > maxBreak || s.adBreak < 0:
+		return usagef("--ad-break: at most %v", maxBreak)
+	case s.adBreak > 0:
+		if err := s.breakFor(ctx); err != nil {
+			return err
+		}
+	case len(s.assets) > 0:
+		return usagef("--asset: what plays in an --ad-break")
+	}
 	if s.eventFlags.id == "" {
 		return usagef("--id: name the notification")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"log"
@@ -188,6 +189,15 @@ func TestVerbsSayHowToTakeThemBack(t *testing.T) {
 	op.want(exitDone, "", "mask", "t/e", "--pipeline", "b", "--from", "+2h", "--to", "+2h", "--yes")
 
 	back("notify", "t/e", "--id", "b1", "--type", "ad-break", "--from", "+30s")
+	back("notify", "t/e", "--ad-break", "90s", "--asset", "https://ads.example/main.m3u8", "--asset", "https://ads.example/a.mpd", "--from", "+30s")
+	out := op.want(exitDone, "", "notify", "t/e", "--ad-break", "7s", "--asset", "https://ads.example/main.m3u8", "--from", "2000")
+	if want := `"id":"ad-2000","from":2000,"to":2003,"data":"` + base64.StdEncoding.EncodeToString([]byte(`{"asset_uri":"https://ads.example/main.m3u8"}`)); !strings.Contains(strings.Join(strings.Fields(out), ""), want) {
+		t.Errorf("%s\nwant %s", out, want)
+	}
+	op.want(exitFailed, "400: |asset_uri", "notify", "t/e", "--ad-break", "7s", "--asset", "ads.example/main.m3u8")
+	op.want(exitUsage, "second of its kind", "notify", "t/e", "--ad-break", "7s", "--asset", "https://a.example/a.m3u8", "--asset", "https://b.example/a.m3u8")
+	op.want(exitUsage, "--ad-break", "notify", "t/e", "--ad-break", "7s", "--type", "ad-break")
+	op.want(exitUsage, "--asset", "notify", "t/e", "--type", "x", "--id", "y", "--asset", "https://a.example/a.m3u8")
 	op.want(exitDone, "", "invalidate", "t/e", "--from", "-1m", "--to", "-30s")
 	op.want(exitDone, "segments", "segments", "t/e", "--from", "-10s", "--to", "now", "--json")
 	op.want(exitDone, "", "flush", "t/e", "--yes")

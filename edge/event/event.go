@@ -135,6 +135,15 @@ func (e *Event) Heard() (sequence int64, news int) {
 	return e.notifications.sequence.value, e.news
 }
 
+// Notifications are the set that is believed to be the newest.
+func (e *Event) Notifications() live.Notifications {
+	e.mu.Lock()
+	set := e.notifications.set
+	e.mu.Unlock()
+	n, _ := live.ParseNotifications([]string{set}) // as it was written when it was heard, or none
+	return n
+}
+
 func atomicMax(a *atomic.Int64, v int64) (raised bool) {
 	for {
 		old := a.Load()

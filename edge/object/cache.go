@@ -19,10 +19,11 @@ import (
 )
 
 // A Key names an object. The flush version is in it, so that a flush is one
-// number and not a search.
+// number and not a search; and so is what manifests tell viewers.
 type Key struct {
 	Path  live.Path
 	Flush int64
+	Told  int64 // of manifests: the sequence number of the notifications
 }
 
 // overhead is what an object counts for beside its head and body.

@@ -66,7 +66,7 @@ func (p *page) serves(v *book.View, newest live.Number, now time.Time) bool {
 }
 
 func (p *page) make(d *delivery, newest live.Number, now time.Time) {
-	in := manifest.Input{Config: d.view.Config(), Now: now}
+	in := manifest.Input{Config: d.view.Config(), Now: now, Notifications: d.view.Record.Notifications}
 	in.Lost = func(rendition string, n live.Number) bool {
 		in := d.view.Input(rendition, n, d.event.Candidates(rendition, n)) // what came before decides between those that are there
 		return selection.Choose(in, now).Action == selection.Refuse
