@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,9 @@ type Backend struct {
 // Front is what all stores do alike: it implements Store by a Backend.
 type Front struct {
 	b Backend
+	// newest is the newest time of the tokens that are known to be in the store: that an
+	// item has one of the future must not keep what follows it out.
+	newest atomic.Int64
 
 	mu     sync.Mutex // guards closed
 	closed bool
@@ -54,11 +58,42 @@ func (f *Front) Begin(ctx context.Context) (end func(), err error) {
 // mutate runs an operation that has a token, and run one that has none.
 func (f *Front) mutate(ctx context.Context, r Record, t Token, do func() error) error {
 	return f.run(ctx, r, func() error {
-		if err := t.CheckDrift(f.b.Now()); err != nil {
+		if err := f.checkDrift(t); err != nil {
 			return err
 		}
-		return do()
+		err := do()
+		if err == nil {
+			f.saw(t)
+		}
+		return err
 	})
+}
+
+// succession is how far a token may be ahead of one that is stored and that it follows:
+// many times the nanosecond that it takes.
+const succession = time.Second
+
+// checkDrift refuses a token that is too far from now. What others would suffer from is
+// one that is further ahead than all they know of. One that follows on what is stored is
+// not: whoever wants to win over it needs but another nanosecond, as for what is stored
+// already.
+func (f *Front) checkDrift(t Token) error {
+	now := f.b.Now()
+	err := t.CheckDrift(now)
+	if err != nil && t.Time > now.UnixNano() && t.Time-int64(succession) <= f.newest.Load() {
+		return nil
+	}
+	return err
+}
+
+// saw notes a token that is in the store.
+func (f *Front) saw(t Token) {
+	for {
+		newest := f.newest.Load()
+		if t.Time <= newest || f.newest.CompareAndSwap(newest, t.Time) {
+			return
+		}
+	}
 }
 
 func (f *Front) run(ctx context.Context, r Record, do func() error) error {
@@ -77,6 +112,9 @@ func (f *Front) run(ctx context.Context, r Record, do func() error) error {
 func (f *Front) Put(ctx context.Context, r Record, item Item) error {
 	err := item.Validate()
 	if err == nil {
+		if f.checkDrift(item.Token) != nil {
+			_, _ = f.Get(ctx, r, item.Key) // it may follow on what others have put here
+		}
 		err = f.mutate(ctx, r, item.Token, func() error { return f.b.Put(ctx, r, item) })
 	}
 	if err != nil {
@@ -93,6 +131,7 @@ func (f *Front) Get(ctx context.Context, r Record, key string) (item Item, err e
 	if err != nil {
 		return Item{}, fmt.Errorf("%s: get %v, key %q: %w", f.b.Name, r, key, err)
 	}
+	f.saw(item.Token)
 	return item, nil
 }
 
@@ -106,6 +145,9 @@ func (f *Front) Scan(ctx context.Context, r Record, opt ScanOptions) (page Page,
 	}
 	if err != nil {
 		return Page{}, fmt.Errorf("%s: scan %v: %w", f.b.Name, r, err)
+	}
+	for i := range page.Items {
+		f.saw(page.Items[i].Token)
 	}
 	return page, nil
 }

@@ -18,7 +18,7 @@
 //     out. Trying again does not help.
 //   - [ErrTooLarge]: metadata or value over the limits below.
 //   - [ErrTokenDrift]: the token's time is further than [MaxDrift] from the
-//     store's clock. Nothing was changed.
+//     store's clock, and does not follow on what is stored. Nothing was changed.
 //   - [ErrFull]: no space. Nothing was changed; reads go on. It passes by
 //     itself when space returns.
 //   - [ErrCorrupt]: the item is there but its bytes fail their checksum. They

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"headwater/store"
+	"headwater/store/disk"
 )
 
 func TestTokensIncrease(t *testing.T) {
@@ -88,6 +89,60 @@ func TestTokenDrift(t *testing.T) {
 		err := store.Token{Time: c.time}.CheckDrift(now)
 		if (err == nil) != c.ok || err != nil && !errors.Is(err, store.ErrTokenDrift) {
 			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// TestTokensOfTheFuture: a clock that was ahead by five minutes and was set right leaves
+// tokens of the future behind. New ones come down, what follows on the old is taken, also
+// after a restart and by another node, and what does not is refused as ever.
+func TestTokensOfTheFuture(t *testing.T) {
+	ctx, r := t.Context(), store.Record{Namespace: store.Control, ID: "r"}
+	ahead := 5 * time.Minute
+	now := func() time.Time { return time.Now().Add(ahead) }
+	tokens, dir := store.TokensBy(now), t.TempDir()
+	open := func() store.Store {
+		s, err := disk.Open(dir, disk.Options{Now: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+	s := open()
+	future := tokens.Next()
+	if err := s.Put(ctx, r, store.Item{Key: "k", Token: future, Value: []byte("future")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range []string{"the same", "after a restart", "after a restart, without looking"} {
+		ahead = 0
+		if who != "the same" {
+			s.Close()
+			s = open()
+		}
+		if got := tokens.Next(); got.Time >= future.Time {
+			t.Fatalf("%s: tokens are still %v ahead", who, time.Until(time.Unix(0, got.Time)))
+		}
+		if err := s.Put(ctx, r, store.Item{Key: "other", Token: store.Token{Time: future.Time + int64(time.Hour)}}); !errors.Is(err, store.ErrTokenDrift) {
+			t.Errorf("%s: a token of the future that follows nothing: %v", who, err)
+		}
+		if who == "after a restart" {
+			for range store.All(ctx, s, r, store.ScanOptions{}) {
+			}
+			// An edit has a key of its own, and follows on what was read.
+			if err := s.Put(ctx, r, store.Item{Key: "edit", Token: store.Token{Time: future.Time + 1}}); err != nil {
+				t.Errorf("%s: %v", who, err)
+			}
+		}
+		future.Time++
+		if err := s.Put(ctx, r, store.Item{Key: "k", Token: future, Value: []byte(who)}); err != nil {
+			t.Fatalf("%s: %v", who, err)
+		}
+		if got, err := s.Get(ctx, r, "k"); err != nil || string(got.Value) != who {
+			t.Errorf("%s: it has %q, %v", who, got.Value, err)
+		}
+		if err := s.Put(ctx, r, store.Item{Key: "now", Token: tokens.Next()}); err != nil {
+			t.Errorf("%s: a token of now: %v", who, err)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // MaxDrift is how far a token's time may be from the store's clock, in either
-// direction. It covers a mutation's retries and the difference between the
+// direction; ahead of it only one that follows on what is stored may be further. It covers a mutation's retries and the difference between the
 // clocks of healthy machines many times over, and it bounds how long a store
 // must remember a delete: once the delete's token is older than this, every
 // older Put is refused by itself.
@@ -51,9 +51,10 @@ func (t Token) CheckDrift(now time.Time) error {
 }
 
 // Tokens generates tokens with strictly increasing times, also while the clock
-// stands still or steps back. After a step back of more than MaxDrift its
-// tokens are refused until the clock has caught up: to accept them would be to
-// let old values win over new ones silently. It is safe for concurrent use.
+// stands still or goes back by up to MaxDrift. Where it was corrected by more, tokens
+// come down with it: they would be refused until it had caught up. So what replaces
+// something is to have a token after that one's, whatever the clock says; a mutation
+// that is older than what is there changes nothing. It is safe for concurrent use.
 type Tokens struct {
 	now func() time.Time // nil: time.Now
 
@@ -74,7 +75,11 @@ func (g *Tokens) Next() Token {
 		now = g.now
 	}
 	g.mu.Lock()
-	g.last = max(g.last+1, now().UnixNano())
+	at := now().UnixNano()
+	if g.last-at > int64(MaxDrift) {
+		g.last = at
+	}
+	g.last = max(g.last+1, at)
 	t := Token{Time: g.last, Nonce: rand.Uint64()}
 	g.mu.Unlock()
 	return t

@@ -46,7 +46,7 @@ func (d *Dependency) Note(now time.Time, err error) {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrFull), errors.Is(err, store.ErrClosed), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrFull), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrTokenDrift), errors.Is(err, context.DeadlineExceeded):
 	default:
 		err = nil // it answered
 	}
