@@ -41,7 +41,7 @@ var may = map[string][]string{
 	"origin/deliver":      {"clock", "live", "access", "selection", "manifest", "admit", "listen", "internal/hedge", "announce", "store", "blobs", "origin/book", "origin/look", "origin/window", "origin/journal", "origin/watch", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"origin/audit":        {"clock", "live", "access", "store", "origin/metric", "github.com/prometheus/client_golang"},
 	"origin/control":      {"clock", "live", "access", "selection", "origin/audit", "origin/book", "origin/journal", "origin/watch", "origin/window"},
-	"origin/hear":         {"live", "admit", "announce", "selection", "origin/book", "origin/look", "origin/metric", "github.com/prometheus/client_golang"},
+	"origin/hear":         {"clock", "live", "admit", "announce", "selection", "origin/book", "origin/look", "origin/metric", "github.com/prometheus/client_golang"},
 	"origin/look":         {"live", "admit", "store", "origin/book", "origin/health", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"origin/watch":        {"live", "access", "selection", "origin/book", "github.com/prometheus/client_golang"},
 	"origin/book":         {"clock", "live", "cmaf", "selection", "announce", "store", "origin/journal", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},

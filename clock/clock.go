@@ -23,21 +23,36 @@ import (
 type Config struct {
 	// Wall reads the system's clock. Default: time.Now. A test gives each node its own.
 	Wall func() time.Time
+	// Confirm is how long after the start Settled waits for others' word. Default: not
+	// at all.
+	Confirm time.Duration
+	// Own is the weight of the system's own clock among others. Default 1.
+	Own float64
+	// Tolerance is how far clocks may be from each other and still agree. Default 50 ms.
+	Tolerance time.Duration
 	// Log is told of steps and corrections. Default: silence.
 	Log *slog.Logger
+}
+
+// OfEdge is the configuration of a clock that follows others. Of its parents and itself it
+// is the one that counts for less; and it knows their time to within half of a round trip.
+func OfEdge(log *slog.Logger) Config {
+	return Config{Own: 0.5, Tolerance: time.Millisecond, Log: log}
 }
 
 // A Clock is the time source of one process. Between two corrections its readings
 // never go back, whatever the system's clock does.
 type Clock struct {
-	wall  func() time.Time
-	log   *slog.Logger
+	cfg   Config
 	start time.Time // by time.Now: what has passed is counted from here
 	base  time.Time // what the system's clock said then
 
-	line atomic.Pointer[line]
+	line    atomic.Pointer[line]
+	settled chan struct{}
+	off     atomic.Bool // see Trusted
 
 	mu sync.Mutex // guards the following
+	known
 }
 
 // New returns a clock that says what the system's says now, and goes on from there.
@@ -48,11 +63,31 @@ func New(cfg Config) *Clock {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Clock{wall: cfg.Wall, log: cfg.Log, start: time.Now()}
+	if cfg.Own == 0 {
+		cfg.Own = 1
+	}
+	if cfg.Tolerance == 0 {
+		cfg.Tolerance = Tolerance
+	}
+	c := &Clock{cfg: cfg, start: time.Now(), settled: make(chan struct{})}
 	c.base = cfg.Wall().Round(0)
 	c.line.Store(new(line))
+	c.tracks = map[Source]*track{{Kind: System}: {weight: cfg.Own}}
+	if cfg.Confirm == 0 {
+		close(c.settled)
+	}
 	return c
 }
+
+// Wall is what the system's clock says, for others to hold theirs against: told of
+// clocks that were corrected, they would hear their own word again.
+func (c *Clock) Wall() time.Time { return c.cfg.Wall().Round(0) }
+
+// Settled is closed once others have confirmed what time it is, or had the time to.
+func (c *Clock) Settled() <-chan struct{} { return c.settled }
+
+// Trusted is false where the clock is known to be off, by more than it may be corrected.
+func (c *Clock) Trusted() bool { return !c.off.Load() }
 
 // Now is what time it is. It has no monotonic reading: to measure with it is to
 // measure corrections too.
@@ -76,9 +111,6 @@ func (c *Clock) Until(t time.Time) time.Duration { return t.Sub(c.Now()) }
 
 // Since is how long ago the clock said t.
 func (c *Clock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
-
-// Offset is by how much the clock is corrected now.
-func (c *Clock) Offset() time.Duration { return c.line.Load().at(time.Since(c.start)) }
 
 // A line is a correction over time: it goes from one value to another while so much
 // passes that readings do not go back.

@@ -1,9 +1,12 @@
 package clock_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"headwater/clock"
 )
@@ -36,6 +39,107 @@ func TestStepsAreNotSeen(t *testing.T) {
 			if got := c.At(c.Instant(deadline)); !got.Equal(deadline) {
 				t.Errorf("there and back %v is %v", deadline, got)
 			}
+		})
+	}
+}
+
+// TestEdgeFollowsItsParents: whatever the ways there and back take, the time of the
+// parents is known to within half of a round trip, whatever the own clock says, and the
+// median of three parents is not moved by one that is wrong.
+func TestEdgeFollowsItsParents(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		synctest.Test(t, func(*testing.T) {
+			m := &machine{off: time.Duration(rapid.Int64Range(-5e9, 5e9).Draw(rt, "own"))}
+			c := clock.New(func() clock.Config { cfg := clock.OfEdge(nil); cfg.Wall = m.Now; return cfg }())
+			parents := rapid.SampledFrom([]int{1, 3}).Draw(rt, "parents")
+			longest := time.Duration(0)
+			for range rapid.IntRange(1, 8).Draw(rt, "rounds") {
+				for i := range parents {
+					off := time.Duration(0)
+					if i == 2 {
+						off = 7 * time.Second
+					}
+					asked := time.Now()
+					time.Sleep(time.Duration(rapid.Int64Range(0, 2e8).Draw(rt, "there")))
+					told := time.Now().Add(off).Truncate(time.Millisecond)
+					time.Sleep(time.Duration(rapid.Int64Range(0, 2e8).Draw(rt, "back")))
+					c.Exchange(clock.Parent, string(rune('p'+i)), told, asked, time.Now(), 1)
+					longest = max(longest, time.Since(asked))
+				}
+				c.Look()
+				time.Sleep(time.Second)
+			}
+			time.Sleep(5 * time.Second) // for what is slewed
+			if got := c.Now().Sub(time.Now()); got.Abs() > longest+2*time.Millisecond {
+				rt.Fatalf("off by %v, with round trips of up to %v", got, longest)
+			}
+		})
+	})
+}
+
+// TestDiscipline: what a node that is off does about it, second by second: packagers, an
+// edge and another origin say the right time every second, and nobody is believed alone.
+func TestDiscipline(t *testing.T) {
+	const year = 366 * 24 * time.Hour
+	for _, x := range []struct {
+		name    string
+		begins  time.Duration // how far off the system's clock is at the start
+		set     time.Duration // by how much it is set 10 s later,
+		back    time.Duration // and back after that; 0: never
+		alone   bool
+		off     time.Duration // how far off the clock may be in the end
+		settled bool
+	}{
+		{name: "right", settled: true},
+		{name: "set by 5 s for 3 s", set: 5 * time.Second, back: 3 * time.Second},
+		{name: "set by 300 s for 3 s", set: 300 * time.Second, back: 3 * time.Second},
+		{name: "set by 300 s for 3 s, alone", set: 300 * time.Second, back: 3 * time.Second, alone: true},
+		{name: "set by 300 s for good", set: 300 * time.Second},
+		{name: "set by 300 s for good, alone", set: 300 * time.Second, alone: true, off: 300 * time.Second},
+		{name: "begins 5 s ahead", begins: 5 * time.Second},
+		{name: "begins a second behind", begins: -time.Second},
+		{name: "begins a year ahead", begins: year},
+		{name: "begins a year behind", begins: -year},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &machine{off: x.begins}
+				c := clock.New(clock.Config{Wall: m.Now, Confirm: 3 * time.Second})
+				ctx, stop := context.WithCancel(t.Context())
+				go c.Run(ctx)
+				worst := time.Duration(0)
+				for i := range 120 {
+					switch {
+					case i == 10:
+						m.off += x.set
+					case x.back != 0 && i == 10+int(x.back/time.Second):
+						m.off -= x.set
+					}
+					if !x.alone {
+						for _, from := range []string{"a", "b"} {
+							c.Message(clock.Packager, from, time.Now().Add(-20*time.Millisecond), time.Now())
+						}
+						c.Message(clock.Edge, "e", time.Now().Add(-time.Millisecond), time.Now())
+					}
+					time.Sleep(time.Second)
+					if off := c.Now().Sub(time.Now()); i > 2 && off.Abs() > worst.Abs() {
+						worst = off
+					}
+				}
+				if d := worst - x.off; d.Abs() > 200*time.Millisecond {
+					t.Errorf("it was off by up to %v, want %v", worst, x.off)
+				}
+				select {
+				case <-c.Settled():
+				default:
+					t.Error("it is not settled")
+				}
+				if why := c.Health(); (why != nil) != (m.off != 0 && !x.alone) {
+					t.Errorf("with the system's clock off by %v it says: %v", m.off, why)
+				}
+				stop()
+				synctest.Wait()
+			})
 		})
 	}
 }

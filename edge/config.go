@@ -86,7 +86,7 @@ func (c *Config) setDefaults() {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Clock == nil {
-		c.Clock = clock.New(clock.Config{Log: c.Log})
+		c.Clock = clock.New(clock.OfEdge(c.Log))
 	}
 	if c.openDisk == nil && c.Disk != "" {
 		c.openDisk = object.OpenDisk(c.Disk, c.DiskBytes, c.Clock.Now, c.Log)

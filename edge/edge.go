@@ -64,7 +64,7 @@ func New(cfg Config) (*Edge, error) {
 	id := "n" + strings.ToLower(rand.Text()[:12])
 	ed := &Edge{
 		cfg: cfg, log: cfg.Log, cache: object.NewCache(cfg.MemoryBytes, cfg.Metrics), name: cfg.Name,
-		parents: parents.NewUpstream(&parents.Config{Clock: cfg.Clock, URLs: cfg.Parents, Regions: cfg.ParentRegions, Region: cfg.Region, Secret: cfg.ParentSecret, PeerSecret: cfg.PeerSecret, TLS: cfg.TLS, Dial: cfg.Dial, Log: cfg.Log}),
+		parents: parents.NewUpstream(&parents.Config{Clock: cfg.Clock, ID: id, URLs: cfg.Parents, Regions: cfg.ParentRegions, Region: cfg.Region, Secret: cfg.ParentSecret, PeerSecret: cfg.PeerSecret, TLS: cfg.TLS, Dial: cfg.Dial, Log: cfg.Log}),
 		// Several nodes may go by one name, one above the other: only the
 		// node itself knows itself again.
 		id: id, member: live.Loop(live.LoopMember(cfg.Name, id)),

@@ -23,6 +23,7 @@ const (
 	HeaderPublished     = "Live-Published"
 	HeaderSite          = "Live-Site"
 	HeaderNames         = "Live-Names"
+	HeaderClock         = "Live-Clock"
 	HeaderContentDigest = "Content-Digest"
 	HeaderCacheControl  = "Cache-Control"
 	HeaderServerTiming  = "Server-Timing"

@@ -31,12 +31,14 @@ import (
 
 	"headwater/admit"
 	"headwater/announce"
+	"headwater/clock"
 	"headwater/store"
 )
 
 // An Origin is one node. New makes it, Run keeps house until its context ends,
 // and the handlers serve.
 type Origin struct {
+	clock    *clock.Clock
 	book     *book.Book
 	look     *look.Looker
 	hear     *hear.Listener
@@ -79,8 +81,8 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		return admit.Signals{Store: slow.Slow(now) / slowTarget}
 	})
 	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, publications, watching, sent, egress, admission, reading}, admission, reading)
-	o := &Origin{draining: make(chan struct{})}
-	o.health = &health.Readiness{Writes: health.WritesOf(clk, cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Store: cfg.Store, Draining: o.draining, Access: cfg.Access, Metrics: cfg.Metrics}
+	o := &Origin{clock: clk, draining: make(chan struct{})}
+	o.health = &health.Readiness{Clock: clk, Writes: health.WritesOf(clk, cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Store: cfg.Store, Draining: o.draining, Access: cfg.Access, Metrics: cfg.Metrics}
 	o.book = book.New(book.Config{Clock: clk, Store: cfg.Store, Tokens: tokens, Bus: cfg.Bus, Node: node, Alone: alone,
 		Timeout: cfg.StoreTimeout, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.look = look.New(look.Config{Book: o.book, Store: cfg.DeliverStore, Reads: reads, Slow: slow, Reading: reading, Health: o.health.Reads, Holding: holds.Used,
@@ -139,7 +141,7 @@ func (o *Origin) Run(ctx context.Context) error {
 	defer o.Drain()
 	defer o.deliver.Close()
 	var tasks sync.WaitGroup
-	for _, run := range [...]func(context.Context){o.hear.Run, o.look.Guard, o.watchman.Run, o.audit.Run, o.journal.Run, o.book.Run} {
+	for _, run := range [...]func(context.Context){o.clock.Run, o.hear.Run, o.look.Guard, o.watchman.Run, o.audit.Run, o.journal.Run, o.book.Run} {
 		tasks.Go(func() { run(ctx) })
 	}
 	tasks.Wait()

@@ -146,7 +146,7 @@ func (c Config) Validate() error {
 		return bad("To", "is required: the base URL of a publish listener, http://host:7001")
 	}
 	for _, to := range c.To {
-		if _, err := newDestination(to, nil); err != nil {
+		if _, err := newDestination(nil, to, nil); err != nil {
 			return bad("To", "%v", err)
 		}
 	}
@@ -158,7 +158,7 @@ func (c Config) Validate() error {
 		if _, err := deliveryURL(c.To[0]); err != nil {
 			return bad("EventURL", "is required: %v", err)
 		}
-	} else if _, err := newDestination(c.EventURL, nil); err != nil {
+	} else if _, err := newDestination(nil, c.EventURL, nil); err != nil {
 		return bad("EventURL", "%v", err)
 	}
 	if c.ClipVersion != "" && c.ClipVersion != "a" && c.ClipVersion != "b" {

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"headwater/clock"
 	"headwater/live"
 )
 
@@ -43,6 +44,7 @@ type answer struct {
 
 // A destination is one publishing address, with connections of its own.
 type destination struct {
+	clock     *clock.Clock
 	base      string
 	transport *http.Transport
 
@@ -55,7 +57,7 @@ type destination struct {
 }
 
 // newDestination opens no connection. dial may be nil.
-func newDestination(base string, dial func(ctx context.Context, network, addr string) (net.Conn, error)) (*destination, error) {
+func newDestination(clk *clock.Clock, base string, dial func(ctx context.Context, network, addr string) (net.Conn, error)) (*destination, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, fmt.Errorf("%q is not a base URL like http://origin:7001", base)
@@ -74,7 +76,7 @@ func newDestination(base string, dial func(ctx context.Context, network, addr st
 		Protocols: new(http.Protocols),
 	}
 	t.Protocols.SetHTTP1(true)
-	return &destination{base: strings.TrimSuffix(u.String(), "/"), transport: t}, nil
+	return &destination{clock: clk, base: strings.TrimSuffix(u.String(), "/"), transport: t}, nil
 }
 
 // A watched body notes when it was last read from.
@@ -103,6 +105,8 @@ func (d *destination) put(ctx context.Context, seg *segment, path, token string,
 	req.ContentLength, req.GetBody = int64(len(seg.data)), body
 	req.Header.Set("Content-Type", seg.contentType())
 	req.Header.Set(live.HeaderContentDigest, seg.digest.String())
+	asked := time.Now()
+	req.Header.Set(live.HeaderClock, live.ClockSaid{Time: d.clock.Wall()}.String())
 	if !seg.defects.Clean() {
 		req.Header.Set(live.HeaderDefects, seg.defects.String())
 	}
@@ -117,6 +121,10 @@ func (d *destination) put(ctx context.Context, seg *segment, path, token string,
 		}
 		d.failed(time.Time{})
 		return answer{verdict: again, detail: err.Error(), from: d}
+	}
+	if told, ok := live.ParseClock(resp.Header[live.HeaderClock]); ok {
+		d.clock.Exchange(clock.Origin, d.base, told.Time, asked, time.Now(), float64(min(told.Agree, 2)))
+		d.clock.Look()
 	}
 	said, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	resp.Body.Close()

@@ -245,7 +245,7 @@ func withRig(t *testing.T, origins int, f func(r *rig)) {
 			host := string(rune('a'+i)) + ":7001"
 			byHost[host] = o
 			r.origins = append(r.origins, o)
-			d, err := newDestination("http://"+host, func(ctx context.Context, _, addr string) (net.Conn, error) {
+			d, err := newDestination(cfg.clock, "http://"+host, func(ctx context.Context, _, addr string) (net.Conn, error) {
 				return byHost[addr].listener.dial(ctx)
 			})
 			if err != nil {

@@ -72,7 +72,7 @@ func New(cfg Config) (*Packager, error) {
 	p.id, _ = live.ParseEventID(cfg.Event)
 	p.cfg.Log = p.cfg.Log.With("event", cfg.Event, "pipeline", cfg.Pipeline)
 	for _, to := range cfg.To {
-		d, err := newDestination(to, cfg.Dial)
+		d, err := newDestination(p.clock, to, cfg.Dial)
 		if err != nil {
 			return nil, fmt.Errorf("%w: To: %v", ErrConfig, err)
 		}

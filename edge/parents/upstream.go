@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"headwater/clock"
@@ -51,7 +50,6 @@ type Parent struct {
 
 	mu     sync.Mutex // guards the following
 	health health
-	clock  parentClock
 	id     string          // in CDN-Loop, where it says so
 	alive  context.Context // ends when the parent goes down
 	die    context.CancelCauseFunc
@@ -145,7 +143,8 @@ type Site interface {
 
 // A Config says who the parents are.
 type Config struct {
-	Clock   *clock.Clock      // of this node
+	Clock   *clock.Clock      // of this node, which parents correct
+	ID      string            // of this node
 	URLs    []string          // in order of preference
 	Regions map[string]string // by URL, where known
 	Region  string            // our own: parents of it are preferred
@@ -161,13 +160,13 @@ type Config struct {
 // speaks the protocol will do, and so will another edge.
 type Upstream struct {
 	clock              *clock.Clock
+	id                 string    // of this node, for parents to tell clocks apart
 	parents            []*Parent // preferred first
 	site               Site      // nil where this node is alone
 	secret, peerSecret string
 	client             *http.Client
 	log                *slog.Logger
 	tasks              sync.WaitGroup // attempts
-	offset             atomic.Int64   // ns: the parents' clock minus this node's
 	hedges             *hedge.Budget
 
 	mu   sync.Mutex    // guards the following
@@ -176,7 +175,7 @@ type Upstream struct {
 
 // NewUpstream makes one. Run is for each of its parents, Join for its site.
 func NewUpstream(cfg *Config) *Upstream {
-	u := &Upstream{clock: cfg.Clock, secret: cfg.Secret, peerSecret: cfg.PeerSecret, log: cfg.Log, back: make(chan struct{}), hedges: hedge.NewBudget(hedgeShare, hedgeReserve)}
+	u := &Upstream{clock: cfg.Clock, id: cfg.ID, secret: cfg.Secret, peerSecret: cfg.PeerSecret, log: cfg.Log, back: make(chan struct{}), hedges: hedge.NewBudget(hedgeShare, hedgeReserve)}
 	for _, base := range cfg.URLs {
 		u.parents = append(u.parents, New(base))
 	}
@@ -393,7 +392,9 @@ func (u *Upstream) Watch(ctx context.Context, p *Parent) {
 			p.alive, p.die = context.WithCancelCause(context.Background())
 		}
 		p.mu.Unlock()
-		u.retime()
+		if u.clock.Off(clock.Parent, p.Base) {
+			u.Distrust(p) // it decides by its clock what is lost
+		}
 		switch {
 		case down && err == nil:
 			u.log.Info("parent is back", "parent", p.Base)
@@ -433,6 +434,7 @@ func (u *Upstream) probe(ctx context.Context, p *Parent) error {
 	if err != nil {
 		return err
 	}
+	req.Header.Set(live.HeaderClock, live.ClockSaid{Time: u.clock.Wall(), ID: u.id}.String())
 	asked := time.Now()
 	resp, err := u.client.Do(req)
 	if err != nil {
@@ -453,8 +455,9 @@ func (u *Upstream) probe(ctx context.Context, p *Parent) error {
 	defer p.mu.Unlock()
 	p.id = id
 	// A cache in between would tell an old time.
-	if err == nil && resp.StatusCode == http.StatusOK && resp.Header.Get("Age") == "" {
-		p.clock.sample(u.clock.At(asked), u.clock.At(answered), told)
+	if err == nil && resp.StatusCode == http.StatusOK && resp.Header.Get("Age") == "" && !p.Peer() {
+		u.clock.Exchange(clock.Parent, p.Base, told, asked, answered, 1)
+		u.clock.Look()
 	}
 	return nil
 }

@@ -129,6 +129,8 @@ func (s *Server) authorise(d *delivery) error {
 
 // A delivery is one GET on its way through the steps.
 type delivery struct {
+	came  time.Time
+	sure  bool // that it is not for want of a confirmed clock that it is refused
 	r     *http.Request
 	w     http.ResponseWriter
 	path  live.Path
@@ -164,7 +166,7 @@ type step func(d *delivery) (next step, err error)
 //
 // Init segments, event.json and manifests are sent after find and enter.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d := &delivery{r: r, w: w, class: admit.Rest, conn: listen.ConnOf(r.Context())}
+	d := &delivery{came: time.Now(), r: r, w: w, class: admit.Rest, conn: listen.ConnOf(r.Context())}
 	d.conn.Serve(admit.Rest) // until more is known
 	defer s.release(d)
 	for next := s.parse; next != nil; {
@@ -190,8 +192,7 @@ func (s *Server) parse(d *delivery) (step, error) {
 		return nil, live.ErrMethod.With(d.r.Method + " is not for delivery")
 	}
 	if d.r.URL.Path == live.TimePath {
-		live.ServeTime(d.w, d.r, s.Clock.Now())
-		return nil, nil
+		return nil, s.tellTime(d)
 	}
 	var err error
 	// As it was sent: a name with octets that need not be encoded would be an alias.
@@ -255,6 +256,10 @@ func (s *Server) place(d *delivery) (step, error) {
 		d.placed = true
 	}
 	if r, life, refused := tl.Refuse(n, now); refused {
+		if !d.sure {
+			d.sure = true
+			return s.place, s.sure(d)
+		}
 		return nil, r.Err(life)
 	}
 	d.class = admit.DVR
@@ -381,6 +386,9 @@ func (s *Server) wait(d *delivery) (step, error) {
 func (s *Server) lookAgain(d *delivery) (step, error) {
 	d.looked = true
 	d.turn.Give()
+	if err := s.sure(d); err != nil {
+		return nil, err
+	}
 	tl := d.view.Timelines[d.path.Rendition]
 	return s.place, s.Look.Segment(d.r.Context(), d.event, &tl, d.path.Rendition, d.path.Number, d.class, d.key())
 }

@@ -106,6 +106,7 @@ func ReadsOf(s store.Store, node string) *Dependency {
 
 // Readiness is what the roles of an origin depend on.
 type Readiness struct {
+	Clock         *clock.Clock
 	Writes, Reads *Dependency
 	Bus           announce.Bus
 	Store         store.Store // whose condition is told
@@ -145,7 +146,14 @@ func (h *Readiness) ready(of role) http.HandlerFunc {
 			}
 			body.Dependencies = append(body.Dependencies, j)
 		}
-		j := dependencyJSON{Name: "announcements", Healthy: true}
+		why := h.Clock.Health()
+		j := dependencyJSON{Name: "clock", Healthy: why == nil, Required: of == DeliverRole}
+		if why != nil {
+			j.Detail = why.Error()
+		}
+		body.Ready = body.Ready && (h.Clock.Trusted() || !j.Required)
+		body.Dependencies = append(body.Dependencies, j)
+		j = dependencyJSON{Name: "announcements", Healthy: true}
 		if err := h.Bus.Health(); err != nil {
 			j.Healthy, j.Detail = false, err.Error()
 		}

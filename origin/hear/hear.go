@@ -18,6 +18,7 @@ import (
 
 	"headwater/admit"
 	"headwater/announce"
+	"headwater/clock"
 	"headwater/live"
 	"headwater/selection"
 )
@@ -65,6 +66,7 @@ func (l *Listener) hear(m announce.Message) {
 		if e != nil && e.Life == m.Life && m.Kind == announce.Pinned {
 			l.hearPin(e, m)
 		} else if e != nil && e.Life == m.Life {
+			l.book.Clock.Message(clock.Origin, m.Node, m.Candidate.Published, time.Now())
 			l.book.Learn(e, m.Rendition, m.Candidate)
 		} else if e == nil || e.Life < m.Life {
 			// What it is part of is not known here yet.

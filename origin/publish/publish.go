@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -188,7 +189,18 @@ func (s *Server) parse(p *publication) error {
 // authorise finds out who publishes, and whether they may as this pipeline.
 func (s *Server) authorise(p *publication) (err error) {
 	p.by, err = s.Access.Check(p.w, p.r, access.Want{Right: access.Publish, Tenant: p.path.Event.Tenant, Pipeline: p.path.Pipeline})
+	if said, ok := live.ParseClock(p.r.Header[live.HeaderClock]); ok && err == nil {
+		host, _, _ := net.SplitHostPort(p.r.RemoteAddr)
+		s.Clock.Message(clock.Packager, p.path.Event.Tenant+"/"+p.path.Pipeline+" at "+host+said.ID, said.Time, p.received)
+	}
 	return err
+}
+
+// tellTime says what time it is here, and by how many clocks, to who asked in turn.
+func (s *Server) tellTime(p *publication) {
+	if agree := s.Clock.Agree(); agree > 0 && p.r.Header[live.HeaderClock] != nil {
+		p.w.Header().Set(live.HeaderClock, live.ClockSaid{Time: s.Clock.Now(), Agree: int64(agree)}.String())
+	}
 }
 
 // drop reads a body that nobody wants, and ends the walk.
@@ -599,6 +611,7 @@ func (s *Server) tell(p *publication) {
 // acknowledge answers what ended well.
 func (s *Server) acknowledge(p *publication) {
 	s.count(p)
+	s.tellTime(p)
 	h := p.w.Header()
 	h.Set(live.HeaderCacheControl, "no-store")
 	status := http.StatusOK
@@ -657,6 +670,7 @@ func (s *Server) refuse(p *publication, err error) {
 		p.event.Stamp(p.w.Header(), s.Clock.Now())
 	}
 	p.finishBody()
+	s.tellTime(p)
 	problem.Write(p.w, p.r)
 }
 

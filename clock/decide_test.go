@@ -1,0 +1,99 @@
+package clock
+
+import (
+	"testing"
+	"time"
+)
+
+// TestDecide: the evidence, and what follows. Each vote is what a clock says the
+// correction should be, in seconds, to within a tenth where it came one way.
+func TestDecide(t *testing.T) {
+	type votes map[string]float64
+	const year = 366 * 86400
+	source := map[string]Vote{
+		"own": {Source: Source{Kind: System}, Weight: 1}, "half": {Source: Source{Kind: System}, Weight: 0.5},
+		"a": {Source: Source{Packager, "a"}, Weight: 1}, "b": {Source: Source{Packager, "b"}, Weight: 1},
+		"o": {Source: Source{Origin, "o"}, Weight: 1}, "o2": {Source: Source{Origin, "o2"}, Weight: 2},
+		"e": {Source: Source{Edge, "e"}, Weight: 1},
+		"p": {Source: Source{Parent, "p"}, Weight: 1}, "q": {Source: Source{Parent, "q"}, Weight: 1}, "r": {Source: Source{Parent, "r"}, Weight: 1},
+	}
+	for _, c := range []struct {
+		name    string
+		votes   votes
+		current float64
+		state   State
+		want    float64 // to within 150 ms
+		off     int
+	}{
+		{"nobody", votes{}, 3, Alone, 3, 0},
+		{"its own alone", votes{"own": 0}, 0, Alone, 0, 0},
+		{"its own alone, set", votes{"own": 5}, 0, Alone, 5, 0},
+		{"all agree", votes{"own": 0, "a": 0, "b": 0, "e": 0}, 0, Agreed, 0, 0},
+		{"all agree on another", votes{"own": 5, "a": 5, "b": 5, "e": 5}, 0, Wrong, 5, 0},
+		{"its own is set while it runs", votes{"own": 300, "a": 0, "b": 0, "e": 0}, 0, Agreed, 0, 1},
+		{"its own is a year off", votes{"own": year, "a": 0, "b": 0, "e": 0}, 0, Agreed, 0, 1},
+		{"it began five seconds ahead", votes{"own": 0, "a": -5, "b": -5, "e": -5}, 0, Wrong, -5, 1},
+		{"it began a second behind", votes{"own": 0, "a": 1, "b": 1, "e": 1}, 0, Wrong, 1, 1},
+		{"it began ahead, and is corrected", votes{"own": 0, "a": -5, "b": -5}, -5, Agreed, -5, 1},
+		{"one packager", votes{"own": 0, "a": 5, "b": 0, "e": 0}, 0, Agreed, 0, 1},
+		{"both packagers, alike", votes{"own": 0, "a": 5, "b": 5, "e": 0}, 0, Disputed, 0, 0},
+		{"both packagers, alike, another origin", votes{"own": 0, "a": 5, "b": 5, "e": 0, "o": 0}, 0, Agreed, 0, 2},
+		{"the edges", votes{"own": 0, "a": 0, "b": 0, "e": -300}, 0, Agreed, 0, 1},
+		{"two clocks, which differ", votes{"own": 0, "a": 5}, 0, Disputed, 0, 0},
+		{"two clocks, which differ, after a step", votes{"own": 5, "a": 0}, 0, Disputed, 0, 0},
+		{"three clocks, its own is off", votes{"own": 5, "a": 0, "e": 0}, 5, Wrong, 0, 1},
+		{"all differ", votes{"own": 0, "a": 5, "b": -5, "e": 9}, 0, Disputed, 0, 0},
+		{"a packager and an origin that others confirm", votes{"own": -5, "o2": 0}, -5, Wrong, 0, 1},
+		{"an edge and its only parent", votes{"half": 0, "p": 5}, 0, Wrong, 5, 1},
+		{"an edge that is off, and two parents", votes{"half": 9, "p": 0, "q": 0}, 0, Agreed, 0, 1},
+		{"an edge and two parents that differ", votes{"half": 0, "p": 5, "q": 0}, 5, Wrong, 0, 1},
+		{"an edge that is off, and two parents that differ", votes{"half": 9, "p": 5, "q": 0}, 0, Disputed, 0, 0},
+		{"the median of three parents", votes{"half": 9, "p": 5, "q": 0, "r": 0}, 5, Wrong, 0, 2},
+	} {
+		var list []Vote
+		for name, at := range c.votes {
+			v := source[name]
+			v.Lo = time.Duration(at * 1e9)
+			if v.Hi = v.Lo; v.Source.Kind != System && v.Source.Kind != Parent {
+				v.Lo, v.Hi = v.Lo-100*time.Millisecond, v.Lo+100*time.Millisecond
+			}
+			list = append(list, v)
+		}
+		got := Decide(list, time.Duration(c.current*1e9), Tolerance)
+		if got.State != c.state || (got.Offset-time.Duration(c.want*1e9)).Abs() > 150*time.Millisecond || len(got.Off) != c.off && c.state != Disputed {
+			t.Errorf("%s: %+v, want %v by %v s, %d off", c.name, got, c.state, c.want, c.off)
+		}
+	}
+}
+
+// TestSteps: a clock that is set to and fro says nothing until it rests, one whose
+// messages are late on their way is the same clock, and one that drifts too.
+func TestSteps(t *testing.T) {
+	const s = time.Second
+	for _, c := range []struct {
+		name   string
+		oneWay bool
+		offs   []time.Duration // one each second
+		steady bool
+		best   time.Duration
+	}{
+		{"steady", false, []time.Duration{0, 0, 0, 0}, true, 0},
+		{"strobing", false, []time.Duration{0, 5 * s, 0, 5 * s, 0, 5 * s}, false, 5 * s},
+		{"set once", false, []time.Duration{0, 0, 5 * s, 5 * s, 5 * s, 5 * s}, true, 5 * s},
+		{"set just now", false, []time.Duration{0, 0, 0, 0, 5 * s}, false, 5 * s},
+		{"drifting by 1%", false, []time.Duration{0, s / 100, s / 50, 3 * s / 100, s / 25}, true, s / 25},
+		{"late messages", true, []time.Duration{0, 0, -s, 0, -2 * s, 0, -s}, true, 0},
+		{"set back", true, []time.Duration{0, 0, -5 * s, -5 * s, -5 * s, -5 * s, -5 * s, -5 * s}, true, -5 * s},
+	} {
+		tr := track{oneWay: c.oneWay}
+		now := time.Duration(0)
+		for _, off := range c.offs {
+			now += s
+			tr.add(sample{now, off, off + time.Millisecond}, Tolerance)
+		}
+		best, ok := tr.best(now)
+		if !ok || tr.steady(System, now) != c.steady || (best.lo-c.best).Abs() > 100*time.Millisecond {
+			t.Errorf("%s: steady %v, best %v, want %v, %v", c.name, tr.steady(System, now), best, c.steady, c.best)
+		}
+	}
+}

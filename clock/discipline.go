@@ -1,0 +1,226 @@
+package clock
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	lookEvery = 250 * time.Millisecond
+	// noticed is how far the system's clock must be set for it to be a step.
+	noticed = 100 * time.Millisecond
+	// patience is how long a system's clock that was set must keep to it before it is
+	// followed on its word alone.
+	patience = time.Minute
+	// farAway is a correction that only so many clocks are believed about.
+	farAway, farVotes = time.Hour, 3
+	leastMove         = time.Millisecond
+)
+
+// What is known of other clocks, and what was done.
+type known struct {
+	tracks  map[Source]*track
+	walled  bool          // the system's clock has been looked at,
+	walk    time.Duration // and was that far from what had passed
+	moved   bool          // the clock was corrected
+	doubted time.Duration // when others last said that the system's is off; 0: never
+	verdict Verdict
+	refused bool // the verdict is too far away for so few clocks
+	steps   int64
+	slewed  int64
+	stepped int64
+	said    State
+	saidOff string
+}
+
+// Exchange enters what another clock told, asked and answered being instants of time.Now
+// between which it did. weight is how many clocks it speaks for, 1 where that is not known.
+func (c *Clock) Exchange(kind Kind, name string, told, asked, answered time.Time, weight float64) {
+	raw := told.Sub(c.base)
+	c.enter(Source{kind, name}, false, weight, sample{answered.Sub(c.start), raw - answered.Sub(c.start), raw - asked.Sub(c.start) + time.Millisecond})
+}
+
+// Message enters what another clock told in a message that came at an instant of time.Now.
+func (c *Clock) Message(kind Kind, name string, told, came time.Time) {
+	at := came.Sub(c.start)
+	lo := told.Sub(c.base) - at
+	c.enter(Source{kind, name}, true, 1, sample{at, lo, lo + wayHere})
+}
+
+func (c *Clock) enter(source Source, oneWay bool, weight float64, s sample) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.tracks[source]
+	if t == nil {
+		c.room(source.Kind)
+		t = &track{}
+		c.tracks[source] = t
+	}
+	t.oneWay, t.weight = oneWay, weight
+	t.add(s, c.cfg.Tolerance)
+}
+
+// room forgets the clock of a kind that was silent for the longest, where there are many.
+func (c *Clock) room(kind Kind) {
+	n, oldest, since := 0, Source{}, time.Duration(0)
+	for source, t := range c.tracks {
+		if source.Kind != kind {
+			continue
+		}
+		if at := t.samples[len(t.samples)-1].at; n == 0 || at < since {
+			oldest, since = source, at
+		}
+		n++
+	}
+	if n >= sourcesKept {
+		delete(c.tracks, oldest)
+	}
+}
+
+// Run looks at the system's clock and at what others said, until ctx ends.
+func (c *Clock) Run(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		c.Look()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Look holds the clock against the system's and the others', and corrects it.
+func (c *Clock) Look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	passed := time.Since(c.start)
+	c.lookAtWall(passed)
+	l := c.line.Load()
+	c.verdict = Decide(votesOf(c.tracks, passed), l.to, c.cfg.Tolerance)
+	c.correct(l, passed)
+	c.off.Store(c.refused)
+	c.say()
+	select {
+	case <-c.settled:
+	default:
+		if passed >= c.cfg.Confirm || c.verdict.State != Disputed && c.verdict.Agree >= 2 && c.verdict.Total >= 2.5 {
+			close(c.settled)
+		}
+	}
+}
+
+// lookAtWall notices steps of the system's clock.
+func (c *Clock) lookAtWall(passed time.Duration) {
+	walk := c.cfg.Wall().Sub(c.base) - passed
+	if step := walk - c.walk; c.walled && step.Abs() > noticed {
+		c.steps++
+		c.cfg.Log.Warn("the system's clock was set: what has passed is counted on", "by", step, "state", c.verdict.State.String())
+	}
+	c.walled, c.walk = true, walk
+	c.tracks[Source{Kind: System}].add(sample{passed, walk, walk}, noticed)
+}
+
+// correct follows a verdict: little by little, or at once where it is far.
+func (c *Clock) correct(l *line, passed time.Duration) {
+	v := &c.verdict
+	by := v.Offset - l.to
+	own := c.tracks[Source{Kind: System}]
+	if v.State != Disputed && slices.Contains(v.Off, Source{Kind: System}) {
+		c.doubted = passed
+	}
+	c.refused = v.State == Wrong && by.Abs() > farAway && v.Agree < farVotes
+	switch {
+	case by.Abs() < leastMove, c.refused:
+		return
+	case v.State == Alone && c.doubted > 0 && own.stepped <= c.doubted:
+		return // what others said last counts, until it is set
+	case v.State == Alone && by.Abs() > noticed && passed-own.stepped < patience:
+		return // it may be set back
+	case by.Abs() > stepAbove || !c.moved:
+		c.line.Store(&line{passed, v.Offset, v.Offset})
+	default:
+		c.slewed++
+		c.line.Store(&line{passed, l.at(passed), v.Offset})
+	}
+	if by.Abs() > stepAbove {
+		c.stepped++
+		c.cfg.Log.Warn("the clock is corrected", "by", by, "agree", v.Agree, "of", v.Total, "sources", c.sources(passed))
+	}
+	c.moved = true
+}
+
+// say tells what has changed since it was last said.
+func (c *Clock) say() {
+	v := &c.verdict
+	var off []string
+	for _, s := range v.Off {
+		off = append(off, s.String())
+	}
+	was := c.saidOff
+	if text := strings.Join(off, ", "); text != was && v.State != Disputed {
+		c.saidOff = text
+		if text != "" {
+			c.cfg.Log.Warn("clocks are off", "clocks", text, "agree", v.Agree, "of", v.Total)
+		} else {
+			c.cfg.Log.Info("all clocks agree", "of", v.Total)
+		}
+	}
+	if v.State != c.said && (v.State == Disputed || c.said == Disputed) {
+		c.cfg.Log.Warn("clocks: "+v.State.String(), "agree", v.Agree, "of", v.Total)
+	}
+	c.said = v.State
+}
+
+// sources is what each clock says, seen from this one: for a line of the log.
+func (c *Clock) sources(passed time.Duration) string {
+	var out []string
+	for _, v := range votesOf(c.tracks, passed) {
+		out = append(out, fmt.Sprintf("%v %+.3f s", v.Source, ((v.Lo+v.Hi)/2-c.line.Load().to).Seconds()))
+	}
+	return strings.Join(out, ", ")
+}
+
+// Health says why the clock may not be what it should; nil where it is.
+func (c *Clock) Health() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := &c.verdict
+	passed := time.Since(c.start)
+	own := c.tracks[Source{Kind: System}]
+	off := (c.walk - c.line.Load().at(passed)).Round(time.Millisecond)
+	switch {
+	case c.refused:
+		return fmt.Errorf("%.1f of %.1f clocks say that this one is off by %v, which is too far to follow so few", v.Agree, v.Total, v.Offset-c.line.Load().to)
+	case v.State == Disputed:
+		return fmt.Errorf("clocks disagree, and no half of them agrees on a time: %s", c.sources(passed))
+	case off.Abs() > noticed+c.cfg.Tolerance:
+		if own.stepped != 0 && v.State == Alone {
+			return fmt.Errorf("the system's clock was set by %v, %v ago, and nobody else says what time it is", off, (passed - own.stepped).Round(time.Second))
+		}
+		return fmt.Errorf("the system's clock is off by %v, by the word of %.1f of %.1f clocks; what is told is corrected", off, v.Agree, v.Total)
+	}
+	return nil
+}
+
+// Off reports whether a clock is not among those that most agree on.
+func (c *Clock) Off(kind Kind, name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.verdict.State != Disputed && slices.Contains(c.verdict.Off, Source{kind, name})
+}
+
+// Agree is how many clocks agree with this one, by weight: its own word counts among them.
+func (c *Clock) Agree() float64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.verdict.State == Disputed || c.refused {
+		return 0
+	}
+	return cmp.Or(c.verdict.Agree, c.cfg.Own)
+}
