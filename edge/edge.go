@@ -79,6 +79,7 @@ func New(cfg Config) (*Edge, error) {
 		ed.parents.Join(ed.site)
 	}
 	ed.disk = object.NewDisk(object.DiskConfig{Open: cfg.openDisk, Queue: cfg.MemoryBytes / 8, Spawn: ed.spawn, Log: cfg.Log, Metrics: cfg.Metrics}, ed.cache)
+	cfg.Metrics.MustRegister(cfg.Clock)
 	tallies := event.NewTallies(cfg.Metrics)
 	ed.metrics = newMetrics(cfg.Metrics, tallies, ed.parents)
 	ed.events = event.NewRegistry(ed.ctx, event.Config{

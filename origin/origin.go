@@ -81,6 +81,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		return admit.Signals{Store: slow.Slow(now) / slowTarget}
 	})
 	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, publications, watching, sent, egress, admission, reading}, admission, reading)
+	cfg.Metrics.MustRegister(clk)
 	o := &Origin{clock: clk, draining: make(chan struct{})}
 	o.health = &health.Readiness{Clock: clk, Writes: health.WritesOf(clk, cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Store: cfg.Store, Draining: o.draining, Access: cfg.Access, Metrics: cfg.Metrics}
 	o.book = book.New(book.Config{Clock: clk, Store: cfg.Store, Tokens: tokens, Bus: cfg.Bus, Node: node, Alone: alone,

@@ -225,7 +225,7 @@ const mostBehind = 5
 func (c *clipSource) wait() error {
 	tl := c.timeline()
 	capturing := max(tl.At(c.clock.Now()), tl.First())
-	if !c.begun || capturing-c.number > mostBehind {
+	if !c.begun || capturing-c.number > mostBehind || c.number-capturing > mostBehind { // or its clock was set right
 		c.number, c.begun = capturing, true
 	}
 	if last, ok := tl.Last(); ok && c.number > last && !c.stays {

@@ -150,7 +150,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	}
 	turns := admit.NewTurns(cores, 2*time.Millisecond)
 	limits, pressure := f.limitConnections(files, turns, metrics)
-	clk := clock.New(clock.Config{Log: log})
+	clk := clock.New(clock.Config{Confirm: 2 * time.Second, Log: log})
 	open := opening{now: clk.Now, existing: f.storeExisting,
 		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Now: clk.Now, Logger: log}, log: log, metrics: metrics,
 	}

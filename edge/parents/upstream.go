@@ -330,6 +330,11 @@ func (u *Upstream) Slow(p *Parent) {
 	u.behind(p, "its bodies are too slow", (*health).fallBehind)
 }
 
+// untimely does so with one whose clock is off: by that it decides what is lost.
+func (u *Upstream) untimely(p *Parent) {
+	u.behind(p, "its clock is off", func(h *health, now time.Time) bool { return !h.isBehind(now) && h.fallBehind(now) })
+}
+
 func (u *Upstream) outrun(p *Parent) {
 	u.behind(p, "its answers come late", (*health).outrun)
 }
@@ -393,7 +398,7 @@ func (u *Upstream) Watch(ctx context.Context, p *Parent) {
 		}
 		p.mu.Unlock()
 		if u.clock.Off(clock.Parent, p.Base) {
-			u.Distrust(p) // it decides by its clock what is lost
+			u.untimely(p)
 		}
 		switch {
 		case down && err == nil:
