@@ -13,6 +13,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -126,6 +127,9 @@ type source interface {
 // any of these. Run may be called once.
 func (p *Packager) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
+	var looks sync.WaitGroup
+	looks.Go(func() { p.clock.Run(ctx) })
+	defer looks.Wait()
 	defer cancel()
 	event, etag, err := p.event(ctx)
 	if err != nil {
