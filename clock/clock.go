@@ -30,6 +30,8 @@ type Config struct {
 	Own float64
 	// Tolerance is how far clocks may be from each other and still agree. Default 50 ms.
 	Tolerance time.Duration
+	// Far is the weight that must agree on a correction of more than an hour. Default 3.
+	Far float64
 	// Log is told of steps and corrections. Default: silence.
 	Log *slog.Logger
 }
@@ -37,7 +39,7 @@ type Config struct {
 // OfEdge is the configuration of a clock that follows others. Of its parents and itself it
 // is the one that counts for less; and it knows their time to within half of a round trip.
 func OfEdge(log *slog.Logger) Config {
-	return Config{Own: 0.5, Tolerance: time.Millisecond, Log: log}
+	return Config{Own: 0.5, Tolerance: time.Millisecond, Far: 1, Log: log}
 }
 
 // A Clock is the time source of one process. Between two corrections its readings
@@ -65,6 +67,9 @@ func New(cfg Config) *Clock {
 	}
 	if cfg.Own == 0 {
 		cfg.Own = 1
+	}
+	if cfg.Far == 0 {
+		cfg.Far = 3
 	}
 	if cfg.Tolerance == 0 {
 		cfg.Tolerance = Tolerance

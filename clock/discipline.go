@@ -15,10 +15,9 @@ const (
 	noticed = 100 * time.Millisecond
 	// patience is how long a system's clock that was set must keep to it before it is
 	// followed on its word alone.
-	patience = time.Minute
-	// farAway is a correction that only so many clocks are believed about.
-	farAway, farVotes = time.Hour, 3
-	leastMove         = time.Millisecond
+	patience  = time.Minute
+	farAway   = time.Hour // see Config.Far
+	leastMove = time.Millisecond
 )
 
 // What is known of other clocks, and what was done.
@@ -134,7 +133,7 @@ func (c *Clock) correct(l *line, passed time.Duration) {
 	if v.State != Disputed && slices.Contains(v.Off, Source{Kind: System}) {
 		c.doubted = passed
 	}
-	c.refused = v.State == Wrong && by.Abs() > farAway && v.Agree < farVotes
+	c.refused = v.State == Wrong && by.Abs() > farAway && v.Agree < c.cfg.Far
 	switch {
 	case by.Abs() < leastMove, c.refused:
 		return
@@ -208,11 +207,17 @@ func (c *Clock) Health() error {
 	return nil
 }
 
-// Off reports whether a clock is not among those that most agree on.
+// Off reports whether a clock is not among those that most agree on, and further from them
+// than what is corrected little by little.
 func (c *Clock) Off(kind Kind, name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.verdict.State != Disputed && slices.Contains(c.verdict.Off, Source{kind, name})
+	s := Source{kind, name}
+	if c.verdict.State == Disputed || !slices.Contains(c.verdict.Off, s) {
+		return false
+	}
+	best, _ := c.tracks[s].best(time.Since(c.start))
+	return ((best.lo+best.hi)/2 - c.verdict.Offset).Abs() > stepAbove
 }
 
 // Agree is how many clocks agree with this one, by weight: its own word counts among them.

@@ -3,6 +3,7 @@ package clock
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -32,7 +33,7 @@ type Source struct {
 	Name string
 }
 
-func (s Source) String() string { return string(s.Kind) + " " + s.Name }
+func (s Source) String() string { return strings.TrimSpace(string(s.Kind) + " " + s.Name) }
 
 const (
 	samplesKept = 8

@@ -68,7 +68,7 @@ func New(cfg Config) (*Packager, error) {
 	}
 	p := &Packager{cfg: cfg.withDefaults(), count: newCounters(), moved: make(chan struct{}, 1), last: map[string]lastSent{}}
 	if p.clock = p.cfg.Time; p.clock == nil {
-		p.clock = clock.New(clock.Config{Log: p.cfg.Log})
+		p.clock = clock.New(clock.Config{Far: 2, Log: p.cfg.Log})
 	}
 	p.id, _ = live.ParseEventID(cfg.Event)
 	p.cfg.Log = p.cfg.Log.With("event", cfg.Event, "pipeline", cfg.Pipeline)

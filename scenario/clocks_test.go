@@ -130,7 +130,13 @@ func playClocks(t *testing.T, origins int, wrong []string, off func(time.Duratio
 			cfg.Wall = w.Now
 			return clock.New(cfg)
 		}
-		st := memory.New(memory.Options{})
+		clocks := map[string]*clock.Clock{}
+		for i := range origins {
+			name := fmt.Sprintf("origin%d", i+1)
+			clocks[name] = clockOf(name, clock.Config{Confirm: 2 * time.Second})
+		}
+		last := fmt.Sprintf("origin%d", origins)
+		st := memory.New(memory.Options{Now: clocks[last].Now})
 		bus := struct{ *announce.Local }{announce.NewLocal()}
 		ended := make(chan struct{}, 16)
 		var publish, deliver []string
@@ -138,7 +144,7 @@ func playClocks(t *testing.T, origins int, wrong []string, off func(time.Duratio
 		var first *origin.Origin
 		for i := range origins {
 			name := fmt.Sprintf("origin%d", i+1)
-			o, err := origin.New(ctx, origin.Config{Store: st, Bus: bus, Clock: clockOf(name, clock.Config{Confirm: 2 * time.Second}), Log: clockLog(t, name)})
+			o, err := origin.New(ctx, origin.Config{Store: st, Bus: bus, Clock: clocks[name], Log: clockLog(t, name)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -172,7 +178,8 @@ func playClocks(t *testing.T, origins int, wrong []string, off func(time.Duratio
 		ev.Start = time.Now().Add(4 * time.Second)
 		ev.Pipelines = []live.Pipeline{{Name: "a", Region: "east"}, {Name: "b", Region: "west"}}
 		ev.Renditions = []live.Rendition{{Name: "v180", Type: live.Video, Bandwidth: 300_000}}
-		createClockEvent(t, client, ev)
+		synctest.Wait() // they listen to each other
+		createClockEvent(t, client, last, ev)
 		time.Sleep(time.Second)
 		tl := ev.Timeline()
 
@@ -195,6 +202,7 @@ func playClocks(t *testing.T, origins int, wrong []string, off func(time.Duratio
 				ended <- struct{}{}
 			}()
 		}
+		time.Sleep(time.Until(ev.Start))
 		// A viewer, whose clock is the edge's as players set theirs.
 		end := time.Now().Add(clockRun)
 		for n := tl.First(); time.Now().Before(end); n++ {
@@ -284,12 +292,12 @@ func TestClocks(t *testing.T) {
 	t.Log("\n" + out.String())
 }
 
-func createClockEvent(t *testing.T, client *http.Client, ev live.Event) {
+func createClockEvent(t *testing.T, client *http.Client, at string, ev live.Event) {
 	body, err := json.Marshal(ev)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, _ := http.NewRequest(http.MethodPut, "http://origin1:7003/v1/events/t/e", bytes.NewReader(body))
+	req, _ := http.NewRequest(http.MethodPut, "http://"+at+":7003/v1/events/t/e", bytes.NewReader(body))
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {
