@@ -34,8 +34,13 @@ func dial(addr string) (net.Conn, error) {
 	return d.Dial("tcp", addr)
 }
 
-// each runs f for so many connections, until the storm ends.
+// each runs f for so many connections to the target, until the storm ends.
 func (b *blower) each(n int, f func(i int, c net.Conn) (string, error)) error {
+	return b.eachOf(n, []string{b.target}, f)
+}
+
+// eachOf is each to one target after the other.
+func (b *blower) eachOf(n int, targets []string, f func(i int, c net.Conn) (string, error)) error {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	b.Conns = n
@@ -43,7 +48,7 @@ func (b *blower) each(n int, f func(i int, c net.Conn) (string, error)) error {
 	for i := range n {
 		all.Go(func() {
 			for time.Now().Before(end) {
-				c, err := dial(b.target)
+				c, err := dial(targets[i%len(targets)])
 				if err != nil {
 					b.got(&mu, "", err)
 					time.Sleep(100 * time.Millisecond)
@@ -130,10 +135,36 @@ func (b *blower) held() error {
 	})
 }
 
-// slowWrite sends heads, and bodies of PUTs, a byte a second.
+// heldLive asks for the segment that is published next.
+func (b *blower) heldLive() error {
+	return b.each(10_000, func(i int, c net.Conn) (string, error) {
+		fmt.Fprintf(c, "GET /%v/%s/%d.m4s HTTP/1.1\r\nHost: x\r\n\r\n", protected, renditions[3].name, b.newest+int64(time.Since(b.began)/segment)+1)
+		return answer(c)
+	})
+}
+
+// halfOpen has connections on which nothing comes, and such as are closed in one
+// direction behind a request.
+func (b *blower) halfOpen() error {
+	return b.eachOf(4000, []string{b.deliver, b.publish, b.edge, b.tls}, func(i int, c net.Conn) (string, error) {
+		if i/4%2 == 0 {
+			return "", wait(c)
+		}
+		fmt.Fprintf(c, "GET /%v/event.json HTTP/1.1\r\nHost: x\r\n\r\n", protected)
+		c.(*net.TCPConn).CloseWrite()
+		return answer(c)
+	})
+}
+
+// slowWrite sends heads to where segments are delivered, and bodies to where they are
+// published, a byte a second.
 func (b *blower) slowWrite() error {
-	return b.each(2000, func(i int, c net.Conn) (string, error) {
+	return b.eachOf(2000, []string{b.deliver, b.publish}, func(i int, c net.Conn) (string, error) {
 		text := "GET /" + protected.String() + "/event.json HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 1000)
+		if i%2 == 1 {
+			fmt.Fprintf(c, "PUT /%v/a/v180/%d.m4s HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n", rival, b.rival)
+			text = strings.Repeat("\x00", 1000)
+		}
 		done := make(chan struct{})
 		defer close(done)
 		go func() {
@@ -173,12 +204,7 @@ func (b *blower) slowRead() error {
 
 // flood opens and drops connections.
 func (b *blower) flood() error {
-	targets := []string{b.deliver, b.publish}
-	return b.each(64, func(i int, c net.Conn) (string, error) {
-		if x, err := dial(targets[i%2]); err == nil {
-			x.(*net.TCPConn).SetLinger(0)
-			x.Close()
-		}
+	return b.eachOf(64, []string{b.deliver, b.publish, b.edge}, func(_ int, c net.Conn) (string, error) {
 		c.(*net.TCPConn).SetLinger(0)
 		return "opened", nil
 	})

@@ -98,11 +98,15 @@ func measure(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	os.Setenv("TMPDIR", dir)
 	if o.results == "" {
 		o.results = dir
 	}
 	if err := os.MkdirAll(o.results, 0o755); err != nil {
 		return err
+	}
+	if o.apart && o.label == "now" {
+		o.label = "apart"
 	}
 	if o.program == "" {
 		o.program = filepath.Join(dir, "headwater")

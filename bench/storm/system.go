@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,8 +19,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"headwater/internal/proc"
 	"headwater/live"
+	"headwater/store/s3/s3test"
 )
 
 // A rendition of the protected event: name and bytes of a segment.
@@ -47,6 +51,9 @@ type system struct {
 	o                                    options
 	publishURL, deliverAddr, controlURL  string
 	publishAddr, edgeAddr, edgeTLS, wdir string
+	metricsURL                           string // of the process that delivers
+	bucket                               *s3test.Server
+	nats                                 *server.Server
 	origins                              []*proc.Process
 	all                                  []*proc.Process
 	storm                                storm
@@ -69,16 +76,10 @@ func start(ctx context.Context, o options, s storm, dir string) (*system, error)
 	}
 	sys.publishAddr, sys.deliverAddr, sys.edgeAddr, sys.edgeTLS = addr[0], addr[1], addr[3], addr[4]
 	sys.publishURL, sys.controlURL = "http://"+addr[0], "http://"+addr[2]
-	args := []string{"origin", "--publish", addr[0], "--deliver", addr[1], "--control", addr[2], "--log-level", "error", "--store", "disk:" + filepath.Join(dir, "store")}
-	cmd := append([]string{"taskset", "-c", o.server}, append([]string{o.program}, args...)...)
-	if s.files > 0 {
-		cmd = append([]string{"prlimit", "--nofile=" + strconv.Itoa(s.files)}, cmd...)
-	}
-	p, err := sys.run("origin", proc.Answers(sys.controlURL+"/readyz"), cmd...)
-	if err != nil {
+	sys.metricsURL = "http://" + addr[1] + "/metrics"
+	if err := sys.startOrigin(ctx, s); err != nil {
 		return sys, err
 	}
-	sys.origins = append(sys.origins, p)
 	edge := []string{"taskset", "-c", o.client, o.program, "edge", "--metrics", "viewers", "--listen", sys.edgeAddr, "--parent", "http://" + sys.deliverAddr, "--log-level", "error"}
 	if s.tls {
 		if err := certificate(dir); err != nil {
@@ -89,10 +90,53 @@ func start(ctx context.Context, o options, s storm, dir string) (*system, error)
 	if _, err := sys.run("edge", proc.Accepts(sys.edgeAddr), edge...); err != nil {
 		return sys, err
 	}
+	var err error
 	if sys.media, err = newMedia(); err != nil {
 		return sys, err
 	}
 	return sys, sys.prepare(ctx, s)
+}
+
+// startOrigin starts an origin on its core: one process of all roles over the disk, or
+// one of each over S3 and NATS, which run beside all else; of these the one that delivers
+// has the least right to the core, as docs/operations.md has it.
+func (s *system) startOrigin(ctx context.Context, st storm) error {
+	roles, store := []string{"publish,deliver,control"}, []string{"--store", "disk:" + filepath.Join(s.wdir, "store")}
+	if s.o.apart {
+		var err error
+		if s.bucket, err = s3test.Start(ctx); err != nil {
+			return err
+		}
+		os.Setenv("AWS_ACCESS_KEY_ID", s3test.AccessKey)
+		os.Setenv("AWS_SECRET_ACCESS_KEY", s3test.SecretKey)
+		if s.nats, err = server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true}); err != nil {
+			return err
+		}
+		if s.nats.Start(); !s.nats.ReadyForConnections(10 * time.Second) {
+			return errors.New("NATS does not start")
+		}
+		address := "s3://segments?endpoint=" + s.bucket.Endpoint + "&region=" + s3test.Region
+		if out, err := exec.Command(s.o.program, "store", "init", "--store", address).CombinedOutput(); err != nil {
+			return fmt.Errorf("store init: %w: %s", err, out)
+		}
+		roles, store = []string{"publish", "control", "deliver"}, []string{"--store", address, "--announce", s.nats.ClientURL()}
+	}
+	for _, role := range roles {
+		cmd := []string{"taskset", "-c", s.o.server, s.o.program, "origin", "--roles", role, "--publish", s.publishAddr, "--deliver", s.deliverAddr, "--control", strings.TrimPrefix(s.controlURL, "http://"), "--log-level", "error"}
+		if role == "deliver" {
+			cmd = append([]string{"nice", "-n", "19"}, cmd...)
+		}
+		if st.files > 0 {
+			cmd = append([]string{"prlimit", "--nofile=" + strconv.Itoa(st.files)}, cmd...)
+		}
+		ready := map[string]string{"publish": s.publishURL, "deliver": "http://" + s.deliverAddr}[role]
+		p, err := s.run("origin-"+role, proc.Answers(cmp.Or(ready, s.controlURL)+"/readyz"), append(cmd, store...)...)
+		if err != nil {
+			return err
+		}
+		s.origins = append(s.origins, p)
+	}
+	return nil
 }
 
 func (s *system) run(name string, ready func(context.Context) error, args ...string) (*proc.Process, error) {
@@ -109,6 +153,12 @@ func (s *system) close() {
 		s.all[i].Kill()
 	}
 	s.tasks.Wait()
+	if s.nats != nil {
+		s.nats.Shutdown()
+	}
+	if s.bucket != nil {
+		s.bucket.Close()
+	}
 }
 
 // event is that of a tenant, begun long ago.
@@ -139,8 +189,14 @@ func (s *system) prepare(ctx context.Context, st storm) error {
 		}
 		for _, p := range pipelines {
 			for _, r := range renditions {
-				if _, err := s.do(ctx, http.MethodPut, fmt.Sprintf("%s/%v/%s/%s/init.mp4", s.publishURL, id, p, r.name), "video/mp4", s.media.init); err != nil {
-					return err
+				for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+					status, err := s.do(ctx, http.MethodPut, fmt.Sprintf("%s/%v/%s/%s/init.mp4", s.publishURL, id, p, r.name), "video/mp4", s.media.init)
+					if err == nil {
+						break
+					}
+					if status != http.StatusNotFound || time.Since(began) > 5*time.Second { // another process may not have heard of it yet
+						return err
+					}
 				}
 			}
 		}

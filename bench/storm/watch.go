@@ -38,7 +38,7 @@ func (s *system) watch(ctx context.Context, r *result) {
 				x.RSS += resident(p.PID())
 				x.CPU += processor(p.PID())
 			}
-			if resp, err := client.Get(s.controlURL + "/metrics"); err == nil {
+			if resp, err := client.Get(s.metricsURL); err == nil {
 				x.read(resp.Body)
 				resp.Body.Close()
 			} else {
@@ -107,7 +107,7 @@ func processor(pid int) (sum time.Duration) {
 
 // metrics is all that the origin says of itself.
 func (s *system) metrics(ctx context.Context) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.controlURL+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.metricsURL, nil)
 	if err != nil {
 		return nil, err
 	}
