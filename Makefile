@@ -2,6 +2,7 @@
 # make test    everything, with real ffmpeg and a real browser; sets up what it needs
 # make bench   the side-by-side benchmarks (docs/benchmarks.md)
 # make fuzz    each fuzz target for FUZZTIME
+# make nightly each fuzz target for 20 s, which CI does at night
 # make encodes inspects long real encodes, and mutations of them (long form of two tests)
 # make worlds  new simulated worlds for WORLDS, each by its seed (make test: WORLDS_TEST)
 # make mutate  one changed line at a time, to see whether a test fails for it
@@ -18,7 +19,7 @@ MUTANTS  ?= 300
 SEED     ?= 1
 MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./edge/front ./origin/book ./origin/publish ./origin/deliver ./origin/control ./origin/hear ./origin/look ./origin/journal ./origin/watch ./packager ./ingest
 
-.PHONY: worlds test-worlds check lint test test-plays test-servers test-virtual setup bench fuzz mutate build vulnerabilities
+.PHONY: worlds test-worlds check lint test test-plays test-servers test-virtual setup bench fuzz mutate build vulnerabilities nightly
 
 build:
 	$(GO) build -o build/headwater ./cmd/headwater
@@ -71,6 +72,9 @@ bench:
 
 fuzz:
 	scripts/fuzz.sh $(FUZZTIME)
+
+nightly:
+	scripts/fuzz.sh 20s
 
 mutate:
 	$(GO) run ./scripts/mutate -seed $(SEED) -sample $(MUTANTS) $(MUTATED)

@@ -29,6 +29,7 @@ var storms = []storm{
 	{name: "all-heed", says: "the same, and they heed Retry-After", blow: func(b *blower) error { return b.crowd(512, true, b.all) }},
 	{name: "edge-dvr", says: "512 connections read DVR segments through the edge", blow: func(b *blower) error { b.target = b.edge; return b.crowd(512, false, b.dvr) }},
 	{name: "unknown", says: "512 connections ask for names never seen", blow: func(b *blower) error { return b.crowd(512, false, b.unknown) }},
+	{name: "edge-unknown", says: "512 connections ask an edge for real and never-seen names", blow: func(b *blower) error { b.target = b.edge; return b.crowd(512, false, b.real) }},
 	{name: "one-byte", says: "a tenant begins 4,400 PUTs and sends one byte of each", blow: (*blower).oneByte},
 	{name: "edge-slow-read", says: "500 connections read DVR segments through the edge at 4 kB/s", blow: func(b *blower) error { b.target = b.edge; return b.slowRead() }},
 	{name: "no-read", says: "68 readers of a tenant's 30 MB segments do not read", blow: (*blower).noRead, bytes: 30 << 20},
@@ -104,6 +105,14 @@ func (b *blower) unknown(conn, k int) string {
 		return fmt.Sprintf("/%v/v1080/%d.m4s", protected, b.newest+1000+int64(n))
 	}
 	return fmt.Sprintf("/%v/v1080/%%%02x%d.m4s", protected, n%256, n)
+}
+
+// real is unknown, with an eighth of names that are there.
+func (b *blower) real(conn, k int) string {
+	if (conn+k)%8 == 0 {
+		return b.dvr(conn%8, k%8)
+	}
+	return b.unknown(conn, k)
 }
 
 // all are all classes: half DVR, a quarter of playlists and configurations, an

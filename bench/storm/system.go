@@ -55,6 +55,7 @@ type system struct {
 	bucket                               *s3test.Server
 	nats                                 *server.Server
 	origins                              []*proc.Process
+	edge                                 *proc.Process
 	all                                  []*proc.Process
 	storm                                storm
 	media                                *media
@@ -87,10 +88,10 @@ func start(ctx context.Context, o options, s storm, dir string) (*system, error)
 		}
 		edge = append(edge, "--tls-listen", sys.edgeTLS, "--tls-cert", filepath.Join(dir, "cert.pem"), "--tls-key", filepath.Join(dir, "key.pem"), "--http3")
 	}
-	if _, err := sys.run("edge", proc.Accepts(sys.edgeAddr), edge...); err != nil {
+	var err error
+	if sys.edge, err = sys.run("edge", proc.Accepts(sys.edgeAddr), edge...); err != nil {
 		return sys, err
 	}
-	var err error
 	if sys.media, err = newMedia(); err != nil {
 		return sys, err
 	}

@@ -22,6 +22,7 @@ type second struct {
 	Level      map[string]float64 `json:"level,omitempty"`
 	StoreReads float64            `json:"store_reads"`
 	RSS        int64              `json:"rss_bytes"`
+	EdgeRSS    int64              `json:"edge_rss_bytes"`
 	CPU        time.Duration      `json:"cpu_ns"`
 	Late       time.Duration      `json:"scrape_ns"` // how long it took to say so
 }
@@ -38,6 +39,7 @@ func (s *system) watch(ctx context.Context, r *result) {
 				x.RSS += resident(p.PID())
 				x.CPU += processor(p.PID())
 			}
+			x.EdgeRSS = resident(s.edge.PID())
 			if resp, err := client.Get(s.metricsURL); err == nil {
 				x.read(resp.Body)
 				resp.Body.Close()
