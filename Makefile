@@ -2,7 +2,7 @@
 # make test    everything, with real ffmpeg and a real browser; sets up what it needs
 # make bench   the side-by-side benchmarks (docs/benchmarks.md)
 # make fuzz    each fuzz target for FUZZTIME
-# make nightly each fuzz target for 20 s, which CI does at night
+# make nightly each fuzz target for 20 s, for a CI at night
 # make encodes inspects long real encodes, and mutations of them (long form of two tests)
 # make worlds  new simulated worlds for WORLDS, each by its seed (make test: WORLDS_TEST)
 # make mutate  one changed line at a time, to see whether a test fails for it
