@@ -126,7 +126,7 @@ func (q *request) describeProblem(l exchange.Answer) {
 		f.Put(live.HeaderCacheControl, "no-store")
 	}
 	if p.RetryAfter > 0 {
-		f.Number("Retry-After", int64((p.RetryAfter+time.Second-1)/time.Second))
+		f.Number("Retry-After", q.retryAfter(p))
 	}
 	// The body is made where the detail is, behind it.
 	n := len(q.detail)
@@ -169,11 +169,8 @@ func (q *request) varies(f *exchange.Fields) {
 // describeForm begins an answer with another form of the object.
 func (q *request) describeForm(l exchange.Answer) {
 	o := q.object
-	var delta func([]byte) []byte
-	if q.Skip && q.Path.File == live.FilePlaylist {
-		delta = manifest.Delta
-	}
-	form := q.ed.cache.Form(o, q.Gzip, delta)
+	as, change := q.form()
+	form := q.ed.cache.Form(o, q.Gzip, as, change)
 	q.describeWhole(l, form.Body, form.ETag, func(f *exchange.Fields, now time.Time) {
 		if v := o.Header["Content-Type"]; len(v) > 0 {
 			f.Put("Content-Type", v[0])

@@ -46,6 +46,8 @@ type Edge struct {
 	member    live.Loop // of CDN-Loop
 	name      string    // as an item of a structured field
 	draining  atomic.Bool
+	began     time.Time    // this node
+	orphaned  atomic.Int64 // when its parents were seen to be all out of reach last, in Unix nanoseconds
 
 	ctx    context.Context // of everything the edge does by itself
 	cancel context.CancelFunc
@@ -62,7 +64,7 @@ func New(cfg Config) (*Edge, error) {
 		return nil, err
 	}
 	id := "n" + strings.ToLower(rand.Text()[:12])
-	ed := &Edge{
+	ed := &Edge{began: time.Now(),
 		cfg: cfg, log: cfg.Log, cache: object.NewCache(cfg.MemoryBytes, cfg.Metrics), name: cfg.Name,
 		parents: parents.NewUpstream(&parents.Config{Clock: cfg.Clock, ID: id, URLs: cfg.Parents, Regions: cfg.ParentRegions, Region: cfg.Region, Secret: cfg.ParentSecret, PeerSecret: cfg.PeerSecret, TLS: cfg.TLS, Dial: cfg.Dial, Log: cfg.Log}),
 		// Several nodes may go by one name, one above the other: only the

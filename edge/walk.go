@@ -208,6 +208,7 @@ func (q *request) place() step {
 	q.liveUntil = q.Arrived.Add(othersLive)
 	if q.Path.File != live.FileSegment {
 		if q.Path.File.Manifest() && q.ed.parents.Orphaned() {
+			q.ed.orphaned.Store(q.Arrived.UnixNano())
 			q.until = q.Arrived // players need not wait for what this node can write itself
 		}
 		return stepEnter
@@ -335,7 +336,7 @@ func (q *request) describe(a exchange.Answer) (step, pause) {
 	if err != nil {
 		return q.again(), pause{}
 	}
-	if o.Status == http.StatusOK && q.Path.File.Manifest() && (q.Gzip || q.Skip) {
+	if o.Status == http.StatusOK && q.Path.File.Manifest() && (q.Gzip || q.Skip || q.joining(q.now()) > 0) {
 		if !done {
 			return stepDescribe, waitFor(o, came)
 		}

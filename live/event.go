@@ -22,6 +22,7 @@ const (
 	MaxFirstNumber   = 100_000_000_000_000 // so that every number fits an integer of RFC 9651
 	maxMilliseconds  = 600_000
 	maxPatienceMS    = 10_000
+	maxJoinMS        = 60_000
 	maxSettle        = 32 // as far back as selection looks
 	maxWindowSeconds = 366 * 24 * 3600
 	MaxSessionData   = 32
@@ -63,6 +64,9 @@ type Event struct {
 	// SettleSegments is how many segments in a row a preferred pipeline must have
 	// been clean and in time to serve again. Default 5.
 	SettleSegments int64
+	// JoinMS is how long those who join together are to take for it: when the event
+	// begins, and after an outage. Default 0: nobody waits for another.
+	JoinMS int64
 	// TimeURL is an absolute URL of some edge's or origin's /time, by which DASH
 	// players set their clocks. Without it they get one that is relative to the MPD.
 	TimeURL string
@@ -251,6 +255,7 @@ func (e *Event) Validate() error {
 		{"live_window_seconds", e.LiveWindowSeconds, 1, maxWindowSeconds},
 		{"patience_ms", e.PatienceMS, 0, maxPatienceMS},
 		{"settle_segments", e.SettleSegments, 0, maxSettle},
+		{"join_ms", e.JoinMS, 0, maxJoinMS},
 	} {
 		if f.v < f.least || f.v > f.most {
 			return badField(f.name, "%d is outside %d to %d", f.v, f.least, f.most)

@@ -21,6 +21,7 @@ type eventJSON struct {
 	LiveWindowSeconds *int64         `json:"live_window_seconds"`
 	PatienceMS        *int64         `json:"patience_ms"`
 	SettleSegments    *int64         `json:"settle_segments"`
+	JoinMS            *int64         `json:"join_ms,omitempty"`
 	TimeURL           *string        `json:"time_url,omitempty"`
 	SessionData       []SessionDatum `json:"session_data,omitempty"`
 	Viewers           *Viewers       `json:"viewers,omitempty"`
@@ -87,6 +88,7 @@ func (w *eventJSON) event() (Event, error) {
 	set(&e.LiveWindowSeconds, w.LiveWindowSeconds)
 	set(&e.PatienceMS, w.PatienceMS)
 	set(&e.SettleSegments, w.SettleSegments)
+	set(&e.JoinMS, w.JoinMS)
 	set(&e.TimeURL, w.TimeURL)
 	e.SessionData = w.SessionData
 	e.Viewers = w.Viewers
@@ -122,6 +124,9 @@ func (e *Event) wire() eventJSON {
 		DVRSeconds: &e.DVRSeconds, LiveWindowSeconds: &e.LiveWindowSeconds,
 		PatienceMS: &e.PatienceMS, SettleSegments: &e.SettleSegments,
 		Viewers: e.Viewers, SessionData: e.SessionData, Pipelines: e.Pipelines, Renditions: e.Renditions,
+	}
+	if e.JoinMS != 0 {
+		w.JoinMS = &e.JoinMS
 	}
 	if e.TimeURL != "" {
 		w.TimeURL = &e.TimeURL

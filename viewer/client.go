@@ -56,6 +56,7 @@ type reply struct {
 	version  int64
 	lifetime time.Duration // how long the answer may be cached, or how long to stay away
 	lasting  bool          // lifetime was said
+	after    time.Duration // Retry-After
 	// published is when the origin made it durable, by the origin's clock.
 	published     time.Time
 	notifications string
@@ -277,9 +278,9 @@ func (r *reply) readHead(resp *http.Response) {
 	if age, err := strconv.ParseInt(h.Get("Age"), 10, 32); err == nil && age > 0 {
 		r.lifetime = max(r.lifetime-time.Duration(age)*time.Second, 0)
 	}
-	if v := h.Get("Retry-After"); v != "" && r.lifetime == 0 {
-		if s, err := strconv.ParseUint(v, 10, 16); err == nil {
-			r.lifetime, r.lasting = time.Duration(s)*time.Second, true
+	if s, err := strconv.ParseUint(h.Get("Retry-After"), 10, 16); err == nil {
+		if r.after = time.Duration(s) * time.Second; r.lifetime == 0 {
+			r.lifetime, r.lasting = r.after, true
 		}
 	}
 }

@@ -55,6 +55,10 @@ type Config struct {
 	// lifetime (max-age-ms) is over.
 	Poll time.Duration
 
+	// Heedless viewers join and come back when they like, whatever the edge's
+	// Retry-After and the event's join window say.
+	Heedless bool
+
 	// Verify is the share of segments of which the SHA-256 is compared with
 	// Content-Digest, 0 to 1, drawn at random. Default 1 for up to 500 viewers,
 	// and 500/Viewers for more; negative: none. All bodies are read to the end

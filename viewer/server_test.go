@@ -21,6 +21,7 @@ type pipes struct {
 	accept chan net.Conn
 	open   []net.Conn
 	dials  int
+	opened []time.Time // connections
 	down   bool
 }
 
@@ -41,7 +42,7 @@ func (p *pipes) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, ctx.Err()
 	}
 	p.mu.Lock()
-	p.open = append(p.open, b)
+	p.open, p.opened = append(p.open, b), append(p.opened, time.Now())
 	p.mu.Unlock()
 	return a, nil
 }
@@ -97,7 +98,8 @@ type script struct {
 	size     int           // bytes of a sample
 	noDigest bool
 	startIn  time.Duration
-	warm     bool // has what was published before the viewers came
+	after    int64 // Retry-After with a 503, in seconds
+	warm     bool  // has what was published before the viewers came
 
 	mu       sync.Mutex // guards the following
 	down     time.Time  // 503 until then
@@ -135,7 +137,9 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set(live.HeaderVersion, strconv.FormatInt(version, 10))
 	if s.now().Before(down) {
-		live.ErrUpstream.For(time.Second).Write(w, r)
+		p := *live.ErrUpstream.For(time.Second)
+		p.RetryAfter = time.Duration(max(s.after, 1)) * time.Second
+		p.Write(w, r)
 		return
 	}
 	p, err := live.ParsePath(r.URL.Path)

@@ -20,7 +20,7 @@ type person struct {
 
 // run watches, one sitting after the other, until the run or the event ends.
 func (p *person) run(ctx context.Context, joinAfter time.Duration) {
-	if !sleep(ctx, joinAfter) {
+	if !sleep(ctx, joinAfter) || !p.join(ctx) {
 		return
 	}
 	for {
@@ -33,6 +33,27 @@ func (p *person) run(ctx context.Context, joinAfter time.Duration) {
 			return
 		}
 	}
+}
+
+// join waits for this viewer's part of the time over which those are to spread who
+// join while an event begins.
+func (p *person) join(ctx context.Context) bool {
+	c := p.crowd
+	sched, now := c.events.now.Load(), c.edges[p.index%len(c.edges)].now()
+	within := sched.Joining(now)
+	if within == 0 || c.cfg.Heedless {
+		return true
+	}
+	first := sched.timeline.Expected(sched.timeline.First())
+	return sleep(ctx, max(first.Sub(now), 0)+time.Duration(p.rng.Int64N(int64(within))))
+}
+
+// joinWindow is over how long viewers spread after an outage; 0: they do not.
+func (c *Crowd) joinWindow(sched *schedule) time.Duration {
+	if c.cfg.Heedless {
+		return 0
+	}
+	return sched.JoinWindow()
 }
 
 // A session is one sitting: a player with its tracks and its clock.

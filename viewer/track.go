@@ -127,7 +127,7 @@ func (t *track) init(ctx context.Context) bool {
 				late = true
 				c.stats.fail("no init segment in "+c.cfg.GiveUp.String(), fmt.Sprintf("%s: status %d", path, r.status))
 			}
-			t.sleep(ctx, sched, stay(r))
+			t.sleep(ctx, sched, t.stay(r))
 			continue
 		case !r.digest.IsZero() && r.sum != r.digest:
 			c.stats.fail("digest mismatch", path)
@@ -191,16 +191,27 @@ func (t *track) wait(ctx context.Context, sched *schedule, err error) {
 		return
 	}
 	d := t.trouble.back.next()
-	t.sleep(ctx, sched, d*3/4+t.s.jitter(d/2))
+	d = d*3/4 + t.s.jitter(d/2)
+	if within := t.s.crowd.joinWindow(sched); within > 0 {
+		// All lost their edge at once, and will all find it again.
+		if now := time.Now(); now.Sub(t.trouble.since) < sched.timeline.Segment() {
+			within = min(within, sched.timeline.Segment())
+		}
+		d = max(d, t.s.jitter(within))
+	}
+	t.sleep(ctx, sched, d)
 }
 
 // stay is how long to stay away after a refusal.
-func stay(r *reply) time.Duration {
+func (t *track) stay(r *reply) time.Duration {
 	const least, unsaid = 5 * time.Millisecond, 500 * time.Millisecond
 	if !r.lasting {
 		return unsaid
 	}
-	return max(r.lifetime, least)
+	if t.s.crowd.cfg.Heedless {
+		return max(r.lifetime, least)
+	}
+	return max(r.lifetime, r.after, least)
 }
 
 // segment gets segment t.n, however often it has to be asked for, and goes on to
@@ -261,7 +272,7 @@ func (t *track) segment(ctx context.Context) {
 		case r.status >= 500 && !r.lasting:
 			t.sleep(ctx, sched, back.next())
 		default:
-			t.sleep(ctx, sched, stay(r))
+			t.sleep(ctx, sched, t.stay(r))
 		}
 	}
 }

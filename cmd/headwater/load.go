@@ -44,6 +44,7 @@ type loadFlags struct {
 	verify     float64
 	renditions []string
 	asJSON     bool
+	heedless   bool
 
 	allowGaps, allowDefects bool
 	log                     string
@@ -61,6 +62,7 @@ func (f *loadFlags) register(o *options) {
 	o.Duration(&f.poll, "poll", 0, "`TIME` between the retries of polling viewers; 0 honours the refusal's lifetime")
 	o.Float(&f.verify, "verify", 0, "`SHARE` of segments whose digest is verified, 0 to 1; 0 is all for up to 500 viewers, then fewer")
 	o.List(&f.renditions, "rendition", "`NAME` of a rendition to watch; default all in turn")
+	o.Bool(&f.heedless, "heedless", "join and come back at once, whatever Retry-After and the event's join_ms say")
 	o.Bool(&f.asJSON, "json", "print one JSON object at the end, and nothing else on standard output")
 	o.Bool(&f.allowGaps, "allow-gaps", "exit 0 in spite of gaps and refusals, for drills")
 	o.Bool(&f.allowDefects, "allow-defects", "exit 0 in spite of defects, for drills")
@@ -109,7 +111,7 @@ func runLoad(ctx context.Context, env *environment, args []string) error {
 	}
 	cfg := viewer.Config{
 		Token: token, TLS: tlsConfig, Edges: f.edges, Event: id, Renditions: f.renditions, Viewers: f.viewers, Mix: mix, Duration: f.length,
-		Early: f.early, Poll: f.poll, Verify: f.verify,
+		Early: f.early, Poll: f.poll, Verify: f.verify, Heedless: f.heedless,
 		OriginGets:    viewer.Counters(http.DefaultClient, viewer.OriginRequests, id, metrics...),
 		ProgressEvery: progressEvery,
 		Progress:      (&loadProgress{w: env.stderr, terminal: isTerminal(env.stderr)}).show,

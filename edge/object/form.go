@@ -16,26 +16,45 @@ type Form struct {
 	ETag string
 }
 
-// Form returns an object in a form: compressed, and where delta is given what that
-// makes of it, always the same. Its body must have ended well.
-func (c *Cache) Form(o *Object, gzipped bool, delta func([]byte) []byte) *Form {
-	i, tag := 0, ""
+// As is what a form makes of an object, beside how it is coded.
+type As uint8
+
+// What forms make of objects.
+const (
+	Whole  As = iota
+	Delta     // of a playlist what is new
+	Behind    // lists by which players begin behind the live edge: the first of so many
+	kinds  = Behind + Behinds
+
+	Behinds = 3
+)
+
+// Form returns an object in a form: compressed, and as something else, which is what
+// the function makes of it, always the same. Its body must have ended well.
+func (c *Cache) Form(o *Object, gzipped bool, as As, make func([]byte) []byte) *Form {
+	i, tag := 2*as, ""
 	if gzipped {
 		i, tag = i+1, "-gzip"
 	}
-	if delta != nil {
-		i, tag = i+2, tag+"-delta"
+	switch {
+	case as >= Behind:
+		tag += "-behind" + string('1'+rune(as-Behind))
+	case as == Delta:
+		tag += "-delta"
 	}
-	f := &o.forms[i]
+	if o.forms.Load() == nil {
+		o.forms.CompareAndSwap(nil, new([2 * kinds]Form))
+	}
+	f := &o.forms.Load()[i]
 	f.once.Do(func() {
 		whole, _, _ := o.Body()
-		if f.Body = whole; delta != nil {
-			f.Body = delta(f.Body)
+		if f.Body = whole; make != nil {
+			f.Body = make(f.Body)
 		}
 		if gzipped {
 			f.Body = compress(f.Body)
 		}
-		if gzipped || len(f.Body) < len(whole) { // else it is the whole
+		if gzipped || len(f.Body) != len(whole) { // else it is the whole
 			c.grow(o, int64(len(f.Body)))
 		}
 		if v := o.Header["Etag"]; len(v) > 0 {

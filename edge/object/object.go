@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,7 +44,7 @@ type Object struct {
 	more    chan struct{}           // closed when visible grows or done is set
 	parked  map[exchange.Parked]int // and what each has seen: told when there is more
 
-	forms [4]Form // each made once
+	forms atomic.Pointer[[2 * kinds]Form] // nil: none was asked for
 
 	// Guarded by the cache's mu.
 	standing

@@ -8,6 +8,7 @@ import { Clock } from '../core/clock.js';
 import { rangeAt } from '../core/gaps.js';
 import { healthOf, lostFrom } from '../core/health.js';
 import { integerOf, notificationsOf } from '../core/headers.js';
+import { backDelay } from '../core/joining.js';
 import { Journal } from '../core/journal.js';
 import { Notices } from '../core/notices.js';
 import { Records } from '../core/records.js';
@@ -283,6 +284,13 @@ export class Player {
     if (this.trouble) return;
     this.trouble = { since: this.clock.now(), what };
     this.journal.add('network', 'bad', `Connection trouble (${what}); trying again`);
+  }
+
+  // backDelay is how long to wait before the edge is asked again that failed; least is
+  // what one would wait alone.
+  backDelay(least) {
+    const failingMS = this.trouble ? this.clock.now() - this.trouble.since : 0;
+    return backDelay({ joinMS: this.config.join_ms, segmentMS: this.timeline.segment * 1000, failingMS, least });
   }
 
   // refused counts an answer that was not a segment, though one was due.

@@ -2,6 +2,7 @@
 // time, waits for the event to begin, opens the MediaSource, and opens it
 // again when the browser gives up on it.
 
+import { joinDelay } from '../core/joining.js';
 import { Timeline } from '../core/timeline.js';
 import { supports } from './screen.js';
 import { mimeOf } from './sink.js';
@@ -100,6 +101,8 @@ export class Session {
     while (!signal.aborted && player.timeline.startNS === timeline.startNS && clock.now() < timeline.originMS) {
       await sleep(Math.min(250, timeline.originMS - clock.now()), signal);
     }
+    const joinMS = player.config.join_ms;
+    await sleep(joinDelay({ joinMS, firstMS: timeline.expectedMS(timeline.first), now: clock.now() }), signal);
     if (signal.aborted || player.timeline.startNS !== timeline.startNS) return;
     const now = clock.now();
     if (player.timeline.finished(now) && timeline.oldestPosition(now) >= player.timeline.endPosition) {

@@ -192,7 +192,7 @@ export class Track {
           failures++;
           fresh = result.outcome === 'corrupt';
           host.failing(this.type, n, result);
-          await sleep(result.waitMS ?? backoff(failures), signal);
+          await sleep(result.waitMS ?? host.backDelay(backoff(failures)), signal);
       }
     }
   }
