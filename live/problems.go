@@ -22,6 +22,8 @@ var (
 	ErrInitDiffers    = &Problem{Code: "init-differs", Status: 412, Title: "The media does not fit the init segment", Lifetime: -1}
 	ErrTooLarge       = &Problem{Code: "too-large", Status: 413, Title: "The body is too large", Lifetime: -1}
 	ErrNotCMAF        = &Problem{Code: "not-cmaf", Status: 415, Title: "The body is not CMAF", Lifetime: -1}
+	ErrRate           = &Problem{Code: "publish-rate", Status: 429, Title: "The tenant publishes more than it may", Lifetime: -1, RetryAfter: time.Second}
+	ErrTenantFull     = &Problem{Code: "tenant-full", Status: 507, Title: "The tenant has as much stored as it may have", Lifetime: -1, RetryAfter: 5 * time.Second}
 	ErrNotStored      = &Problem{Code: "not-stored", Status: 503, Title: "The segment was not stored, try again", Lifetime: -1, RetryAfter: time.Second}
 )
 
@@ -52,6 +54,7 @@ var (
 	ErrStarted    = &Problem{Code: "event-started", Status: 409, Title: "Segments are already published on the old timeline", Lifetime: -1}
 	ErrInUse      = &Problem{Code: "in-use", Status: 409, Title: "What is published would be dropped", Lifetime: -1}
 	ErrBlackout   = &Problem{Code: "blackout", Status: 409, Title: "Viewers would be left with nothing", Lifetime: -1}
+	ErrQuota      = &Problem{Code: "quota", Status: 403, Title: "The tenant has as many as it may have", Lifetime: -1}
 	ErrNotJSON    = &Problem{Code: "not-json", Status: 415, Title: "The body is not JSON", Lifetime: -1}
 	ErrBadRequest = &Problem{Code: "bad-request", Status: 400, Title: "The request is not valid", Lifetime: -1}
 )
@@ -59,7 +62,7 @@ var (
 // Problems lists every problem, for the documentation's test.
 var Problems = []*Problem{
 	ErrBadPath, ErrMalformedMedia, ErrBadHeader, ErrDigest, ErrFuture, ErrIncomplete, ErrUnauthorized, ErrForbidden,
-	ErrNoPipeline, ErrOutside, ErrTimeout, ErrConflict, ErrInitMissing, ErrInitDiffers, ErrTooLarge, ErrNotCMAF, ErrNotStored,
+	ErrNoPipeline, ErrOutside, ErrTimeout, ErrConflict, ErrInitMissing, ErrInitDiffers, ErrTooLarge, ErrNotCMAF, ErrRate, ErrTenantFull, ErrNotStored,
 	ErrToken, ErrNotHere, ErrNoEvent, ErrNoTenant, ErrNoRendition, ErrNever, ErrEarly, ErrNoInit, ErrMethod, ErrLost, ErrGone, ErrShed, ErrStoreDown,
-	ErrDraining, ErrUpstream, ErrInternal, ErrLoop, ErrBadEvent, ErrStarted, ErrInUse, ErrBlackout, ErrNotJSON, ErrBadRequest,
+	ErrDraining, ErrUpstream, ErrInternal, ErrLoop, ErrBadEvent, ErrStarted, ErrInUse, ErrBlackout, ErrQuota, ErrNotJSON, ErrBadRequest,
 }

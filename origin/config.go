@@ -79,6 +79,15 @@ type Config struct {
 	// TenantPercent bounds what one tenant may take of MaxHolds, MaxReads,
 	// EgressBytes and PublishBytes. Default 50; 100 is all of it.
 	TenantPercent int
+	// TenantEvents and TenantRenditions bound what one tenant may have configured, of
+	// all its events. Default 1,000 each.
+	TenantEvents, TenantRenditions int
+	// TenantRate bounds what one tenant may publish in a second at this node, in bytes;
+	// as much may come at once. Default 256 MiB.
+	TenantRate int64
+	// TenantBytes bounds the segments of one tenant that are stored, of all its
+	// pipelines. Default 0: no bound.
+	TenantBytes int64
 	// Late is how late the process runs, as admit.Lateness says. Default: nobody knows.
 	Late func() time.Duration
 	// Connections is how near the connections of delivery are to their bound, 1
@@ -115,6 +124,9 @@ func (c *Config) setDefaults() {
 	def(&c.MaxReads, 256)
 	def(&c.EgressBytes, 2<<30)
 	def(&c.TenantPercent, 50)
+	def(&c.TenantEvents, 1000)
+	def(&c.TenantRenditions, 1000)
+	def(&c.TenantRate, 256<<20)
 	def(&c.ReadTarget, 500*time.Millisecond)
 	def(&c.FallbackAfter, 300*time.Millisecond)
 	def(&c.GuardInterval, 500*time.Millisecond)
@@ -163,7 +175,8 @@ func (c *Config) Validate() error {
 		{"PublishBytes", c.PublishBytes}, {"BodyTimeout", int64(c.BodyTimeout)}, {"StoreTimeout", int64(c.StoreTimeout)},
 		{"FutureTolerance", int64(c.FutureTolerance)}, {"MemoryBytes", c.MemoryBytes}, {"MaxHolds", c.MaxHolds},
 		{"MaxReads", c.MaxReads}, {"GuardInterval", int64(c.GuardInterval)},
-		{"EgressBytes", c.EgressBytes}, {"TenantPercent", int64(c.TenantPercent)}, {"ReadTarget", int64(c.ReadTarget)}, {"FallbackAfter", int64(c.FallbackAfter)},
+		{"EgressBytes", c.EgressBytes}, {"TenantPercent", int64(c.TenantPercent)},
+		{"TenantEvents", int64(c.TenantEvents)}, {"TenantRenditions", int64(c.TenantRenditions)}, {"TenantRate", c.TenantRate}, {"TenantBytes", c.TenantBytes}, {"ReadTarget", int64(c.ReadTarget)}, {"FallbackAfter", int64(c.FallbackAfter)},
 	} {
 		if f.v < 0 {
 			return fmt.Errorf("origin: %s is negative", f.name)

@@ -25,6 +25,7 @@ import (
 	"headwater/origin/hear"
 	"headwater/origin/journal"
 	"headwater/origin/look"
+	"headwater/origin/metric"
 	"headwater/origin/publish"
 	"headwater/origin/watch"
 	"headwater/origin/window"
@@ -81,6 +82,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		return admit.Signals{Store: slow.Slow(now) / slowTarget}
 	})
 	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, publications, watching, sent, egress, admission, reading}, admission, reading)
+	tenants := metric.NewTenants(cfg.Metrics)
 	cfg.Metrics.MustRegister(clk)
 	o := &Origin{clock: clk, draining: make(chan struct{})}
 	o.health = &health.Readiness{Clock: clk, Writes: health.WritesOf(clk, cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Store: cfg.Store, Draining: o.draining, Access: cfg.Access, Metrics: cfg.Metrics}
@@ -93,7 +95,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		Timeline: o.book.Timeline, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.watchman = watch.New(o.book, cfg.Log, cfg.Metrics)
 	o.audit = audit.New(clk, cfg.Store, tokens, node, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
-	o.publish = publish.New(publish.Config{Clock: clk, Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Publications: publications, Turns: cfg.Turns, Writes: o.health.Writes,
+	o.publish = publish.New(publish.Config{Clock: clk, Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Publications: publications, Rates: admit.NewRates[string](cfg.TenantRate), TenantBytes: cfg.TenantBytes, Tenants: tenants, Turns: cfg.Turns, Writes: o.health.Writes,
 		Access: cfg.Access, Audit: o.audit, MaxSegmentBytes: cfg.MaxSegmentBytes, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout,
 		FutureTolerance: cfg.FutureTolerance, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.deliver = deliver.New(deliver.Config{Clock: clk, Access: cfg.Access, Private: cfg.Private, Book: o.book, Look: o.look, Window: window, Journal: o.journal, Watchman: o.watchman, Cache: cfg.DeliverCache,
@@ -101,7 +103,8 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		Region: cfg.Region, StoreTimeout: cfg.StoreTimeout, Fallback: cfg.Fallback, FallbackAfter: cfg.FallbackAfter,
 		Log: cfg.Log, Metrics: cfg.Metrics})
 	o.control = control.New(control.Config{Clock: clk, Audit: o.audit, Book: o.book, Window: window, Journal: o.journal, Watchman: o.watchman,
-		Access: cfg.Access, Hosts: cfg.ControlHosts, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout, Log: cfg.Log})
+		Access: cfg.Access, Hosts: cfg.ControlHosts, TenantEvents: cfg.TenantEvents, TenantRenditions: cfg.TenantRenditions, Tenants: tenants,
+		BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout, Log: cfg.Log})
 	if err := o.load(ctx, cfg.Log); err != nil {
 		return nil, fmt.Errorf("origin: reading the store: %w", err)
 	}

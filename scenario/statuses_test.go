@@ -68,6 +68,30 @@ func TestProblemsAreDocumented(t *testing.T) {
 	}
 }
 
+// tenantStatuses are those of a tenant that has as much as it may.
+func tenantStatuses(t *testing.T) *bench {
+	b := newBench(t, func(c *origin.Config) { c.TenantEvents, c.TenantRate, c.TenantBytes = 1, 1, 1 })
+	ev := testEvent(nil)
+	b.create("t/e", ev)
+	body, err := json.Marshal(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.want(403, "quota", "PUT", b.control+"/v1/events/t/another", body)
+	m := newMedium(t, live.Video)
+	b.want(201, "", "PUT", b.publish+"/t/e/a/v/init.mp4", m.init)
+	b.want(429, "publish-rate", "PUT", b.publish+"/t/e/b/v/init.mp4", m.init)
+	full := newBench(t, func(c *origin.Config) { c.TenantBytes = 1 })
+	full.create("t/e", ev)
+	tl := ev.Timeline()
+	n := tl.Edge(time.Now())
+	full.want(201, "", "PUT", full.publish+"/t/e/a/v/init.mp4", m.init)
+	full.want(201, "", "PUT", fmt.Sprintf("%s/t/e/a/v/%d.m4s", full.publish, n), m.segment(&ev, n, 1))
+	full.want(507, "tenant-full", "PUT", fmt.Sprintf("%s/t/e/b/v/%d.m4s", full.publish, n), []byte("x"))
+	maps.Copy(b.seen, full.seen)
+	return b
+}
+
 // A bench is real listeners of an origin and an edge that tests ask.
 type bench struct {
 	t                               *testing.T
@@ -179,7 +203,7 @@ func TestEveryStatus(t *testing.T) {
 	for _, f := range []struct {
 		name string
 		run  func(t *testing.T) *bench
-	}{{"publish", publishStatuses}, {"credentials", credentialStatuses}, {"deliver", deliverStatuses}, {"limits", limitStatuses}, {"control", controlStatuses}, {"edge", edgeStatuses}} {
+	}{{"publish", publishStatuses}, {"credentials", credentialStatuses}, {"deliver", deliverStatuses}, {"limits", limitStatuses}, {"control", controlStatuses}, {"tenants", tenantStatuses}, {"edge", edgeStatuses}} {
 		t.Run(f.name, func(t *testing.T) { maps.Copy(seen, f.run(t).seen) })
 	}
 	for code := range documented(t) {

@@ -31,7 +31,7 @@ type options struct {
 	viewers           int
 	join              time.Duration
 	before, out, rest time.Duration
-	plot              string
+	plot, program     string
 }
 
 var event = live.EventID{Tenant: "bench", Name: "wave"}
@@ -45,6 +45,7 @@ func main() {
 	flag.DurationVar(&o.out, "out", 5*time.Second, "time until it is started again")
 	flag.DurationVar(&o.rest, "after", 20*time.Second, "time after that")
 	flag.StringVar(&o.plot, "plot", "", "file of the plot; default none")
+	flag.StringVar(&o.program, "headwater", "", "headwater program; default is built")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -130,9 +131,12 @@ func measure(ctx context.Context, o options, heedless bool) (*wave, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "headwater")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "headwater/cmd/headwater").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building headwater: %w: %s", err, out)
+	program := o.program
+	if program == "" {
+		program = filepath.Join(dir, "headwater")
+		if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "headwater/cmd/headwater").CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("building headwater: %w: %s", err, out)
+		}
 	}
 	var all []*proc.Process
 	defer func() {

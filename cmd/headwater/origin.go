@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -63,6 +64,9 @@ type originFlags struct {
 	storeMax, storeReserve    int64
 	handover                  string
 	storeExisting             bool
+	tenantEvents              int
+	tenantRenditions          int
+	tenantRate, tenantStore   int64
 	bodyTimeout               time.Duration
 	announce                  announceFlags
 	tenantShare               int
@@ -92,6 +96,10 @@ func (f *originFlags) register(o *options) {
 	o.Int(&f.maxPerAddress, "max-conns-per-address", 0, "`NUMBER` of connections to the delivery listener of one IPv4 address or IPv6 /64; those over it are answered 503. 0 is half of --max-conns")
 	o.Bytes(&f.maxSegment, "max-segment", 32<<20, "`SIZE` of the largest segment taken, at most 64MiB")
 	o.Duration(&f.bodyTimeout, "body-timeout", 10*time.Second, "`TIME` in which some bytes of a segment must arrive; see Limits in docs/protocol.md")
+	o.Int(&f.tenantEvents, "tenant-events", 1000, "`NUMBER` of events that one tenant may have")
+	o.Int(&f.tenantRenditions, "tenant-renditions", 1000, "`NUMBER` of renditions that one tenant may have, of all its events")
+	o.Bytes(&f.tenantRate, "tenant-rate", 256<<20, "`SIZE` that one tenant may publish in a second at this node")
+	o.Bytes(&f.tenantStore, "tenant-store", 0, "`SIZE` that the segments of one tenant may take in the store; 0 is --tenant-share of --store-max where that is given, else as much as there is")
 	o.Int(&f.tenantShare, "tenant-share", 50, "`PERCENT` that one tenant may take of what is held, read, sent and published at once")
 	o.List(&f.fallback, "fallback", "`URL` of the delivery listener of an origin in another region, asked for segments that the store here does not have yet or brings too late")
 	o.Duration(&f.fallbackAfter, "fallback-after", 300*time.Millisecond, "`TIME` that the store has to bring a segment before --fallback is asked too")
@@ -197,7 +205,8 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	defer closeBus()
 
 	cfg := origin.Config{
-		Clock: clk, Store: st, DeliverStore: reader, Cache: caches[0], DeliverCache: caches[1], Bus: bus, TenantPercent: f.tenantShare, Fallback: f.fallback, FallbackAfter: f.fallbackAfter,
+		Clock: clk, Store: st, DeliverStore: reader, Cache: caches[0], DeliverCache: caches[1], Bus: bus, TenantPercent: f.tenantShare,
+		TenantEvents: f.tenantEvents, TenantRenditions: f.tenantRenditions, TenantRate: f.tenantRate, TenantBytes: cmp.Or(f.tenantStore, f.storeMax/100*int64(f.tenantShare)), Fallback: f.fallback, FallbackAfter: f.fallbackAfter,
 		Region: f.region, Access: guard, Private: f.access.private, ControlHosts: f.access.hosts,
 		Turns: turns, Connections: pressure, PublishBytes: within(1<<30, limit, 2*f.maxSegment), EgressBytes: within(2<<30, limit, 3*f.maxSegment),
 		Late: admit.NewLateness().Read, MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,

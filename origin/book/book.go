@@ -86,6 +86,26 @@ func (g *Book) Get(id live.EventID) *Event {
 	return g.events[id]
 }
 
+// A Usage is what a tenant has.
+type Usage struct {
+	Events, Renditions int
+	Bytes              int64 // of segments that are published, of all pipelines
+}
+
+// Usage is what a tenant has beside one of its events.
+func (g *Book) Usage(tenant, besides string) (u Usage) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	for id, e := range g.events {
+		if id.Tenant == tenant && id.Name != besides {
+			u.Events++
+			u.Renditions += len(e.View().Config().Renditions)
+			u.Bytes += e.bytes.Load()
+		}
+	}
+	return u
+}
+
 // Timeline is that of an event, while it lives.
 func (g *Book) Timeline(of journal.Life) (live.Timeline, bool) {
 	if e := g.Get(of.Event); e != nil && e.Life == of.Life {

@@ -20,6 +20,7 @@ type Event struct {
 	Life  int64                // as Record.Life
 	state atomic.Pointer[View] // replaced whole, never changed
 	edge  atomic.Int64         // newest published number, -1 before the first
+	bytes atomic.Int64         // of all candidates
 
 	counts atomic.Pointer[Counts] // nil before anything is counted
 

@@ -149,6 +149,7 @@ func (e *Event) learn(rendition string, c live.Candidate) bool {
 	i := slices.IndexFunc(s.candidates, func(x live.Candidate) bool { return x.Pipeline == c.Pipeline })
 	if i < 0 {
 		s.candidates = append(slices.Clip(s.candidates), c)
+		e.bytes.Add(c.Size)
 	} else {
 		old := s.candidates[i]
 		// The same bytes are known once, by the time at which they were durable;
@@ -159,6 +160,7 @@ func (e *Event) learn(rendition string, c live.Candidate) bool {
 		}
 		s.candidates = slices.Clone(s.candidates)
 		s.candidates[i] = c
+		e.bytes.Add(c.Size - old.Size)
 	}
 	s.wake()
 	t := e.tracks[rendition]
@@ -226,6 +228,9 @@ func (e *Event) prune(now time.Time) {
 		for n, s := range e.tracks[name].slots {
 			if s.waiting == 0 && (n < oldest || len(s.candidates) == 0) {
 				delete(e.tracks[name].slots, n)
+				for _, c := range s.candidates {
+					e.bytes.Add(-c.Size)
+				}
 			}
 		}
 		e.mu.Unlock()

@@ -19,6 +19,7 @@ import (
 	"headwater/origin/audit"
 	"headwater/origin/book"
 	"headwater/origin/journal"
+	"headwater/origin/metric"
 	"headwater/origin/watch"
 	"headwater/origin/window"
 
@@ -40,6 +41,9 @@ type Config struct {
 	Journal  *journal.Journal
 	Watchman *watch.Watchman
 	Audit    *audit.Log
+
+	TenantEvents, TenantRenditions int             // that one tenant may have
+	Tenants                        *metric.Tenants // what they were refused
 
 	Access       *access.Guard // nil: anybody may
 	Hosts        []string      // names with a dot that are this listener's
@@ -228,6 +232,11 @@ func (s *server) putEvent(c *change) error {
 				return book.Edit{}, v.Problem(create)
 			}
 			status = http.StatusCreated
+		}
+		if err := s.quota(c, ev, rec.Config.Event, exists); err != nil {
+			return book.Edit{}, err
+		}
+		if !exists {
 			x := book.Edit{Configure: &ev}
 			err := s.standFor(c, &x)
 			return x, err
@@ -251,6 +260,23 @@ func (s *server) standFor(c *change, x *book.Edit) error {
 		return live.ErrInUse.With(fmt.Sprintf("%d segments or more are stored of an event of this name whose configuration was lost: add ?adopt=true to have them, or ?replace=true to begin without them", n))
 	}
 	return nil
+}
+
+// quota refuses a tenant more events, or more renditions of all of them, than it may
+// have. What it has it keeps. Two events that are made at once may both find room.
+func (s *server) quota(c *change, ev, old live.Event, exists bool) error {
+	u := s.Book.Usage(c.id.Tenant, c.id.Name)
+	detail := ""
+	switch renditions := u.Renditions + len(ev.Renditions); {
+	case !exists && u.Events >= s.TenantEvents:
+		detail = fmt.Sprintf("tenant %s has %d events, and may have %d", c.id.Tenant, u.Events, s.TenantEvents)
+	case renditions > s.TenantRenditions && len(ev.Renditions) > len(old.Renditions):
+		detail = fmt.Sprintf("tenant %s would have %d renditions, and may have %d", c.id.Tenant, renditions, s.TenantRenditions)
+	default:
+		return nil
+	}
+	s.Tenants.Refused(c.id.Tenant, live.ErrQuota)
+	return live.ErrQuota.With(detail)
 }
 
 // mayBecome refuses what would make nonsense of what is published, and without

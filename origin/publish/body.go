@@ -156,6 +156,7 @@ func (p *publication) finishBody() {
 func (s *Server) collect(p *publication, most int64) error {
 	var came arrival
 	defer came.release()
+	defer func() { s.Rates.Charge(p.path.Event.Tenant, came.size, time.Now()) }()
 	filmed := time.Duration(0)
 	if p.path.File == live.FileSegment {
 		tl := p.view.Timelines[p.path.Rendition]

@@ -57,6 +57,9 @@ type Config struct {
 	Cache        *blobs.Cache
 	Bodies       *admit.Share[string] // bytes being read
 	Publications *admit.Share[string] // being published
+	Rates        *admit.Rates[string] // of bytes, by tenant
+	TenantBytes  int64                // that one tenant may have stored; 0: any number
+	Tenants      *metric.Tenants      // what they were refused
 	Turns        *admit.Turns         // in which readers work
 	Writes       *health.Dependency   // the store's
 
@@ -144,7 +147,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // that refuse maps; a publication with an outcome that is dropped goes no further.
 func (s *Server) publish(p *publication) error {
 	defer s.release(p)
-	for _, step := range [...]func(*publication) error{s.bound, s.parse, s.authorise, s.drop, s.headers, s.locate, s.place, s.arrive, s.read, s.verify} {
+	for _, step := range [...]func(*publication) error{s.bound, s.parse, s.authorise, s.drop, s.headers, s.locate, s.place, s.quota, s.arrive, s.read, s.verify} {
 		if err := step(p); err != nil || p.consumed && p.outcome == book.Dropped {
 			return err
 		}
