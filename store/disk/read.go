@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"headwater/store"
@@ -17,6 +18,9 @@ type found struct {
 }
 
 func (f found) release() { f.entry.Value.file.release() }
+
+// readsMany is from how many items on a scan reads twins, and ahead.
+const readsMany = 8
 
 // find returns a live item, which the caller must release.
 func (l *log) find(r store.Record, key string) (found, error) {
@@ -90,7 +94,7 @@ func (l *log) readTwinned(r store.Record, f found, value bool, from *twinReader)
 	if len(b) < n {
 		return store.Item{}, fmt.Errorf("%w: the twin is too short", store.ErrCorrupt)
 	}
-	return f.verify(r, b, value)
+	return f.verify(r, slices.Clone(b), value)
 }
 
 // verify makes the item of its bytes.
@@ -207,7 +211,10 @@ func (l *log) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (
 	})
 	l.mu.RUnlock()
 
-	var many twinReader
+	var many *twinReader
+	if len(todo) > readsMany {
+		many = new(twinReader)
+	}
 	for i, f := range todo {
 		if err := ctx.Err(); err != nil {
 			if errors.Is(err, context.DeadlineExceeded) && i > 0 {
@@ -216,7 +223,7 @@ func (l *log) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (
 			}
 			return store.Page{}, err
 		}
-		item, err := l.read(r, f, opt.Values, &many)
+		item, err := l.read(r, f, opt.Values, many)
 		if errors.Is(err, store.ErrCorrupt) && l.namespace == store.Control {
 			if older, ok := l.older(r, f.entry.Key, f.entry.Token); ok {
 				item, err = older, nil

@@ -250,26 +250,53 @@ func (l *log) noteSeal(f *logFile, head []byte) bool {
 	return true
 }
 
-// twinReader reads entries of twins, of which many are asked for one after the other.
+// twinReader reads entries of twins, of which many are asked for one after the other:
+// those of neighbouring keys lie close together, though not in order.
 type twinReader struct {
+	chunks [16]twinChunk
+	next   int // the one to be read over
+}
+
+type twinChunk struct {
 	file *logFile
 	at   int64
 	buf  []byte
 }
 
-const twinAhead = 64 << 10
+// A chunk begins at a multiple of twinChunkSize, and goes on into the next as far as
+// entries usually are long.
+const (
+	twinChunkSize = 64 << 10
+	twinOverlap   = 8 << 10
+)
 
-// bytes returns n bytes of f's twin at off, or fewer. They are nobody else's.
+// bytes returns n bytes of f's twin at off, or fewer, until it is called again.
 func (t *twinReader) bytes(f *logFile, off int64, n int) []byte {
-	if f != t.file || off < t.at || off+int64(n) > t.at+int64(len(t.buf)) {
-		// What was returned stays: it is not written over.
-		b := make([]byte, max(n, twinAhead))
+	at := off / twinChunkSize * twinChunkSize
+	if off+int64(n) > at+twinChunkSize+twinOverlap {
+		b := make([]byte, n)
 		got, _ := f.twin.ReadAt(b, off)
-		t.file, t.at, t.buf = f, off, b[:got]
+		return b[:got]
 	}
-	b := t.buf[off-t.at:]
-	n = min(n, len(b))
-	return b[:n:n]
+	for _, c := range t.chunks {
+		if c.file == f && c.at == at {
+			return c.bytes(off, n)
+		}
+	}
+	c := &t.chunks[t.next]
+	t.next = (t.next + 1) % len(t.chunks)
+	if c.buf == nil {
+		c.buf = make([]byte, twinChunkSize+twinOverlap)
+	}
+	got, _ := f.twin.ReadAt(c.buf[:cap(c.buf)], at)
+	c.file, c.at, c.buf = f, at, c.buf[:got]
+	return c.bytes(off, n)
+}
+
+func (c twinChunk) bytes(off int64, n int) []byte {
+	from := min(off-c.at, int64(len(c.buf)))
+	to := min(from+int64(n), int64(len(c.buf)))
+	return c.buf[from:to:to]
 }
 
 // inTwin is how many bytes of a record are in the twin.
