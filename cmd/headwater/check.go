@@ -31,7 +31,7 @@ func (p *progress) say(format string, a ...any) {
 	}
 }
 
-func checkDisk(ctx context.Context, env *environment, a store.Address) error {
+func checkDisk(ctx context.Context, env *environment, a store.Address, accept bool) error {
 	if err := disk.Exists(a.Path); err != nil {
 		return err
 	}
@@ -46,6 +46,9 @@ func checkDisk(ctx context.Context, env *environment, a store.Address) error {
 		far.say("%d%%: %d of %d bytes, %s", 100*r.Bytes/max(total, 1), r.Bytes, total, count(r.Problems, "problem"))
 	})
 	report.Problems += sayLosses(env.stdout, st.Losses())
+	if accept && err == nil {
+		err = st.AcceptLosses(ctx)
+	}
 	stats := st.Stats()
 	if aside := int(stats.Media.SetAside + stats.Control.SetAside); aside > 0 {
 		fmt.Fprintf(env.stdout, "bad: %d files without a readable record are set aside\n", aside)

@@ -23,7 +23,7 @@ import (
 
 // A process is a running headwater of its own.
 type process struct {
-	t    *testing.T
+	t    testing.TB
 	args []string
 	cmd  *exec.Cmd
 	log  bytes.Buffer

@@ -98,10 +98,14 @@ store must not be running; those on a Cassandra store may be.`,
 
 func init() { storeCommand.run = runStore }
 
-type storeFlags struct{ store string }
+type storeFlags struct {
+	store  string
+	accept bool
+}
 
 func (f *storeFlags) register(o *options) {
 	o.String(&f.store, "store", "disk:headwater-data", "`STORE`: disk:DIR, cassandra://HOST,.../KEYSPACE?dc=NAME or s3://BUCKET/PREFIX?endpoint=URL")
+	o.Bool(&f.accept, "accept-losses", "check: what a disk store has lost of events and masks is told this once more, and not again")
 }
 
 func runStore(ctx context.Context, env *environment, args []string) error {
@@ -127,7 +131,7 @@ func runStore(ctx context.Context, env *environment, args []string) error {
 	case verb == "init":
 		return usagef("--store: a %s store needs no init", a.Scheme)
 	case a.Scheme == store.SchemeDisk:
-		return checkDisk(ctx, env, a)
+		return checkDisk(ctx, env, a, f.accept)
 	case a.Scheme == store.SchemeCassandra:
 		return checkCassandra(ctx, env, a)
 	case a.Scheme == store.SchemeS3:

@@ -78,6 +78,12 @@ func Open(dir string, opt Options) (*Store, error) {
 		s.workers.Go(l.write)
 		s.workers.Go(l.sync)
 	}
+	// What is left only once of control is there twice again before anything else.
+	if s.control.hurt() {
+		if err := s.control.retain(ctx); err != nil {
+			opt.Logger.Error("control items could not be copied on", "error", err)
+		}
+	}
 	s.janitor.Go(func() { s.clean(ctx, opt) })
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -64,6 +65,28 @@ func (l *log) sumUp(now time.Time) {
 	if was := l.lostItems.Swap(int64(n)); n > int(was) {
 		l.logger.Error("DATA LOSS: items that were stored are not there any more; headwater store check lists them", "items", n)
 	}
+}
+
+// hurt reports whether any file is damaged.
+func (l *log) hurt() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.ContainsFunc(l.files, func(f *logFile) bool { return f.damaged })
+}
+
+// AcceptLosses takes what is lost of control for lost: it is not told of any more. What is
+// lost of media is forgotten when it would have expired.
+func (s *Store) AcceptLosses(ctx context.Context) error {
+	l := s.control
+	l.mu.Lock()
+	for _, f := range l.files {
+		f.lost = nil
+	}
+	l.mu.Unlock()
+	if err := l.retain(ctx); err != nil {
+		return fmt.Errorf("disk store: %w", err)
+	}
+	return nil
 }
 
 // Writable is why nothing may be written, if it may not.

@@ -131,7 +131,7 @@ func (l *log) droppable() *logFile {
 		if f.broken.Load() && f.durable.Load() != f.size.Load() && i > 0 {
 			return nil
 		}
-		if f.sealed && f.refs == 0 && (i == 0 || !f.shadows) && (len(f.lost) == 0 || l.namespace == store.Control) {
+		if f.sealed && f.refs == 0 && (i == 0 || !f.shadows) && len(f.lost) == 0 {
 			return f
 		}
 	}
