@@ -5,6 +5,8 @@
 # make nightly each fuzz target for 20 s, for a CI at night
 # make encodes inspects long real encodes, and mutations of them (long form of two tests)
 # make worlds  new simulated worlds for WORLDS, each by its seed (make test: WORLDS_TEST)
+# make kills   kill -9 of a process that publishes to a disk store, KILLS times
+# make starts  how long an origin takes to start over 1,000 to STARTS segments
 # make mutate  one changed line at a time, to see whether a test fails for it
 
 GO       ?= go
@@ -19,7 +21,7 @@ MUTANTS  ?= 300
 SEED     ?= 1
 MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./edge/front ./origin/book ./origin/publish ./origin/deliver ./origin/control ./origin/hear ./origin/look ./origin/journal ./origin/watch ./packager ./ingest
 
-.PHONY: worlds test-worlds check lint test test-plays test-servers test-virtual setup bench fuzz mutate build vulnerabilities nightly
+.PHONY: kills starts worlds test-worlds check lint test test-plays test-servers test-virtual setup bench fuzz mutate build vulnerabilities nightly
 
 build:
 	$(GO) build -o build/headwater ./cmd/headwater
@@ -87,3 +89,13 @@ test-worlds: build
 
 encodes:
 	HEADWATER_ENCODES=1 $(GO) test -timeout 60m -v -run 'TestEncodesAreClean|TestMutationsAreFound' ./cmaf
+
+# A directory for each forty: what was stored before is verified after every kill.
+KILLS  ?= 1000
+STARTS ?= 144000
+kills:
+	for i in $$(seq $$(( ($(KILLS) + 39) / 40 ))); do \
+		HEADWATER_KILLS=40 $(GO) test -count=1 -timeout 20m -v -run 'TestKill$$' ./store/disk || exit 1; done
+
+starts:
+	HEADWATER_STARTS=$(STARTS) $(GO) test -timeout 30m -run '^$$' -bench OriginStart -benchtime 1x ./cmd/headwater
