@@ -139,6 +139,33 @@ func TestPublishedEarlyAndUnannounced(t *testing.T) {
 	})
 }
 
+// TestFoundInTheStoreAndAcknowledged: a node answers a PUT with an error although the
+// store took it, finds the segment there by itself, and acknowledges the PUT when it is
+// made again: then the others hear of it.
+//
+//	packager   node 1                  store    node 2
+//	PUT        stores                  has it
+//	           is told that it failed
+//	           looks, and finds it
+//	PUT again  has it: 200                      hears of it
+func TestFoundInTheStoreAndAcknowledged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st, bus := storetest.NewFaulty(memory.New(memory.Options{})), announce.NewLocal()
+		one := newRig(t, Config{Store: st, Bus: bus})
+		two := openRig(t, Config{Store: st, Bus: bus})
+		one.putInits("a")
+		n := one.next()
+		st.Add(storetest.Fault{Op: storetest.Put, Namespace: store.Media, Nth: 1, Err: store.ErrUnavailable, After: true})
+		one.putSegment("a", "v", n, take{}, 503)
+		one.want(one.get("v/"+live.SegmentName(n)), 200, "")
+		one.putSegment("a", "v", n, take{}, 200)
+		synctest.Wait()
+		if got := two.o.book.Get(testID).Candidates("v", n); len(got) != 1 {
+			t.Errorf("the other node knows %v", got)
+		}
+	})
+}
+
 // late is a store of which one node sees control records only from some time
 // on, as it does where another region's writes are on their way.
 type late struct {

@@ -475,6 +475,9 @@ func (s *Server) reconcile(p *publication) error {
 // than what was there, whatever the clock did.
 func (s *Server) keep(p *publication) error {
 	if p.outcome == book.Identical {
+		// This node may know it from the store alone: a PUT that the store took and
+		// answered with an error told nobody of it.
+		p.news = append(p.news, announce.Message{Kind: announce.Published, Event: p.path.Event, Life: p.event.Life, Rendition: p.path.Rendition, Candidate: p.cand})
 		return nil
 	}
 	tl := p.view.Timelines[p.path.Rendition]
