@@ -161,8 +161,12 @@ func FormatPublished(t time.Time) string {
 	return fmt.Sprintf("%d.%03d", ms/1000, ms%1000)
 }
 
+// Unstored is what stands behind Live-Published of what is delivered before it is durable.
+const Unstored = ";unstored"
+
 // ParsePublished reads Live-Published.
 func ParsePublished(v string) (time.Time, error) {
+	v, _, _ = strings.Cut(v, ";") // parameters (RFC 9651, 3.1.2)
 	sec, frac, _ := strings.Cut(v, ".")
 	s, err := parseCount(sec)
 	if err != nil || s > 1<<34 || len(frac) > 9 {

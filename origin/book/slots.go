@@ -48,6 +48,9 @@ type slot struct {
 	changed    chan struct{}    // closed when what is chosen may have changed; nil while nobody waits
 	waiting    int              // holds that watch changed
 	looked     time.Time        // when the store was last looked into
+	// ahead is by pipeline what is delivered though the store may not have it; nil
+	// where it has all, as nearly always.
+	ahead map[string]live.Digest
 }
 
 // wake needs the event's mu.
@@ -146,6 +149,7 @@ func (e *Event) learn(rendition string, c live.Candidate) bool {
 	s := e.slot(rendition, c.Number)
 	g := e.tracks[rendition].gates[c.Pipeline]
 	g.mark(&c)
+	delete(s.ahead, c.Pipeline) // who learns of it knows that it is durable
 	i := slices.IndexFunc(s.candidates, func(x live.Candidate) bool { return x.Pipeline == c.Pipeline })
 	if i < 0 {
 		s.candidates = append(slices.Clip(s.candidates), c)

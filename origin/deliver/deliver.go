@@ -27,7 +27,6 @@ import (
 
 	"headwater/access"
 	"headwater/admit"
-	"headwater/announce"
 	"headwater/blobs"
 	"headwater/clock"
 	"headwater/listen"
@@ -314,8 +313,12 @@ func (s *Server) settle(d *delivery, now time.Time) bool {
 		return false
 	}
 	d.decision.Pin = p
-	s.Book.Announce(announce.Message{Kind: announce.Pinned, Event: d.event.ID, Life: d.event.Life, Rendition: d.path.Rendition, Candidate: *c,
-		Stamp: p.At.UnixNano(), Turn: p.Turn, Version: p.Version})
+	if _, ahead := d.event.Ahead(d.path.Rendition, c.Number, c.Pipeline); ahead {
+		return true // the others are told when it is stored
+	}
+	if m, ok := s.Book.Chosen(d.event, d.path.Rendition, *c); ok {
+		s.Book.Announce(m)
+	}
 	return true
 }
 
@@ -525,6 +528,9 @@ func (s *Server) send(d *delivery) (step, error) {
 	}
 	h[live.HeaderCacheControl] = []string{live.FormatLifetimes(d.lifetimes(now))}
 	h.Set(live.HeaderCMSDStatic, cmsd(rendition, d.view.Timelines[d.path.Rendition], d.held))
+	if _, ahead := d.event.Ahead(d.path.Rendition, c.Number, c.Pipeline); ahead {
+		h.Set(live.HeaderPublished, live.FormatPublished(c.Published)+live.Unstored)
+	}
 	if d.held > 0 {
 		d.timing.Add("hold", d.held)
 	}

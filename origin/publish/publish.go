@@ -45,6 +45,7 @@ type Server struct {
 	seconds     prometheus.Histogram
 	stepSeconds [len(steps)]prometheus.Observer
 	overGoal    prometheus.Counter
+	aheads      prometheus.Counter
 	hearings    map[hearing]prometheus.Counter
 }
 
@@ -86,6 +87,7 @@ type busyKey struct {
 func New(cfg Config) *Server {
 	s := &Server{Config: cfg, busy: keylock.New[busyKey](),
 		seconds:  metric.Seconds(cfg.Metrics, "publish_seconds", "From a PUT's headers to its acknowledgement."),
+		aheads:   metric.Counter(cfg.Metrics, "delivered_ahead_total", "Segments that were delivered before they were stored, since storing took longer than its goal."),
 		overGoal: metric.Counter(cfg.Metrics, "publications_over_goal_total", "Publications that took longer than their goal, from the end of the body to the answer."),
 		hearings: metric.Counters(cfg.Metrics, "packager_notifications_total", "Live-Notifications headers of publications by what became of them.", "outcome", hearings),
 	}
@@ -454,8 +456,9 @@ func (s *Server) takeTurn(p *publication) (err error) {
 func (s *Server) reconcile(p *publication) error {
 	p.outcome = book.Created
 	old, ok := p.event.Candidate(p.path.Rendition, p.path.Number, p.path.Pipeline)
+	_, ahead := p.event.Ahead(p.path.Rendition, p.path.Number, p.path.Pipeline)
 	switch {
-	case !ok:
+	case !ok, ahead: // of what nobody was told that it is published, nothing is
 	case old.Digest == p.cand.Digest && old.Findings.Has(live.DigestMismatch) && !p.cand.Findings.Has(live.DigestMismatch):
 		p.outcome = book.Repaired // what was stored of these very bytes is bad or gone
 	case old.Digest == p.cand.Digest:
@@ -500,7 +503,9 @@ func (s *Server) keep(p *publication) error {
 		Key: layout.SegmentKey(p.path.Number, p.path.Pipeline), Token: token, Meta: meta, Value: p.body,
 		Expires: tl.GoneAt(p.path.Number).Add(time.Minute),
 	}
+	ahead := s.deliverAhead(p)
 	err = s.Cache.Put(ctx, s.Book.Store, record, item, p.cand.Digest)
+	early := ahead.stop()
 	s.Writes.Note(time.Now(), err)
 	if err != nil {
 		return fmt.Errorf("publish: storing segment %d: %w", p.path.Number, err)
@@ -514,6 +519,9 @@ func (s *Server) keep(p *publication) error {
 	if err := s.passGate(p); err != nil {
 		// Its pipeline's init segment was refused while this was stored.
 		s.takeBack(ctx, p, record, item)
+		if early {
+			p.event.Condemn(p.path.Rendition, p.cand, tl.Segment().Milliseconds())
+		}
 		return err
 	}
 	p.step(stepStore, time.Since(began))
@@ -521,11 +529,20 @@ func (s *Server) keep(p *publication) error {
 		p.timing.Add(x.step, x.d)
 	}
 	began = time.Now()
-	s.Window.Put(window.Key{Event: p.path.Event, Rendition: p.path.Rendition, Number: p.path.Number, Pipeline: p.path.Pipeline, Digest: p.cand.Digest}, p.body)
+	s.Window.Put(p.key(), p.body)
+	_, wasAhead := p.event.Ahead(p.path.Rendition, p.path.Number, p.path.Pipeline)
 	s.Book.Learn(p.event, p.path.Rendition, p.cand)
 	p.step(stepCache, time.Since(began))
 	p.news = append(p.news, announce.Message{Kind: announce.Published, Event: p.path.Event, Life: p.event.Life, Rendition: p.path.Rendition, Candidate: p.cand})
+	if m, ok := s.Book.Chosen(p.event, p.path.Rendition, p.cand); wasAhead && ok {
+		p.news = append(p.news, m) // it was not said while others would have taken it to be stored
+	}
 	return nil
+}
+
+// key names the bytes of a segment in memory.
+func (p *publication) key() window.Key {
+	return window.Key{Event: p.path.Event, Rendition: p.path.Rendition, Number: p.path.Number, Pipeline: p.path.Pipeline, Digest: p.cand.Digest}
 }
 
 // takeBack deletes what was stored and is not to be published after all.
