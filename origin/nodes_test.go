@@ -329,3 +329,44 @@ func TestNATSGoesUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// What comes late into the store, as hints do of a region that was cut off, is learnt
+// without anybody asking: after a start, and after something was missed.
+func TestWhatComesLateIsLearnt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := memory.New(memory.Options{})
+		one := newRig(t, Config{Store: st, Bus: &lossy{Local: announce.NewLocal()}}) // nobody hears it
+		one.putInits("a", "b")
+		n := one.next()
+		bus := &lossy{Local: announce.NewLocal()}
+		two := openRig(t, Config{Store: st, Bus: bus})
+		two.id = one.id
+		learnt := func(n live.Number) int {
+			return len(two.o.book.Get(testID).Candidates("v", n))
+		}
+		synctest.Wait()
+		bus.back(time.Now())
+		began := time.Now()
+		// Each comes some time after, and after the one before.
+		for i, wait := range []time.Duration{0, 2 * time.Second, 20 * time.Second, 60 * time.Second} {
+			time.Sleep(wait + 100*time.Millisecond)
+			one.putSegment("a", "v", n+live.Number(i), take{}, 201)
+			if learnt(n+live.Number(i)) != 0 {
+				t.Fatal("it was announced")
+			}
+			time.Sleep(max(2*wait, 2*time.Second)) // as long again as it was quiet
+			synctest.Wait()
+			if learnt(n+live.Number(i)) != 1 {
+				t.Errorf("segment %d, which came %v after the last, is not known after %v", i, wait, time.Since(began))
+			}
+		}
+		// Then it is quiet, and the looks end.
+		time.Sleep(5 * time.Minute)
+		one.putSegment("a", "v", one.next(), take{}, 201)
+		before := two.counted("missed_announcements_total")
+		time.Sleep(30 * time.Second)
+		if got := two.counted("missed_announcements_total"); got != before || got != 4 {
+			t.Errorf("%v were missed, then %v", before, got)
+		}
+	})
+}

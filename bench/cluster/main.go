@@ -71,8 +71,8 @@ func run(ctx context.Context, only string, nodes, viewers int, length, keep time
 	}
 	fmt.Printf("%d Cassandra nodes in each of 2 regions, 2 memcached zones, 1 NATS server, 2 origins, 1 edge and 1 packager in each, %d viewers; %s, %d CPUs\n\n",
 		nodes, viewers, runtime.Version(), runtime.NumCPU())
-	fmt.Println("| what went wrong | acknowledged | of them lost | acknowledgement p50 / p99 / max ms | refused for a while | viewers' segments | errors | stalls | gaps | publish to viewer p50 / p99 / max ms |")
-	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Println("| what went wrong | acknowledged | of them lost | not at every origin in 20 s | acknowledgement p50 / p99 / max ms | refused for a while | viewers' segments | errors | stalls | gaps | publish to viewer p50 / p99 / max ms |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, f := range faults {
 		if only != "" && !slices.Contains(strings.Split(only, ","), f.name) {
 			continue
@@ -193,7 +193,7 @@ func (s *system) measure(ctx context.Context, f fault, viewers int, length time.
 	if err != nil {
 		return err
 	}
-	lost, err := s.lost(ctx, acks)
+	lost, notYet, err := s.lost(ctx, acks)
 	if err != nil {
 		return err
 	}
@@ -217,8 +217,8 @@ func (s *system) measure(ctx context.Context, f fault, viewers int, length time.
 		nerr += e.Count
 		fmt.Fprintf(os.Stderr, "   viewers: %d times %s (%s)\n", e.Count, e.Error, e.First)
 	}
-	fmt.Printf("| %s | %d | %d | %.0f / %.0f / %.0f | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f |\n",
-		f.what, len(acks), lost, q(0.5), q(0.99), q(1), late, rep.Segments, nerr, rep.Stalls, rep.Gaps, rep.ToViewer.P50, rep.ToViewer.P99, rep.ToViewer.Max)
+	fmt.Printf("| %s | %d | %d | %d | %.0f / %.0f / %.0f | %d | %d | %d | %d | %d | %.0f / %.0f / %.0f |\n",
+		f.what, len(acks), lost, notYet, q(0.5), q(0.99), q(1), late, rep.Segments, nerr, rep.Stalls, rep.Gaps, rep.ToViewer.P50, rep.ToViewer.P99, rep.ToViewer.Max)
 	fmt.Fprintf(os.Stderr, "   statuses %v, served by %v, %d defective\n", rep.Statuses, rep.ServedBy, rep.Defective)
 	return nil
 }
@@ -262,46 +262,63 @@ func (s *system) acks(from, to time.Time) ([]ack, error) {
 	return all, nil
 }
 
-// lost asks every origin for what was acknowledged, and returns how many
-// segments one of them does not have, when it had time to learn of them.
-func (s *system) lost(ctx context.Context, acks []ack) (int, error) {
+// lost asks every origin for what was acknowledged, and returns how many segments none
+// of them has, and how many more one of them has not learnt of when it had time to.
+func (s *system) lost(ctx context.Context, acks []ack) (lost, late int, err error) {
 	if len(acks) == 0 {
-		return 0, nil
+		return 0, 0, nil
 	}
 	least, most := acks[0].number, acks[0].number
 	for _, a := range acks {
 		least, most = min(least, a.number), max(most, a.number)
 	}
-	worst := 0
+	missedBy := map[ack]int{} // how many origins
+	origins := 0
 	for _, p := range s.regions {
 		for o := range p.origins {
-			missing := 0
-			for deadline := time.Now().Add(20 * time.Second); ; {
-				have, err := s.published(ctx, p.origin(o, 7003), least, most)
-				if err == nil {
-					missing = 0
-					for _, a := range acks {
-						if !have[ack{pipeline: a.pipeline, rendition: a.rendition, number: a.number}] {
-							missing++
-						}
-					}
-					if missing == 0 {
-						break
-					}
-				}
-				if time.Now().After(deadline) {
-					if err != nil {
-						return 0, err
-					}
-					fmt.Fprintf(os.Stderr, "   %s %d misses %d of %d\n", p.name, o, missing, len(acks))
-					break
-				}
-				time.Sleep(time.Second)
+			missing, err := s.missing(ctx, p.origin(o, 7003), acks, least, most)
+			if err != nil {
+				return 0, 0, err
 			}
-			worst = max(worst, missing)
+			if len(missing) > 0 {
+				fmt.Fprintf(os.Stderr, "   %s %d misses %d of %d\n", p.name, o, len(missing), len(acks))
+			}
+			origins++
+			for _, a := range missing {
+				missedBy[a]++
+			}
 		}
 	}
-	return worst, nil
+	for _, n := range missedBy {
+		if n == origins {
+			lost++
+		} else {
+			late++
+		}
+	}
+	return lost, late, nil
+}
+
+// missing is what of acks an origin does not list, when it had 20 s to learn of it.
+func (s *system) missing(ctx context.Context, control string, acks []ack, least, most int64) (missing []ack, err error) {
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		var have map[ack]bool
+		if have, err = s.published(ctx, control, least, most); err == nil {
+			missing = nil
+			for _, a := range acks {
+				if a.after = 0; !have[a] {
+					missing = append(missing, a)
+				}
+			}
+			if len(missing) == 0 {
+				return nil, nil
+			}
+		}
+		if time.Now().After(deadline) {
+			return missing, err
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 func (s *system) published(ctx context.Context, control string, from, to int64) (map[ack]bool, error) {
@@ -345,11 +362,11 @@ func (s *system) final(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lost, err := s.lost(ctx, acks)
+	lost, notYet, err := s.lost(ctx, acks)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nAll origins started anew: of %d segments acknowledged in the whole run %d are lost.\n", len(acks), lost)
+	fmt.Printf("\nAll origins started anew: of %d segments acknowledged in the whole run %d are lost, and %d not at every origin yet.\n", len(acks), lost, notYet)
 	out, err := s.regions[0].in(s.bin, "store", "check", "--store", s.store(s.regions[0])).CombinedOutput()
 	fmt.Printf("headwater store check: %s", out)
 	return err

@@ -70,14 +70,18 @@ func (l *Listener) hear(m announce.Message) {
 			l.book.Learn(e, m.Rendition, m.Candidate)
 		} else if e == nil || e.Life < m.Life {
 			// What it is part of is not known here yet.
-			l.inbox.put(errand{kind: announce.Missed, event: m.Event}, reading{since: l.book.Clock.Now()})
+			l.inbox.missed(m.Event, l.book.Clock.Now())
 		}
 	case announce.Init:
 		l.inbox.put(errand{m.Kind, m.Event, m.Rendition}, reading{stamp: m.Candidate.Published.UnixNano()})
 	case announce.Changed:
 		l.inbox.put(errand{kind: m.Kind, event: m.Event}, reading{stamp: m.Stamp})
 	case announce.Missed:
-		l.inbox.put(errand{kind: m.Kind, event: m.Event}, reading{since: l.book.Clock.At(m.Since)})
+		if since := l.book.Clock.At(m.Since); m.Event != (live.EventID{}) {
+			l.inbox.missed(m.Event, since)
+		} else {
+			l.inbox.put(errand{kind: m.Kind}, reading{since: since})
+		}
 	}
 }
 
@@ -94,8 +98,21 @@ const (
 
 // runErrands reads from the store what announcements said is new there.
 func (l *Listener) runErrands(ctx context.Context) {
-	var again sync.WaitGroup
-	defer again.Wait()
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	again := func(x errand, r reading, in time.Duration) {
+		waiting.Go(func() {
+			pause := time.NewTimer(in)
+			defer pause.Stop()
+			select {
+			case <-pause.C:
+				if r.settle == 0 || l.inbox.goesOn(x.event, r.chain) {
+					l.inbox.put(x, r)
+				}
+			case <-ctx.Done():
+			}
+		})
+	}
 	for {
 		x, r, ok := l.inbox.take()
 		if !ok {
@@ -106,29 +123,41 @@ func (l *Listener) runErrands(ctx context.Context) {
 				return
 			}
 		}
-		err := l.runErrand(ctx, x, r)
-		if err == nil || ctx.Err() != nil {
-			continue
-		}
-		if r.tries++; r.tries == errandTries {
-			l.log.Warn("after an announcement", "event", x.event.String(), "rendition", x.rendition, "err", err)
-			continue
-		}
-		again.Go(func() {
-			pause := time.NewTimer(errandPause << r.tries)
-			defer pause.Stop()
-			select {
-			case <-pause.C:
-				l.inbox.put(x, r)
-			case <-ctx.Done():
+		news, err := l.runErrand(ctx, x, r)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil && r.tries+1 < errandTries:
+			r.tries++
+			again(x, r, errandPause<<r.tries)
+		default:
+			if err != nil {
+				l.log.Warn("after an announcement", "event", x.event.String(), "rendition", x.rendition, "err", err)
 			}
-		})
+			// What was missed is looked for until it is quiet, and while it cannot be read.
+			if x.kind != announce.Missed || !l.inbox.goesOn(x.event, r.chain) {
+				continue
+			}
+			if next, over := r.settle.next(news > 0 || err != nil); over || l.book.Alone || l.book.Get(x.event) == nil {
+				l.inbox.quiet(x.event)
+			} else {
+				again(x, reading{since: r.since, settle: next, chain: r.chain}, time.Duration(next))
+			}
+		}
 	}
 }
 
-func (l *Listener) runErrand(ctx context.Context, x errand, r reading) error {
+// runErrand runs one, and returns how many segments it learnt of.
+func (l *Listener) runErrand(ctx context.Context, x errand, r reading) (news int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
+	if x.kind == announce.Missed && x.event != (live.EventID{}) {
+		return l.catchUp(ctx, x.event, r)
+	}
+	return 0, l.readAnew(ctx, x, r)
+}
+
+// readAnew reads what an announcement said is new.
+func (l *Listener) readAnew(ctx context.Context, x errand, r reading) error {
 	switch x.kind {
 	case announce.Init:
 		e := l.book.Get(x.event)
@@ -146,13 +175,10 @@ func (l *Listener) runErrand(ctx context.Context, x errand, r reading) error {
 		}
 		return nil
 	case announce.Missed:
-		if (x.event == live.EventID{}) {
-			for _, e := range l.book.List() {
-				l.inbox.put(errand{kind: announce.Missed, event: e.ID}, reading{since: r.since})
-			}
-			return l.book.Check(ctx)
+		for _, e := range l.book.List() {
+			l.inbox.missed(e.ID, r.since)
 		}
-		return l.catchUp(ctx, x.event, r.since)
+		return l.book.Check(ctx)
 	}
 	if err := l.book.Refresh(ctx, x.event); err != nil {
 		return err
@@ -175,34 +201,39 @@ func (l *Listener) hearPin(e *book.Event, m announce.Message) {
 }
 
 // catchUp reads what may have been announced of an event since then: all that
-// was published of the live window from there on. What is older is looked for
-// when somebody asks for it.
-func (l *Listener) catchUp(ctx context.Context, id live.EventID, since time.Time) error {
+// was published of the live window from there on, and the next times of what may come
+// late. What is older is looked for when somebody asks for it.
+func (l *Listener) catchUp(ctx context.Context, id live.EventID, r reading) (news int, err error) {
 	if err := l.book.Refresh(ctx, id); err != nil {
-		return err
+		return 0, err
 	}
 	e := l.book.Get(id)
 	if e == nil {
-		return nil
+		return 0, nil
 	}
 	now := l.book.Clock.Now()
 	v := e.View()
+	window := time.Duration(v.Config().LiveWindowSeconds) * time.Second
+	since := r.since.Add(-window)
+	if r.settle > 0 {
+		since = r.since.Add(-max(window, settleBack))
+	}
 	var errs []error
 	for name, tl := range v.Timelines {
 		if err := l.book.FillInits(ctx, e, name); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		window := time.Duration(v.Config().LiveWindowSeconds) * time.Second
-		from := max(tl.Oldest(now), tl.At(since.Add(-window)), tl.First())
-		if err := l.look.Around(ctx, e, name, from, live.MaxNumber, admit.Live); err != nil {
+		from := max(tl.Oldest(now), tl.At(since), tl.First())
+		n, err := l.look.Around(ctx, e, name, from, live.MaxNumber, admit.Live)
+		news += n
+		if err != nil {
 			errs = append(errs, err)
 		}
 	}
 	tl := v.Config().Event.Timeline()
-	window := time.Duration(v.Config().LiveWindowSeconds) * time.Second
-	if err := book.ReadPins(ctx, l.look.Store, e, max(tl.At(since.Add(-window)), tl.First()), live.MaxNumber); err != nil {
+	if err := book.ReadPins(ctx, l.look.Store, e, max(tl.At(since), tl.First()), live.MaxNumber); err != nil {
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return news, errors.Join(errs...)
 }

@@ -89,10 +89,10 @@ func (l *Looker) Observe(began time.Time, err error) {
 // Around learns from the store what was published of a rendition's segments from
 // and to those numbers, inclusive, and counts the candidates that no announcement
 // had told of.
-func (l *Looker) Around(ctx context.Context, e *book.Event, rendition string, from, to live.Number, class admit.Class) error {
+func (l *Looker) Around(ctx context.Context, e *book.Event, rendition string, from, to live.Number, class admit.Class) (news int, err error) {
 	leave, err := l.Enter(e.ID.Tenant, class)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer leave()
 	var opt store.ScanOptions
@@ -103,11 +103,12 @@ func (l *Looker) Around(ctx context.Context, e *book.Event, rendition string, fr
 		c, life, err := layout.DecodeCandidate(item)
 		if err == nil && life == e.Life && l.Book.Learn(e, rendition, c) {
 			l.Missed.Inc()
+			news++
 		}
 		return err
 	})
 	l.Observe(began, err)
-	return err
+	return news, err
 }
 
 // Segment is around for one that is about to be refused. However many ask, one
@@ -130,7 +131,7 @@ func (l *Looker) Segment(ctx context.Context, e *book.Event, tl *live.Timeline, 
 		if e.LookedSince(rendition, n, since) {
 			return nil // by one that ended just before this began
 		}
-		if err := l.Around(ctx, e, rendition, n, n, class); err != nil {
+		if _, err := l.Around(ctx, e, rendition, n, n, class); err != nil {
 			if !errors.Is(err, live.ErrShed) {
 				l.Log.Warn("look before giving up", "event", e.ID.String(), "rendition", rendition, "number", int64(n), "err", err)
 			}
@@ -236,7 +237,7 @@ func (l *Looker) guardRange(ctx context.Context, e *book.Event, rendition string
 	defer cancel()
 	began := l.Book.Clock.Now()
 	l.scans.Inc()
-	if err := l.Around(ctx, e, rendition, slices.Min(numbers), slices.Max(numbers), admit.Live); err != nil {
+	if _, err := l.Around(ctx, e, rendition, slices.Min(numbers), slices.Max(numbers), admit.Live); err != nil {
 		if ctx.Err() == nil {
 			l.Log.Warn("guard look", "event", e.ID.String(), "rendition", rendition, "err", err)
 		}
