@@ -48,14 +48,15 @@ func TestBytesBeingSentAreBounded(t *testing.T) {
 	})
 }
 
-// A stuckStore's scans of media wait until their time is up.
+// A stuckStore's scans of media wait until their time is up, once it is stuck.
 type stuckStore struct {
 	store.Store
+	stuck              atomic.Bool
 	scans, under, most atomic.Int64
 }
 
 func (s *stuckStore) Scan(ctx context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {
-	if r.Namespace != store.Media {
+	if r.Namespace != store.Media || !s.stuck.Load() {
 		return s.Store.Scan(ctx, r, opt)
 	}
 	s.scans.Add(1)
@@ -72,6 +73,7 @@ func TestGuardLooksOnceAtATime(t *testing.T) {
 		s := &stuckStore{Store: memory.New(memory.Options{})}
 		r := newRig(t, Config{Store: s, GuardInterval: 100 * time.Millisecond, StoreTimeout: 450 * time.Millisecond})
 		r.putInits("a")
+		s.stuck.Store(true)
 		ctx, leave := context.WithCancel(t.Context())
 		defer leave()
 		n := r.next()

@@ -19,6 +19,8 @@ func (g *Book) Left(ctx context.Context, id live.EventID, renditions []live.Rend
 	if e, tomb, dead := g.known(id); e != nil || dead && !tomb.unreadable {
 		return 0, 0, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, g.Timeout)
+	defer cancel()
 	for _, r := range renditions {
 		page, err := g.Store.Scan(ctx, layout.Media(id, r.Name), store.ScanOptions{MaxBytes: leftPage})
 		if err != nil {
