@@ -32,6 +32,7 @@ type seen struct {
 	Errors   []string
 	Fatal    []string
 	Console  []string
+	Ads      []string
 	Latency  float64 `json:"latencySeconds"`
 }
 
