@@ -2,6 +2,7 @@ package origin
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -369,12 +370,23 @@ func TestTwoNodes(t *testing.T) {
 }
 
 func TestStoreIsReadOrNothing(t *testing.T) {
-	for _, op := range []storetest.Op{storetest.Scan} {
-		faulty := storetest.NewFaulty(memory.New(memory.Options{}), storetest.Fault{Op: op, Err: store.ErrUnavailable})
-		if _, err := New(t.Context(), Config{Store: faulty}); !errors.Is(err, store.ErrUnavailable) {
+	bubble(t, func(t *testing.T) {
+		faulty := storetest.NewFaulty(memory.New(memory.Options{}), storetest.Fault{Op: storetest.Scan, Err: store.ErrUnavailable})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if _, err := New(ctx, Config{Store: faulty}); !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("an origin starts without its events: %v", err)
 		}
-	}
+		if n := faulty.Count(storetest.Scan); n < 5 {
+			t.Errorf("the store was asked %d times in 5 s", n)
+		}
+		time.AfterFunc(3*time.Second, faulty.Clear)
+		o, err := New(t.Context(), Config{Store: faulty})
+		if err != nil {
+			t.Fatalf("the store is there again: %v", err)
+		}
+		o.Drain()
+	})
 }
 
 // TestMediaOfALostEvent: where an event's record is gone or cannot be read, whoever
