@@ -110,7 +110,9 @@ func measure(ctx context.Context, o options) error {
 	}
 	if o.program == "" {
 		o.program = filepath.Join(dir, "headwater")
-		if out, err := exec.Command("go", "build", "-o", o.program, "headwater/cmd/headwater").CombinedOutput(); err != nil {
+		build := exec.Command("go", "build", "-o", o.program, "./cmd/headwater")
+		build.Dir = ".." // bench/go.mod does not have all that the program needs
+		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("building headwater: %w: %s", err, out)
 		}
 	}

@@ -134,7 +134,9 @@ func measure(ctx context.Context, o options, heedless bool) (*wave, error) {
 	program := o.program
 	if program == "" {
 		program = filepath.Join(dir, "headwater")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "headwater/cmd/headwater").CombinedOutput(); err != nil {
+		build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/headwater")
+		build.Dir = ".." // bench/go.mod does not have all that the program needs
+		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("building headwater: %w: %s", err, out)
 		}
 	}
