@@ -105,7 +105,7 @@ type storeFlags struct {
 
 func (f *storeFlags) register(o *options) {
 	o.String(&f.store, "store", "disk:headwater-data", "`STORE`: disk:DIR, cassandra://HOST,.../KEYSPACE?dc=NAME or s3://BUCKET/PREFIX?endpoint=URL")
-	o.Bool(&f.accept, "accept-losses", "check: what a disk store has lost of events and masks is told this once more, and not again")
+	o.Bool(&f.accept, "accept-losses", "check: what a disk store has lost of events and masks, and what nothing tells of, is told this once more, and not again")
 }
 
 func runStore(ctx context.Context, env *environment, args []string) error {

@@ -100,9 +100,11 @@ func (l *log) createFile(id uint64, now time.Time) (*logFile, error) {
 	lf := l.file(l.nextSeq, id)
 	if err := l.create(lf, now); err != nil {
 		lf.close()
-		// Best effort: what remains holds no records and goes at the next start.
+		// Best effort: what remains holds no records and goes at the next start. In the
+		// manifest it must not remain: a file that is listed and not there is a loss.
 		_ = l.fs.Remove(lf.path)
 		_ = l.fs.Remove(lf.twinPath)
+		_ = l.manifest.change(func(m *manifest) { m.strike(l.namespace, lf.id) })
 		return nil, err
 	}
 	lf.size.Store(fileHeaderSize)

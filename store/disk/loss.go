@@ -74,17 +74,19 @@ func (l *log) hurt() bool {
 	return slices.ContainsFunc(l.files, func(f *logFile) bool { return f.damaged })
 }
 
-// AcceptLosses takes what is lost of control for lost: it is not told of any more. What is
-// lost of media is forgotten when it would have expired.
+// AcceptLosses takes what is lost of control for lost, and what is lost of media where
+// nothing tells until when: it is not told of any more. What else is lost of media is
+// forgotten when it would have expired.
 func (s *Store) AcceptLosses(ctx context.Context) error {
-	l := s.control
-	l.mu.Lock()
-	for _, f := range l.files {
-		f.lost = nil
-	}
-	l.mu.Unlock()
-	if err := l.retain(ctx); err != nil {
-		return fmt.Errorf("disk store: %w", err)
+	for _, l := range s.logs() {
+		l.mu.Lock()
+		for _, f := range l.files {
+			f.lost = slices.DeleteFunc(f.lost, func(x Loss) bool { return l.namespace == store.Control || x.Expires.IsZero() })
+		}
+		l.mu.Unlock()
+		if err := l.retain(ctx); err != nil {
+			return fmt.Errorf("disk store: %w", err)
+		}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -279,6 +280,80 @@ func TestLossesExpire(t *testing.T) {
 	}
 	s = openMem(t, m, Options{})
 	if s.Condition() != nil {
+		t.Error(s.Condition())
+	}
+}
+
+// TestWhatWasNeverThereIsNoLoss: a file that could not be entered into the manifest
+// holds nothing, and nobody misses it.
+func TestWhatWasNeverThereIsNoLoss(t *testing.T) {
+	for _, op := range []string{"create", "rename", "syncdir"} {
+		for _, copyOf := range []string{"d/MANIFEST", "d/twins/MANIFEST"} {
+			t.Run(op+" "+copyOf, func(t *testing.T) {
+				m := newMemFS()
+				s := openMem(t, m, Options{})
+				m.all = true
+				last := ""
+				m.setFault(func(did, path string) error {
+					if did == "rename" {
+						last = path
+					}
+					if did == op && (path == copyOf+".new" || did == "syncdir" && last == copyOf+".new") {
+						return syscall.ENOSPC
+					}
+					return nil
+				})
+				item := newItem("k", 9000)
+				if err := s.Put(t.Context(), media, item); !errors.Is(err, store.ErrFull) {
+					t.Errorf("put: %v", err)
+				}
+				m.setFault(nil)
+				mustPut(t, s, media, item)
+				mustClose(t, s)
+				s = openMem(t, m, Options{})
+				wantItems(t, s, media, item)
+				if lost := s.Losses(); len(lost) > 0 || s.Condition() != nil {
+					t.Errorf("lost: %v; %v", lost, s.Condition())
+				}
+			})
+		}
+	}
+}
+
+// TestLossOfMediaThatNothingTellsOf: it holds no file up that is older than what it
+// deleted, and is told of until somebody knows.
+func TestLossOfMediaThatNothingTellsOf(t *testing.T) {
+	m := newMemFS()
+	s := openMem(t, m, Options{})
+	mustPut(t, s, media, newItem("k", 9000))
+	mustClose(t, s)
+	delete(m.names, m.paths("d/media/")[0])
+	delete(m.names, m.paths("d/twins/media")[0])
+	s = openMem(t, m, Options{})
+	mustPut(t, s, media, newItem("l", 9000))
+	if err := s.DeleteRecord(t.Context(), media, nextToken()); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	s = openMem(t, m, Options{})
+	s.media.index.Sweep(media, time.Now().Add(2*store.MaxDrift))
+	if err := s.media.retain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := m.paths("d/media/"); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if len(s.Losses()) != 1 {
+		t.Errorf("lost: %v", s.Losses())
+	}
+	if err := s.AcceptLosses(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.Condition() != nil {
+		t.Error(s.Condition())
+	}
+	mustClose(t, s)
+	if s = openMem(t, m, Options{}); s.Condition() != nil {
 		t.Error(s.Condition())
 	}
 }

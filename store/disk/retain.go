@@ -125,15 +125,18 @@ func (l *log) removeFile(f *logFile) (err error) {
 func (l *log) droppable() *logFile {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	for i, f := range l.files {
+	oldest := true
+	for _, f := range l.files {
 		// A file that could not be synced may hold records that the index
 		// does not know; nothing may go that might shadow them.
-		if f.broken.Load() && f.durable.Load() != f.size.Load() && i > 0 {
+		if f.broken.Load() && f.durable.Load() != f.size.Load() && !oldest {
 			return nil
 		}
-		if f.sealed && f.refs == 0 && (i == 0 || !f.shadows) && len(f.lost) == 0 {
+		if f.sealed && f.refs == 0 && (oldest || !f.shadows) && len(f.lost) == 0 {
 			return f
 		}
+		// Of one that is gone with its twin, and is only missed, nothing can return.
+		oldest = oldest && f.gone && f.twin == nil
 	}
 	return nil
 }
