@@ -51,6 +51,8 @@ type Config struct {
 	Idle time.Duration
 	// MaxPublications bounds how many there are at once. Default 256.
 	MaxPublications int
+	// TenantPercent bounds how many of these one tenant may have. Default 100.
+	TenantPercent int
 	// HeldBytes bounds what one publication holds while it gathers. Default 64 MiB.
 	HeldBytes int64
 	// MaxFragment bounds a fragment, with what comes between two. Default 32 MiB.
@@ -109,6 +111,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.MaxPublications == 0 {
 		cfg.MaxPublications = 256
+	}
+	if cfg.TenantPercent == 0 {
+		cfg.TenantPercent = 100
 	}
 	if cfg.HeldBytes == 0 {
 		cfg.HeldBytes = 64 << 20
@@ -186,9 +191,9 @@ func (s *Server) enter(ctx context.Context, key pubKey, secret string) (*publica
 			s.mu.Unlock()
 			return nil, live.ErrDraining
 		}
-		if len(s.pubs) >= s.cfg.MaxPublications {
+		if err := s.room(key.event.Tenant); err != nil {
 			s.mu.Unlock()
-			return nil, live.ErrShed.With(fmt.Sprintf("%d encoders send already", s.cfg.MaxPublications))
+			return nil, err
 		}
 		var err error
 		if p, err = newPublication(s, key, secret); err != nil {
@@ -216,6 +221,23 @@ func (s *Server) enter(ctx context.Context, key pubKey, secret string) (*publica
 		return nil, err
 	}
 	return p, nil
+}
+
+// room needs mu. It is whether a tenant may have another encoder.
+func (s *Server) room(tenant string) error {
+	theirs := 0
+	for k := range s.pubs {
+		if k.event.Tenant == tenant {
+			theirs++
+		}
+	}
+	switch share := max(1, s.cfg.MaxPublications*s.cfg.TenantPercent/100); {
+	case len(s.pubs) >= s.cfg.MaxPublications:
+		return live.ErrShed.With(fmt.Sprintf("%d encoders send already", len(s.pubs)))
+	case theirs >= share:
+		return live.ErrShed.With(fmt.Sprintf("%d encoders of tenant %s send already", theirs, tenant))
+	}
+	return nil
 }
 
 func (s *Server) leave(p *publication) {

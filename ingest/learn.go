@@ -3,7 +3,9 @@ package ingest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -31,7 +33,11 @@ func (p *publication) create(tracks []candidate, best evidence, segment time.Dur
 	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
 	defer cancel()
 	if err := make(ctx, p.secret, p.key.event, ev); err != nil {
-		return live.ErrUpstream.With(fmt.Sprintf("event %s could not be made: %v", p.key.event, err))
+		as := live.ErrUpstream
+		if prob, ok := errors.AsType[*live.Problem](err); ok && prob.Status == http.StatusForbidden {
+			as = prob // what it may not does not come with time
+		}
+		return as.With(fmt.Sprintf("event %s could not be made: %v", p.key.event, err))
 	}
 	p.log.Info("the event was made from what came, or given the pipeline", "start", ev.Start, "segment", fmt.Sprintf("%d/%d s", ev.Segment.Ticks, ev.Segment.Timescale),
 		"renditions", describeRenditions(ev.Renditions), "pipelines", len(ev.Pipelines))

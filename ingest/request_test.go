@@ -2,6 +2,9 @@ package ingest
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -293,4 +296,55 @@ func TestInitWithOtherDefaults(t *testing.T) {
 			}
 		}
 	})
+}
+
+// One tenant's encoders leave room for those of others.
+func TestTenantHasItsShareOfEncoders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, testEvent(newYear, "v720"), func(cfg *Config) { cfg.MaxPublications, cfg.TenantPercent = 4, 50 })
+		for _, x := range []struct {
+			path string
+			want int
+		}{{"acme/a/a", 200}, {"acme/b/a", 200}, {"acme/c/a", 503}, {"acme/b/a", 200}, {"other/a/a", 200}, {"other/b/a", 200}, {"third/a/a", 503}} {
+			req, _ := http.NewRequest("POST", "http://ingest:7006/"+x.path+"/", nil)
+			if status, code := w.do(req); status != x.want {
+				t.Errorf("%s: %d %s, want %d", x.path, status, code, x.want)
+			}
+		}
+		w.stop()
+	})
+}
+
+// What an event cannot be made for by right is no failure of the origin's.
+func TestWhyAnEventIsNotMade(t *testing.T) {
+	for _, x := range []struct {
+		err    error
+		status int
+		code   string
+	}{
+		{fmt.Errorf("create: 403: %w", live.ErrQuota.With("tenant acme has 1 events")), 403, "quota"},
+		{fmt.Errorf("create: 403: %w", live.ErrForbidden.With("not yours")), 403, "forbidden"},
+		{fmt.Errorf("create: 401: %w", live.ErrUnauthorized.With("whose?")), 503, "upstream-unavailable"},
+		{errors.New("no route"), 503, "upstream-unavailable"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, nil, func(cfg *Config) {
+				cfg.Create = func(context.Context, string, live.EventID, *live.Event) error { return x.err }
+			})
+			video := sources(t)["v720"]
+			body, more := io.Pipe()
+			go func() {
+				more.Write(video.init)
+				more.Write(video.segment(0))
+				time.Sleep(3 * time.Second)
+				more.Write(video.segment(1))
+				more.Close()
+			}()
+			if status, code := w.sendBody("POST", "Streams(v720.cmfv)", body); status != x.status || code != x.code {
+				t.Errorf("%v: %d %s", x.err, status, code)
+			}
+			body.Close()
+			w.stop()
+		})
+	}
 }

@@ -200,10 +200,10 @@ func (l *inMemory) Close() error   { l.once.Do(func() { close(l.closed) }); retu
 func (l *inMemory) Addr() net.Addr { return &net.UnixAddr{Name: l.host, Net: "memory"} }
 
 // newIngest is the ingest of an origin.
-func newIngest(in *inside, guard *access.Guard, create bool, clk *clock.Clock, log *slog.Logger, metrics prometheus.Registerer) (*ingest.Server, error) {
+func newIngest(in *inside, guard *access.Guard, create bool, tenantShare int, clk *clock.Clock, log *slog.Logger, metrics prometheus.Registerer) (*ingest.Server, error) {
 	cfg := ingest.Config{
 		Packager: packager.Config{To: []string{"http://publish:7001"}, EventURL: "http://deliver:7002", EventWait: -1, Dial: in.dial, Time: clk},
-		Log:      log,
+		Log:      log, TenantPercent: tenantShare,
 	}
 	if guard != nil {
 		cfg.Allow = allowBy(guard)

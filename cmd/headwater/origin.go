@@ -247,7 +247,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	if f.ingest != "" {
 		in := newInside(org, log)
 		defer in.close()
-		srv, err := newIngest(in, guard, f.create, clk, log, metrics)
+		srv, err := newIngest(in, guard, f.create, f.tenantShare, clk, log, metrics)
 		if err != nil {
 			return err
 		}
