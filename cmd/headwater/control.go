@@ -152,7 +152,20 @@ func (s *eventSession) again(verb string, flags ...string) string {
 			words = append(words, "--"+f.flag, f.value)
 		}
 	}
+	for i, w := range words {
+		words[i] = quoted(w)
+	}
 	return strings.Join(words, " ")
+}
+
+// quoted is a word as shells take it: names of notifications and files may have any sign.
+func quoted(word string) string {
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_./:+,@%=", r)
+	}) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // result says what becomes of an event's configuration; "" where the origin does not.

@@ -341,7 +341,7 @@ func (s *eventSession) breakFor(ctx context.Context) error {
 func notify(ctx context.Context, s *eventSession) error {
 	switch {
 	case s.adBreak > maxBreak || s.adBreak < 0:
-		return usagef("--ad-break: at most %v", maxBreak)
+		return usagef("--ad-break: %v is not between 0 and %v", s.adBreak, maxBreak)
 	case s.adBreak > 0:
 		if err := s.breakFor(ctx); err != nil {
 			return err

@@ -194,6 +194,11 @@ func TestVerbsSayHowToTakeThemBack(t *testing.T) {
 	if want := `"id":"ad-2000","from":2000,"to":2003,"data":"` + base64.StdEncoding.EncodeToString([]byte(`{"asset_uri":"https://ads.example/main.m3u8"}`)); !strings.Contains(strings.Join(strings.Fields(out), ""), want) {
 		t.Errorf("%s\nwant %s", out, want)
 	}
+	_, _, errs := invoke(t, t.Context(), nil, "", "event", "notify", "t/e", "--type", "x", "--id", `it's "a" $b`, "--from", "now", "--control", op.url)
+	if want := `--withdraw --id 'it'\''s "a" $b' --control ` + op.url; !strings.Contains(errs, want) {
+		t.Errorf("%s\nwant %s", errs, want)
+	}
+	op.want(exitUsage, "--ad-break: -5s is not between", "notify", "t/e", "--ad-break", "-5s")
 	op.want(exitFailed, "400: |asset_uri", "notify", "t/e", "--ad-break", "7s", "--asset", "ads.example/main.m3u8")
 	op.want(exitUsage, "second of its kind", "notify", "t/e", "--ad-break", "7s", "--asset", "https://a.example/a.m3u8", "--asset", "https://b.example/a.m3u8")
 	op.want(exitUsage, "--ad-break", "notify", "t/e", "--ad-break", "7s", "--type", "ad-break")

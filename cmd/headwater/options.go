@@ -104,7 +104,7 @@ func (b *bytesValue) Set(s string) error {
 	for _, u := range units {
 		if digits, ok := strings.CutSuffix(s, u.suffix); ok {
 			n, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
-			if err != nil || n < 0 || n*float64(u.size) > 1<<62 {
+			if err != nil || !(n >= 0 && n*float64(u.size) <= 1<<62) {
 				return errors.New("is not a size like 1GiB, 256MB or 4096")
 			}
 			*b = bytesValue(n * float64(u.size))
