@@ -67,6 +67,15 @@ func (l *log) sumUp(now time.Time) {
 	}
 }
 
+// unmiss forgets the losses that a delete makes none. l.mu is held.
+func (l *log) unmiss(rec store.Record, r *record) {
+	for _, f := range l.files {
+		f.lost = slices.DeleteFunc(f.lost, func(x Loss) bool {
+			return x.Key != "" && x.Record == rec && x.token.Compare(r.token) <= 0 && x.Key >= r.key && (r.to == "" || x.Key < r.to)
+		})
+	}
+}
+
 // hurt reports whether any file is damaged.
 func (l *log) hurt() bool {
 	l.mu.RLock()

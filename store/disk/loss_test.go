@@ -357,3 +357,32 @@ func TestLossOfMediaThatNothingTellsOf(t *testing.T) {
 		t.Error(s.Condition())
 	}
 }
+
+// TestWhatIsDeletedIsNoLoss: whether it was deleted before it was lost, or after.
+func TestWhatIsDeletedIsNoLoss(t *testing.T) {
+	other := store.Record{Namespace: store.Media, ID: "acme/final/other"}
+	m := newMemFS()
+	s := openMem(t, m, Options{})
+	mustPut(t, s, media, newItem("k", 9000), newItem("l", 9000))
+	mustPut(t, s, other, newItem("k", 9000))
+	if err := s.DeleteRecord(t.Context(), media, nextToken()); err != nil {
+		t.Fatal(err)
+	}
+	mustPut(t, s, media, newItem("l", 9000))
+	mustClose(t, s)
+	delete(m.names, m.paths("d/media/")[0])
+	s = openMem(t, m, Options{})
+	if lost := s.Losses(); len(lost) != 2 || lost[0].Record != other || lost[1].Record != media || lost[1].Key != "l" {
+		t.Errorf("lost: %v", lost)
+	}
+	if err := s.DeleteRecord(t.Context(), other, nextToken()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if lost := s.Losses(); len(lost) != 1 || lost[0].Record != media {
+			t.Errorf("lost: %v", lost)
+		}
+		mustClose(t, s)
+		s = openMem(t, m, Options{})
+	}
+}

@@ -123,6 +123,7 @@ func (l *log) insert(f *logFile, r *record, pad uint16, moveFrom *location) {
 		// Nothing refers to it, but what it deleted must not return when it goes.
 		l.index.Delete(rec, r.key, r.to, r.token)
 		f.shadows = true
+		l.unmiss(rec, r)
 	default:
 		kept, replaced = l.index.Put(rec, &index.Entry[*location]{Key: r.key, Token: r.token, Expires: r.expires, Value: loc})
 	}
