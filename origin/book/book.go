@@ -41,6 +41,7 @@ type Book struct {
 
 	mu     sync.RWMutex // guards the following
 	events map[live.EventID]*Event
+	of     map[string]map[live.EventID]*Event // the same by tenant: see Usage
 	tombs  map[live.EventID]tombstone
 	// tenants has those of events and tombs, and perhaps some more: whoever is
 	// not in it never had an event.
@@ -64,7 +65,7 @@ type Config struct {
 // New returns a book that knows nothing yet: see Load.
 func New(cfg Config) *Book {
 	g := &Book{Config: cfg, turns: keylock.New[live.EventID](),
-		events: make(map[live.EventID]*Event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool), names: make(map[string]string)}
+		events: make(map[live.EventID]*Event), of: make(map[string]map[live.EventID]*Event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool), names: make(map[string]string)}
 	g.lost = metric.Counter(cfg.Metrics, "lost_announcements_total", "Announcements that the bus did not take.")
 	g.Counters = newByEvent(g.List, cfg.Clock)
 	cfg.Metrics.MustRegister(g.Counters)
@@ -92,12 +93,13 @@ type Usage struct {
 	Bytes              int64 // of segments that are published, of all pipelines
 }
 
-// Usage is what a tenant has beside one of its events.
+// Usage is what a tenant has beside one of its events. It looks at that tenant's alone:
+// each PUT of a segment asks.
 func (g *Book) Usage(tenant, besides string) (u Usage) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	for id, e := range g.events {
-		if id.Tenant == tenant && id.Name != besides {
+	for id, e := range g.of[tenant] {
+		if id.Name != besides {
 			u.Events++
 			u.Renditions += len(e.View().Config().Renditions)
 			u.Bytes += e.bytes.Load()
@@ -134,10 +136,8 @@ func (g *Book) Names(tenant string) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var list []string
-	for id := range g.events {
-		if id.Tenant == tenant {
-			list = append(list, id.Name)
-		}
+	for id := range g.of[tenant] {
+		list = append(list, id.Name)
 	}
 	if tenant == "" {
 		list = slices.Collect(maps.Keys(g.tenants))
@@ -188,6 +188,10 @@ func (g *Book) enter(e *Event) {
 	old := g.events[e.ID]
 	delete(g.tombs, e.ID)
 	g.events[e.ID] = e
+	if g.of[e.ID.Tenant] == nil {
+		g.of[e.ID.Tenant] = make(map[live.EventID]*Event)
+	}
+	g.of[e.ID.Tenant][e.ID] = e
 	g.tenants[e.ID.Tenant] = true
 	clear(g.names)
 	g.mu.Unlock()
@@ -201,6 +205,11 @@ func (g *Book) bury(id live.EventID, tomb tombstone) {
 	g.mu.Lock()
 	old := g.events[id]
 	delete(g.events, id)
+	if of := g.of[id.Tenant]; len(of) > 1 {
+		delete(of, id)
+	} else if of[id] != nil {
+		delete(g.of, id.Tenant)
+	}
 	g.tombs[id] = tomb
 	g.tenants[id.Tenant] = true
 	clear(g.names)
