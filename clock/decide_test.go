@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -95,5 +96,28 @@ func TestSteps(t *testing.T) {
 		if !ok || tr.steady(System, now) != c.steady || (best.lo-c.best).Abs() > 100*time.Millisecond {
 			t.Errorf("%s: steady %v, best %v, want %v, %v", c.name, tr.steady(System, now), best, c.steady, c.best)
 		}
+	}
+}
+
+// TestOffAndForgotten: of a clock that was off, and that had to make room for others,
+// nothing is said.
+func TestOffAndForgotten(t *testing.T) {
+	c := New(OfEdge(nil))
+	tell := func(name string, by time.Duration) {
+		now := time.Now()
+		c.Exchange(Parent, name, c.At(now).Add(by), now, now, 1)
+	}
+	tell("bad", time.Minute)
+	tell("a", 0)
+	tell("b", 0)
+	c.Look()
+	if !c.Off(Parent, "bad") {
+		t.Fatal("it is not off")
+	}
+	for i := range sourcesKept {
+		tell(fmt.Sprint(i), 0)
+	}
+	if c.Off(Parent, "bad") {
+		t.Error("it is off though it is forgotten")
 	}
 }

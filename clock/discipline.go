@@ -213,10 +213,11 @@ func (c *Clock) Off(kind Kind, name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Source{kind, name}
-	if c.verdict.State == Disputed || !slices.Contains(c.verdict.Off, s) {
+	t := c.tracks[s] // nil where it was forgotten since
+	if t == nil || c.verdict.State == Disputed || !slices.Contains(c.verdict.Off, s) {
 		return false
 	}
-	best, _ := c.tracks[s].best(time.Since(c.start))
+	best, _ := t.best(time.Since(c.start))
 	return ((best.lo+best.hi)/2 - c.verdict.Offset).Abs() > stepAbove
 }
 
