@@ -51,7 +51,7 @@ func checkDisk(ctx context.Context, env *environment, a store.Address, accept bo
 	}
 	stats := st.Stats()
 	if aside := int(stats.Media.SetAside + stats.Control.SetAside); aside > 0 {
-		fmt.Fprintf(env.stdout, "bad: %d files without a readable record are set aside\n", aside)
+		fmt.Fprintf(env.stdout, "bad: %s set aside (.damaged): what could be read of it is kept\n", count(aside, "damaged file"))
 		report.Problems += aside
 	}
 	fmt.Fprintf(env.stdout, "%d records in %d files, %d bytes, %s\n", report.Records, report.Files, report.Bytes, count(report.Problems, "problem"))

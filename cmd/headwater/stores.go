@@ -92,8 +92,10 @@ of the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
   s3://bucket/prefix?endpoint=http://127.0.0.1:7070&region=us-east-1
 
 check reads everything in a store and verifies every checksum; it names what is
-bad, changes nothing, and exits 1 where anything is. The origin that owns a disk
-store must not be running; those on a Cassandra store may be.`,
+bad, and exits 1 where anything is. The origin that owns a disk store must not be
+running, and what its start would mend is mended: what is torn is cut off, control
+is copied from its twin, and a damaged file set aside. What is served does not
+change by it. The origins of a Cassandra store may be running.`,
 }
 
 func init() { storeCommand.run = runStore }
