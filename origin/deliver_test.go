@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -445,9 +446,10 @@ var errTest = fmt.Errorf("no backend says this")
 
 func TestLeavingWhileReading(t *testing.T) {
 	bubble(t, func(t *testing.T) {
+		var delay atomic.Int64
 		slow := storetest.NewSlow(memory.New(memory.Options{}), func(_ storetest.Op, rec store.Record) (time.Duration, time.Duration) {
 			if rec.Namespace == store.Media {
-				return time.Second, 0
+				return time.Duration(delay.Load()), 0
 			}
 			return 0, 0
 		})
@@ -455,6 +457,7 @@ func TestLeavingWhileReading(t *testing.T) {
 		r.putInits("a")
 		n := r.next()
 		r.putSegment("a", "v", n, take{}, 201)
+		delay.Store(int64(time.Second))
 		ctx, cancel := context.WithCancel(t.Context())
 		one, two := r.ask(ctx, "v/"+live.SegmentName(n)), r.ask(t.Context(), "v/"+live.SegmentName(n))
 		synctest.Wait()
