@@ -98,7 +98,7 @@ type watchedTrack struct {
 }
 
 type watchedPipeline struct {
-	heard  time.Time   // when the last segment was seen, or looking began
+	heard  time.Time   // when the last segment was seen, or looking or the event began
 	last   live.Number // which that was; -1 for none
 	silent bool
 	missed int // segments of the first rendition that it did not have by their deadline since
@@ -140,7 +140,13 @@ func (w *watch) look(seen []seenEvent, now time.Time) (out []line) {
 func (w *watch) lookAt(e *watched, s *seenEvent, now time.Time) (out []line) {
 	for _, p := range s.pipelines {
 		if e.pipelines[p] == nil {
-			e.pipelines[p] = &watchedPipeline{heard: now, last: -1}
+			heard := now
+			for _, t := range s.tracks { // before the event nobody is silent
+				if start := t.timeline.Start(t.timeline.First()); start.After(heard) {
+					heard = start
+				}
+			}
+			e.pipelines[p] = &watchedPipeline{heard: heard, last: -1}
 		}
 	}
 	e.forget(s)

@@ -114,7 +114,7 @@ func TestWatch(t *testing.T) {
 		{name: "one never comes", from: -time.Second, to: time.Minute, set: func(w *world) {
 			w.hole = func(p, _ string, n live.Number) bool { return p == "b" }
 		}, want: `
-4.50 WARN a pipeline is silent event=acme/final pipeline=b last=none for=5.5s
+4.50 WARN a pipeline is silent event=acme/final pipeline=b last=none for=4.5s
 `},
 		{name: "the origin starts while one is silent", from: 30 * time.Second, to: time.Minute, set: func(w *world) {
 			w.hole = func(p, _ string, n live.Number) bool { return p == "b" && n > 10 }
