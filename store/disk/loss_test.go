@@ -386,3 +386,43 @@ func TestWhatIsDeletedIsNoLoss(t *testing.T) {
 		s = openMem(t, m, Options{})
 	}
 }
+
+// TestCopyOfALog: under the name of another it stands in for none, whichever is looked
+// at first.
+func TestCopyOfALog(t *testing.T) {
+	m := newMemFS()
+	var items []store.Item
+	for i := range 2 {
+		s := openMem(t, m, Options{})
+		items = append(items, newItem(fmt.Sprint(i), 9000))
+		mustPut(t, s, media, items[i])
+		mustClose(t, s)
+	}
+	logs := m.paths("d/media/")
+	for range 10 { // the order is that of a map
+		n := m.clone()
+		n.names[logs[1]].data = slices.Clone(n.names[logs[0]].data)
+		s := openMem(t, n, Options{})
+		wantItems(t, s, media, items[0])
+		if path := s.media.files[0].path; path != logs[0] {
+			t.Fatalf("%s is used for %s", path, logs[0])
+		}
+		mustClose(t, s)
+	}
+}
+
+// TestStartWritesTheManifestOnce: once all is known, however many files there are.
+func TestStartWritesTheManifestOnce(t *testing.T) {
+	m := newMemFS()
+	for i := range 5 {
+		s := openMem(t, m, Options{})
+		mustPut(t, s, control, newItem(fmt.Sprint(i), 100))
+		mustClose(t, s)
+	}
+	m.all = true
+	before := m.count("rename")
+	mustClose(t, openMem(t, m, Options{}))
+	if n := m.count("rename") - before; n != 2 {
+		t.Errorf("%d files are put in the place of others, want the two copies of the manifest", n)
+	}
+}

@@ -123,8 +123,11 @@ func (l *log) findFiles() ([]*logFile, error) {
 			}
 		}
 	}
-	for path, f := range named {
-		l.openAs(f, path, byID)
+	// Those first that have their own names: a copy under another's stands in for none.
+	for _, strays := range [...]bool{false, true} {
+		for path, f := range named {
+			l.openAs(f, path, byID, strays)
+		}
 	}
 	files := slices.SortedFunc(maps.Values(byID), func(a, b *logFile) int {
 		return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.id, b.id))
@@ -132,18 +135,28 @@ func (l *log) findFiles() ([]*logFile, error) {
 	return files, nil
 }
 
-// openAs opens the log at a path for the file that its header names, or else for f,
-// which has the path for its name.
-func (l *log) openAs(f *logFile, path string, byID map[uint64]*logFile) {
+// openAs opens the log at a path for f, which has the path for its name, or with strays
+// for the file that its header names, where that is another.
+func (l *log) openAs(f *logFile, path string, byID map[uint64]*logFile, strays bool) {
+	if strays && f.path == path && f.f != nil {
+		return
+	}
 	file, size, err := l.fs.Open(path)
 	if err != nil {
-		l.counters.corrupt.Add(1)
-		l.logger.Error("a log file cannot be opened, and is left as it is", "file", path, "error", err)
+		if !strays {
+			l.counters.corrupt.Add(1)
+			l.logger.Error("a log file cannot be opened, and is left as it is", "file", path, "error", err)
+		}
 		return
 	}
 	header := make([]byte, fileHeaderLen)
 	n, _ := file.ReadAt(header, 0)
-	if id, ok := headerID(header[:n], l.namespace); ok && id != f.id && byID[id] != nil && byID[id].f == nil {
+	id, ok := headerID(header[:n], l.namespace)
+	if !strays && ok && id != f.id {
+		file.Close()
+		return
+	}
+	if ok && id != f.id && byID[id] != nil && byID[id].f == nil {
 		l.logger.Error("a log file has the name of another", "file", path, "is", byID[id].path)
 		l.counters.corrupt.Add(1)
 		f = byID[id]

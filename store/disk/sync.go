@@ -175,16 +175,19 @@ func (l *log) writeSeal(f *logFile, at int64, torn []stretch) {
 	l.list(f, func(x *listed) { x.Sealed, x.Size, x.Records = true, f.size.Load(), f.records })
 }
 
-// list changes what the manifest has of a file.
+// list changes what the manifest has of a file. Where it has that already nothing is
+// written: a start looks at all files.
 func (l *log) list(f *logFile, change func(*listed)) {
-	if err := l.manifest.change(func(m *manifest) {
-		x := listed{Namespace: l.namespace, Seq: f.seq, ID: f.id}
-		if was := m.find(l.namespace, f.id); was != nil {
-			x = *was
-		}
-		change(&x)
-		m.enter(x)
-	}); err != nil {
+	was := l.manifest.known(l.namespace, f.id)
+	x := was
+	if x.ID == 0 {
+		x = listed{Namespace: l.namespace, Seq: f.seq, ID: f.id}
+	}
+	change(&x)
+	if x == was {
+		return
+	}
+	if err := l.manifest.change(func(m *manifest) { m.enter(x) }); err != nil {
 		l.logger.Warn("the manifest could not be written", "error", err)
 	}
 }
