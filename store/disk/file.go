@@ -100,11 +100,12 @@ func (l *log) createFile(id uint64, now time.Time) (*logFile, error) {
 	lf := l.file(l.nextSeq, id)
 	if err := l.create(lf, now); err != nil {
 		lf.close()
-		// Best effort: what remains holds no records and goes at the next start. In the
-		// manifest it must not remain: a file that is listed and not there is a loss.
-		_ = l.fs.Remove(lf.path)
-		_ = l.fs.Remove(lf.twinPath)
-		_ = l.manifest.change(func(m *manifest) { m.strike(l.namespace, lf.id) })
+		// Best effort: what remains holds no records and goes at the next start. What the
+		// manifest may have must remain: a file that is listed and not there is a loss.
+		if l.manifest.withdraw(l.namespace, lf.id) {
+			_ = l.fs.Remove(lf.path)
+			_ = l.fs.Remove(lf.twinPath)
+		}
 		return nil, err
 	}
 	lf.size.Store(fileHeaderSize)

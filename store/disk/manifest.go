@@ -203,6 +203,24 @@ func (g *registrar) change(f func(m *manifest)) error {
 	return g.write()
 }
 
+// withdraw takes back what was entered of a file that could not be made, and reports
+// whether neither copy has it. Between the two another change may have written it.
+func (g *registrar) withdraw(namespace string, id uint64) bool {
+	if g == nil {
+		return true
+	}
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	if g.m.find(namespace, id) == nil {
+		return true
+	}
+	g.m.strike(namespace, id)
+	if m, bad := g.read(); m != nil && !bad && m.find(namespace, id) == nil {
+		return true
+	}
+	return g.ours() == nil && g.write() == nil
+}
+
 // ours returns an error unless the directory still is ours. It needs the turn.
 func (g *registrar) ours() error {
 	if err := g.standing(); err != nil {

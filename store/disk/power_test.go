@@ -41,13 +41,40 @@ func powerFailures(t *testing.T, seed uint64, lives int) {
 	}
 	for life := range lives {
 		m.setFault(nil)
-		s, err := Open("d", Options{FS: m, FileBytes: controlShare * 4 * blockSize, Bucket: time.Minute, SweepInterval: 10 * time.Second,
-			Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+		m.all = true // twins and the manifest fail as logs do, and the power at any of them
+		open := func() (*Store, error) {
+			return Open("d", Options{FS: m, FileBytes: controlShare * 4 * blockSize, Bucket: time.Minute, SweepInterval: 10 * time.Second,
+				Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+		}
+		if r.IntN(2) == 0 { // starts end as well
+			left := atomic.Int64{}
+			left.Store(1 + int64(r.IntN(60)))
+			m.setFault(func(op, _ string) error {
+				if op != "read" && op != "open" && left.Add(-1) == 0 {
+					m.off()
+					return errPower
+				}
+				return nil
+			})
+			if s, err := open(); err == nil {
+				m.off()
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			m.off()
+			m = m.after(r)
+			m.all = true
+		}
+		s, err := open()
 		if err != nil {
 			t.Fatalf("life %d: %v", life, err)
 		}
 		if st := s.Stats(); st.Media.CorruptRecords+st.Control.CorruptRecords > 0 {
 			t.Errorf("life %d: damage where there is none: %+v", life, st)
+		}
+		if lost := s.Losses(); len(lost) > 0 {
+			t.Errorf("life %d: lost, though the disk loses nothing: %v", life, lost)
 		}
 		for _, c := range clients {
 			c.check(t, s, life, true)
@@ -56,7 +83,7 @@ func powerFailures(t *testing.T, seed uint64, lives int) {
 			s.Close()
 			return
 		}
-		power := int64(r.IntN(120)) // operations until it fails, or more than there will be
+		power := int64(r.IntN(300)) // operations until it fails, or more than there will be
 		faulty := r.IntN(3) == 0
 		var mu sync.Mutex
 		faults := rand.New(rand.NewPCG(r.Uint64(), 1))
