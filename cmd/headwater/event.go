@@ -321,7 +321,10 @@ func (s *eventSession) breakFor(ctx context.Context) error {
 		return err
 	}
 	tl := cfg.Event.Timeline()
-	from := m.Number(&tl, time.Now())
+	from := m.Number(&tl, time.Now()) // of a time before the event its first
+	if first := tl.First(); from < first {
+		return usagef("--from: segment %d is before the event, which starts at %s with segment %d", from, tl.Start(first).Format(live.TimeLayout), first)
+	}
 	to := from
 	for tl.End(to).Sub(tl.Start(from)) < s.adBreak && to < live.MaxNumber {
 		to++

@@ -198,6 +198,7 @@ func TestVerbsSayHowToTakeThemBack(t *testing.T) {
 	if want := `--withdraw --id 'it'\''s "a" $b' --control ` + op.url; !strings.Contains(errs, want) {
 		t.Errorf("%s\nwant %s", errs, want)
 	}
+	op.want(exitUsage, "--from: segment 0 is before the event", "notify", "t/e", "--ad-break", "7s", "--from", "0")
 	op.want(exitUsage, "--ad-break: -5s is not between", "notify", "t/e", "--ad-break", "-5s")
 	op.want(exitFailed, "400: |asset_uri", "notify", "t/e", "--ad-break", "7s", "--asset", "ads.example/main.m3u8")
 	op.want(exitUsage, "second of its kind", "notify", "t/e", "--ad-break", "7s", "--asset", "https://a.example/a.m3u8", "--asset", "https://b.example/a.m3u8")
