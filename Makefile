@@ -4,7 +4,7 @@
 # make fuzz    each fuzz target for FUZZTIME
 # make nightly each fuzz target for 20 s, for a CI at night
 # make encodes inspects long real encodes, and mutations of them (long form of two tests)
-# make worlds  new simulated worlds for WORLDS, each by its seed (make test: WORLDS_TEST)
+# make worlds  new simulated worlds for WORLDS, each by its seed (make test: the first WORLDS_TEST)
 # make kills   kill -9 of a process that publishes to a disk store, KILLS times
 # make starts  how long an origin takes to start over 1,000 to STARTS segments
 # make mutate  one changed line at a time, to see whether a test fails for it
@@ -12,9 +12,9 @@
 GO       ?= go
 FUZZTIME ?= 30s
 
-# For how long worlds are played: by make worlds, and by make test.
+# For how long new worlds are played, and how many make test plays, the same each time.
 WORLDS      ?= 1h
-WORLDS_TEST ?= 2m
+WORLDS_TEST ?= 24
 
 # What is mutated, how many lines of it, and which.
 MUTANTS  ?= 300
@@ -85,7 +85,7 @@ worlds: build
 	build/headwater simulate --world --seeds 0 --for $(WORLDS) --shrink
 
 test-worlds: build
-	nice -n 19 build/headwater simulate --world --seeds 0 --for $(WORLDS_TEST) --parallel 1 --shrink
+	nice -n 19 build/headwater simulate --world --from 1 --seeds $(WORLDS_TEST) --shrink
 
 encodes:
 	HEADWATER_ENCODES=1 $(GO) test -timeout 60m -v -run 'TestEncodesAreClean|TestMutationsAreFound' ./cmaf
