@@ -11,6 +11,11 @@ import "encoding/binary"
 // The error wraps ErrMalformed: the data lies outside of the part, or saio
 // points to other places than senc.
 func AppendFragment(dst []byte, seq uint32, t *Track, p *Part, f *TrackFragment) ([]byte, error) {
+	return appendFragment(dst, seq, t, p, f, 0)
+}
+
+// appendFragment is AppendFragment of one that decodes so much later.
+func appendFragment(dst []byte, seq uint32, t *Track, p *Part, f *TrackFragment, later int64) ([]byte, error) {
 	be := binary.BigEndian
 	start := len(dst)
 	dst, endMoof := openBox(dst, boxMoof)
@@ -34,6 +39,14 @@ func AppendFragment(dst []byte, seq uint32, t *Track, p *Part, f *TrackFragment)
 			if dst, err = appendTfhd(dst, c, t.ID); err != nil {
 				return nil, within(boxTraf, err)
 			}
+		case boxTfdt:
+			if later == 0 {
+				dst = append(dst, c.Data...)
+				break
+			}
+			var endTfdt func([]byte) []byte
+			dst, endTfdt = openBox(dst, boxTfdt)
+			dst = endTfdt(be.AppendUint64(be.AppendUint32(dst, 1<<24), uint64(f.Decode+later)))
 		case boxTrun:
 			_, flags, b, err := c.full(4)
 			if err != nil {

@@ -67,6 +67,9 @@ type Event struct {
 	// JoinMS is how long those who join together are to take for it: when the event
 	// begins, and after an outage. Default 0: nobody waits for another.
 	JoinMS int64
+	// OnLost says what viewers get in place of a segment that nobody published.
+	// Default LostFill.
+	OnLost LostPolicy
 	// TimeURL is an absolute URL of some edge's or origin's /time, by which DASH
 	// players set their clocks. Without it they get one that is relative to the MPD.
 	TimeURL string
@@ -94,6 +97,20 @@ const (
 	MediaUnix  MediaEpoch = "unix"  // decode time 0 is 1970-01-01T00:00:00Z
 	MediaStart MediaEpoch = "start" // decode time 0 is the event's start
 )
+
+// A LostPolicy says what is done about segments that nobody published in time.
+type LostPolicy string
+
+// The policies.
+const (
+	LostFill LostPolicy = "fill" // a segment that is made of one before it stands in
+	LostGap  LostPolicy = "gap"  // 410, and EXT-X-GAP in playlists
+)
+
+// MaxFilled is how long after the last segment that was published others stand in
+// for lost ones: longer than encoders take to begin anew, and no endless picture of
+// what is over.
+const MaxFilled = 2 * time.Minute
 
 // A Pipeline is one of the redundant chains of encoder and packager.
 type Pipeline struct {
@@ -196,7 +213,7 @@ func Default() Event {
 	return Event{
 		FirstNumber: 1, Segment: Duration{Ticks: 2, Timescale: 1}, MediaTime: MediaUnix,
 		AllowanceMS: 500, HoldMS: 2000, BudgetMS: 2000, DVRSeconds: 14400, LiveWindowSeconds: 30,
-		PatienceMS: 150, SettleSegments: 5,
+		PatienceMS: 150, SettleSegments: 5, OnLost: LostFill,
 	}
 }
 
@@ -243,6 +260,9 @@ func (e *Event) Validate() error {
 	}
 	if e.MediaTime != MediaUnix && e.MediaTime != MediaStart {
 		return badField("media_time", "%q is neither \"unix\" nor \"start\"", e.MediaTime)
+	}
+	if e.OnLost != LostFill && e.OnLost != LostGap {
+		return badField("on_lost", "%q is neither \"fill\" nor \"gap\"", clip(string(e.OnLost)))
 	}
 	for _, f := range []struct {
 		name           string

@@ -40,11 +40,14 @@ const (
 	// less than half a segment, as ISO/IEC 23009-1 5.3.9.2.1 allows. A remark;
 	// its ms on the wire is how far off, and costs nothing.
 	OffGrid Kind = "off-grid"
+	// Filled: nobody published the segment. What stands in for it is made of one
+	// before it, and costs all of its media.
+	Filled Kind = "filled"
 )
 
 // Kinds lists every finding, in the order of the documentation; counters
 // exist for each from the start.
-var Kinds = []Kind{Short, MissingSamples, Gap, Overlap, NoKeyframe, Unparsable, WrongTrack, InitMismatch, DigestMismatch, Late, OpenGOP, OffGrid}
+var Kinds = []Kind{Short, MissingSamples, Gap, Overlap, NoKeyframe, Unparsable, WrongTrack, InitMismatch, DigestMismatch, Late, OpenGOP, OffGrid, Filled}
 
 // Fatal reports whether a segment with this finding would break a player
 // rather than show a flaw: such bytes are never served, a gap is better.

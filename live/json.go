@@ -22,6 +22,7 @@ type eventJSON struct {
 	PatienceMS        *int64         `json:"patience_ms"`
 	SettleSegments    *int64         `json:"settle_segments"`
 	JoinMS            *int64         `json:"join_ms,omitempty"`
+	OnLost            *LostPolicy    `json:"on_lost"`
 	TimeURL           *string        `json:"time_url,omitempty"`
 	SessionData       []SessionDatum `json:"session_data,omitempty"`
 	Viewers           *Viewers       `json:"viewers,omitempty"`
@@ -89,6 +90,7 @@ func (w *eventJSON) event() (Event, error) {
 	set(&e.PatienceMS, w.PatienceMS)
 	set(&e.SettleSegments, w.SettleSegments)
 	set(&e.JoinMS, w.JoinMS)
+	set(&e.OnLost, w.OnLost)
 	set(&e.TimeURL, w.TimeURL)
 	e.SessionData = w.SessionData
 	e.Viewers = w.Viewers
@@ -122,7 +124,7 @@ func (e *Event) wire() eventJSON {
 		Start: &start, FirstNumber: &e.FirstNumber, Segment: &e.Segment, MediaTime: &e.MediaTime,
 		AllowanceMS: &e.AllowanceMS, HoldMS: &e.HoldMS, BudgetMS: &e.BudgetMS,
 		DVRSeconds: &e.DVRSeconds, LiveWindowSeconds: &e.LiveWindowSeconds,
-		PatienceMS: &e.PatienceMS, SettleSegments: &e.SettleSegments,
+		PatienceMS: &e.PatienceMS, SettleSegments: &e.SettleSegments, OnLost: &e.OnLost,
 		Viewers: e.Viewers, SessionData: e.SessionData, Pipelines: e.Pipelines, Renditions: e.Renditions,
 	}
 	if e.JoinMS != 0 {
@@ -149,8 +151,18 @@ func (e *Event) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	var err error
-	*e, err = w.event()
+	*e, err = w.written()
 	return err
+}
+
+// written is event of what this program wrote itself. From before there were
+// policies segments that were lost left gaps, and go on to.
+func (w *eventJSON) written() (Event, error) {
+	if w.OnLost == nil {
+		gap := LostGap
+		w.OnLost = &gap
+	}
+	return w.event()
 }
 
 // A Config is the live event configuration: what event.json carries from
@@ -182,7 +194,7 @@ func (c *Config) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return fmt.Errorf("live: event configuration: %w", err)
 	}
-	e, err := w.event()
+	e, err := w.written()
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ const minimal = `{"start":"2026-11-23T20:00:00Z","pipelines":[{"name":"a"}],"ren
 const full = `{
   "start": "2026-11-23T20:00:00.000000001Z", "end": "2026-11-23T22:00:00Z", "first_number": 0,
   "segment": {"ticks": 180180, "timescale": 90000}, "media_time": "start",
-  "allowance_ms": 0, "hold_ms": 0, "budget_ms": 0, "dvr_seconds": 1, "live_window_seconds": 1, "patience_ms": 0, "settle_segments": 0,
+  "allowance_ms": 0, "hold_ms": 0, "budget_ms": 0, "dvr_seconds": 1, "live_window_seconds": 1, "patience_ms": 0, "settle_segments": 0, "on_lost": "gap",
   "time_url": "https://cdn.example/time", "session_data": [{"id": "com.example.title", "value": "Final", "language": "en"}],
   "pipelines": [{"name": "a", "region": "us-east-1"}, {"name": "b", "region": "us-west-2"}],
   "renditions": [
@@ -28,7 +28,7 @@ const full = `{
 func TestParseEventDefaults(t *testing.T) {
 	want := Event{
 		Start: time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC), FirstNumber: 1, Segment: Duration{2, 1}, MediaTime: MediaUnix,
-		AllowanceMS: 500, HoldMS: 2500, BudgetMS: 2000, DVRSeconds: 14400, LiveWindowSeconds: 30, PatienceMS: 150, SettleSegments: 5,
+		AllowanceMS: 500, HoldMS: 2500, BudgetMS: 2000, DVRSeconds: 14400, LiveWindowSeconds: 30, PatienceMS: 150, SettleSegments: 5, OnLost: LostFill,
 		Pipelines: []Pipeline{{Name: "a"}}, Renditions: []Rendition{{Name: "v", Type: Video, Bandwidth: 1}},
 	}
 	for _, in := range []string{
@@ -61,6 +61,17 @@ func TestHoldByDefault(t *testing.T) {
 		}
 		if tl := e.Timeline(); c.want > 2000 && c.want < 600_000 && tl.Due(2).After(tl.End(1)) {
 			t.Errorf("%s: 2 is due at %v, 1 ends at %v", c.fields, tl.Due(2), tl.End(1))
+		}
+	}
+}
+
+// What was written before there were policies leaves gaps, as it did then.
+func TestLostBeforeThereWerePolicies(t *testing.T) {
+	for in, want := range map[string]LostPolicy{minimal: LostGap, strings.Replace(minimal, "{", `{"on_lost":"fill",`, 1): LostFill} {
+		var ev Event
+		var c Config
+		if err := errors.Join(json.Unmarshal([]byte(in), &ev), json.Unmarshal([]byte(in), &c)); err != nil || ev.OnLost != want || c.OnLost != want {
+			t.Errorf("%s: %q, %q, %v", in, ev.OnLost, c.OnLost, err)
 		}
 	}
 }
@@ -140,6 +151,7 @@ func TestParseEventNamesBadFields(t *testing.T) {
 		{replace(`"live_window_seconds": 1`, `"live_window_seconds": 0`), "live_window_seconds", "outside 1"},
 		{replace(`"patience_ms": 0`, `"patience_ms": 10001`), "patience_ms", "outside 0 to 10000"},
 		{replace(`"settle_segments": 0`, `"settle_segments": 33`), "settle_segments", "outside 0 to 32"},
+		{replace(`"on_lost": "gap"`, `"on_lost": "slate"`), "on_lost", `neither "fill" nor "gap"`},
 		{replace(`"pipelines": [`, `"pipelines": [], "x": [`), "x", "is not a field"},
 		{strings.Replace(minimal, `[{"name":"a"}]`, `[]`, 1), "pipelines", "0 given"},
 		{strings.Replace(minimal, `[{"name":"a"}]`, `null`, 1), "pipelines", "0 given"},

@@ -40,6 +40,7 @@ func testEvent() live.Event {
 	ev := live.Default()
 	ev.Start = time.Now().UTC().Truncate(2 * time.Second).Add(-time.Minute)
 	ev.DVRSeconds = 600
+	ev.OnLost = live.LostGap // what is lost shows as such
 	ev.Pipelines = []live.Pipeline{{Name: "a", Region: "east"}, {Name: "b", Region: "west"}}
 	ev.Renditions = []live.Rendition{
 		{Name: "v", Type: live.Video, Bandwidth: 3_000_000}, {Name: "w", Type: live.Video, Bandwidth: 1_000_000},

@@ -32,7 +32,7 @@ func (a Action) String() string { return [...]string{"wait", "serve", "refuse"}[
 type Reason string
 
 // The reasons. Serve has those up to TimeIsUp, Wait the next four, Refuse the
-// last two.
+// next two. Filled is said by who has something for what is refused.
 const (
 	Pinned             Reason = "pinned"              // it served before
 	Preferred          Reason = "preferred"           // clean, from the first pipeline that is not masked
@@ -49,11 +49,12 @@ const (
 	AwaitAny           Reason = "await-any"           // nothing that could serve is there
 	NonePublished      Reason = "none-published"      // the deadline passed without a candidate
 	NoneUsable         Reason = "none-usable"         // all candidates are masked or would break a player
+	Filled             Reason = "filled"              // refused, and one that is made of a segment before stands in
 )
 
 // Reasons lists every reason, for counters.
 var Reasons = []Reason{Pinned, Preferred, Incumbent, NotYet, Defective, IncumbentNotYet, IncumbentDefective, LeastBad, TimeIsUp,
-	AwaitIncumbent, AwaitClean, AwaitLate, AwaitAny, NonePublished, NoneUsable}
+	AwaitIncumbent, AwaitClean, AwaitLate, AwaitAny, NonePublished, NoneUsable, Filled}
 
 // Input is what a decision depends on.
 type Input struct {

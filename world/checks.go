@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
+	"headwater/cmaf"
 	"headwater/live"
 )
 
@@ -50,6 +52,8 @@ func (w *world) answered(a answer) {
 		what = "no answer"
 	case a.err != nil:
 		what = "broken"
+	case a.filled:
+		what += "filled"
 	}
 	l.counts["get "+what]++
 	switch {
@@ -59,6 +63,9 @@ func (w *world) answered(a answer) {
 		}
 	case a.status == http.StatusOK && a.err == nil:
 		w.right(a)
+		if a.filled && quiet {
+			w.violate(a.to, "nothing is filled that is well", "%v", a)
+		}
 	case quiet:
 		// Everything is well, and was for a while: nothing is refused that is there.
 		if a.number >= w.tl.First() {
@@ -74,14 +81,19 @@ func (w *world) answered(a answer) {
 
 // right holds the bytes of an answer against what was made. Needs ledger.mu.
 func (w *world) right(a answer) {
-	if !w.ofNumber(a.number, a.digest) {
+	switch {
+	case !a.filled && !w.ofNumber(a.number, a.digest):
 		w.violate(a.to, "wrong bytes", "%v: not what any packager made of it", a)
+	case a.filled && !w.fills(a.number, a.digest):
+		w.violate(a.to, "wrong bytes", "%v: not made of what any packager made before it", a)
 	}
 	before, ok := w.ledger.served[a.number]
 	if ok && before != a.digest && w.alone(a.number) && time.Now().After(w.ledger.named) {
 		w.violate(a.to, "one digest per number", "%v: other bytes than were served before", a)
 	}
-	w.ledger.served[a.number] = a.digest
+	if !a.filled { // what stands in is replaced, by what it is made of and by a backfill
+		w.ledger.served[a.number] = a.digest
+	}
 }
 
 // alone reports whether nothing could keep origins from agreeing on a number, or make
@@ -92,11 +104,27 @@ func (w *world) alone(n live.Number) bool {
 	return w.plan.Quiet(at, at+w.plan.Segment+5*time.Second)
 }
 
+// marks are those of all encoders that there may be.
+var marks = []string{"a", "b", "a2", "b2"}
+
 // ofNumber reports whether some encoder made these bytes of the number.
 func (w *world) ofNumber(n live.Number, d live.Digest) bool {
-	for _, mark := range []string{"a", "b", "a2", "b2"} {
-		if live.DigestOf(w.medium.segment(&w.tl, n, mark)) == d {
-			return true
+	return slices.ContainsFunc(marks, func(mark string) bool { return live.DigestOf(w.medium.segment(&w.tl, n, mark)) == d })
+}
+
+// fills reports whether these bytes stand in for the number: made of what some
+// encoder made of a number before it, as long as one may stand in.
+func (w *world) fills(n live.Number, d live.Digest) bool {
+	window := func(n live.Number) (win cmaf.Window) {
+		win.Start, win.End = w.tl.Media(n, int64(w.medium.track.Timescale))
+		return win
+	}
+	for m := n - 1; m >= w.tl.First() && m >= n-live.Number(live.MaxFilled/w.tl.Segment()); m-- {
+		for _, mark := range marks {
+			data, err := cmaf.Filler(w.medium.segment(&w.tl, m, mark), w.medium.track, window(m), window(n), uint32(n))
+			if err == nil && live.DigestOf(data) == d {
+				return true
+			}
 		}
 	}
 	return false

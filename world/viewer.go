@@ -77,7 +77,7 @@ type answer struct {
 	status       int // 0: none
 	problem      string
 	digest       live.Digest
-	defects      bool
+	filled       bool // made of a segment before, since nobody published this one
 	size         int
 	err          error
 }
@@ -113,7 +113,7 @@ func (v *watcher) ask(ctx context.Context, n live.Number) (a answer) {
 		a.problem, _, _ = strings.Cut(code, `"`)
 		return a
 	}
-	a.digest, a.defects = live.DigestOf(body), resp.Header.Get(live.HeaderDefects) != ""
+	a.digest, a.filled = live.DigestOf(body), strings.HasPrefix(resp.Header.Get(live.HeaderDefects), string(live.Filled))
 	said, err := live.ParseDigest(resp.Header.Values(live.HeaderContentDigest))
 	if err != nil || said != a.digest {
 		a.err = errWrongBytes
@@ -126,6 +126,9 @@ var errWrongBytes = errors.New("world: the bytes do not have their digest")
 
 func (a answer) String() string {
 	s := fmt.Sprintf("%s of %s: %d is %d %s", a.viewer, a.edge, a.number, a.status, a.problem)
+	if a.filled {
+		s += "filled"
+	}
 	if a.err != nil {
 		s += fmt.Sprintf(" (%v)", a.err)
 	}

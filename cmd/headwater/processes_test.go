@@ -140,6 +140,7 @@ func deploy(t *testing.T, edit func(map[string]any), flags ...string) *deploymen
 	}
 	start := time.Now().UTC().Truncate(2 * time.Second)
 	event := map[string]any{"start": start, "first_number": start.Unix() / 2, "renditions": renditions,
+		"on_lost":   "gap", // so that what is lost shows as such
 		"pipelines": []map[string]string{{"name": "a"}, {"name": "b"}}}
 	if edit != nil {
 		edit(event)

@@ -127,8 +127,13 @@ func segmentRowOf(e *book.Event, v *book.View, rendition string, n live.Number, 
 	d := e.Choose(v, rendition, n, nil, now)
 	row := SegmentRow{Rendition: rendition, Number: n, Start: tl.Start(n), Place: tl.Place(n, now).String(),
 		Now: NowRow{Action: d.Action.String(), Reason: string(d.Reason)}, Candidates: []CandidateRow{}}
-	if d.Action == selection.Serve {
+	switch d.Action {
+	case selection.Serve:
 		row.Now.Serves = d.Candidate.Pipeline
+	case selection.Refuse:
+		if in, _, ok := e.StandIn(v, rendition, n, nil, now); ok {
+			row.Now = NowRow{Action: in.Action.String(), Reason: string(selection.Filled), Serves: in.Candidate.Pipeline}
+		}
 	}
 	row.NowRow = row.Now
 	for _, c := range e.Candidates(rendition, n) {

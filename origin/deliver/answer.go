@@ -58,7 +58,9 @@ func (s *Server) headOf(d *delivery, r live.Rendition) http.Header {
 	h := make(http.Header)
 	h.Set("Content-Type", r.Type.ContentType())
 	h.Set(live.HeaderPipeline, s.answering(live.Source{Pipeline: c.Pipeline, Region: c.Region}).String())
-	h.Set(live.HeaderPublished, live.FormatPublished(c.Published))
+	if !c.Published.IsZero() { // a filler was not
+		h.Set(live.HeaderPublished, live.FormatPublished(c.Published))
+	}
 	h.Set(live.HeaderContentDigest, c.Digest.String())
 	h.Set("ETag", c.Digest.ETag())
 	if chosen {

@@ -52,6 +52,7 @@ type Server struct {
 	memory, storeReads prometheus.Counter
 	condemned, left    prometheus.Counter
 	others             prometheus.Counter
+	unfilled           prometheus.Counter
 }
 
 // A Config is what the delivering side is built from.
@@ -95,6 +96,7 @@ func New(cfg Config) *Server {
 		storeReads: metric.Counter(cfg.Metrics, "store_reads_total", "Segments read from the store."),
 		condemned:  metric.Counter(cfg.Metrics, "condemned_total", "Candidates whose stored bytes were bad or gone."),
 		others:     metric.Counter(cfg.Metrics, "named_total", "Segments of which other bytes were asked for by their entity tag than are chosen, and served."),
+		unfilled:   metric.Counter(cfg.Metrics, "unfilled_total", "Lost segments for which nothing could be made of the one before."),
 		left:       metric.Counter(cfg.Metrics, "clients_left_total", "Clients that left before their answer."),
 	}
 	cfg.Metrics.MustRegister(s.holding)
@@ -161,6 +163,7 @@ type step func(d *delivery) (next step, err error)
 //	parse, find, place, enter, choose, fetch, send                  a segment that is there
 //	                    choose, wait, find, place, enter, ...       one that is waited for
 //	                    choose, lookAgain, place, ..., refuse       one that is not coming
+//	                    choose, fetch, makeFiller, send             the same, where another stands in
 //	                            fetch, place, ...                   bytes that are not to be had
 //
 // Init segments, event.json and manifests are sent after find and enter.
@@ -291,6 +294,13 @@ func (s *Server) choose(d *delivery) (step, error) {
 		if !d.looked {
 			return s.lookAgain, nil
 		}
+		if in, _, ok := d.event.StandIn(d.view, d.path.Rendition, d.path.Number, d.absent, now); ok {
+			d.decision = in
+			if !s.settle(d, now) {
+				return s.place, nil // somebody chose meanwhile
+			}
+			return s.fetch, nil // and then makeFiller
+		}
 		s.Book.Decided(d.event, d.decision.Reason)
 		return nil, d.lost(now)
 	}
@@ -393,7 +403,9 @@ func (s *Server) lookAgain(d *delivery) (step, error) {
 		return nil, err
 	}
 	tl := d.view.Timelines[d.path.Rendition]
-	return s.place, s.Look.Segment(d.r.Context(), d.event, &tl, d.path.Rendition, d.path.Number, d.class, d.key())
+	n := d.path.Number
+	_, from, _ := d.event.StandIn(d.view, d.path.Rendition, n, d.absent, s.Book.Clock.Now())
+	return s.place, s.Look.Segment(d.r.Context(), d.event, &tl, d.path.Rendition, min(from, n), n, d.class, d.key())
 }
 
 // lost answers for a segment that was not published in time. A backfill may
@@ -419,7 +431,7 @@ func (s *Server) fetch(d *delivery) (step, error) {
 	if data, ok := s.Window.Get(key); ok {
 		s.memory.Inc()
 		d.data = data
-		return s.send, nil
+		return s.makeFiller, nil
 	}
 	began := time.Now()
 	if err := s.Look.MayRead(d.class, d.key(), began); err != nil {
@@ -458,7 +470,7 @@ func (s *Server) fetch(d *delivery) (step, error) {
 			s.Window.Put(key, res)
 		}
 		d.data = res
-		return s.send, nil
+		return s.makeFiller, nil
 	}
 	d.looked = false
 	return s.place, nil
@@ -537,7 +549,9 @@ func (s *Server) send(d *delivery) (step, error) {
 	if s := d.timing.String(); s != "" {
 		h.Set(live.HeaderServerTiming, s)
 	}
-	s.Book.Counters.Of(d.event).Servings.WithLabelValues(c.Pipeline).Inc()
+	if d.decision.Reason != selection.Filled {
+		s.Book.Counters.Of(d.event).Servings.WithLabelValues(c.Pipeline).Inc()
+	}
 	s.write(d, d.data, c.Published)
 	s.noteServed(d, findings, now)
 	return nil, nil

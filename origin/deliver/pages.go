@@ -67,10 +67,7 @@ func (p *page) serves(v *book.View, newest live.Number, now time.Time) bool {
 
 func (p *page) make(d *delivery, newest live.Number, now time.Time) {
 	in := manifest.Input{Config: d.view.Config(), Now: now, Notifications: d.view.Record.Notifications}
-	in.Lost = func(rendition string, n live.Number) bool {
-		in := d.view.Input(rendition, n, d.event.Candidates(rendition, n)) // what came before decides between those that are there
-		return selection.Choose(in, now).Action == selection.Refuse
-	}
+	in.Lost = d.lostAt(now)
 	in.DeltaUpdates, in.Skip = true, skips(d.r)
 	in.Published = func(rendition string) (live.Number, bool) { return d.decided(rendition, now) }
 	*p = page{view: d.view, newest: newest, at: now, contentType: manifest.HLSType}
@@ -89,6 +86,25 @@ func (p *page) make(d *delivery, newest live.Number, now time.Time) {
 	}
 	if p.err == nil {
 		p.etag, p.lifetime = live.DigestOf(p.body).ETag(), manifest.Lifetime(in, d.path.File, d.path.Rendition)
+	}
+}
+
+// lostAt reports which of a rendition's segments, asked for in their order, are gaps.
+func (d *delivery) lostAt(now time.Time) func(rendition string, n live.Number) bool {
+	there, begun := live.Number(-1), false // the last that is
+	return func(rendition string, n live.Number) bool {
+		in := d.view.Input(rendition, n, d.event.Candidates(rendition, n)) // what came before decides between those that are there
+		if selection.Choose(in, now).Action != selection.Refuse {
+			there, begun = n, true
+			return false
+		}
+		if !begun { // the playlist begins with it
+			begun = true
+			if c, _, ok := d.event.StandIn(d.view, rendition, n, nil, now); ok {
+				there = c.Candidate.Number
+			}
+		}
+		return !d.view.Fills(rendition, there, n)
 	}
 }
 

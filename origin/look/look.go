@@ -111,9 +111,9 @@ func (l *Looker) Around(ctx context.Context, e *book.Event, rendition string, fr
 	return news, err
 }
 
-// Segment is around for one that is about to be refused. However many ask, one
-// looks, and not twice within half a guard interval.
-func (l *Looker) Segment(ctx context.Context, e *book.Event, tl *live.Timeline, rendition string, n live.Number, class admit.Class, key uint64) error {
+// Segment is around for one that is about to be refused, and for those before it from
+// a number on. However many ask, one looks, and not twice within half a guard interval.
+func (l *Looker) Segment(ctx context.Context, e *book.Event, tl *live.Timeline, rendition string, from, n live.Number, class admit.Class, key uint64) error {
 	now := l.Book.Clock.Now()
 	since := now.Add(-l.Interval / 2)
 	// A look before the deadline does not speak for the time up to it.
@@ -131,7 +131,7 @@ func (l *Looker) Segment(ctx context.Context, e *book.Event, tl *live.Timeline, 
 		if e.LookedSince(rendition, n, since) {
 			return nil // by one that ended just before this began
 		}
-		if _, err := l.Around(ctx, e, rendition, n, n, class); err != nil {
+		if _, err := l.Around(ctx, e, rendition, from, n, class); err != nil {
 			if !errors.Is(err, live.ErrShed) {
 				l.Log.Warn("look before giving up", "event", e.ID.String(), "rendition", rendition, "number", int64(n), "err", err)
 			}

@@ -99,6 +99,13 @@ func (w *Watchman) Refused(id live.EventID, rendition string, n live.Number) {
 	w.watch.note(repeatKey{id, "refused at the live edge", live.ErrLost.Code}, slog.LevelError, rendition, n, 1, w.book.Clock.Now())
 }
 
+// Filled notes that a segment was lost, and another stood in for it, at the live edge.
+func (w *Watchman) Filled(id live.EventID, rendition string, n live.Number) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.watch.note(repeatKey{id, "filled at the live edge", ""}, slog.LevelError, rendition, n, 1, w.book.Clock.Now())
+}
+
 // RefusedControl notes what the control API refused, for a line of the log.
 func (w *Watchman) RefusedControl(r *http.Request, by *access.Identity, p *live.Problem) {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)

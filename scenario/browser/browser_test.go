@@ -6,12 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +52,15 @@ func needBrowser(t *testing.T) {
 func start(t *testing.T) *scenario.System {
 	t.Helper()
 	page := http.StripPrefix("/-/player", player.Handler())
-	s, err := scenario.Start(t.Context(), scenario.Options{EdgeHandler: func(edge http.Handler) http.Handler {
+	// Some players need to know beforehand where they can ask for the time.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	edit := func(ev *live.Event) { ev.TimeURL = "http://" + addr + live.TimePath }
+	s, err := scenario.Start(t.Context(), scenario.Options{EdgeAddr: addr, Edit: edit, EdgeHandler: func(edge http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, "/-/player/") {
 				page.ServeHTTP(w, r)
@@ -143,12 +150,12 @@ func watch(t *testing.T, screens []*screen, whilePlaying func(ctx context.Contex
 // watchTwice fails where something is noticed both times. Decoding in software on
 // a shared machine has hiccups of its own; what is wrong with the media goes wrong
 // both times.
-func watchTwice(t *testing.T, s *scenario.System, lose bool, screens ...*screen) {
+func watchTwice(t *testing.T, s *scenario.System, screens ...*screen) {
 	t.Helper()
 	settled(t, s)
 	for try := range 2 {
 		var again []*screen
-		for i, bad := range watch(t, screens, trouble(t, s, lose)) {
+		for i, bad := range watch(t, screens, trouble(t, s)) {
 			if len(bad) == 0 {
 				continue
 			}
@@ -166,7 +173,7 @@ func watchTwice(t *testing.T, s *scenario.System, lose bool, screens ...*screen)
 // trouble is what happens while a player plays: a's segments lose frames, then
 // a dies and comes back, and, where loss is asked for, one segment is lost in
 // both pipelines.
-func trouble(t *testing.T, s *scenario.System, lose bool) func(ctx context.Context) {
+func trouble(t *testing.T, s *scenario.System) func(ctx context.Context) {
 	return func(ctx context.Context) {
 		corrupt, _ := scenario.FindFault("corrupt-a")
 		kill, _ := scenario.FindFault("kill-a")
@@ -178,12 +185,7 @@ func trouble(t *testing.T, s *scenario.System, lose bool) func(ctx context.Conte
 			{5 * time.Second, func() error { return s.Set(kill, true) }},
 			{5 * time.Second, func() error { return s.Set(corrupt, false) }},
 			{0, func() error { return s.Set(kill, false) }},
-		}
-		if lose {
-			steps = append(steps, struct {
-				after time.Duration
-				do    func() error
-			}{3 * time.Second, func() error {
+			{3 * time.Second, func() error {
 				n := live.Number(time.Now().Unix()/2) + 1
 				for _, p := range s.Pipelines {
 					if err := p.Break(packager.Fault{Kind: packager.FaultDrop, From: n, To: n}); err != nil {
@@ -192,7 +194,7 @@ func trouble(t *testing.T, s *scenario.System, lose bool) func(ctx context.Conte
 				}
 				t.Logf("segment %d is lost", n)
 				return nil
-			}})
+			}},
 		}
 		for _, step := range steps {
 			select {
@@ -219,58 +221,35 @@ func settled(t *testing.T, s *scenario.System) {
 	}
 }
 
-// shakaMissing is how Shaka reports that it met EXT-X-GAP (SEGMENT_MISSING).
-const shakaMissing = "shaka 1011"
-
-// mostAtGap is how long a picture may stand still where two seconds are lost,
-// in seconds: players wait for their own watchdogs before they jump.
-const mostAtGap = 4
-
-// faults says what a person would have noticed that need not be. Where media is
-// lost the picture may stand still before the player jumps.
-func (r *seen) faults(lose bool) (out []string) {
+// faults says what a person would have noticed that need not be.
+func (r *seen) faults() (out []string) {
 	for _, f := range r.Fatal {
-		if lose && strings.HasPrefix(f, shakaMissing) {
-			continue
-		}
 		out = append(out, "fatal: "+f)
 	}
 	for _, st := range r.Stalls {
-		atGap := slices.ContainsFunc(r.Jumps, func(j moment) bool { return math.Abs(j.At-st.At) < 0.2 })
-		if !lose || !atGap || st.Seconds > mostAtGap {
-			out = append(out, fmt.Sprintf("the picture stood still for %.1f s at %.1f", st.Seconds, st.At))
-		}
+		out = append(out, fmt.Sprintf("the picture stood still for %.1f s at %.1f", st.Seconds, st.At))
 	}
 	// Players slow down a little to keep their distance from the live edge.
 	if r.Progress < 28 {
 		out = append(out, fmt.Sprintf("played %.1f s of 32", r.Progress))
 	}
-	if !lose && len(r.Jumps) > 0 {
+	if len(r.Jumps) > 0 {
 		out = append(out, fmt.Sprintf("the picture jumped: %v", r.Jumps))
 	}
 	return out
 }
 
 // of is a screen with a player that is not ours.
-func of(s *scenario.System, player, file string, lose bool) *screen {
+func of(s *scenario.System, player, file string) *screen {
 	return &screen{Player: player, URL: s.EdgeURL() + "/" + s.Event.String() + "/" + file, faults: func(report []byte) ([]string, error) {
 		var r seen
 		err := json.Unmarshal(report, &r)
-		return r.faults(lose), err
+		return r.faults(), err
 	}}
 }
 
-// TestPlayers has nobody notice that a pipeline is corrupt, dies and comes back.
-func TestPlayers(t *testing.T) {
-	needBrowser(t)
-	s := start(t)
-	watchTwice(t, s, false, of(s, "hls", live.HLSName, false), of(s, "dash", live.MPDName, false), of(s, "shaka", live.MPDName, false))
-}
-
-// TestPlayersAcrossAGap has a segment lost in both pipelines too.
-func TestPlayersAcrossAGap(t *testing.T) {
-	needBrowser(t)
-	s := start(t)
+// ours is one with our own page.
+func ours(t *testing.T, s *scenario.System) *screen {
 	shot, err := filepath.Abs("../../build/page.png")
 	if err != nil {
 		t.Fatal(err)
@@ -278,7 +257,7 @@ func TestPlayersAcrossAGap(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(shot), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	page := &screen{Player: "page", URL: s.PageURL(), Screenshot: shot, faults: func(report []byte) (bad []string, err error) {
+	return &screen{Player: "page", URL: s.PageURL(), Screenshot: shot, faults: func(report []byte) (bad []string, err error) {
 		var r struct {
 			Progress, StallMS float64
 			Stalls, Jumps     int
@@ -287,19 +266,32 @@ func TestPlayersAcrossAGap(t *testing.T) {
 		if err := json.Unmarshal(report, &r); err != nil {
 			return nil, err
 		}
-		if r.Stalls > 0 {
-			bad = append(bad, fmt.Sprintf("%d stalls of %.0f ms", r.Stalls, r.StallMS))
-		}
 		if r.Progress < 28 || !r.Live {
 			bad = append(bad, fmt.Sprintf("played %.1f s of 32, live %v", r.Progress, r.Live))
 		}
-		if r.Jumps != 1 {
-			bad = append(bad, fmt.Sprintf("jumped %d gaps, 1 segment was lost", r.Jumps))
+		// It stays closer to the live edge than to have what stands in for the lost one
+		// in time: it waits for that, or goes on with the one after.
+		if r.Jumps+r.Stalls > 1 || r.StallMS > 2000 {
+			bad = append(bad, fmt.Sprintf("jumped %d gaps and stood still %d times, for %.0f ms: 1 segment was lost", r.Jumps, r.Stalls, r.StallMS))
 		}
 		if info, err := os.Stat(shot); err != nil || info.Size() < 10_000 {
 			bad = append(bad, fmt.Sprintf("screenshot: %v", err))
 		}
 		return bad, nil
 	}}
-	watchTwice(t, s, true, of(s, "hls", live.HLSName, true), of(s, "shaka", live.HLSName, true), page)
+}
+
+// TestPlayers has nobody notice that a pipeline is corrupt, dies and comes back, and
+// that a segment is lost in both.
+func TestPlayers(t *testing.T) {
+	needBrowser(t)
+	s := start(t)
+	watchTwice(t, s, of(s, "hls", live.HLSName), of(s, "dash", live.MPDName), of(s, "shaka", live.MPDName))
+}
+
+// TestMorePlayers is the same with others.
+func TestMorePlayers(t *testing.T) {
+	needBrowser(t)
+	s := start(t)
+	watchTwice(t, s, of(s, "videojs", live.HLSName), of(s, "shaka", live.HLSName), ours(t, s))
 }

@@ -1,0 +1,57 @@
+package deliver
+
+import (
+	"headwater/live"
+	"headwater/origin/book"
+	"headwater/origin/window"
+	"headwater/selection"
+)
+
+// makeFiller makes, where the bytes are those of a segment before the one that is
+// asked for, what stands in for it. It is a candidate of no pipeline: nobody
+// chooses it, and it lasts a segment's duration only, so that a backfill still wins.
+func (s *Server) makeFiller(d *delivery) (step, error) {
+	src, n := d.decision.Candidate, d.path.Number
+	if src.Number == n {
+		return s.send, nil
+	}
+	s.release(d)
+	in, err := s.findInit(d)
+	if err != nil {
+		return nil, err
+	}
+	data, err := s.fillerOf(d, in, src)
+	if err != nil {
+		s.Log.Warn("nothing can stand in for a lost segment", "path", d.path.String(), "of", int64(src.Number), "pipeline", src.Pipeline, "err", err)
+		s.unfilled.Inc()
+		d.decision = book.Choice{Decision: selection.Decision{Action: selection.Refuse, Reason: selection.NonePublished}}
+		s.Book.Decided(d.event, selection.NonePublished)
+		return nil, d.lost(s.Book.Clock.Now())
+	}
+	tl := d.view.Timelines[d.path.Rendition]
+	d.data = data
+	d.decision = book.Choice{Decision: selection.Decision{Action: selection.Serve, Reason: selection.Filled, Candidate: &live.Candidate{
+		Pipeline: src.Pipeline, Region: src.Region, Number: n, Digest: live.DigestOf(data), Size: int64(len(data)),
+		Findings: live.Findings{{Kind: live.Filled, MissingMS: tl.Segment().Milliseconds()}},
+	}}}
+	s.Book.Decided(d.event, selection.Filled)
+	if tl.Live(n, s.Book.Clock.Now()) {
+		s.Watchman.Filled(d.path.Event, d.path.Rendition, n)
+	}
+	return s.send, nil
+}
+
+// fillerOf is the filler that d asks for, of src: from memory, where it was made
+// before. Its key there is of no pipeline, and has the digest of what it is made of.
+func (s *Server) fillerOf(d *delivery, in *book.Init, src *live.Candidate) ([]byte, error) {
+	key := window.Key{Event: d.path.Event, Rendition: d.path.Rendition, Number: d.path.Number, Digest: src.Digest}
+	if data, ok := s.Window.Get(key); ok {
+		return data, nil
+	}
+	data, err := in.Filler(d.view.Timelines[d.path.Rendition], d.data, src.Number, d.path.Number)
+	if err != nil {
+		return nil, err
+	}
+	s.Window.Put(key, data)
+	return data, nil
+}
