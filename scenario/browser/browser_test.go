@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -52,15 +51,7 @@ func needBrowser(t *testing.T) {
 func start(t *testing.T) *scenario.System {
 	t.Helper()
 	page := http.StripPrefix("/-/player", player.Handler())
-	// Some players need to know beforehand where they can ask for the time.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	edit := func(ev *live.Event) { ev.TimeURL = "http://" + addr + live.TimePath }
-	s, err := scenario.Start(t.Context(), scenario.Options{EdgeAddr: addr, Edit: edit, EdgeHandler: func(edge http.Handler) http.Handler {
+	s, err := scenario.Start(t.Context(), scenario.Options{EdgeHandler: func(edge http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, "/-/player/") {
 				page.ServeHTTP(w, r)
@@ -171,8 +162,7 @@ func watchTwice(t *testing.T, s *scenario.System, screens ...*screen) {
 }
 
 // trouble is what happens while a player plays: a's segments lose frames, then
-// a dies and comes back, and, where loss is asked for, one segment is lost in
-// both pipelines.
+// a dies and comes back, and one segment is lost in both pipelines.
 func trouble(t *testing.T, s *scenario.System) func(ctx context.Context) {
 	return func(ctx context.Context) {
 		corrupt, _ := scenario.FindFault("corrupt-a")

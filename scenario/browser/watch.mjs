@@ -2,7 +2,7 @@
 //
 //   node watch.mjs SECONDS '[{"player": PLAYER, "url": URL, "screenshot": FILE}]'
 //
-// PLAYER is hls, dash, shaka, rx, videojs, or page for the project's own page, of which URL
+// PLAYER is hls, dash, shaka, videojs, or page for the project's own page, of which URL
 // is then the address; a screenshot is taken at the end where there is a file for
 // it. Prints "playing" when all pictures move, and a JSON array at the end: for each
 // what was seen, or failed with the reason why it did not play.
@@ -20,12 +20,9 @@ const types = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/ja
 const server = http.createServer((req, res) => {
   const name = new URL(req.url, 'http://x').pathname;
   const file = name === '/' ? path.join(here, 'watch.html') : path.join(here, 'node_modules', path.normalize(name.replace(/^\/modules\//, '')));
-  // Modules for bundlers leave out what a browser needs.
-  const found = [file, file + '.js', path.join(file, 'index.js')].find((f) => fs.statSync(f, { throwIfNoEntry: false })?.isFile());
-  if (found === path.join(file, 'index.js')) { res.writeHead(302, { location: name.replace(/\/$/, '') + '/index.js' }).end(); return; }
-  fs.readFile(found ?? file, (err, data) => {
+  fs.readFile(file, (err, data) => {
     if (err) { res.writeHead(404).end(); return; }
-    res.writeHead(200, { 'content-type': types[path.extname(found)] ?? 'application/octet-stream' }).end(data);
+    res.writeHead(200, { 'content-type': types[path.extname(file)] ?? 'application/octet-stream' }).end(data);
   });
 });
 await new Promise((ok) => server.listen(0, '127.0.0.1', ok));
