@@ -135,7 +135,8 @@ func TestFormsOfPlaylists(t *testing.T) {
 		for i := range c.Renditions {
 			c.Renditions[i].Codecs = "avc1.64001f"
 		}
-		in := manifest.Input{Config: &c, Now: c.Start.Add(59 * time.Second), DeltaUpdates: true}
+		c.DVRSeconds = 120
+		in := manifest.Input{Config: &c, Now: c.Start.Add(119 * time.Second), DeltaUpdates: true}
 		full, err := manifest.Media(in, "v")
 		if err != nil {
 			t.Fatal(err)

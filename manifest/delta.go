@@ -35,7 +35,8 @@ func Delta(playlist []byte) []byte {
 		return playlist
 	}
 	var whole int64 // microseconds
-	for rest := entries; len(rest) > 0; {
+	listed := 0
+	for rest := entries; len(rest) > 0; listed++ {
 		d, next := entry(rest)
 		whole, rest = whole+d, next
 	}
@@ -47,7 +48,7 @@ func Delta(playlist []byte) []byte {
 		}
 		skipped, us, entries = skipped+1, us+d, rest
 	}
-	if skipped == 0 {
+	if skipped == 0 || skipped < listed-skipped { // see keepListed
 		return playlist
 	}
 	head = bytes.Replace(head, versionTag, []byte("#EXT-X-VERSION:"+strconv.Itoa(skipVersion)+"\n"), 1)

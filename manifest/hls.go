@@ -14,7 +14,10 @@ const (
 	// least that is allowed (RFC 8216bis, 4.4.3.8).
 	holdBack = 3
 	// keepListed is how many target durations a delta update lists: twice the
-	// least that is allowed, so that a player may miss some answers.
+	// least that is allowed, so that a player may miss some answers. It skips no
+	// fewer segments than it lists: video.js takes one for nothing new that lists as
+	// many as the playlist that it has, and would so for ever, from when an event is
+	// one segment longer than what is listed.
 	keepListed = 12
 	// maxListed is how many segments a playlist lists, a day of two seconds each: one
 	// of a longer window is of no use to a player, and would cost it, and whoever makes
@@ -54,7 +57,7 @@ func Media(in Input, rendition string) ([]byte, error) {
 	from, version := oldest, int64(hlsVersion)
 	if in.Skip && in.DeltaUpdates && !ended {
 		keep := (keepListed*target*in.Config.Segment.Timescale + in.Config.Segment.Ticks - 1) / in.Config.Segment.Ticks
-		if f := newest - live.Number(keep) + 1; f > oldest {
+		if f := newest - live.Number(keep) + 1; f-oldest > newest-f {
 			from, version = f, skipVersion
 		}
 	}

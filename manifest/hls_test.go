@@ -129,6 +129,8 @@ func checkPlaylist(t rapid.TB, in Input, rendition string, b []byte) {
 		t.Errorf("lists %d to %d", first, newest)
 	case skipped > 0 && (!in.Skip || !in.DeltaUpdates):
 		t.Errorf("skips %d unasked", skipped)
+	case skipped > 0 && skipped < listed:
+		t.Errorf("skips %d, lists %d: a player that has as many hears of nothing new", skipped, listed)
 	case skipped > 0 && listed*int64(tl.Segment()) < 6*target*1e9:
 		t.Errorf("lists only %d segments of %v", listed, tl.Segment())
 	}
@@ -272,6 +274,7 @@ func TestDelta(t *testing.T) {
 	for name, change := range map[string]func(){
 		"that does not offer it": func() {},
 		"that is short":          func() { in.DeltaUpdates, in.Config.DVRSeconds = true, 20 },
+		"that is not much more":  func() { in.DeltaUpdates, in.Config.DVRSeconds = true, 46 },
 		"that has ended":         func() { in.DeltaUpdates, in.Config.End = true, in.Now.Add(-time.Minute) },
 	} {
 		change()
