@@ -275,7 +275,11 @@ func (p *publication) said(s *stream, file string, shown time.Duration) time.Tim
 func (p *publication) ready() (ready bool, first time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.first.IsZero() || len(p.manifests) == 0 {
+	all := false // a media playlist speaks of itself alone
+	for _, m := range p.manifests {
+		all = all || len(m.lists) > 0 || slices.ContainsFunc(m.streams, func(d described) bool { return d.list == "" })
+	}
+	if p.first.IsZero() || !all {
 		return false, p.first
 	}
 	for _, s := range p.streams {

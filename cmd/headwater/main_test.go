@@ -154,7 +154,6 @@ func TestPrintRenditions(t *testing.T) {
 // TestDemoDrill is the main job: nobody notices that a pipeline breaks.
 func TestDemoDrill(t *testing.T) {
 	need.Long(t, "plays in real time")
-	t.Parallel()
 	code, out, errs := invoke(t, t.Context(), nil, "", "demo", "--for", "24s", "--drill", "--json", "--listen", "127.0.0.1:0")
 	var s summary
 	if err := json.Unmarshal([]byte(out), &s); err != nil {

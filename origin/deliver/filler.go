@@ -1,6 +1,8 @@
 package deliver
 
 import (
+	"errors"
+
 	"headwater/live"
 	"headwater/origin/book"
 	"headwater/origin/window"
@@ -16,11 +18,14 @@ func (s *Server) makeFiller(d *delivery) (step, error) {
 		return s.send, nil
 	}
 	s.release(d)
+	var data []byte
 	in, err := s.findInit(d)
-	if err != nil {
-		return nil, err
+	switch {
+	case err == nil:
+		data, err = s.fillerOf(d, in, src)
+	case !errors.Is(err, live.ErrNoInit):
+		return nil, err // it is not known whether there is one
 	}
-	data, err := s.fillerOf(d, in, src)
 	if err != nil {
 		s.Log.Warn("nothing can stand in for a lost segment", "path", d.path.String(), "of", int64(src.Number), "pipeline", src.Pipeline, "err", err)
 		s.unfilled.Inc()
