@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"headwater/live"
 	"headwater/player"
 	"headwater/scenario"
 	"headwater/viewer"
@@ -160,6 +161,8 @@ func (d *demo) run(ctx context.Context, log *slog.Logger) (err error) {
 		Encoder: d.flags.encoder, Log: log,
 		EdgeAddr: cmp.Or(d.flags.listen, defaultEdge+orAnyPort), PublishAddr: defaultPublish + orAnyPort, DeliverAddr: defaultDeliver + orAnyPort, ControlAddr: defaultControl + orAnyPort,
 		EdgeHandler: func(edge http.Handler) http.Handler { return withPage(edge, &faults) },
+		// Who kills both pipelines wants to see what viewers miss, not the picture before once more.
+		Edit: func(ev *live.Event) { ev.OnLost = live.LostGap },
 	})
 	if err != nil {
 		return err
