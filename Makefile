@@ -1,4 +1,4 @@
-# make check   the quick loop: format, vet, staticcheck, short tests
+# make check   the quick loop: format, vet, staticcheck, short tests; sets up what they need
 # make test    everything, with real ffmpeg and a real browser; sets up what it needs
 # make bench   the side-by-side benchmarks (docs/benchmarks.md)
 # make fuzz    each fuzz target for FUZZTIME
@@ -26,7 +26,7 @@ MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge
 build:
 	$(GO) build -o build/headwater ./cmd/headwater
 
-check: lint
+check: setup lint
 	$(GO) test -short ./...
 
 lint:

@@ -149,13 +149,7 @@ func TestDiskAfterKill(t *testing.T) {
 
 // TestFullDisk fills a real file system and makes room on it again.
 func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	need.Right(t, mountTmpfs(dir, 80<<20), "mount a file system")
-	t.Cleanup(func() {
-		if err := unmount(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := need.Disk(t, 80<<20)
 	run(t, 1, func(r *rig) {
 		r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
 		r.parent.script(lasting(time.Hour))

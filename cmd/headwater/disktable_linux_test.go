@@ -141,11 +141,10 @@ func TestDiskTable(t *testing.T) {
 	for _, c := range diskFaults {
 		t.Run(c.name, func(t *testing.T) {
 			mount := t.TempDir()
-			dir := filepath.Join(mount, "data")
 			if c.mount != "" {
-				need.Right(t, syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=16m"), "mount a file system")
-				t.Cleanup(func() { syscall.Unmount(mount, syscall.MNT_DETACH) })
+				mount = need.Disk(t, 16<<20)
 			}
+			dir := filepath.Join(mount, "data")
 			if err := os.CopyFS(dir, os.DirFS(clean)); err != nil {
 				t.Fatal(err)
 			}

@@ -1,10 +1,9 @@
-// Package need says what a test needs. There are two ways to run tests: make check,
-// the quick loop (go test -short), which may leave out what takes long or a program
-// that is not installed, and make test, which installs what there is to install and
-// leaves nothing out: where something is missing there, the test fails.
-//
-// No other package skips a test but those that architecture_test.go names, each with
-// what only the user can give.
+// Package need says what a test needs, and is the one place that leaves a test out.
+// There are three reasons for that. The quick loop, make check (go test -short), leaves
+// out what takes long, and make test runs that. The other two are out of the project's
+// hands, and say NOT TESTED: what it may not bring along, and what only root may do.
+// architecture_test.go names the tests with these. A program that is missing is no reason:
+// scripts/setup.sh, which make check and make test both begin with, installs it.
 package need
 
 import (
@@ -23,19 +22,16 @@ func Long(t testing.TB, why string) {
 	}
 }
 
-// Program returns where a program is that make test installs.
+// Program returns where a program is that scripts/setup.sh installs.
 func Program(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin"} { // where Debian has servers
-		if err != nil {
+		if err != nil && name == filepath.Base(name) {
 			path, err = exec.LookPath(filepath.Join(dir, name))
 		}
 	}
-	switch {
-	case err != nil && testing.Short():
-		t.Skipf("%s is not installed: the quick loop goes on without it, make test installs it", name)
-	case err != nil:
+	if err != nil {
 		t.Fatalf("%s is not installed: scripts/setup.sh installs it: %v", name, err)
 	}
 	return path
@@ -49,12 +45,4 @@ func Given(t testing.TB, variable, what string) string {
 		t.Skipf("NOT TESTED: %s names %s, which the project may not bring along", variable, what)
 	}
 	return v
-}
-
-// Right is for what only some users may do, here and on CI: err is what became of it.
-func Right(t testing.TB, err error, what string) {
-	t.Helper()
-	if err != nil {
-		t.Skipf("NOT TESTED: this user may not %s: %v", what, err)
-	}
 }

@@ -282,13 +282,7 @@ func limited(dir string) error {
 
 // TestFullDisk fills a real file system and makes room on it again.
 func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	need.Right(t, mountTmpfs(dir, 8<<20), "mount a file system")
-	t.Cleanup(func() {
-		if err := unmount(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := need.Disk(t, 8<<20)
 	ballast := filepath.Join(dir, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 6<<20), 0o644); err != nil {
 		t.Fatal(err)

@@ -1,9 +1,0 @@
-//go:build darwin || freebsd
-
-package disk
-
-import "errors"
-
-func mountTmpfs(string, int64) error { return errors.ErrUnsupported }
-
-func unmount(string) error { return nil }
