@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -196,6 +197,7 @@ func (s *Sockets) give(c *net.UnixConn) (took bool, err error) {
 		case claiming:
 			if s.Yield != nil && resume == nil {
 				resume = s.Yield()
+				c.SetReadDeadline(time.Now().Add(s.patience))
 			}
 			c.Write([]byte(yielded))
 		default:

@@ -261,6 +261,39 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
+// TestClaim: what only one can have is given up for a successor, and taken back from one
+// that ends, and from one that hangs. One that serves keeps it.
+func TestClaim(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	a := open(t, path)
+	a.patience = time.Millisecond
+	resumed := make(chan struct{})
+	a.Yield = func() func() { return func() { resumed <- struct{}{} } }
+	if err := a.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	hangs := open(t, path)
+	if err := hangs.Claim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-resumed
+	a.patience = yieldedFor
+	ends := open(t, path)
+	if err := ends.Claim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ends.Close()
+	<-resumed
+	if isTaken(a) {
+		t.Fatal("taken by one that does not serve")
+	}
+	serves := open(t, path)
+	if err := errors.Join(serves.Claim(t.Context()), serves.Ready()); err != nil {
+		t.Fatal(err)
+	}
+	<-a.Taken()
+}
+
 // Whoever speaks something else at the path is not believed.
 func TestHandOverFromAStranger(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")

@@ -23,6 +23,10 @@ import (
 // that it has: one that was stopped says nothing.
 const lastWord = 5 * time.Second
 
+// yieldedFor is how long a successor may have what only one can have before it serves:
+// one that hangs would have nobody serve.
+const yieldedFor = 30 * time.Second
+
 // ErrBusy says that another process is just taking the sockets.
 var ErrBusy = errors.New("listen: another process takes the sockets over")
 
@@ -42,18 +46,20 @@ var ErrBusy = errors.New("listen: another process takes the sockets over")
 //	serves UDP
 //	waits for its successor
 //
-// Where the new process ends before Ready the old one goes on as if nothing
-// had been, and takes back what it gave up. Both accept from the same queue for a while, so no connection is
-// refused or lost in it. For UDP see Packets.
+// Where the new process ends before Ready, or has what the old one gave up for too long,
+// the old one goes on as if nothing had been, and takes that back. Both accept from the
+// same queue for a while, so no connection is refused or lost in it. For UDP see Packets.
 type Sockets struct {
 	// Yield, unless nil, gives up what only one process can have, such as the
 	// directory of a store, because the successor asks for it. Resume takes it back
-	// where that ends before it serves. Set it before Ready.
+	// where that ends before it serves, or has not served within yieldedFor. Set it
+	// before Ready.
 	Yield func() (resume func())
 
-	path   string
-	log    *slog.Logger
-	number uint16 // of the process, for Packets
+	path     string
+	patience time.Duration // yieldedFor; a test's own
+	log      *slog.Logger
+	number   uint16 // of the process, for Packets
 
 	mu        sync.Mutex // guards the following
 	inherited []inherited
@@ -93,7 +99,7 @@ type socket interface {
 func Open(ctx context.Context, path string, log *slog.Logger, getenv func(string) string) (*Sockets, error) {
 	var random [2]byte
 	rand.Read(random[:])
-	s := &Sockets{path: path, log: log, taken: make(chan struct{}), number: binary.BigEndian.Uint16(random[:])}
+	s := &Sockets{path: path, log: log, patience: yieldedFor, taken: make(chan struct{}), number: binary.BigEndian.Uint16(random[:])}
 	if path != "" {
 		if err := s.inherit(ctx); err != nil {
 			return nil, err
