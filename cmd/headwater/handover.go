@@ -130,6 +130,8 @@ func startLike() (pid int, err error) {
 // connections wait in the sockets, which both have, and those by old ones are told to
 // come by a new one.
 type gate struct {
+	failed chan error // gets why it can never be opened again; nil: it is never shut
+
 	mu        sync.Mutex // guards the following
 	shut      bool
 	changing  int           // requests that change something and are under way
@@ -198,6 +200,14 @@ func (g *gate) open() {
 	g.mu.Unlock()
 	for _, l := range listeners {
 		l.resume()
+	}
+}
+
+// fail says that the gate stays shut. Who serves is told once, and ends.
+func (g *gate) fail(err error) {
+	select {
+	case g.failed <- err:
+	default:
 	}
 }
 

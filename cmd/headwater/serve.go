@@ -89,6 +89,7 @@ func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, dr
 		case <-socks.Taken():
 			log.Info("draining: another process serves")
 		case err = <-failed:
+		case err = <-g.failed:
 		}
 	}
 	socks.Close()

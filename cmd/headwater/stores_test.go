@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/listen"
 	"headwater/store"
 	"headwater/store/disk"
 )
@@ -67,4 +69,22 @@ func TestStoreThatIsNotThereYet(t *testing.T) {
 			t.Error("it was made")
 		}
 	})
+}
+
+// TestStoreThatCannotBeTakenBack: a process whose successor failed, and which cannot open
+// its store again, ends with an error instead of refusing everything.
+func TestStoreThatCannotBeTakenBack(t *testing.T) {
+	g, log := new(gate), slog.New(slog.DiscardHandler)
+	y := &yieldingStore{reopen: func(context.Context) (*disk.Store, error) { return nil, os.ErrPermission }}
+	yieldAll(t.Context(), g, []*yieldingStore{y}, log)()()
+	socks, err := listen.Open(t.Context(), "", log, os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err = serve(ctx, log, nil, func() {}, socks, g, &listener{flag: "deliver", addr: "127.0.0.1:0", handler: http.NotFoundHandler()})
+	if !errors.Is(err, os.ErrPermission) {
+		t.Errorf("it went on: %v", err)
+	}
 }

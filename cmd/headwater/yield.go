@@ -107,12 +107,30 @@ func (y *yieldingStore) Condition() error {
 // Close implements store.Store.
 func (y *yieldingStore) Close() error { return y.yield() }
 
+// takeBack is resume once the other process has ended: its lock may be the last of it to go.
+func (y *yieldingStore) takeBack(ctx context.Context) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	err := y.resume(ctx)
+	for tries := 0; errors.Is(err, disk.ErrLocked) && tries < 100; tries++ {
+		select {
+		case <-tick.C:
+			err = y.resume(ctx)
+		case <-ctx.Done():
+			return err
+		}
+	}
+	return err
+}
+
 // yieldAll has a gate and stores give up what only one process can have, and returns what
-// takes it back.
+// takes it back. Where that fails the gate stays shut and fails: a process that can do
+// nothing any more ends, and what started it starts it again.
 func yieldAll(ctx context.Context, g *gate, stores []*yieldingStore, log *slog.Logger) func() (resume func()) {
 	if len(stores) == 0 {
 		return nil
 	}
+	g.failed = make(chan error, 1)
 	return func() func() {
 		log.Info("another process takes the store over")
 		g.close()
@@ -123,18 +141,13 @@ func yieldAll(ctx context.Context, g *gate, stores []*yieldingStore, log *slog.L
 		}
 		return func() {
 			for _, y := range stores {
-				err := y.resume(ctx)
-				// Of a process that ends the lock may be the last to go.
-				for tries := 0; errors.Is(err, disk.ErrLocked) && tries < 100 && ctx.Err() == nil; tries++ {
-					time.Sleep(50 * time.Millisecond)
-					err = y.resume(ctx)
-				}
-				if err != nil {
-					log.Error("the store cannot be opened again", "err", err)
+				if err := y.takeBack(ctx); err != nil {
+					g.fail(fmt.Errorf("--handover: the store cannot be opened again: %w", err))
+					return
 				}
 			}
 			g.open()
-			log.Info("the store is taken back: the other process has ended")
+			log.Info("the store is taken back: the other process does not serve")
 		}
 	}
 }
