@@ -161,7 +161,10 @@ func contentRange(resp *http.Response) (from, size int64, ok bool) {
 // broke off, what came meanwhile where it was slow, and everything of a parent that
 // answered with the whole. What differs there is wrong at once.
 func (b *body) join(rep *parents.Reply) error {
-	at, _, _ := contentRange(rep.Response) // 0 of the whole
+	at := int64(0) // of the whole, whatever it says of a range
+	if rep.StatusCode == http.StatusPartialContent {
+		at, _, _ = contentRange(rep.Response) // see continues
+	}
 	stall := time.AfterFunc(stallTimeout, func() { rep.Cancel(parents.ErrStall) })
 	defer stall.Stop()
 	var piece [16 << 10]byte

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -152,6 +153,11 @@ func TestBodyIsResumed(t *testing.T) {
 		{"from the beginning", func(w http.ResponseWriter, q *http.Request) {
 			q.Header.Del("Range")
 			serveBytes(w, q, []byte(body))
+		}, true},
+		{"all of it, said to be a part", func(w http.ResponseWriter, q *http.Request) {
+			w.Header().Set("Content-Range", "bytes 99999999-99999999/100000000")
+			w.Header().Set("ETag", etag)
+			io.WriteString(w, body)
 		}, true},
 		{"of another body", func(w http.ResponseWriter, q *http.Request) {
 			serveBytes(w, q, []byte(strings.ToUpper(body)))
