@@ -248,6 +248,26 @@ func TestSecretGoesOn(t *testing.T) {
 	})
 }
 
+// An event that is gone between its first look-up and the packager's own ends the
+// publication: nobody waits for a packager that never begins.
+func TestEventGoneWhileItGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, testEvent(newYear, "v720"), nil)
+		video := sources(t)["v720"]
+		w.must("PUT", "v720/init.mp4", video.init)
+		w.origin.mu.Lock()
+		w.origin.event = nil
+		w.origin.mu.Unlock()
+		w.must("PUT", "v720/1.mp4", video.segment(0))
+		time.Sleep(2 * time.Second)
+		if status, code := w.send("PUT", "v720/2.mp4", video.segment(1)); status != 404 || code != "no-such-event" {
+			t.Errorf("%d %s", status, code)
+		}
+		w.stop()
+		w.said("the encoder's publication ends")
+	})
+}
+
 // Who left leaves nothing behind.
 func TestIdleEncoderIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -131,6 +131,9 @@ func (p *Packager) Run(ctx context.Context) error {
 	looks.Go(func() { p.clock.Run(ctx) })
 	defer looks.Wait()
 	defer cancel()
+	if p.cfg.Feed != nil {
+		defer p.cfg.Feed.Close() // who feeds it waits for its end, also where it never begins
+	}
 	event, etag, err := p.event(ctx)
 	if err != nil {
 		return err
@@ -150,7 +153,6 @@ func (p *Packager) Run(ctx context.Context) error {
 	split := splitterConfig{event: event, timeline: timeline, stays: stays, explicit: p.cfg.Tracks, mode: p.cfg.Clock, count: p.count, log: p.cfg.Log}
 	switch {
 	case p.cfg.Feed != nil:
-		defer p.cfg.Feed.Close()
 		split.mode, split.apart = ClockAbsolute, true
 		p.cfg.Feed.begin(func(explicit map[uint32]string) *splitter {
 			cfg := split
