@@ -42,6 +42,7 @@ type busEnd struct {
 	last   time.Time // when what was sent to it last arrives
 	queue  []announce.Message
 	missed time.Time // from when on messages to it were lost; zero: none
+	silent time.Time // from when on some were lost that it has not been told of; zero: none
 }
 
 func (b *bus) join(node string) *busEnd {
@@ -107,12 +108,33 @@ func (b *bus) send(from string, to *busEnd, m announce.Message) {
 }
 
 // lose notes that a message is lost; where it is found out, the bus says so with
-// the next that arrives.
+// the next that arrives, else when all is found out.
 func (e *busEnd) lose(found bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if found && e.missed.IsZero() {
-		e.missed = time.Now()
+	since := &e.silent
+	if found {
+		since = &e.missed
+	}
+	if since.IsZero() {
+		*since = time.Now()
+	}
+}
+
+// findOut has each node hear of what it has missed and nothing has told it of, as a
+// new connection does.
+func (b *bus) findOut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range sorted(b.ends) {
+		e := b.ends[name]
+		e.mu.Lock()
+		since := e.silent
+		e.silent = time.Time{}
+		e.mu.Unlock()
+		if !since.IsZero() {
+			e.tell(announce.Message{Kind: announce.Missed, Since: since})
+		}
 	}
 }
 

@@ -139,10 +139,14 @@ func (w *world) play() {
 		}
 	}
 	w.until(w.plan.Length + settling)
+	w.agreed(watching)
+	// A node need not know of a segment whose announcement was lost unnoticed, and that
+	// nobody has asked for. It must as soon as the loss is noticed.
+	w.bus.findOut()
+	w.until(w.plan.Length + settling + 5*time.Second)
 	for _, o := range w.plan.origins() {
 		w.nothingLost(watching, o)
 	}
-	w.agreed(watching)
 	w.over.Store(true)
 	leave()
 	viewers.Wait()

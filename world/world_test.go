@@ -25,6 +25,24 @@ func TestWorlds(t *testing.T) {
 	}
 }
 
+// TestUnnoticedLoss: where an announcement is lost and the bus does not notice, as it
+// does not in some of these worlds, an origin has what was acknowledged once it is told.
+// Nobody watches, since who asks has the origin look, and the origins have ended looking
+// for what came before they started.
+func TestUnnoticedLoss(t *testing.T) {
+	for seed := range uint64(8) {
+		p := Plan{Seed: seed, Length: 5 * time.Minute, Segment: 3 * time.Second, DVR: 20 * time.Minute, Latency: 5 * time.Millisecond, Origins: 2, Edges: 1,
+			Acts: []Act{{Kind: "announcements-lost", At: 4 * time.Minute, For: 3 * time.Second, Amount: 1000}}}
+		r := Play(p, nil)
+		for _, v := range r.Violations {
+			t.Errorf("seed %d: %v", seed, v)
+		}
+		if r.Counts["acknowledged segments looked for"] == 0 {
+			t.Errorf("seed %d: nothing was looked for", seed)
+		}
+	}
+}
+
 // TestPlans: the same seed is the same plan, and nothing is done after its length.
 func TestPlans(t *testing.T) {
 	for seed := range uint64(200) {
