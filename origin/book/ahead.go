@@ -19,31 +19,17 @@ import (
 // Other nodes are told of it, and of its choice, when it is stored: one that knew of it
 // would answer a packager that it is published.
 
-// LearnAhead enters a candidate that the store does not have yet, and reports whether
-// that is news.
+// LearnAhead is Learn of a candidate that the store does not have yet.
 func (g *Book) LearnAhead(e *Event, rendition string, c live.Candidate) bool {
-	if _, ok := e.Ahead(rendition, c.Number, c.Pipeline); ok || !g.Learn(e, rendition, c) {
-		return false
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := e.slot(rendition, c.Number)
-	if s.ahead == nil {
-		s.ahead = make(map[string]live.Digest)
-	}
-	s.ahead[c.Pipeline] = c.Digest
-	return true
+	return g.learn(e, rendition, c, true)
 }
 
-// Ahead reports of which bytes of a pipeline's segment it is not known that the store
-// has them.
-func (e *Event) Ahead(rendition string, n live.Number, pipeline string) (d live.Digest, ok bool) {
+// Ahead reports whether it is not known of a pipeline's segment that the store has it.
+func (e *Event) Ahead(rendition string, n live.Number, pipeline string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if s := e.peek(rendition).slots[n]; s != nil {
-		d, ok = s.ahead[pipeline]
-	}
-	return d, ok
+	s := e.peek(rendition).slots[n]
+	return s != nil && s.ahead[pipeline]
 }
 
 // Chosen is the announcement of the choice that stands for a candidate's segment, where

@@ -251,7 +251,11 @@ func (g *Book) Changed(id live.EventID) {
 // Learn enters a candidate and what it tells of the rendition's lateness. It
 // reports whether it was news.
 func (g *Book) Learn(e *Event, rendition string, c live.Candidate) bool {
-	if !e.learn(rendition, c) {
+	return g.learn(e, rendition, c, false)
+}
+
+func (g *Book) learn(e *Event, rendition string, c live.Candidate, ahead bool) bool {
+	if !e.learn(rendition, c, ahead) {
 		return false
 	}
 	tl := e.View().Config().Event.Timeline()

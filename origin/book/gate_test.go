@@ -65,7 +65,7 @@ func TestLearntWhileShut(t *testing.T) {
 		marked    bool
 	}{{"a", at(9), false}, {"a", at(10), false}, {"a", at(11), true}, {"b", at(11), false}, {"a", at(20), false}, {"a", at(21), false}} {
 		n := live.Number(i + 1)
-		e.learn("v", live.Candidate{Pipeline: c.pipeline, Number: n, Published: c.published})
+		e.learn("v", live.Candidate{Pipeline: c.pipeline, Number: n, Published: c.published}, false)
 		if got, ok := e.Candidate("v", n, c.pipeline); !ok || got.Findings.Has(live.InitMismatch) != c.marked {
 			t.Errorf("%s at %v: %v", c.pipeline, c.published.Unix(), got.Findings)
 		}

@@ -206,7 +206,7 @@ func (g *Book) fill(ctx context.Context, e *Event) error {
 		err := g.scan(ctx, layout.Media(e.ID, r.Name), store.ScanOptions{}, func(item store.Item) error {
 			c, life, err := layout.DecodeCandidate(item)
 			if err == nil && life == e.Life {
-				e.learn(r.Name, c)
+				e.learn(r.Name, c, false)
 				newest.add(c)
 			}
 			return err

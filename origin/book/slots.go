@@ -50,7 +50,7 @@ type slot struct {
 	looked     time.Time        // when the store was last looked into
 	// ahead is by pipeline what is delivered though the store may not have it; nil
 	// where it has all, as nearly always.
-	ahead map[string]live.Digest
+	ahead map[string]bool
 }
 
 // wake needs the event's mu.
@@ -141,15 +141,20 @@ func (e *Event) Watch(rendition string, n live.Number) (changed <-chan struct{},
 func (s *slot) idle() bool { return s.waiting == 0 && len(s.candidates) == 0 && s.looked.IsZero() }
 
 // learn enters a candidate: from a publication, an announcement, or a look
-// into the store. The same one again, or an older one, changes nothing. It
-// reports whether it was news.
-func (e *Event) learn(rendition string, c live.Candidate) bool {
+// into the store; or ahead of the store, once until it is learnt that it is there.
+// The same one again, or an older one, changes nothing. It reports whether it was news.
+func (e *Event) learn(rendition string, c live.Candidate, ahead bool) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.slot(rendition, c.Number)
+	if ahead && s.ahead[c.Pipeline] {
+		return false
+	}
 	g := e.tracks[rendition].gates[c.Pipeline]
 	g.mark(&c)
-	delete(s.ahead, c.Pipeline) // who learns of it knows that it is durable
+	if !ahead {
+		delete(s.ahead, c.Pipeline)
+	}
 	i := slices.IndexFunc(s.candidates, func(x live.Candidate) bool { return x.Pipeline == c.Pipeline })
 	if i < 0 {
 		s.candidates = append(slices.Clip(s.candidates), c)
@@ -165,6 +170,12 @@ func (e *Event) learn(rendition string, c live.Candidate) bool {
 		s.candidates = slices.Clone(s.candidates)
 		s.candidates[i] = c
 		e.bytes.Add(c.Size - old.Size)
+	}
+	if ahead {
+		if s.ahead == nil {
+			s.ahead = make(map[string]bool)
+		}
+		s.ahead[c.Pipeline] = true
 	}
 	s.wake()
 	t := e.tracks[rendition]

@@ -323,7 +323,7 @@ func (s *Server) settle(d *delivery, now time.Time) bool {
 		return false
 	}
 	d.decision.Pin = p
-	if _, ahead := d.event.Ahead(d.path.Rendition, c.Number, c.Pipeline); ahead {
+	if d.event.Ahead(d.path.Rendition, c.Number, c.Pipeline) {
 		return true // the others are told when it is stored
 	}
 	if m, ok := s.Book.Chosen(d.event, d.path.Rendition, *c); ok {
@@ -540,7 +540,7 @@ func (s *Server) send(d *delivery) (step, error) {
 	}
 	h[live.HeaderCacheControl] = []string{live.FormatLifetimes(d.lifetimes(now))}
 	h.Set(live.HeaderCMSDStatic, cmsd(rendition, d.view.Timelines[d.path.Rendition], d.held))
-	if _, ahead := d.event.Ahead(d.path.Rendition, c.Number, c.Pipeline); ahead {
+	if d.event.Ahead(d.path.Rendition, c.Number, c.Pipeline) {
 		h.Set(live.HeaderPublished, live.FormatPublished(c.Published)+live.Unstored)
 	}
 	if d.held > 0 {

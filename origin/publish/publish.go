@@ -456,7 +456,7 @@ func (s *Server) takeTurn(p *publication) (err error) {
 func (s *Server) reconcile(p *publication) error {
 	p.outcome = book.Created
 	old, ok := p.event.Candidate(p.path.Rendition, p.path.Number, p.path.Pipeline)
-	_, ahead := p.event.Ahead(p.path.Rendition, p.path.Number, p.path.Pipeline)
+	ahead := p.event.Ahead(p.path.Rendition, p.path.Number, p.path.Pipeline)
 	switch {
 	case !ok, ahead: // of what nobody was told that it is published, nothing is
 	case old.Digest == p.cand.Digest && old.Findings.Has(live.DigestMismatch) && !p.cand.Findings.Has(live.DigestMismatch):
@@ -530,7 +530,7 @@ func (s *Server) keep(p *publication) error {
 	}
 	began = time.Now()
 	s.Window.Put(p.key(), p.body)
-	_, wasAhead := p.event.Ahead(p.path.Rendition, p.path.Number, p.path.Pipeline)
+	wasAhead := p.event.Ahead(p.path.Rendition, p.path.Number, p.path.Pipeline)
 	s.Book.Learn(p.event, p.path.Rendition, p.cand)
 	p.step(stepCache, time.Since(began))
 	p.news = append(p.news, announce.Message{Kind: announce.Published, Event: p.path.Event, Life: p.event.Life, Rendition: p.path.Rendition, Candidate: p.cand})
