@@ -211,17 +211,51 @@ func TestControlRotsWhileOpen(t *testing.T) {
 	}
 }
 
-// TestSwappedFiles: a log says which file it is, whatever its name.
-func TestSwappedFiles(t *testing.T) {
+// TestOlderVersionBetween: a version without twins and a manifest wrote, and dropped a file
+// with what was deleted from it. Its twin, which that version left, brings nothing back.
+func TestOlderVersionBetween(t *testing.T) {
 	m := newMemFS()
-	var items []store.Item
+	put := func(m *memFS, key string) {
+		s := openMem(t, m, Options{})
+		mustPut(t, s, control, newItem(key, 100))
+		mustClose(t, s)
+	}
+	put(m, "deleted")
+	first := m.paths("d/control/")[0]
+	between := m.clone()
+	put(between, "new")
+	for _, path := range between.paths("d/control/") {
+		m.names[path] = between.names[path]
+	}
+	delete(m.names, first)
+	for range 2 {
+		s := openMem(t, m, Options{})
+		if got := keysOf(t, s, control); got != "new" {
+			t.Errorf("keys %q", got)
+		}
+		if lost := s.Losses(); len(lost) > 0 {
+			t.Errorf("lost: %v", lost)
+		}
+		mustClose(t, s)
+	}
+}
+
+// twoLogs makes two log files with an item each.
+func twoLogs(t *testing.T, m *memFS) (items []store.Item, logs []string) {
+	t.Helper()
 	for i := range 2 {
 		s := openMem(t, m, Options{})
 		items = append(items, newItem(fmt.Sprint(i), 9000))
 		mustPut(t, s, media, items[i])
 		mustClose(t, s)
 	}
-	logs := m.paths("d/media/")
+	return items, m.paths("d/media/")
+}
+
+// TestSwappedFiles: a log says which file it is, whatever its name.
+func TestSwappedFiles(t *testing.T) {
+	m := newMemFS()
+	items, logs := twoLogs(t, m)
 	a, b := m.names[logs[0]], m.names[logs[1]]
 	m.names[logs[0]], m.names[logs[1]] = b, a
 	for range 2 {
@@ -391,14 +425,7 @@ func TestWhatIsDeletedIsNoLoss(t *testing.T) {
 // at first.
 func TestCopyOfALog(t *testing.T) {
 	m := newMemFS()
-	var items []store.Item
-	for i := range 2 {
-		s := openMem(t, m, Options{})
-		items = append(items, newItem(fmt.Sprint(i), 9000))
-		mustPut(t, s, media, items[i])
-		mustClose(t, s)
-	}
-	logs := m.paths("d/media/")
+	items, logs := twoLogs(t, m)
 	for range 10 { // the order is that of a map
 		n := m.clone()
 		n.names[logs[1]].data = slices.Clone(n.names[logs[0]].data)

@@ -93,7 +93,7 @@ func (l *log) findFiles() ([]*logFile, error) {
 		}
 		return f
 	}
-	named := make(map[string]*logFile)
+	named, twinned := make(map[string]*logFile), make(map[uint64]bool)
 	for _, name := range names {
 		if seq, id, ok := parseFileName(name); ok {
 			f := add(seq, id)
@@ -116,6 +116,7 @@ func (l *log) findFiles() ([]*logFile, error) {
 				continue
 			}
 			add(seq, id)
+			twinned[id] = true
 		}
 		for _, x := range l.manifest.m.Files {
 			if x.Namespace == l.namespace {
@@ -132,7 +133,33 @@ func (l *log) findFiles() ([]*logFile, error) {
 	files := slices.SortedFunc(maps.Values(byID), func(a, b *logFile) int {
 		return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.id, b.id))
 	})
-	return files, nil
+	if !l.writtenByOlder(files, twinned) {
+		return files, nil
+	}
+	return slices.DeleteFunc(files, func(f *logFile) bool {
+		if !f.gone || named[f.path] != nil {
+			return false
+		}
+		l.logger.Warn("an older version of this program wrote here: a log file that is gone is one that it dropped", "file", f.path)
+		l.dismiss(f, l.manifest.standing() != nil)
+		return true
+	}), nil
+}
+
+// writtenByOlder reports whether a version that keeps neither twins nor a manifest wrote
+// the newest file, beside others of which there are these. What it dropped it dropped
+// without them: what a twin still tells of that may have been deleted since.
+func (l *log) writtenByOlder(files []*logFile, twinned map[uint64]bool) bool {
+	if l.opt.Cache || l.manifest.lost {
+		return false
+	}
+	for _, f := range slices.Backward(files) {
+		if !f.gone {
+			// A crash leaves no more of one than its header before the manifest has it.
+			return !twinned[f.id] && l.manifest.known(l.namespace, f.id).ID == 0 && f.size.Load() > fileHeaderSize
+		}
+	}
+	return false
 }
 
 // openAs opens the log at a path for f, which has the path for its name, or with strays
