@@ -2,6 +2,7 @@ package clock_test
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -86,6 +87,29 @@ func TestEdgeFollowsItsParents(t *testing.T) {
 			}
 		})
 	})
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// TestALogThatHangs: who writes to the log holds up nobody who enters what others said, or
+// asks.
+func TestALogThatHangs(t *testing.T) {
+	var c *clock.Clock
+	m, lines := machineOff(0), 0
+	c = clock.New(clock.Config{Wall: m.Now, Log: slog.New(slog.NewTextHandler(writerFunc(func(b []byte) (int, error) {
+		lines++
+		c.Message(clock.Packager, "a", time.Now(), time.Now())
+		_ = c.Health()
+		return len(b), nil
+	}), nil))})
+	c.Look()
+	m.set(5 * time.Minute)
+	c.Look()
+	if lines == 0 {
+		t.Error("nothing is said of a step")
+	}
 }
 
 // TestDiscipline: what a node that is off does about it, second by second: packagers, an

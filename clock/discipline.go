@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,17 @@ type known struct {
 	stepped int64
 	said    State
 	saidOff string
+	untold  []logLine // for the log, which is written to without the lock
+}
+
+type logLine struct {
+	level slog.Level
+	msg   string
+	args  []any
+}
+
+func (c *Clock) tell(level slog.Level, msg string, args ...any) {
+	c.untold = append(c.untold, logLine{level, msg, args})
 }
 
 // Exchange enters what another clock told, asked and answered being instants of time.Now
@@ -97,7 +109,17 @@ func (c *Clock) Run(ctx context.Context) {
 // Look holds the clock against the system's and the others', and corrects it.
 func (c *Clock) Look() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.look()
+	lines := c.untold
+	c.untold = nil
+	c.mu.Unlock()
+	for _, line := range lines {
+		c.cfg.Log.Log(context.Background(), line.level, line.msg, line.args...)
+	}
+}
+
+// look needs mu.
+func (c *Clock) look() {
 	passed := time.Since(c.start)
 	c.lookAtWall(passed)
 	l := c.line.Load()
@@ -119,7 +141,7 @@ func (c *Clock) lookAtWall(passed time.Duration) {
 	walk := c.cfg.Wall().Sub(c.base) - passed
 	if step := walk - c.walk; c.walled && step.Abs() > noticed {
 		c.steps++
-		c.cfg.Log.Warn("the system's clock was set: what has passed is counted on", "by", step, "state", c.verdict.State.String())
+		c.tell(slog.LevelWarn, "the system's clock was set: what has passed is counted on", "by", step, "state", c.verdict.State.String())
 	}
 	c.walled, c.walk = true, walk
 	c.tracks[Source{Kind: System}].add(sample{passed, walk, walk}, noticed)
@@ -149,7 +171,7 @@ func (c *Clock) correct(l *line, passed time.Duration) {
 	}
 	if by.Abs() > stepAbove {
 		c.stepped++
-		c.cfg.Log.Warn("the clock is corrected", "by", by, "agree", v.Agree, "of", v.Total, "sources", c.sources(passed))
+		c.tell(slog.LevelWarn, "the clock is corrected", "by", by, "agree", v.Agree, "of", v.Total, "sources", c.sources(passed))
 	}
 	c.moved = true
 }
@@ -165,13 +187,13 @@ func (c *Clock) say() {
 	if text := strings.Join(off, ", "); text != was && v.State != Disputed {
 		c.saidOff = text
 		if text != "" {
-			c.cfg.Log.Warn("clocks are off", "clocks", text, "agree", v.Agree, "of", v.Total)
+			c.tell(slog.LevelWarn, "clocks are off", "clocks", text, "agree", v.Agree, "of", v.Total)
 		} else {
-			c.cfg.Log.Info("all clocks agree", "of", v.Total)
+			c.tell(slog.LevelInfo, "all clocks agree", "of", v.Total)
 		}
 	}
 	if v.State != c.said && (v.State == Disputed || c.said == Disputed) {
-		c.cfg.Log.Warn("clocks: "+v.State.String(), "agree", v.Agree, "of", v.Total)
+		c.tell(slog.LevelWarn, "clocks: "+v.State.String(), "agree", v.Agree, "of", v.Total)
 	}
 	c.said = v.State
 }
