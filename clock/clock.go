@@ -51,7 +51,8 @@ type Clock struct {
 
 	line    atomic.Pointer[line]
 	settled chan struct{}
-	off     atomic.Bool // see Trusted
+	looking chan struct{} // full while somebody runs it
+	off     atomic.Bool   // see Trusted
 
 	mu sync.Mutex // guards the following
 	known
@@ -74,7 +75,7 @@ func New(cfg Config) *Clock {
 	if cfg.Tolerance == 0 {
 		cfg.Tolerance = Tolerance
 	}
-	c := &Clock{cfg: cfg, start: time.Now(), settled: make(chan struct{})}
+	c := &Clock{cfg: cfg, start: time.Now(), settled: make(chan struct{}), looking: make(chan struct{}, 1)}
 	c.base = cfg.Wall().Round(0)
 	c.line.Store(new(line))
 	c.tracks = map[Source]*track{{Kind: System}: {weight: cfg.Own}}

@@ -3,6 +3,7 @@ package clock_test
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -52,6 +53,30 @@ func TestStepsAreNotSeen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOneLooksForAll: of those that run a clock one looks, and when it leaves another does.
+func TestOneLooksForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var looks atomic.Int64
+		c := clock.New(clock.Config{Wall: func() time.Time { looks.Add(1); return time.Now() }})
+		var tasks sync.WaitGroup
+		var leave [3]context.CancelFunc
+		for i := range leave {
+			ctx, cancel := context.WithCancel(t.Context())
+			leave[i] = cancel
+			tasks.Go(func() { c.Run(ctx) })
+		}
+		for _, cancel := range leave {
+			before := looks.Load()
+			time.Sleep(10*time.Second - time.Millisecond)
+			if n := looks.Load() - before; n < 39 || n > 41 {
+				t.Errorf("%d looks in ten seconds", n)
+			}
+			cancel()
+		}
+		tasks.Wait()
+	})
 }
 
 // TestEdgeFollowsItsParents: whatever the ways there and back take, the time of the

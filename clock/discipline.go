@@ -92,8 +92,15 @@ func (c *Clock) room(kind Kind) {
 	}
 }
 
-// Run looks at the system's clock and at what others said, until ctx ends.
+// Run looks at the system's clock and at what others said, until ctx ends. Of those
+// that run a clock which they share one looks: what it has seen is counted once.
 func (c *Clock) Run(ctx context.Context) {
+	select {
+	case c.looking <- struct{}{}:
+		defer func() { <-c.looking }()
+	case <-ctx.Done():
+		return
+	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {

@@ -20,7 +20,6 @@ import (
 	"sync"
 	"time"
 
-	"headwater/clock"
 	"headwater/live"
 	"headwater/packager"
 )
@@ -125,10 +124,10 @@ func New(cfg Config) (*Server, error) {
 		cfg.Log = slog.Default()
 	}
 	cfg.Packager.Log = cfg.Log
-	// What cannot be published at all is to be said now.
 	if cfg.Packager.Time == nil {
-		cfg.Packager.Time = clock.New(clock.Config{Log: cfg.Log})
+		cfg.Packager.Time = packager.NewClock(cfg.Log)
 	}
+	// What cannot be published at all is to be said now.
 	probe := cfg.Packager
 	probe.Event, probe.Pipeline, probe.Feed = "tenant/event", "pipeline", packager.NewFeed()
 	if cfg.Event != "" {

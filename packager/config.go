@@ -81,7 +81,7 @@ type Config struct {
 	// Faults are set from the start, in the form of ParseFault.
 	Faults []string
 
-	// Time says what time it is. Default: by the system's clock.
+	// Time says what time it is. Default: a NewClock.
 	Time *clock.Clock
 
 	// Log gets a line for each failure. Default slog.Default().
