@@ -53,7 +53,7 @@ type packagerListener struct {
 }
 
 func (f *packagerListener) register(o *options) {
-	o.String(&f.address, "listen", "", "`ADDRESS` on which encoders may send (DASH-IF Live Media Ingest; ffmpeg -f dash, -f hls) instead of standard input; beyond this machine it wants --listen-credentials or --listen-token")
+	o.String(&f.address, "listen", "", "`ADDRESS` on which encoders may send (DASH-IF Live Media Ingest; ffmpeg -f dash, -f hls) instead of standard input; beyond this machine it wants --listen-credentials")
 	o.String(&f.access.credentials, "listen-credentials", "", "`FILE` of who may send (headwater keys makes it), with the right publish")
 	o.SecretList(&f.tokens, "listen-token", "`SECRET` that encoders must send (Bearer, or Basic's password)")
 	o.String(&f.access.tlsCert, "listen-tls-cert", "", "`FILE` of the certificate chain (PEM) of --listen, which then speaks TLS")
@@ -74,7 +74,7 @@ func (f *packagerListener) run(ctx context.Context, cfg packager.Config, stats t
 		return usagef("--listen-tls-cert and --listen-tls-key go together")
 	}
 	if !f.access.wanted() && !f.access.insecure && !loopback(f.address) {
-		return usagef("--listen %s would let anybody who reaches it publish: give --listen-token SECRET or --listen-credentials FILE, or --listen 127.0.0.1:%s, or --insecure", f.address, portOf(f.address))
+		return usagef("--listen %s would let anybody who reaches it publish: give --listen-credentials FILE, or --listen 127.0.0.1:%s, or --insecure", f.address, portOf(f.address))
 	}
 	guard, err := f.access.guard(log, prometheus.NewRegistry())
 	if err != nil {
