@@ -110,8 +110,8 @@ func (ed *Edge) Watch(load func() exchange.Load) { ed.admission.load.Store(&load
 // enter lets a request in, once, or refuses it to make room for others: by what it
 // asks for, so that caches that know the refusal need not ask again.
 func (q *request) enter() step {
-	a := q.ed.admission
-	if !q.let && a.Refused(q.class(), q.Arrived) > 0 && !a.Admit(q.class(), maphash.Comparable(a.seed, q.Path), q.Arrived) {
+	a, now := q.ed.admission, q.now()
+	if !q.let && a.Refused(q.class(), now) > 0 && !a.Admit(q.class(), maphash.Comparable(a.seed, q.Path), now) {
 		q.detail = append(append(append(q.detail[:0], "those of the "...), q.class().String()...), " class make room for others"...)
 		return q.refuseWith(live.ErrShed, live.ErrShed.Lifetime)
 	}

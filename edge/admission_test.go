@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -156,6 +158,43 @@ func TestCrowdAtTheLiveEdgeShedsNobody(t *testing.T) {
 			if l, d := r.tenth(&n, 9, 1); l+d > 0 {
 				t.Fatalf("%d and %d are refused", l, d)
 			}
+		}
+		// One that joins is a crowd too, though lists are made for it in memory.
+		r.parent.script(func(w http.ResponseWriter, q *http.Request) {
+			serveBytes(w, q, segment(q))
+		})
+		for range 30 {
+			for range 30 {
+				r.get("/t/e/main.m3u8", with("Accept-Encoding", "gzip"))
+			}
+			if _, d := r.tenth(&n, 0, 1); d > 0 {
+				t.Fatal("a reader is refused for those who join")
+			}
+		}
+	})
+}
+
+// Who waited for the event to be known comes when it is, and not when he asked: how
+// things are is looked at ten times a second, whoever comes.
+func TestWhoWaitedIsLetInNow(t *testing.T) {
+	runBy(t, blocks, 1, func(r *rig) {
+		looks := 0
+		r.ed.Watch(func() exchange.Load { looks++; return exchange.Load{} })
+		v := r.ask("/t/e/main.m3u8")
+		time.Sleep(450 * time.Millisecond)
+		if v.over() {
+			t.Fatalf("%d before the event is known", v.status())
+		}
+		r.ed.admission.Signals(time.Now())
+		if <-v.closed; v.status() != 200 || looks != 1 {
+			t.Errorf("%d after %d looks", v.status(), looks)
+		}
+	}, func(c *Config) {
+		dial := c.Dial
+		ready := time.Now().Add(500 * time.Millisecond)
+		c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			time.Sleep(time.Until(ready))
+			return dial(ctx, network, addr)
 		}
 	})
 }

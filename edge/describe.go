@@ -214,6 +214,7 @@ func (q *request) describeWhole(l exchange.Answer, text []byte, etag string, abo
 		body = nil
 	}
 	q.ed.metrics.bytes.Add(float64(len(body)))
+	q.ed.admission.spent(q, perAnswer+int64(len(body)))
 	q.from, q.to = 0, 0
 	l.Begin(body, 0)
 }
