@@ -18,11 +18,11 @@ func (s *Server) makeFiller(d *delivery) (step, error) {
 		return s.send, nil
 	}
 	s.release(d)
-	var data []byte
+	var made filler
 	in, err := s.findInit(d)
 	switch {
 	case err == nil:
-		data, err = s.fillerOf(d, in, src)
+		made, err = s.fillerOf(d, in, src)
 	case !errors.Is(err, live.ErrNoInit):
 		return nil, err // it is not known whether there is one
 	}
@@ -31,32 +31,42 @@ func (s *Server) makeFiller(d *delivery) (step, error) {
 		s.unfilled.Inc()
 		d.decision = book.Choice{Decision: selection.Decision{Action: selection.Refuse, Reason: selection.NonePublished}}
 		s.Book.Decided(d.event, selection.NonePublished)
-		return nil, d.lost(s.Book.Clock.Now())
+		return nil, d.lost(s.Clock.Now())
 	}
 	tl := d.view.Timelines[d.path.Rendition]
-	d.data = data
+	d.data = made.data
 	d.decision = book.Choice{Decision: selection.Decision{Action: selection.Serve, Reason: selection.Filled, Candidate: &live.Candidate{
-		Pipeline: src.Pipeline, Region: src.Region, Number: n, Digest: live.DigestOf(data), Size: int64(len(data)),
+		Pipeline: src.Pipeline, Region: src.Region, Number: n, Digest: made.digest, Size: int64(len(made.data)),
 		Findings: live.Findings{{Kind: live.Filled, MissingMS: tl.Segment().Milliseconds()}},
 	}}}
 	s.Book.Decided(d.event, selection.Filled)
-	if tl.Live(n, s.Book.Clock.Now()) {
+	if tl.Live(n, s.Clock.Now()) {
 		s.Watchman.Filled(d.path.Event, d.path.Rendition, n)
 	}
 	return s.send, nil
 }
 
+type filler struct {
+	data   []byte
+	digest live.Digest
+}
+
 // fillerOf is the filler that d asks for, of src: from memory, where it was made
-// before. Its key there is of no pipeline, and has the digest of what it is made of.
-func (s *Server) fillerOf(d *delivery, in *book.Init, src *live.Candidate) ([]byte, error) {
+// before. Its key there is of no pipeline, and has the digest of what it is made of. It
+// is made, and its digest, once for all who ask at the same time: at a segment's
+// deadline that is everybody who waited for it.
+func (s *Server) fillerOf(d *delivery, in *book.Init, src *live.Candidate) (filler, error) {
 	key := window.Key{Event: d.path.Event, Rendition: d.path.Rendition, Number: d.path.Number, Digest: src.Digest}
-	if data, ok := s.Window.Get(key); ok {
-		return data, nil
-	}
-	data, err := in.Filler(d.view.Timelines[d.path.Rendition], d.data, src.Number, d.path.Number)
-	if err != nil {
-		return nil, err
-	}
-	s.Window.Put(key, data)
-	return data, nil
+	made, err, _ := s.shared.Do("fill "+d.path.String()+" "+src.Digest.ETag(), func() (any, error) {
+		data, ok := s.Window.Get(key)
+		if !ok {
+			var err error
+			if data, err = in.Filler(d.view.Timelines[d.path.Rendition], d.data, src.Number, d.path.Number); err != nil {
+				return filler{}, err
+			}
+			s.Window.Put(key, data)
+		}
+		return filler{data, live.DigestOf(data)}, nil
+	})
+	return made.(filler), err
 }
