@@ -1,10 +1,46 @@
 package world
 
 import (
+	"fmt"
+	"os"
 	"reflect"
 	"testing"
 	"time"
 )
+
+// TestMain has this program be what a Runner starts, too.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "inside" {
+		if err := Inside(os.Stdin, os.Stdout, nil); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestShrink: what a world needs to fail is left of its plan, and no act is left of a
+// node that is not.
+func TestShrink(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := Runner{Program: self, Args: []string{"inside"}, Limit: time.Minute}
+	p := Plan{Seed: 1, Length: time.Minute, Segment: 2 * time.Second, DVR: time.Minute, Latency: time.Millisecond, Origins: 1, Edges: 2, Viewers: 2}
+	for i, kind := range []string{"kill", "cut", "no such act", "flush"} {
+		p.Acts = append(p.Acts, Act{Kind: kind, At: time.Duration(20+i) * time.Second, For: time.Second, Node: "edge2", Other: "origin1"})
+	}
+	failed := run.Play(t.Context(), p, 0)
+	if len(failed.Violations) != 1 || failed.Violations[0].Invariant != "the process lives" {
+		t.Fatalf("%+v", failed.Violations)
+	}
+	small := run.Shrink(t.Context(), failed, func(Result) {})
+	if got := small.Plan; len(got.Acts) != 1 || got.Acts[0].Kind != "no such act" || got.Edges != 2 || got.Viewers != 1 {
+		t.Errorf("%+v", got)
+	}
+}
 
 // TestWorlds plays a few worlds in this process, one after the other.
 func TestWorlds(t *testing.T) {

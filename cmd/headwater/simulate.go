@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"reflect"
 	"runtime"
 	"slices"
 	"time"
@@ -229,8 +230,22 @@ func tell(w io.Writer, r *world.Result) {
 		fmt.Fprintf(w, "VIOLATED at %.3fs: %s: %s\n", v.At.Seconds(), v.Invariant, v.What)
 	}
 	if len(r.Violations) > 0 {
-		fmt.Fprintf(w, "again: headwater simulate --world --seed %d --length %v\n\n", p.Seed, p.Length)
+		fmt.Fprintf(w, "again: %s\n\n", again(p))
 	}
+}
+
+// again is a command that plays a plan again: one that is not its seed's any more has to
+// be given whole.
+func again(p *world.Plan) string {
+	const simulate = "headwater simulate --world"
+	if reflect.DeepEqual(*p, world.NewPlan(p.Seed, p.Length)) {
+		return fmt.Sprintf("%s --seed %d --length %v", simulate, p.Seed, p.Length)
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // it has numbers and names
+	}
+	return fmt.Sprintf("echo '%s' | %s --plan /dev/stdin", b, simulate)
 }
 
 func (s *simulation) print(w io.Writer) {
