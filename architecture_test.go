@@ -62,7 +62,7 @@ var may = map[string][]string{
 	"edge/front/h2":       {"golang.org/x/net"},
 	"listen":              {"live", "admit", "internal/reread", "golang.org/x/sys", "golang.org/x/net"},
 	"packager":            {"clock", "live", "cmaf", "packager/clip", "internal/hedge"},
-	"ingest":              {"clock", "live", "cmaf", "packager"},
+	"ingest":              {"admit", "live", "cmaf", "packager"},
 	"internal/reread":     {},
 	"access":              {"live", "internal/reread", "github.com/prometheus/client_golang"},
 	"access/token":        {"live", "github.com/fxamacker/cbor/v2", "github.com/veraison/go-cose"}, // the latter in its tests

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"headwater/admit"
 	"headwater/live"
 	"headwater/packager"
 )
@@ -50,10 +51,13 @@ type Config struct {
 	Idle time.Duration
 	// MaxPublications bounds how many there are at once. Default 256.
 	MaxPublications int
-	// TenantPercent bounds how many of these one tenant may have. Default 100.
-	TenantPercent int
 	// HeldBytes bounds what one publication holds while it gathers. Default 64 MiB.
 	HeldBytes int64
+	// AllHeldBytes bounds what all of them hold so. Default 1 GiB.
+	AllHeldBytes int64
+	// TenantPercent bounds what one tenant may have of MaxPublications and
+	// AllHeldBytes. 0 and 100 are all.
+	TenantPercent int
 	// MaxFragment bounds a fragment, with what comes between two. Default 32 MiB.
 	MaxFragment int64
 
@@ -85,10 +89,12 @@ type Stats struct {
 
 // A Server is an http.Handler for encoders.
 type Server struct {
-	cfg   Config
-	ctx   context.Context // ends when it drains
-	stop  context.CancelCauseFunc
-	tasks sync.WaitGroup
+	cfg          Config
+	ctx          context.Context // ends when it drains
+	stop         context.CancelCauseFunc
+	tasks        sync.WaitGroup
+	publications *admit.Share[string] // by tenant
+	held         *admit.Share[string] // bytes, by tenant
 
 	mu    sync.Mutex // guards the following, and active and rest of publications
 	pubs  map[pubKey]*publication
@@ -111,11 +117,11 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxPublications == 0 {
 		cfg.MaxPublications = 256
 	}
-	if cfg.TenantPercent == 0 {
-		cfg.TenantPercent = 100
-	}
 	if cfg.HeldBytes == 0 {
 		cfg.HeldBytes = 64 << 20
+	}
+	if cfg.AllHeldBytes == 0 {
+		cfg.AllHeldBytes = 1 << 30
 	}
 	if cfg.MaxFragment == 0 {
 		cfg.MaxFragment = 32 << 20
@@ -136,7 +142,10 @@ func New(cfg Config) (*Server, error) {
 	if _, err := packager.New(probe); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s := &Server{cfg: cfg, pubs: map[pubKey]*publication{}, stats: Stats{Requests: map[string]int64{}}}
+	s := &Server{
+		cfg: cfg, pubs: map[pubKey]*publication{}, stats: Stats{Requests: map[string]int64{}},
+		publications: admit.NewShare[string](int64(cfg.MaxPublications), cfg.TenantPercent), held: admit.NewShare[string](cfg.AllHeldBytes, cfg.TenantPercent),
+	}
 	for _, o := range Outcomes {
 		s.stats.Requests[o] = 0
 	}
@@ -167,9 +176,7 @@ func (s *Server) Packagers() map[string]packager.Stats {
 	defer s.mu.Unlock()
 	out := map[string]packager.Stats{}
 	for k, p := range s.pubs {
-		if p.packager != nil {
-			out[k.event.String()+"/"+k.pipeline] = p.packager.Stats()
-		}
+		out[k.event.String()+"/"+k.pipeline] = p.packager.Stats()
 	}
 	return out
 }
@@ -190,12 +197,13 @@ func (s *Server) enter(ctx context.Context, key pubKey, secret string) (*publica
 			s.mu.Unlock()
 			return nil, live.ErrDraining
 		}
-		if err := s.room(key.event.Tenant); err != nil {
+		if !s.publications.Enter(key.event.Tenant, admit.Publish, 1) {
 			s.mu.Unlock()
-			return nil, err
+			return nil, live.ErrShed.With(fmt.Sprintf("%d encoders send already, or those of tenant %s are as many as it may have", s.publications.Used(), key.event.Tenant))
 		}
 		var err error
 		if p, err = newPublication(s, key, secret); err != nil {
+			s.publications.Leave(key.event.Tenant, 1)
 			s.mu.Unlock()
 			return nil, err
 		}
@@ -222,23 +230,6 @@ func (s *Server) enter(ctx context.Context, key pubKey, secret string) (*publica
 	return p, nil
 }
 
-// room needs mu. It is whether a tenant may have another encoder.
-func (s *Server) room(tenant string) error {
-	theirs := 0
-	for k := range s.pubs {
-		if k.event.Tenant == tenant {
-			theirs++
-		}
-	}
-	switch share := max(1, s.cfg.MaxPublications*s.cfg.TenantPercent/100); {
-	case len(s.pubs) >= s.cfg.MaxPublications:
-		return live.ErrShed.With(fmt.Sprintf("%d encoders send already", len(s.pubs)))
-	case theirs >= share:
-		return live.ErrShed.With(fmt.Sprintf("%d encoders of tenant %s send already", theirs, tenant))
-	}
-	return nil
-}
-
 func (s *Server) leave(p *publication) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,5 +250,6 @@ func (s *Server) leave(p *publication) {
 func (s *Server) forget(p *publication) {
 	if s.pubs[p.key] == p {
 		delete(s.pubs, p.key)
+		s.publications.Leave(p.key.event.Tenant, 1)
 	}
 }

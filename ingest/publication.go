@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"headwater/admit"
 	"headwater/cmaf"
 	"headwater/live"
 	"headwater/packager"
@@ -32,8 +33,7 @@ var errIdle = errors.New("ingest: nothing was sent for a while")
 // track is which rendition and where in time they are, and from then on gives what
 // comes to a packager.
 //
-// Lock order: Server.mu, or mu; neither is held together with the other or while
-// anything waits.
+// Lock order: mu, Server.mu. Neither is held while anything waits.
 type publication struct {
 	srv      *Server
 	key      pubKey
@@ -57,7 +57,7 @@ type publication struct {
 	streams   []*stream
 	manifests map[string]*manifest
 	changed   chan struct{} // closed and replaced when streams or manifests change
-	held      int64         // bytes of what streams hold
+	held      int64         // bytes of what streams hold while it gathers
 	first     time.Time     // when the first fragment came
 	decided   bool
 	lost      bool   // a segment was kept of which nothing said whose it is
@@ -89,6 +89,7 @@ func newPublication(s *Server, key pubKey, secret string) (*publication, error) 
 // run is the publication's life.
 func (p *publication) run() {
 	defer p.end(nil)
+	defer p.drop()
 	defer func() {
 		p.srv.mu.Lock()
 		defer p.srv.mu.Unlock()
@@ -182,6 +183,37 @@ func (p *publication) change() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 	p.tell()
+}
+
+// hold needs mu. It is whether so many bytes more may be held while it gathers; each
+// true must be followed by free.
+func (p *publication) hold(n int64) bool {
+	if p.held+n > p.srv.cfg.HeldBytes || !p.srv.held.Enter(p.key.event.Tenant, admit.Publish, n) {
+		return false
+	}
+	p.held += n
+	return true
+}
+
+// free needs mu.
+func (p *publication) free(n int64) {
+	p.held -= n
+	p.srv.held.Leave(p.key.event.Tenant, n)
+}
+
+// drop gives up what was gathered in vain; nothing more is.
+func (p *publication) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over == nil {
+		p.over = live.ErrDraining
+	}
+	for _, s := range p.streams {
+		for _, a := range s.pending {
+			p.free(a.held)
+		}
+		s.pending = nil
+	}
 }
 
 func (p *publication) learnManifest(name string, m *manifest) error {

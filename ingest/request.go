@@ -226,13 +226,11 @@ func (s *Server) keep(q *request) error {
 	}
 	p := q.pub
 	p.mu.Lock()
-	full := p.held+int64(len(b)) > s.cfg.HeldBytes
-	if p.lost || full {
-		p.mu.Unlock()
+	kept := !p.lost && p.hold(int64(len(b)))
+	p.mu.Unlock()
+	if !kept {
 		return unknown
 	}
-	p.held += int64(len(b))
-	p.mu.Unlock()
 	q.outcome = OutcomeMedia
 	body := &arriving{r: bytes.NewReader(b), most: s.cfg.MaxFragment}
 	body.progress()
@@ -241,7 +239,7 @@ func (s *Server) keep(q *request) error {
 		later := &request{r: q.r, ctx: p.ctx, key: q.key, name: q.name, pub: p, body: body}
 		err := s.release(later, unknown)
 		p.mu.Lock()
-		p.held -= int64(len(b))
+		p.free(int64(len(b)))
 		p.lost = err != nil
 		p.mu.Unlock()
 		if err != nil {

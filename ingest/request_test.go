@@ -335,6 +335,38 @@ func TestTenantHasItsShareOfEncoders(t *testing.T) {
 	})
 }
 
+// What encoders hold before it is known what they send is bounded for all of them and
+// for a tenant, and is given back, also where nothing came of it.
+func TestGatheringIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		video := sources(t)["v720"]
+		body := string(video.init) + string(video.segment(0))
+		w := newWorld(t, testEvent(newYear, "v720"), func(cfg *Config) {
+			cfg.AllHeldBytes, cfg.TenantPercent = int64(4*len(body)), 50
+		})
+		for round := range 2 {
+			for _, x := range []struct {
+				path string
+				want int
+			}{{"acme/a/a", 200}, {"acme/b/a", 200}, {"acme/c/a", 503}, {"other/a/a", 200}, {"other/b/a", 200}, {"third/a/a", 503}} {
+				if status, code := w.sendTo(x.path+"/v720.mp4", body); status != x.want {
+					t.Errorf("round %d, %s: %d %s, want %d", round, x.path, status, code, x.want)
+				}
+			}
+			time.Sleep(2 * time.Minute) // all are forgotten
+			synctest.Wait()
+			if n := w.srv.held.Used(); n != 0 {
+				t.Errorf("%d bytes are still held", n)
+			}
+		}
+		w.sendTo("acme/a/a/v720.mp4", body)
+		w.stop()
+		if n := w.srv.held.Used(); n != 0 {
+			t.Errorf("%d bytes are still held when it has stopped", n)
+		}
+	})
+}
+
 // What an event cannot be made for by right is no failure of the origin's.
 func TestWhyAnEventIsNotMade(t *testing.T) {
 	for _, x := range []struct {

@@ -23,6 +23,7 @@ type arrival struct {
 	part *cmaf.Part
 	at   time.Time
 	file string
+	held int64 // bytes that the publication counts for it
 }
 
 // A stream is what follows on one init segment: one track, or those of a muxer.
@@ -112,7 +113,7 @@ func (s *stream) read(q *request) (outcome string, err error) {
 		if part.Init == nil {
 			outcome, last = OutcomeMedia, part.Last
 		}
-		if err := s.take(arrival{part, s.pub.srv.cfg.Packager.Time.Now(), q.name}); err != nil {
+		if err := s.take(arrival{part: part, at: s.pub.srv.cfg.Packager.Time.Now(), file: q.name}); err != nil {
 			return "", err
 		}
 	}
@@ -138,13 +139,14 @@ func (s *stream) take(a arrival) error {
 		p.mu.Unlock()
 		return err
 	}
-	if !p.decided && p.held+int64(len(a.part.Raw)) > p.srv.cfg.HeldBytes {
-		p.mu.Unlock()
-		return live.ErrShed.With(fmt.Sprintf("more than %d bytes came before it was known what they are", p.srv.cfg.HeldBytes))
+	decided := p.decided
+	if !decided {
+		if a.held = int64(len(a.part.Raw)); !p.hold(a.held) {
+			p.mu.Unlock()
+			return live.ErrShed.With(fmt.Sprintf("more than %d bytes of this encoder, or %d of all, came before it was known what they are", p.srv.cfg.HeldBytes, p.srv.cfg.AllHeldBytes))
+		}
 	}
 	s.pending = append(s.pending, a)
-	p.held += int64(len(a.part.Raw))
-	decided := p.decided
 	if decided && s.target == nil && s.idle == nil && s.init != nil {
 		s.join()
 	}
@@ -226,7 +228,7 @@ func (s *stream) drain(ctx context.Context) error {
 		pending, target, idle := s.pending, s.target, s.idle
 		s.pending = nil
 		for _, a := range pending {
-			p.held -= int64(len(a.part.Raw))
+			p.free(a.held)
 		}
 		p.mu.Unlock()
 		if len(pending) == 0 {
