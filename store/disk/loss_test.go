@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"headwater/store"
@@ -436,6 +437,40 @@ func TestCopyOfALog(t *testing.T) {
 		}
 		mustClose(t, s)
 	}
+}
+
+// TestDroppedOnAFullDisk: a file that went while the manifest could not be written is no
+// loss for a start after a kill, once there is space again.
+func TestDroppedOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemFS()
+		m.all = true
+		opt := Options{Bucket: time.Minute, SweepInterval: 10 * time.Second}
+		s := openMem(t, m, opt)
+		x := newItem("x", 9000)
+		x.Expires = time.Now().Add(time.Minute)
+		mustPut(t, s, media, x)
+		m.setFault(func(op, path string) error {
+			if strings.Contains(path, manifestName) && op == "create" {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		time.Sleep(5 * time.Minute)
+		if n := s.Stats().Media.DroppedFiles; n != 1 {
+			t.Fatalf("%d files dropped", n)
+		}
+		m.setFault(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		killed := m.clone()
+		mustClose(t, s)
+		s = openMem(t, killed, opt)
+		if lost := s.Losses(); len(lost) > 0 {
+			t.Errorf("lost: %v", lost)
+		}
+		mustClose(t, s)
+	})
 }
 
 // TestStartWritesTheManifestOnce: once all is known, however many files there are.

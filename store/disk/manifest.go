@@ -100,6 +100,7 @@ type registrar struct {
 
 	turn turn // held while the manifest is read and written; guards the following
 	m    manifest
+	owed bool // the last write failed: m is not what the copies have
 	lost bool // there was one, and neither copy can be read
 }
 
@@ -173,6 +174,7 @@ func (g *registrar) refuse(why error) {
 }
 
 func (g *registrar) write() error {
+	g.owed = true
 	g.m.Serial++
 	b, err := g.m.encode()
 	if err != nil {
@@ -185,11 +187,12 @@ func (g *registrar) write() error {
 		}
 		f.Close()
 	}
+	g.owed = false
 	return nil
 }
 
 // change changes the manifest, durably. What could not be written is written with
-// the next change.
+// the next change or look.
 func (g *registrar) change(f func(m *manifest)) error {
 	if g == nil {
 		return nil
@@ -243,12 +246,19 @@ func (g *registrar) standing() error {
 	return nil
 }
 
-// look finds out whether the directory still is ours.
+// look finds out whether the directory still is ours, and writes what could not be
+// written: a file that was dropped on a full disk is missed as long as it is listed.
 func (g *registrar) look() {
-	if g != nil {
-		g.turn.Lock()
-		defer g.turn.Unlock()
-		_ = g.ours() // and remembers
+	if g == nil {
+		return
+	}
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	if g.ours() != nil || !g.owed { // it remembers
+		return
+	}
+	if err := g.write(); err != nil {
+		g.log.Warn("the manifest could not be written", "error", err)
 	}
 }
 
