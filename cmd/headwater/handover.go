@@ -58,20 +58,15 @@ func (p *prober) ask(secure bool, addrs ...net.Addr) func(context.Context) error
 }
 
 func (p *prober) askAt(ctx context.Context, client *http.Client, secure bool, addr *net.TCPAddr) error {
-	to := *addr
-	if to.IP.IsUnspecified() {
-		to.IP = nil // this machine
+	host, scheme := addr.String(), "http"
+	if addr.IP.IsUnspecified() {
+		host = fmt.Sprintf("localhost:%d", addr.Port)
 	}
-	scheme := "http"
 	if secure {
 		scheme = "https"
 	}
 	var last error
 	for ctx.Err() == nil {
-		host := to.String()
-		if to.IP == nil {
-			host = fmt.Sprintf("localhost:%d", to.Port)
-		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+host+"/healthz", nil)
 		if err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"sync"
 	"time"
 
 	"headwater/listen"
@@ -69,7 +70,8 @@ func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, dr
 		go func() { failed <- servers[i].Serve(l) }()
 	}
 	helpers, stop := context.WithCancel(context.Background())
-	defer stop()
+	var tasks sync.WaitGroup
+	defer func() { stop(); tasks.Wait() }()
 	err := socks.Prove(ctx, probe.ask(certs != nil, addrs...))
 	if err == nil {
 		err = socks.Ready()
@@ -81,7 +83,7 @@ func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, dr
 			c := make(chan os.Signal, 1)
 			signal.Notify(c, successor)
 			defer signal.Stop(c)
-			go succeed(helpers, log, socks, c)
+			tasks.Go(func() { succeed(helpers, log, socks, c) })
 		}
 		select {
 		case <-ctx.Done():
