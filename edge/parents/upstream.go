@@ -457,8 +457,8 @@ func (u *Upstream) probe(ctx context.Context, p *Parent) error {
 	told, err := time.Parse(live.TimeLayout, string(text))
 	_, id, _ := live.LoopOf(resp.Header.Values(live.HeaderCDNLoop)).Last()
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.id = id
+	p.mu.Unlock()
 	// A cache in between would tell an old time.
 	if err == nil && resp.StatusCode == http.StatusOK && resp.Header.Get("Age") == "" && !p.Peer() {
 		u.clock.Exchange(clock.Parent, p.Base, told, asked, answered, 1)

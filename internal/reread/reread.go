@@ -28,9 +28,7 @@ type stamp struct {
 // Of reads the files of these names for the first time.
 func Of(read func() error, names ...string) (*Files, error) {
 	f := &Files{names: names, read: read, seen: make([]stamp, len(names))}
-	if _, err := f.changed(); err != nil {
-		return nil, err
-	}
+	f.changed() // before they are read: what is written meanwhile is another
 	return f, read()
 }
 
