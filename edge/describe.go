@@ -167,9 +167,8 @@ func (q *request) varies(f *exchange.Fields) {
 }
 
 // describeForm begins an answer with another form of the object.
-func (q *request) describeForm(l exchange.Answer) {
+func (q *request) describeForm(l exchange.Answer, as object.As, change func([]byte) []byte) {
 	o := q.object
-	as, change := q.form()
 	form := q.ed.cache.Form(o, q.Gzip, as, change)
 	q.describeWhole(l, form.Body, form.ETag, func(f *exchange.Fields, now time.Time) {
 		if v := o.Header["Content-Type"]; len(v) > 0 {

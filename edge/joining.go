@@ -61,7 +61,7 @@ func (q *request) behind() (as object.As, by time.Duration) {
 
 // form is how a list is to be said otherwise than it is: the function is nil where only
 // the coding differs.
-func (q *request) form() (as object.As, make func([]byte) []byte) {
+func (q *request) form() (as object.As, change func([]byte) []byte) {
 	if q.Skip && q.Path.File == live.FilePlaylist {
 		return object.Delta, manifest.Delta
 	}

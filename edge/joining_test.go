@@ -1,10 +1,12 @@
 package edge
 
 import (
+	"io"
 	"net/http"
 	"regexp"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"headwater/live"
@@ -63,7 +65,7 @@ func TestJoinersBeginBehind(t *testing.T) {
 		r.playlists()
 		r.at(2500 * time.Millisecond)
 		spread(r, "the event begins")
-		spread(r, "compressed", with("Accept-Encoding", "gzip;q=0"))
+		spread(r, "nothing is to be compressed", with("Accept-Encoding", "gzip;q=0"))
 		together(r, "another cache asks", with("CDN-Loop", "other"))
 		r.at(8500 * time.Millisecond)
 		together(r, "it has begun")
@@ -122,4 +124,30 @@ func TestRetryAfterIsSpread(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nobody joins by a media playlist, so it is sent as it comes.
+func TestMediaPlaylistsAreNotHeldForJoiners(t *testing.T) {
+	run(t, 1, func(r *rig) {
+		r.parent.configure(func(c *live.Config) { c.JoinMS = 6000 })
+		r.know()
+		const list = "#EXTM3U\n#EXT-X-VERSION:8\n"
+		r.parent.script(func(w http.ResponseWriter, q *http.Request) {
+			w.Header().Set("Content-Length", strconv.Itoa(len(list)))
+			io.WriteString(w, list[:8])
+			w.(http.Flusher).Flush()
+			time.Sleep(200 * time.Millisecond)
+			io.WriteString(w, list[8:])
+		})
+		r.at(2500 * time.Millisecond)
+		v := r.ask("/t/e/v/media.m3u8")
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		if v.text() != list[:8] {
+			t.Errorf("%q has come", v.text())
+		}
+		if <-v.closed; v.text() != list {
+			t.Errorf("%q", v.text())
+		}
+	})
 }

@@ -336,11 +336,11 @@ func (q *request) describe(a exchange.Answer) (step, pause) {
 	if err != nil {
 		return q.again(), pause{}
 	}
-	if o.Status == http.StatusOK && q.Path.File.Manifest() && (q.Gzip || q.Skip || q.joining(q.now()) > 0) {
+	if as, change := q.form(); o.Status == http.StatusOK && q.Path.File.Manifest() && (q.Gzip || as != object.Whole) {
 		if !done {
 			return stepDescribe, waitFor(o, came)
 		}
-		q.describeForm(a)
+		q.describeForm(a, as, change)
 		return stepSend, pause{}
 	}
 	size, conditional := o.Size, o.Status == http.StatusOK && q.conditional()
