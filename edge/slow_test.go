@@ -31,7 +31,7 @@ func drips(over time.Duration) http.HandlerFunc {
 	}
 }
 
-// number returns the path of a segment, and waits until viewers ask for it.
+// next returns the path of a segment, and waits until viewers ask for it.
 func (r *rig) next(n int) string {
 	r.Helper()
 	r.at(time.Duration(2*n+1) * time.Second)

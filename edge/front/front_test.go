@@ -228,7 +228,6 @@ func TestEveryProtocolAnswersAlike(t *testing.T) {
 	}
 }
 
-// holding is how many requests are held, whatever they came by.
 // What a path names has one name, by every protocol: caches in front would keep each.
 func TestPathsHaveOneForm(t *testing.T) {
 	s := serveEdge(t)
@@ -254,6 +253,7 @@ func TestPathsHaveOneForm(t *testing.T) {
 	}
 }
 
+// holding is how many requests are held, whatever they came by.
 func (s *serving) holding() int { return s.metric("holding") }
 
 // metric is a counter or gauge without labels.
