@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -270,9 +271,19 @@ func (p *publication) findStream(name string) (*stream, <-chan struct{}) {
 	return nil, p.changed
 }
 
+// told needs mu. It has the manifests in the order of their names, so that of two which
+// speak of the same the same one counts each time.
+func (p *publication) told() []*manifest {
+	out := make([]*manifest, 0, len(p.manifests))
+	for _, name := range slices.Sorted(maps.Keys(p.manifests)) {
+		out = append(out, p.manifests[name])
+	}
+	return out
+}
+
 // describes needs mu. It looks for a stream in the manifests.
 func (p *publication) describes(fits func(d *described) bool) *described {
-	for _, m := range p.manifests {
+	for _, m := range p.told() {
 		for i := range m.streams {
 			if fits(&m.streams[i]) {
 				return &m.streams[i]
@@ -285,7 +296,7 @@ func (p *publication) describes(fits func(d *described) bool) *described {
 // said needs mu. It is when a manifest says that a file's first sample, or one of
 // some media time, was filmed.
 func (p *publication) said(s *stream, file string, shown time.Duration) time.Time {
-	for _, m := range p.manifests {
+	for _, m := range p.told() {
 		for i := range m.streams {
 			d := &m.streams[i]
 			if d.init != s.name {
@@ -349,8 +360,8 @@ func (p *publication) awaitsVideo() bool {
 // manifests, or else of their names.
 func (p *publication) candidates(streams []*stream) []candidate {
 	streams = slices.Clone(streams)
-	rank := map[string]int{}
-	for _, m := range p.manifests {
+	rank, told := map[string]int{}, p.told()
+	for _, m := range told {
 		for i, d := range m.streams {
 			rank[d.init] = i + 1
 		}
@@ -364,7 +375,7 @@ func (p *publication) candidates(streams []*stream) []candidate {
 			continue
 		}
 		var d described
-		for _, m := range p.manifests {
+		for _, m := range told {
 			for _, x := range slices.Concat(m.streams, m.lists) {
 				if x.init == s.name || d.list != "" && x.list == d.list {
 					d = described{

@@ -235,6 +235,23 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// Of two manifests that speak of the same stream the same one counts, whichever came first.
+func TestTheSameManifestCounts(t *testing.T) {
+	for range 50 {
+		p := &publication{manifests: map[string]*manifest{}}
+		for _, x := range []string{"d", "c", "b", "a"} {
+			p.manifests[x+".mpd"] = &manifest{streams: []described{{id: "by-" + x, init: "init.mp4", bandwidth: int64(x[0]), names: map[string]bool{"1.mp4": true}}}}
+		}
+		s := newStream(p, "init.mp4")
+		s.init = &cmaf.Init{Tracks: []cmaf.Track{{ID: 1, Type: live.Video}}}
+		c := p.candidates([]*stream{s})
+		d := p.describes(func(d *described) bool { return d.has("1.mp4") })
+		if len(c) != 1 || c[0].names[0] != "by-a" || c[0].bandwidth != 'a' || d == nil || d.id != "by-a" {
+			t.Fatalf("%+v; %+v", c, d)
+		}
+	}
+}
+
 func TestRational(t *testing.T) {
 	for d, want := range map[time.Duration]live.Duration{
 		2 * time.Second:                 {Ticks: 2, Timescale: 1},
