@@ -138,32 +138,24 @@ func (h *Readiness) ready(of role) http.HandlerFunc {
 			Ready        bool             `json:"ready"`
 			Dependencies []dependencyJSON `json:"dependencies"`
 		}{Role: of, Ready: true}
-		for _, d := range h.needs(of) {
-			j := dependencyJSON{Name: d.name, Healthy: true, Required: true}
-			if err, tooLong := d.check(r.Context()); err != nil {
-				j.Healthy, j.Detail = false, err.Error()
-				body.Ready = body.Ready && !tooLong
+		tell := func(name string, required bool, why error) {
+			j := dependencyJSON{Name: name, Healthy: why == nil, Required: required}
+			if why != nil {
+				j.Detail = why.Error()
 			}
 			body.Dependencies = append(body.Dependencies, j)
 		}
-		why := h.Clock.Health()
-		j := dependencyJSON{Name: "clock", Healthy: why == nil, Required: of == DeliverRole}
-		if why != nil {
-			j.Detail = why.Error()
+		for _, d := range h.needs(of) {
+			why, tooLong := d.check(r.Context())
+			body.Ready = body.Ready && !tooLong
+			tell(d.name, true, why)
 		}
-		body.Ready = body.Ready && (h.Clock.Trusted() || !j.Required)
-		body.Dependencies = append(body.Dependencies, j)
-		j = dependencyJSON{Name: "announcements", Healthy: true}
-		if err := h.Bus.Health(); err != nil {
-			j.Healthy, j.Detail = false, err.Error()
-		}
-		body.Dependencies = append(body.Dependencies, j)
+		byClock := of == DeliverRole
+		body.Ready = body.Ready && (h.Clock.Trusted() || !byClock)
+		tell("clock", byClock, h.Clock.Health())
+		tell("announcements", false, h.Bus.Health())
 		// What is lost is to be seen, and no reason not to serve the rest.
-		j = dependencyJSON{Name: "store-condition", Healthy: true}
-		if err := store.ConditionOf(h.Store); err != nil {
-			j.Healthy, j.Detail = false, err.Error()
-		}
-		body.Dependencies = append(body.Dependencies, j)
+		tell("store-condition", false, store.ConditionOf(h.Store))
 		status := http.StatusOK
 		if !body.Ready {
 			status = http.StatusServiceUnavailable
