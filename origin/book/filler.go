@@ -49,8 +49,8 @@ func (v *View) Fills(rendition string, m, n live.Number) bool {
 }
 
 // StandIn is what stands in for a segment that is lost: what serves, or would, of
-// the nearest before it. With ok false it is a gap, and From is n. Up to From
-// nothing is known to be there.
+// the nearest before it. With ok false it is a gap. from is the first of those
+// right before n of which none can serve, as is known here; n where there is no such.
 func (e *Event) StandIn(v *View, rendition string, n live.Number, absent map[live.Digest]bool, now time.Time) (c Choice, from live.Number, ok bool) {
 	from = v.fillsFrom(rendition, n)
 	for m := n - 1; m >= from; m-- {

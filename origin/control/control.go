@@ -297,7 +297,7 @@ func (s *server) mayBecome(c *change, ev, old live.Event) error {
 		return live.ErrBlackout.With(what + ": add ?yes=true if that is meant")
 	}
 	if tl := ev.Timeline(); !ev.End.Equal(old.End) && tl.Over(now) {
-		if err := c.mayHurt(e, "this end leaves viewers nothing more to come", s.Clock.Now()); err != nil {
+		if err := c.mayHurt(e, "this end leaves viewers nothing more to come", now); err != nil {
 			return err
 		}
 	}

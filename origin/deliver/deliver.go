@@ -404,8 +404,8 @@ func (s *Server) lookAgain(d *delivery) (step, error) {
 	}
 	tl := d.view.Timelines[d.path.Rendition]
 	n := d.path.Number
-	_, from, _ := d.event.StandIn(d.view, d.path.Rendition, n, d.absent, s.Book.Clock.Now())
-	return s.place, s.Look.Segment(d.r.Context(), d.event, &tl, d.path.Rendition, min(from, n), n, d.class, d.key())
+	_, from, _ := d.event.StandIn(d.view, d.path.Rendition, n, d.absent, s.Clock.Now())
+	return s.place, s.Look.Segment(d.r.Context(), d.event, &tl, d.path.Rendition, from, n, d.class, d.key())
 }
 
 // lost answers for a segment that was not published in time. A backfill may

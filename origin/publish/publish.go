@@ -203,7 +203,10 @@ func (s *Server) authorise(p *publication) (err error) {
 
 // tellTime says what time it is here, and by how many clocks, to who asked in turn.
 func (s *Server) tellTime(p *publication) {
-	if agree := s.Clock.Agree(); agree > 0 && p.r.Header[live.HeaderClock] != nil {
+	if p.r.Header[live.HeaderClock] == nil {
+		return
+	}
+	if agree := s.Clock.Agree(); agree > 0 {
 		p.w.Header().Set(live.HeaderClock, live.ClockSaid{Time: s.Clock.Now(), Agree: int64(agree)}.String())
 	}
 }
