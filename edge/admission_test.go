@@ -19,6 +19,13 @@ func (r *rig) pressed(late *time.Duration) {
 	r.ed.Watch(func() exchange.Load { return exchange.Load{Late: *late} })
 }
 
+// halfAnHour of an event has passed, and its DVR window has all of it.
+func (r *rig) halfAnHour() {
+	r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
+	r.know()
+	r.at(30 * time.Minute)
+}
+
 // tenth is what happens in 100 ms: viewers get the newest segment, some more often than
 // others read the DVR window. It returns how many of each were refused.
 func (r *rig) tenth(n *int, viewers, readers int) (live, dvr int) {
@@ -47,14 +54,12 @@ func (r *rig) tenth(n *int, viewers, readers int) (live, dvr int) {
 
 func TestDVRMakesRoomAtAnEdge(t *testing.T) {
 	run(t, 1, func(r *rig) {
-		r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
-		r.know()
+		r.halfAnHour()
 		for _, class := range []string{"live", "dvr", "rest"} {
 			if shed, share := r.metric("shed_total", "class", class), r.metric("shed_ratio", "class", class); shed != 0 || share != 0 {
 				t.Errorf("%s: %v shed, share %v from the start", class, shed, share)
 			}
 		}
-		r.at(30 * time.Minute)
 		late, n := 0*time.Millisecond, 0
 		r.pressed(&late)
 		for range 20 {
@@ -103,9 +108,7 @@ func TestDVRMakesRoomAtAnEdge(t *testing.T) {
 // What is refused stays so for a while, for all, and costs no parent anything.
 func TestRefusalAtAnEdgeStands(t *testing.T) {
 	run(t, 1, func(r *rig) {
-		r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
-		r.know()
-		r.at(30 * time.Minute)
+		r.halfAnHour()
 		late, n := 100*time.Millisecond, 0
 		r.pressed(&late)
 		for range 10 {
@@ -149,9 +152,7 @@ func TestRefusalAtAnEdgeStands(t *testing.T) {
 // Where a crowd at the live edge makes a node late the few others are not to blame.
 func TestCrowdAtTheLiveEdgeShedsNobody(t *testing.T) {
 	run(t, 1, func(r *rig) {
-		r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
-		r.know()
-		r.at(30 * time.Minute)
+		r.halfAnHour()
 		late, n := 50*time.Millisecond, 0
 		r.pressed(&late)
 		for range 30 {
@@ -213,9 +214,7 @@ func TestSlowSendingShedsDVR(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			runBy(t, blocks, 1, func(r *rig) {
-				r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
-				r.know()
-				r.at(30 * time.Minute)
+				r.halfAnHour()
 				newest := segmentPath(int(time.Since(r.began)/(2*time.Second)) - 2)
 				r.get(newest)
 				take := make(chan struct{})
@@ -250,9 +249,7 @@ func TestSlowSendingShedsDVR(t *testing.T) {
 // a surge of readers costs the parent one request for each object and 5 s.
 func TestParentsRefusalIsKept(t *testing.T) {
 	run(t, 1, func(r *rig) {
-		r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
-		r.know()
-		r.at(30 * time.Minute)
+		r.halfAnHour()
 		r.parent.script(func(w http.ResponseWriter, q *http.Request) { live.ErrShed.With("those of the dvr class").Write(w, q) })
 		surge := func() {
 			t.Helper()
