@@ -1,6 +1,7 @@
 package world
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -184,13 +185,20 @@ func (w *world) nothingLost(ctx context.Context, origin string) {
 	}
 }
 
-// control makes a request of a control API, over the network.
+// control asks an origin for something of the event, over the network.
 func (w *world) control(ctx context.Context, origin, method, path string, body, out any) error {
 	b, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	resp, err := w.ask(ctx, origin, method, path, b)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+origin+":7003/v1/events/"+w.id.String()+path, bytes.NewReader(b))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := w.operator.Do(req)
 	if err != nil {
 		return err
 	}

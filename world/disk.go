@@ -121,25 +121,23 @@ func (d *hardDisk) set(change func(*hardDisk)) {
 }
 
 // rot changes a bit of what was synced of a segment, as disks do.
-func (d *hardDisk) rot() (path string) {
+func (d *hardDisk) rot() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var media []string
 	for _, path := range sorted(d.durable) {
-		if strings.Contains(path, "media") && len(d.durable[path].safe) > 0 {
+		if strings.Contains(path, "media") && min(len(d.durable[path].safe), len(d.durable[path].data)) > 0 {
 			media = append(media, path)
 		}
 	}
 	if len(media) == 0 {
-		return ""
+		return
 	}
-	path = media[d.rng.IntN(len(media))]
-	f := d.durable[path]
+	f := d.durable[media[d.rng.IntN(len(media))]]
 	at, bit := d.rng.IntN(min(len(f.safe), len(f.data))), byte(1)<<d.rng.IntN(8)
 	f.safe[at] ^= bit
 	f.data[at] ^= bit
 	d.rotten++
-	return path
 }
 
 // mount is the disk as one process sees it.

@@ -75,20 +75,19 @@ type encoder struct {
 	tl     live.Timeline
 	next   live.Number
 	mark   string
-	clock  func() time.Time // of its host
 	ready  []byte
 	closed chan struct{}
 	once   sync.Once
 }
 
-func newEncoder(m medium, tl live.Timeline, mark string, clock func() time.Time) *encoder {
-	return &encoder{medium: m, tl: tl, next: max(tl.At(clock())+1, tl.First()), mark: mark, clock: clock,
+func newEncoder(m medium, tl live.Timeline, mark string) *encoder {
+	return &encoder{medium: m, tl: tl, next: max(tl.At(time.Now())+1, tl.First()), mark: mark,
 		ready: m.init, closed: make(chan struct{})}
 }
 
 func (e *encoder) Read(p []byte) (int, error) {
 	if len(e.ready) == 0 {
-		t := time.NewTimer(e.tl.End(e.next).Sub(e.clock()))
+		t := time.NewTimer(time.Until(e.tl.End(e.next)))
 		defer t.Stop()
 		select {
 		case <-t.C:

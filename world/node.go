@@ -140,7 +140,7 @@ func (w *world) startEdge(name string) (func(), error) {
 }
 
 func (w *world) startPackager(name, pipeline, mark string) (func(), error) {
-	enc := newEncoder(w.medium, w.tl, mark, time.Now)
+	enc := newEncoder(w.medium, w.tl, mark)
 	cfg := packager.Config{
 		Event: w.id.String(), Pipeline: pipeline, Input: enc, Dial: w.net.dialer(name), Log: w.log(name),
 		EventURL: "http://" + w.plan.origins()[0] + ":7002", EventWait: time.Hour,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"headwater/live"
@@ -35,11 +36,14 @@ func (w *world) named(more time.Duration) {
 	clear(l.served)
 }
 
-// edit makes an edit until it is done, as an operator does whose first try failed.
+// edit makes an edit until it is done, as an operator does whose first try failed: at
+// one origin after the other.
 func (w *world) edit(origin, method, path string, body any) {
+	names := w.plan.origins()
+	first := slices.Index(names, origin)
 	w.tasks.Go(func() {
 		for try := 0; try < 30 && !w.ended(); try++ {
-			err := w.control(context.Background(), w.plan.origins()[try%w.plan.Origins], method, path, body, nil)
+			err := w.control(context.Background(), names[(first+try)%len(names)], method, path, body, nil)
 			if err == nil {
 				break
 			}

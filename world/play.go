@@ -1,7 +1,6 @@
 package world
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -190,25 +189,6 @@ func (w *world) after(d time.Duration, f func()) {
 		default:
 		}
 	})
-}
-
-// ask asks an origin for something of the event.
-func (w *world) ask(ctx context.Context, origin, method, path string, body []byte) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+origin+":7003/v1/events/"+w.id.String()+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := w.operator.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	all, err := io.ReadAll(resp.Body)
-	resp.Body = io.NopCloser(bytes.NewReader(all))
-	return resp, err
 }
 
 func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -75,6 +76,20 @@ func TestUnnoticedLoss(t *testing.T) {
 		}
 		if r.Counts["acknowledged segments looked for"] == 0 {
 			t.Errorf("seed %d: nothing was looked for", seed)
+		}
+	}
+}
+
+// TestEditsGoToTheirNode: what is aimed at an origin is asked of that, and not first of
+// another, which is down here.
+func TestEditsGoToTheirNode(t *testing.T) {
+	r := Play(Plan{Seed: 1, Length: time.Minute, Segment: 2 * time.Second, DVR: time.Minute, Latency: time.Millisecond, Origins: 2, Edges: 1, Acts: []Act{
+		{Kind: "kill", At: 20 * time.Second, For: 30 * time.Second, Node: "origin1"},
+		{Kind: "flush", At: 30 * time.Second, For: time.Second, Node: "origin2"},
+	}}, nil)
+	for _, l := range r.Story {
+		if strings.Contains(l.What, "/flush") {
+			t.Error(l)
 		}
 	}
 }
