@@ -9,10 +9,10 @@ import (
 )
 
 // MaxDrift is how far a token's time may be from the store's clock, in either
-// direction; ahead of it only one that follows on what is stored may be further. It covers a mutation's retries and the difference between the
-// clocks of healthy machines many times over, and it bounds how long a store
-// must remember a delete: once the delete's token is older than this, every
-// older Put is refused by itself.
+// direction; ahead of it only one that follows on what is stored may be further. It
+// covers a mutation's retries and the difference between the clocks of healthy machines
+// many times over, and it bounds how long a store must remember a delete: once the
+// delete's token is older than this, every older Put is refused by itself.
 const MaxDrift = time.Minute
 
 // Token is the idempotency token of a mutation: when it was generated, and a
@@ -68,7 +68,8 @@ func NewTokens() *Tokens { return new(Tokens) }
 // TokensBy returns a generator that has its time from now.
 func TokensBy(now func() time.Time) *Tokens { return &Tokens{now: now} }
 
-// Next returns a token newer than all that this generator returned before.
+// Next returns a token newer than all that this generator returned before, unless its
+// clock was corrected by more than MaxDrift.
 func (g *Tokens) Next() Token {
 	now := time.Now
 	if g.now != nil {

@@ -47,9 +47,8 @@ func (s *Store) Losses() []Loss {
 
 // sumUp forgets the losses that are none any more, and counts the others.
 func (l *log) sumUp(now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	n := 0
+	l.mu.Lock()
 	for _, f := range l.files {
 		f.lost = slices.DeleteFunc(f.lost, func(x Loss) bool {
 			if x.Key == "" {
@@ -62,7 +61,9 @@ func (l *log) sumUp(now time.Time) {
 			n += x.Items
 		}
 	}
-	if was := l.lostItems.Swap(int64(n)); n > int(was) {
+	was := l.lostItems.Swap(int64(n))
+	l.mu.Unlock()
+	if n > int(was) {
 		l.logger.Error("DATA LOSS: items that were stored are not there any more; headwater store check lists them", "items", n)
 	}
 }
