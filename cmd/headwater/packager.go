@@ -128,8 +128,13 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 		}
 	}
 	if f.listen.address != "" {
-		if f.clip {
+		switch {
+		case f.clip:
 			return usagef("--listen and --clip are two sources, and there is one")
+		case f.tracks != "":
+			return usagef("--tracks: with --listen the renditions' match says which track is which")
+		case f.clock != "auto":
+			return usagef("--clock: with --listen each encoder is placed by what it sends")
 		}
 		return f.listen.run(ctx, cfg, f.stats, log)
 	}

@@ -83,3 +83,14 @@ func TestLineOfStatistics(t *testing.T) {
 		}
 	}
 }
+
+// What --listen has no use for is refused, not passed over.
+func TestListenRefusesWhatItHasNoUseFor(t *testing.T) {
+	for _, flags := range [][]string{{"--clip"}, {"--tracks", "1=v720"}, {"--clock", "prft"}} {
+		code, _, errs := invoke(t, t.Context(), nil, "", append([]string{"packager", "--event", "acme/final", "--pipeline", "a",
+			"--to", "http://127.0.0.1:1", "--event-url", "http://127.0.0.1:1", "--listen", "127.0.0.1:99999"}, flags...)...)
+		if code != exitUsage || !strings.Contains(errs, flags[0]) {
+			t.Errorf("%v: exit %d: %s", flags, code, errs)
+		}
+	}
+}
