@@ -27,6 +27,21 @@ func hanging(s store.Store) (store.Store, *atomic.Bool) {
 	}), hangs
 }
 
+// notStored is a rig of which a's segment n was PUT and not stored; restart is the next
+// start of it.
+func notStored(t *testing.T) (r *rig, n live.Number, hangs *atomic.Bool, restart func() *rig) {
+	t.Helper()
+	st := memory.New(memory.Options{})
+	slow, hangs := hanging(st)
+	r, stop := stoppableRig(t, Config{Store: slow})
+	r.create(testEvent())
+	r.putInits("a", "b")
+	n = r.next()
+	hangs.Store(true)
+	r.want(r.put("a/v/"+live.SegmentName(n), r.m.segment(r.tl, "v", n, take{mark: "a"})), 503, "not-stored")
+	return r, n, hangs, func() *rig { stop(); return openRig(t, Config{Store: st}) }
+}
+
 func unstored(w *httptest.ResponseRecorder) bool {
 	return strings.HasSuffix(w.Header().Get("Live-Published"), ";unstored")
 }
@@ -68,14 +83,7 @@ func TestDeliveredAheadAndNotStored(t *testing.T) {
 	for name, mark := range map[string]string{"the same bytes": "a", "other bytes": "x"} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				st := memory.New(memory.Options{})
-				slow, hangs := hanging(st)
-				r, stop := stoppableRig(t, Config{Store: slow})
-				r.create(testEvent())
-				r.putInits("a", "b")
-				n := r.next()
-				hangs.Store(true)
-				r.want(r.put("a/v/"+live.SegmentName(n), r.m.segment(r.tl, "v", n, take{mark: "a"})), 503, "not-stored")
+				r, n, hangs, restart := notStored(t)
 				first := r.want(r.getSegment("v", n), 200, "")
 				if !unstored(first) {
 					t.Errorf("%v", first.Header())
@@ -98,8 +106,7 @@ func TestDeliveredAheadAndNotStored(t *testing.T) {
 					t.Errorf("%v were counted once the store is fast", got)
 				}
 				// A restart has what was acknowledged.
-				stop()
-				r = openRig(t, Config{Store: st})
+				r = restart()
 				if w := r.want(r.getSegment("v", n), 200, ""); w.Header().Get("ETag") != second.Header().Get("ETag") {
 					t.Errorf("after a restart: %v", w.Header())
 				}
@@ -112,22 +119,14 @@ func TestDeliveredAheadAndNotStored(t *testing.T) {
 // serves then.
 func TestDeliveredAheadAndLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		st := memory.New(memory.Options{})
-		slow, hangs := hanging(st)
-		r, stop := stoppableRig(t, Config{Store: slow})
-		r.create(testEvent())
-		r.putInits("a", "b")
-		n := r.next()
-		hangs.Store(true)
-		r.want(r.put("a/v/"+live.SegmentName(n), r.m.segment(r.tl, "v", n, take{mark: "a"})), 503, "not-stored")
+		r, n, hangs, restart := notStored(t)
 		r.want(r.getSegment("v", n), 200, "")
 		hangs.Store(false)
 		r.putSegment("b", "v", n, take{}, 201)
 		if w := r.want(r.getSegment("v", n), 200, ""); served(w) != "a;region=east" {
 			t.Errorf("%s serves", served(w))
 		}
-		stop()
-		r = openRig(t, Config{Store: st})
+		r = restart()
 		if w := r.want(r.getSegment("v", n), 200, ""); served(w) != "b;region=west" {
 			t.Errorf("after a restart %s serves", served(w))
 		}
