@@ -2,6 +2,7 @@ package headwater_test
 
 import (
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,6 +28,21 @@ func TestReplaysExist(t *testing.T) {
 			if !there[m[2]+" "+name] {
 				t.Errorf("%s is not in %s", name, m[2])
 			}
+		}
+	}
+}
+
+// Every package is in the table of ARCHITECTURE.md, by its path or its last name.
+func TestPackagesAreInTheTable(t *testing.T) {
+	doc, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(doc), "| package | job | may import |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	for name := range may {
+		if !strings.Contains(table, "`"+name+"`") && !strings.Contains(table, "`"+path.Base(name)+"`") {
+			t.Errorf("%s is not in it", name)
 		}
 	}
 }
