@@ -22,6 +22,7 @@ var (
 	errDigest    = errors.New("edge: the body is not what its digest says")
 	errTruncated = errors.New("edge: the body ended early")
 	errTooLarge  = errors.New("edge: the body is too large")
+	errDiffers   = fmt.Errorf("%w: what came before differs", parents.ErrOther)
 	errRelieved  = errors.New("edge: another parent goes on with the body")
 )
 
@@ -70,9 +71,7 @@ func (ed *Edge) copy(b *body, rep *parents.Reply, a parents.Request) error {
 			}
 			if !b.right() {
 				ed.metrics.digestMismatches.Inc()
-				for _, p := range b.from { // one of them lied: see Doubted
-					ed.parents.Distrust(p, true)
-				}
+				ed.distrust(b.from)
 				return errDigest
 			}
 			if h.Status == http.StatusOK && !watch.behind {
@@ -103,9 +102,19 @@ func (ed *Edge) copy(b *body, rep *parents.Reply, a parents.Request) error {
 		}
 		if other := b.join(next); other != nil {
 			next.Close()
+			if errors.Is(other, errDiffers) {
+				ed.distrust(append(b.from, next.Parent))
+			}
 			return errors.Join(err, other)
 		}
 		rep = next
+	}
+}
+
+// distrust is for those of whom one lied, and nobody knows which: see Doubted.
+func (ed *Edge) distrust(all []*parents.Parent) {
+	for _, p := range all {
+		ed.parents.Distrust(p, true)
 	}
 }
 
@@ -171,7 +180,7 @@ func (b *body) join(rep *parents.Reply) error {
 	for have := b.buf[at:]; len(have) > 0; {
 		n, err := rep.Body.Read(piece[:min(len(piece), len(have))])
 		if !bytes.Equal(piece[:n], have[:n]) {
-			return fmt.Errorf("%w: what came before differs", parents.ErrOther)
+			return errDiffers
 		}
 		if have = have[n:]; err != nil && len(have) > 0 {
 			return fmt.Errorf("%w: %w", parents.ErrOther, err)

@@ -159,6 +159,10 @@ func TestBodyIsResumed(t *testing.T) {
 			w.Header().Set("ETag", etag)
 			io.WriteString(w, body)
 		}, true},
+		{"all of it with wrong bytes", func(w http.ResponseWriter, q *http.Request) {
+			w.Header().Set("ETag", etag)
+			io.WriteString(w, strings.ToUpper(body))
+		}, false},
 		{"of another body", func(w http.ResponseWriter, q *http.Request) {
 			serveBytes(w, q, []byte(strings.ToUpper(body)))
 		}, false},
@@ -187,6 +191,9 @@ func TestBodyIsResumed(t *testing.T) {
 				}
 				if !c.ok && (!v.cut() && v.status() != 503 || v.text() == body) {
 					t.Errorf("%d, %d of %d bytes, cut off: %v", v.status(), len(v.text()), len(body), v.cut())
+				}
+				if liar := r.metric("parent_behind", "parent", "http://p2:80"); c.name == "all of it with wrong bytes" && liar != 1 {
+					t.Error("who sent other bytes is believed as before")
 				}
 				if n := r.metric("fills_resumed_total"); n < 1 {
 					t.Errorf("%v fills were resumed", n)
