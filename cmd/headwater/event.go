@@ -49,8 +49,9 @@ times like 2026-11-23T20:00:00Z; --at is one of these, but no number.
 
 What can hurt viewers says first what it touches; --dry-run says it and changes
 nothing. end, delete, flush, mask --all, whatever leaves viewers with nothing, and
-a create that takes away an end ask on a terminal and want --yes elsewhere. Standard output has the answer of the
-control API, standard error what was touched and how to take it back.
+a create that takes away an end ask on a terminal and want --yes elsewhere. Standard
+output has the answer of the control API, standard error what was touched and how to
+take it back.
 
 Exit status: 0 when it is done; 1 when it was refused or failed, or the answer was
 not yes; 2 for wrong flags, and where --yes is wanted.`,

@@ -4,8 +4,9 @@
 // A Put that returned nil has been synced to disk together with the other
 // mutations of that moment. Files are cut by time, and dropped whole when
 // everything in them has expired; files that are mostly garbage are compacted.
-// At the start the index is read back from the heads of the records; a tail that
-// a crash tore is cut off, and damage elsewhere is skipped, counted and logged.
+// At the start the index is read back from the twins of the logs, and from the end of
+// the last log; a tail that a crash tore is cut off, and what is damaged or lost
+// elsewhere is told.
 // Every byte that is returned was verified against its checksum.
 //
 // The index takes about 200 bytes of memory and the key for each item.
