@@ -14,15 +14,17 @@ var ErrManifest = errors.New("ingest: manifest")
 
 // Bounds of what is read.
 const (
-	maxManifest = 4 << 20 // bytes
-	maxDepth    = 24      // of elements
-	maxElements = 200_000 // and lines of playlists
-	maxListed   = 512     // streams of one manifest
+	maxManifest = 4 << 20         // bytes
+	maxTold     = 4 * maxManifest // of all manifests of one encoder
+	maxDepth    = 24              // of elements
+	maxElements = 200_000         // and lines of playlists
+	maxListed   = 512             // streams of one manifest
 )
 
 // A manifest is what a manifest or a playlist that an encoder pushes says of its
 // streams. Names are paths below where the encoder pushes to, as the manifest's own.
 type manifest struct {
+	size    int       // bytes
 	start   time.Time // availabilityStartTime; zero where nothing is said
 	ended   bool      // nothing more comes: type="static", EXT-X-ENDLIST
 	streams []described

@@ -223,6 +223,15 @@ func (p *publication) learnManifest(name string, m *manifest) error {
 	if p.manifests[name] == nil && len(p.manifests) == maxManifests {
 		return live.ErrShed.With(fmt.Sprintf("more than %d manifests of one encoder", maxManifests))
 	}
+	total := m.size
+	for other, o := range p.manifests {
+		if other != name {
+			total += o.size
+		}
+	}
+	if total > maxTold {
+		return live.ErrShed.With(fmt.Sprintf("manifests of one encoder of more than %d bytes", maxTold))
+	}
 	p.manifests[name] = m
 	p.change()
 	return nil

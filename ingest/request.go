@@ -179,7 +179,7 @@ func (s *Server) manifest(q *request) error {
 	if err != nil {
 		return live.ErrMalformedMedia.With(err.Error())
 	}
-	q.outcome = OutcomeManifest
+	q.outcome, m.size = OutcomeManifest, len(b)
 	if err := q.pub.learnManifest(q.name, m); err != nil || !m.ended {
 		return err
 	}

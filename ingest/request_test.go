@@ -367,6 +367,24 @@ func TestGatheringIsBounded(t *testing.T) {
 	})
 }
 
+// What manifests say is kept: those of one encoder are bounded together, and one that
+// comes again counts once.
+func TestManifestsAreBoundedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, testEvent(newYear, "v720"), nil)
+		body := append([]byte("#EXTM3U\n#"), bytes.Repeat([]byte("x"), maxManifest-20)...)
+		for i, x := range []struct {
+			name string
+			want int
+		}{{"1", 200}, {"2", 200}, {"3", 200}, {"4", 200}, {"4", 200}, {"5", 503}, {"1", 200}} {
+			if status, code := w.send("PUT", x.name+".m3u8", body); status != x.want {
+				t.Errorf("%d, %s: %d %s, want %d", i, x.name, status, code, x.want)
+			}
+		}
+		w.stop()
+	})
+}
+
 // What an event cannot be made for by right is no failure of the origin's.
 func TestWhyAnEventIsNotMade(t *testing.T) {
 	for _, x := range []struct {
