@@ -25,6 +25,10 @@ type node struct {
 	kill func()
 }
 
+// startTimeout is how long each part of a start may take: opening the store, and
+// reading it.
+const startTimeout = 10 * time.Second
+
 // kill ends a node's process at once, where it runs.
 func (w *world) kill(name string) {
 	n := w.nodes[name]
@@ -64,7 +68,7 @@ func (w *world) startOrigin(name string) (func(), error) {
 		return nil, err
 	}
 	end := w.bus.join(name)
-	loading, done := context.WithTimeout(ctx, 10*time.Second)
+	loading, done := context.WithTimeout(ctx, startTimeout)
 	defer done()
 	o, err := origin.New(loading, origin.Config{
 		Store: g, Bus: end, Region: "east", MemoryBytes: 8 << 20, Log: w.log(name), Metrics: prometheus.NewRegistry(),
@@ -108,7 +112,14 @@ func (w *world) openStore(name string) (g *gate, end func(), err error) {
 		return newGate(w.store, w.weak), func() {}, nil
 	}
 	m := d.mount()
+	// Nothing else is done meanwhile: of a disk that is too slow, who looks after
+	// processes ends the one that reads it, and starts another.
+	slow := time.AfterFunc(startTimeout, m.kill)
 	st, err := disk.Open("/data", disk.Options{FS: m, Bucket: 2 * time.Minute, FileBytes: 1 << 20, Logger: w.log(name)})
+	if !slow.Stop() && err == nil {
+		st.Close()
+		err = errKilled
+	}
 	if err != nil {
 		m.kill()
 		return nil, nil, err

@@ -94,6 +94,22 @@ func TestEditsGoToTheirNode(t *testing.T) {
 	}
 }
 
+// TestSlowStart: acts end in their time while an origin starts over a slow disk.
+func TestSlowStart(t *testing.T) {
+	r := Play(Plan{Seed: 1, Length: 8 * time.Minute, Segment: 2 * time.Second, DVR: 6 * time.Minute, Latency: time.Millisecond, Origins: 1, Disk: true, Edges: 1, Viewers: 1, Acts: []Act{
+		{Kind: "store-slow", At: 7 * time.Minute, For: 15 * time.Second, Node: "origin1", Amount: 2560},
+		{Kind: "kill", At: 7*time.Minute + time.Second, For: time.Second, Node: "origin1"},
+	}}, nil)
+	for _, v := range r.Violations {
+		t.Error(v)
+	}
+	for _, l := range r.Story {
+		if strings.HasPrefix(l.What, "over: store-slow") && l.At > 7*time.Minute+30*time.Second {
+			t.Error(l)
+		}
+	}
+}
+
 // TestPlans: the same seed is the same plan, and nothing is done after its length.
 func TestPlans(t *testing.T) {
 	for seed := range uint64(200) {
