@@ -64,7 +64,7 @@ func (w *world) answered(a answer) {
 		}
 	case a.status == http.StatusOK && a.err == nil:
 		w.right(a)
-		if a.filled && quiet {
+		if a.filled && quiet && (w.alone(a.number) || l.has(a.number, a.from)) {
 			w.violate(a.to, "nothing is filled that is well", "%v", a)
 		}
 	case quiet:

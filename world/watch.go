@@ -41,6 +41,19 @@ func (l *ledger) mark(what string) {
 	l.trace = l.trace*1099511628211 ^ h.Sum64()
 }
 
+// has reports whether a number was acknowledged of any pipeline before. What was lost in
+// all is filled for as long as anybody asks. Needs mu.
+func (l *ledger) has(n live.Number, before time.Time) bool {
+	for _, pipeline := range []string{"a", "b"} {
+		for _, at := range l.acked[slot{pipeline, n}] {
+			if at.Before(before) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // acknowledged writes down what a publish listener acknowledges, when it does: from
 // then on it must not be lost, whether the packager hears of it or not.
 func (w *world) acknowledged(g *gate, h http.Handler) http.Handler {

@@ -110,6 +110,21 @@ func TestSlowStart(t *testing.T) {
 	}
 }
 
+// TestFilledForGood: what no packager made, since all were down, is filled also when all
+// is well again.
+func TestFilledForGood(t *testing.T) {
+	r := Play(Plan{Seed: 3008, Length: 4 * time.Minute, Segment: time.Second, DVR: 3 * time.Minute, Latency: time.Millisecond, Origins: 1, Edges: 1, Viewers: 3, Acts: []Act{
+		{Kind: "kill", At: 30 * time.Second, For: 34 * time.Second, Node: "packager-a"},
+		{Kind: "kill", At: 36 * time.Second, For: 28 * time.Second, Node: "packager-b"},
+	}}, nil)
+	for _, v := range r.Violations {
+		t.Error(v)
+	}
+	if r.Counts["get 200 filled"] == 0 {
+		t.Error("nothing was filled")
+	}
+}
+
 // TestPlans: the same seed is the same plan, and nothing is done after its length.
 func TestPlans(t *testing.T) {
 	for seed := range uint64(200) {
