@@ -50,6 +50,8 @@ func seeded(cmd *exec.Cmd, seed uint64, processor int) error {
 		}
 		monitor, err := firstThread(pid)
 		if err := syscall.PtraceDetach(pid); err != nil {
+			cmd.Process.Kill()
+			cmd.Wait() // for what it said before it ended
 			return fmt.Errorf("world: letting the program go on: %w", err)
 		}
 		if err == nil {

@@ -125,6 +125,15 @@ func TestFilledForGood(t *testing.T) {
 	}
 }
 
+// TestProgramThatEnds: of one that ends before it plays, its last words are the story.
+func TestProgramThatEnds(t *testing.T) {
+	run := Runner{Program: "/bin/sh", Args: []string{"-c", "echo it does not run >&2; exit 1"}, Limit: time.Minute}
+	r := run.Play(t.Context(), NewPlan(1, time.Minute), 0)
+	if len(r.Violations) != 1 || len(r.Story) != 1 || r.Story[0].What != "it does not run" {
+		t.Errorf("%v, %v", r.Violations, r.Story)
+	}
+}
+
 // TestPlans: the same seed is the same plan, and nothing is done after its length.
 func TestPlans(t *testing.T) {
 	for seed := range uint64(200) {

@@ -162,7 +162,11 @@ func measure(ctx context.Context, o options, heedless bool) (*wave, error) {
 		"--store", "disk:"+filepath.Join(dir, "store"), "--log-level", "error"); err != nil {
 		return nil, err
 	}
-	if err := create(ctx, program, control, o.join); err != nil {
+	renditions, err := clipRenditions(program)
+	if err != nil {
+		return nil, err
+	}
+	if err := create(ctx, control, o.join, renditions); err != nil {
 		return nil, err
 	}
 	now := func(context.Context) error { return nil }
@@ -178,7 +182,7 @@ func measure(ctx context.Context, o options, heedless bool) (*wave, error) {
 	time.Sleep(6 * time.Second) // until there is something to watch
 	w := &wave{heedless: heedless, began: time.Now()}
 	cfg := viewer.Config{Edges: []string{"http://" + edge}, Event: event, Viewers: o.viewers, Duration: o.before + o.out + o.rest,
-		Heedless: heedless, Dial: w.dial, NoInspect: true, Renditions: []string{renditionOf(program)}, MaxDials: 4096}
+		Heedless: heedless, Dial: w.dial, NoInspect: true, Renditions: []string{smallest(renditions)}, MaxDials: 4096}
 	done := make(chan error, 1)
 	go func() {
 		var err error
@@ -201,8 +205,8 @@ func measure(ctx context.Context, o options, heedless bool) (*wave, error) {
 	return w, nil
 }
 
-// renditions are those of the built-in clip.
-func renditions(program string) (all []live.Rendition, err error) {
+// clipRenditions are those of the built-in clip.
+func clipRenditions(program string) (all []live.Rendition, err error) {
 	out, err := exec.Command(program, "packager", "--clip", "--print-renditions").Output()
 	if err != nil {
 		return nil, err
@@ -210,12 +214,8 @@ func renditions(program string) (all []live.Rendition, err error) {
 	return all, json.Unmarshal(out, &all)
 }
 
-// renditionOf is the smallest rendition of video.
-func renditionOf(program string) string {
-	all, err := renditions(program)
-	if err != nil {
-		log.Fatal(err)
-	}
+// smallest is the name of the smallest rendition of video.
+func smallest(all []live.Rendition) string {
 	var least live.Rendition
 	for _, r := range all {
 		if r.Type == live.Video && (least.Name == "" || r.Bandwidth < least.Bandwidth) {
@@ -226,15 +226,12 @@ func renditionOf(program string) string {
 }
 
 // create makes the event.
-func create(ctx context.Context, program, control string, join time.Duration) error {
+func create(ctx context.Context, control string, join time.Duration, renditions []live.Rendition) error {
 	ev := live.Default()
 	ev.Start = time.Now().Add(time.Second).Truncate(time.Second).UTC()
 	ev.JoinMS = join.Milliseconds()
 	ev.Pipelines = []live.Pipeline{{Name: "a"}, {Name: "b"}}
-	var err error
-	if ev.Renditions, err = renditions(program); err != nil {
-		return err
-	}
+	ev.Renditions = renditions
 	b, err := json.Marshal(ev)
 	if err != nil {
 		return err
