@@ -98,7 +98,7 @@ func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logg
 	fr := &front{frontFlags: f, log: log, edge: ed, probe: newProber(), ended: make(chan error, 4)}
 	fr.srv = &edgefront.Server{
 		Edge: ed, Handler: fr.probe.answers(edgefront.Handler(ed)), HeaderTimeout: f.headerTimeout, IdleTimeout: f.idleTimeout, MaxHeaderBytes: int(f.maxHeader), MaxStreams: f.maxStreams,
-		MaxConns: f.connections(log), MaxConnsPerAddress: f.maxPerAddress, Linger: min(time.Second, f.drainTimeout/2), WriteTimeout: f.writeTimeout, Log: log, Metrics: reg,
+		MaxConns: f.connections(log), MaxConnsPerAddress: f.maxPerAddress, WriteTimeout: f.writeTimeout, Log: log, Metrics: reg,
 	}
 	var err error
 	if fr.socks, err = listen.Open(ctx, f.handover, log, env.getenv); err != nil {
@@ -113,7 +113,7 @@ func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logg
 	if err := fr.start(ctx, helpers, reg); err != nil {
 		return err
 	}
-	linger, end := fr.srv.Linger, context.WithoutCancel(ctx)
+	linger, end := min(time.Second, f.drainTimeout/2), context.WithoutCancel(ctx)
 	select {
 	case <-ctx.Done():
 		log.Info("draining: told to stop", "delay", f.drainDelay, "timeout", f.drainTimeout)
@@ -132,7 +132,7 @@ func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logg
 	case err = <-fr.ended:
 	}
 	fr.socks.Close()
-	fr.srv.Linger = linger
+	fr.srv.LingerFor(linger)
 	end, cancel := context.WithTimeout(end, f.drainTimeout)
 	defer cancel()
 	switch e := fr.srv.Shutdown(end); {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,5 +54,16 @@ func TestListenersShareDescriptors(t *testing.T) {
 	}
 	if limits, pressure := new(originFlags).limitConnections(0, nil, prometheus.NewRegistry()); limits["deliver"].Conns != 0 || pressure() != 0 {
 		t.Errorf("a bound where nothing is known: %+v", limits["deliver"])
+	}
+}
+
+// TestMoreThreads: a second origin in one process gets no more threads than the first.
+func TestMoreThreads(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	none := func(string) string { return "" }
+	cores := moreThreads(none)
+	threads := runtime.GOMAXPROCS(0)
+	if again := moreThreads(none); again != cores || runtime.GOMAXPROCS(0) != threads || threads != 2*cores+2 {
+		t.Errorf("%d and %d processors, %d and %d threads", cores, again, threads, runtime.GOMAXPROCS(0))
 	}
 }

@@ -113,9 +113,12 @@ func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, dr
 // take seconds beside readers that always have something to run. A thread that has
 // nothing to run waits for the network itself, and the system lets it run at once.
 func moreThreads(getenv func(string) string) (processors int) {
-	processors = runtime.GOMAXPROCS(0)
+	processors = startThreads
 	if getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(2*processors + 2)
 	}
 	return processors
 }
+
+// startThreads is how many threads of Go may run when the process starts.
+var startThreads = runtime.GOMAXPROCS(0)

@@ -6,6 +6,12 @@ import (
 	"time"
 )
 
+// LingerFor changes Linger while it serves: for how long is known when the end has come.
+func (s *Server) LingerFor(d time.Duration) {
+	s.init()
+	s.linger.Store(int64(d))
+}
+
 // Shutdown takes no more connections and lets what is held or being sent come
 // to its end. Answers from now on end their connections. Those that are idle
 // are kept for Linger: on a connection that is kept alive a request may be on
@@ -16,7 +22,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain()
 	s.accepts.Wait()
 	s.seal()
-	linger := time.NewTimer(s.Linger)
+	linger := time.NewTimer(time.Duration(s.linger.Load()))
 	defer linger.Stop()
 	select {
 	case <-linger.C:

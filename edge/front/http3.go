@@ -102,7 +102,7 @@ func (s *Server) ServeHTTP3(pc net.PacketConn, cfg *tls.Config) error {
 	<-failed
 	l.Close()
 	s.accepts.Done()
-	linger := time.NewTimer(min(s.Linger, time.Second)) // GOAWAY has to get there
+	linger := time.NewTimer(min(time.Duration(s.linger.Load()), time.Second)) // GOAWAY has to get there
 	defer linger.Stop()
 	select {
 	case <-linger.C:

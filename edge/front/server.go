@@ -58,6 +58,7 @@ type Server struct {
 	Metrics *prometheus.Registry
 
 	once     sync.Once
+	linger   atomic.Int64           // Linger, once it serves
 	drops    *prometheus.CounterVec // of connections and requests, by reason
 	std      *http.Server
 	handed   *handedListener
@@ -90,7 +91,7 @@ func (s *Server) init() {
 		s.WriteTimeout = cmp.Or(s.WriteTimeout, 30*time.Second)
 		s.MaxHeaderBytes = cmp.Or(s.MaxHeaderBytes, 32<<10)
 		s.MaxStreams = cmp.Or(s.MaxStreams, 100)
-		s.Linger = cmp.Or(s.Linger, time.Second)
+		s.linger.Store(int64(cmp.Or(s.Linger, time.Second)))
 		s.Log = cmp.Or(s.Log, slog.New(slog.DiscardHandler))
 		s.Metrics = cmp.Or(s.Metrics, prometheus.NewRegistry())
 		s.drops = newDrops(s.Metrics)
