@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"strconv"
+	"time"
 
 	"headwater/live"
 )
@@ -19,6 +20,10 @@ const (
 	// many as the playlist that it has, and would so for ever, from when an event is
 	// one segment longer than what is listed.
 	keepListed = 12
+	// gapsBefore is how many segments before the first are listed as gaps while it is
+	// not there: players give an event up that has no playlist, or one without
+	// segments.
+	gapsBefore = holdBack
 	// maxListed is how many segments a playlist lists, a day of two seconds each: one
 	// of a longer window is of no use to a player, and would cost it, and whoever makes
 	// it, a hundred megabytes.
@@ -27,8 +32,10 @@ const (
 
 // Media writes the HLS media playlist of one rendition (RFC 8216bis, 4.4.3).
 // Errors are *live.Problem, ready to be answered: live.ErrNoRendition,
-// live.ErrNoInit while its init segment is not known, live.ErrEarly before
-// the first segment, live.ErrGone once all have left the DVR window.
+// live.ErrNoInit while its init segment is not known, live.ErrGone once all
+// segments have left the DVR window or the event is over without one, and
+// live.ErrEarly before the first where that is number 0: of others there are
+// gaps before it.
 //
 // A segment's media sequence number is its number, in every rendition. There
 // is no EXT-X-PLAYLIST-TYPE: a DVR window goes on moving after the event's
@@ -47,8 +54,13 @@ func Media(in Input, rendition string) ([]byte, error) {
 	switch {
 	case ends && oldest > last:
 		return nil, live.ErrGone
+	case in.unpublished(&tl):
+		return nil, errUnpublished
 	case newest < tl.First():
-		return nil, live.ErrEarly.For(max(overdue, tl.Expected(tl.First()).Sub(in.Now)))
+		if oldest = max(0, tl.First()-gapsBefore); oldest == tl.First() {
+			return nil, live.ErrEarly.For(max(overdue, tl.Expected(tl.First()).Sub(in.Now)))
+		}
+		newest = tl.First() - 1
 	}
 	oldest = min(max(oldest, newest-maxListed+1), newest) // a rendition so late that nothing is left lists its newest
 
@@ -83,10 +95,14 @@ func Media(in Input, rendition string) ([]byte, error) {
 		b = appendInt(append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...), int64(from-oldest))
 		b = append(b, '\n')
 	}
-	b = tl.Start(from).AppendFormat(b, "#EXT-X-PROGRAM-DATE-TIME:"+timeLayout+"\n")
+	start := tl.Start(from)
+	if from < tl.First() { // where the timeline ends
+		start = start.Add(-tl.Segment() * time.Duration(tl.First()-from))
+	}
+	b = start.AppendFormat(b, "#EXT-X-PROGRAM-DATE-TIME:"+timeLayout+"\n")
 	for n := from; n <= newest; n++ {
 		b = inf.append(b, n)
-		if in.Lost != nil && in.Lost(rendition, n) {
+		if n < tl.First() || in.Lost != nil && in.Lost(rendition, n) {
 			b = append(b, "#EXT-X-GAP\n"...)
 		}
 		b = append(appendInt(b, int64(n)), ".m4s\n"...)
@@ -125,6 +141,9 @@ func extinfOf(d live.Duration, tl *live.Timeline) extinf {
 func (e *extinf) append(b []byte, n live.Number) []byte {
 	if e.n > 0 {
 		return append(b, e.same[:e.n]...)
+	}
+	if n < e.tl.First() {
+		return appendExtinf(b, e.tl.Segment().Microseconds())
 	}
 	return appendExtinf(b, e.tl.End(n).UnixMicro()-e.tl.Start(n).UnixMicro())
 }

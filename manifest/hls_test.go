@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"errors"
 	"regexp"
 	"slices"
 	"strconv"
@@ -110,10 +111,14 @@ func checkPlaylist(t rapid.TB, in Input, rendition string, b []byte) {
 			if extinf == 0 || !mapped || tags["#EXT-X-PROGRAM-DATE-TIME"] == "" {
 				t.Fatalf("segment %d has no duration, init segment or time", n)
 			}
-			if off := when - tl.Start(n).UnixMicro(); off < -2001 || off > 1001 {
+			start := tl.Start(n)
+			if n < tl.First() {
+				start = start.Add(-tl.Segment() * time.Duration(tl.First()-n))
+			}
+			if off := when - start.UnixMicro(); off < -2001 || off > 1001 {
 				t.Errorf("segment %d begins at %d, %d µs off the timeline", n, when, off)
 			}
-			if lost := in.Lost != nil && in.Lost(rendition, n); gap != lost {
+			if lost := n < tl.First() || in.Lost != nil && in.Lost(rendition, n); gap != lost {
 				t.Errorf("segment %d is a gap: %v, is lost: %v", n, gap, lost)
 			}
 			when, extinf, gap = when+extinf, 0, false
@@ -121,6 +126,12 @@ func checkPlaylist(t rapid.TB, in Input, rendition string, b []byte) {
 		}
 	}
 	newest := n - 1
+	if newest < tl.First() { // nothing is there yet: gaps are listed up to the first segment
+		if first < 0 || newest != tl.First()-1 || first != max(0, tl.First()-gapsBefore) || skipped > 0 {
+			t.Errorf("lists %d to %d before %d", first, newest, tl.First())
+		}
+		return
+	}
 	listed := int64(n-first) - skipped
 	switch {
 	case tags["#EXT-X-VERSION"] != "8" && (skipped == 0 || tags["#EXT-X-VERSION"] != "9"):
@@ -157,6 +168,51 @@ func checkPlaylist(t rapid.TB, in Input, rendition string, b []byte) {
 		if p := tl.Place(newest+1, in.Now); p >= live.Past {
 			t.Errorf("%d is past its deadline and not listed", newest+1)
 		}
+	}
+}
+
+// Players that come before the start find playlists, and one of an event that is over
+// without anything is gone.
+func TestPlaylistsBeforeTheStartAndOfNothing(t *testing.T) {
+	start := time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC)
+	of := func(first live.Number, now time.Duration) Input {
+		e := live.Default()
+		e.Start, e.End, e.FirstNumber = start, start.Add(time.Minute), first
+		e.Renditions = []live.Rendition{{Name: "v", Type: live.Video, Bandwidth: 1, Codecs: "avc1.64001f"}}
+		return Input{Config: &live.Config{Event: e}, Now: start.Add(now), Published: func(string) (live.Number, bool) { return 0, false }}
+	}
+	const head = "#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:"
+	const then = "\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-SERVER-CONTROL:HOLD-BACK=6.0\n#EXT-X-MAP:URI=\"init.mp4\"\n#EXT-X-PROGRAM-DATE-TIME:2026-11-23T19:59:5"
+	const gap = ".000Z\n#EXTINF:2.000,\n#EXT-X-GAP\n"
+	for _, c := range []struct {
+		first live.Number
+		now   time.Duration
+		want  string
+	}{
+		{7, -time.Hour, head + "4" + then + "4" + gap + "4.m4s\n#EXTINF:2.000,\n#EXT-X-GAP\n5.m4s\n#EXTINF:2.000,\n#EXT-X-GAP\n6.m4s\n"},
+		{1, 2 * time.Second, head + "0" + then + "8" + gap + "0.m4s\n"},
+	} {
+		if b, err := Media(of(c.first, c.now), "v"); err != nil || string(b) != c.want {
+			t.Errorf("first %d, %v: %v\n%s", c.first, c.now, err, b)
+		}
+	}
+	if _, err := Media(of(0, -time.Hour), "v"); !errors.Is(err, live.ErrEarly) {
+		t.Errorf("where there is no number before the first: %v", err)
+	}
+	over := of(1, time.Hour)
+	_, media := Media(over, "v")
+	_, multivariant := Multivariant(over)
+	_, mpd := MPD(over)
+	_, listed := ListedMPD(over)
+	for _, err := range []error{media, multivariant, mpd, listed} {
+		var p *live.Problem
+		if !errors.As(err, &p) || p.Code != live.ErrGone.Code || p.Lifetime != time.Minute {
+			t.Errorf("of what was never published: %v", err)
+		}
+	}
+	over.Published = newest(31)
+	if _, err := Media(over, "v"); err != nil {
+		t.Error(err)
 	}
 }
 

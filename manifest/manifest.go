@@ -137,6 +137,9 @@ func (in *Input) allKnown() bool {
 // video rendition there is no manifest of an event that has video; audio is
 // waited for until well after the start, and then missed.
 func (in *Input) ready(tl *live.Timeline) error {
+	if in.unpublished(tl) {
+		return errUnpublished
+	}
 	var of, have struct{ video, audio int }
 	for i := range in.Config.Renditions {
 		r := &in.Config.Renditions[i]
@@ -159,6 +162,23 @@ func (in *Input) ready(tl *live.Timeline) error {
 		return live.ErrNoInit.With("no audio rendition has been published yet")
 	}
 	return nil
+}
+
+// errUnpublished is for an event of which nothing will be there any more. Its end may
+// still be moved.
+var errUnpublished = live.ErrGone.For(time.Minute).With("the event is over, and nothing of it was published")
+
+// unpublished reports whether an event is over of which nothing was published.
+func (in *Input) unpublished(tl *live.Timeline) bool {
+	if in.Published == nil || !tl.Finished(in.Now) {
+		return false
+	}
+	for i := range in.Config.Renditions {
+		if _, ok := in.Published(in.Config.Renditions[i].Name); ok {
+			return false
+		}
+	}
+	return true
 }
 
 // newest is the newest number that a media playlist lists, at most one less

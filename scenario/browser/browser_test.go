@@ -48,10 +48,10 @@ func needBrowser(t *testing.T) {
 	}
 }
 
-func start(t *testing.T) *scenario.System {
+func start(t *testing.T, edit func(*live.Event)) *scenario.System {
 	t.Helper()
 	page := http.StripPrefix("/-/player", player.Handler())
-	s, err := scenario.Start(t.Context(), scenario.Options{EdgeHandler: func(edge http.Handler) http.Handler {
+	s, err := scenario.Start(t.Context(), scenario.Options{Edit: edit, EdgeHandler: func(edge http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, "/-/player/") {
 				page.ServeHTTP(w, r)
@@ -80,17 +80,30 @@ type screen struct {
 	faults func(report []byte) ([]string, error)
 }
 
+// A play is for how long screens are watched, and how they are opened: all at once, or
+// one after the other, each with patience seconds to begin. watch.mjs reads it.
+type play struct {
+	Seconds  int       `json:"seconds"`
+	Together bool      `json:"together,omitempty"`
+	Patience int       `json:"patience"`
+	Screens  []*screen `json:"screens"`
+}
+
+// oneByOne is how players are watched that may take their time to begin.
+func oneByOne(screens []*screen) play { return play{Seconds: 32, Patience: 40, Screens: screens} }
+
 // watch has all screens play at once, calls whilePlaying when every picture moves,
 // and returns what was noticed at each.
-func watch(t *testing.T, screens []*screen, whilePlaying func(ctx context.Context)) [][]string {
+func watch(t *testing.T, p play, whilePlaying func(ctx context.Context)) [][]string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	list, err := json.Marshal(screens)
+	screens := p.Screens
+	asked, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, "node", "watch.mjs", "32", string(list))
+	cmd := exec.CommandContext(ctx, "node", "watch.mjs", string(asked))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -146,7 +159,7 @@ func watchAgain(t *testing.T, s *scenario.System, screens ...*screen) {
 	settled(t, s)
 	for try := range 3 {
 		var again []*screen
-		for i, bad := range watch(t, screens, trouble(t, s)) {
+		for i, bad := range watch(t, oneByOne(screens), trouble(t, s)) {
 			if len(bad) == 0 {
 				continue
 			}
@@ -275,13 +288,13 @@ func ours(t *testing.T, s *scenario.System) *screen {
 // that a segment is lost in both.
 func TestPlayers(t *testing.T) {
 	needBrowser(t)
-	s := start(t)
+	s := start(t, nil)
 	watchAgain(t, s, of(s, "hls", live.HLSName), of(s, "dash", live.MPDName), of(s, "shaka", live.MPDName))
 }
 
 // TestMorePlayers is the same with others.
 func TestMorePlayers(t *testing.T) {
 	needBrowser(t)
-	s := start(t)
-	watchAgain(t, s, of(s, "videojs", live.HLSName), of(s, "shaka", live.HLSName), ours(t, s))
+	s := start(t, nil)
+	watchAgain(t, s, of(s, "videojs", live.HLSName), of(s, "shaka", live.HLSName), of(s, "rx", live.MPDName), ours(t, s))
 }
