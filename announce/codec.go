@@ -55,6 +55,7 @@ type candidateJSON struct {
 	Region    string      `json:"region,omitempty"`
 	Number    live.Number `json:"number"`
 	Defects   string      `json:"defects,omitempty"` // as Live-Defects
+	Quality   string      `json:"quality,omitempty"` // as Live-Quality
 	Digest    string      `json:"digest"`            // as Content-Digest
 	Size      int64       `json:"size"`
 	Published int64       `json:"published"` // Unix ns
@@ -73,7 +74,7 @@ func Encode(w Wire) ([]byte, error) {
 	case w.Kind == Published || w.Kind == Init || w.Kind == Pinned:
 		c := w.Candidate
 		j.Life, j.Rendition = w.Life, w.Rendition
-		j.Candidate = &candidateJSON{Pipeline: c.Pipeline, Region: c.Region, Number: c.Number, Defects: c.Findings.String(),
+		j.Candidate = &candidateJSON{Pipeline: c.Pipeline, Region: c.Region, Number: c.Number, Defects: c.Findings.String(), Quality: c.Quality.String(),
 			Digest: c.Digest.String(), Size: c.Size, Published: c.Published.UnixNano(),
 			Start: c.Span.Start, End: c.Span.End, Timescale: c.Span.Timescale}
 	}
@@ -204,6 +205,14 @@ func (j *wireJSON) wire() (Wire, error) {
 		}
 		if w.Candidate.Findings.String() != c.Defects {
 			return Wire{}, fmt.Errorf("defects %q are not in their one form", c.Defects)
+		}
+		if c.Quality != "" {
+			if w.Candidate.Quality, err = live.ParseQuality([]string{c.Quality}); err != nil {
+				return Wire{}, err
+			}
+		}
+		if w.Candidate.Quality.String() != c.Quality {
+			return Wire{}, fmt.Errorf("quality %q is not in its one form", c.Quality)
 		}
 		if w.Candidate.Digest, err = live.ParseDigest([]string{c.Digest}); err != nil {
 			return Wire{}, err

@@ -9,6 +9,7 @@ type Candidate struct {
 	Region    string
 	Number    Number
 	Findings  Findings
+	Quality   Quality // what it shows, as far as anybody said
 	Digest    Digest
 	Size      int64     // bytes
 	Span      Span      // where its media lies; zero where that is not known

@@ -17,6 +17,7 @@ import (
 const (
 	HeaderPipeline      = "Live-Pipeline"
 	HeaderDefects       = "Live-Defects"
+	HeaderQuality       = "Live-Quality"
 	HeaderNotifications = "Live-Notifications"
 	HeaderEdge          = "Live-Edge"
 	HeaderVersion       = "Live-Version"
@@ -33,7 +34,7 @@ const (
 )
 
 // ExposedHeaders is what CORS lets a page read.
-const ExposedHeaders = HeaderPipeline + ", " + HeaderDefects + ", " + HeaderNotifications + ", " + HeaderEdge + ", " +
+const ExposedHeaders = HeaderPipeline + ", " + HeaderDefects + ", " + HeaderQuality + ", " + HeaderNotifications + ", " + HeaderEdge + ", " +
 	HeaderVersion + ", " + HeaderPublished + ", " + HeaderContentDigest + ", " + HeaderServerTiming + ", " +
 	HeaderCacheStatus + ", " + HeaderCMSDStatic + ", Repr-Digest, Age, Date, ETag, Content-Range, Content-Length, Retry-After"
 

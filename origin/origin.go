@@ -96,7 +96,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	o.watchman = watch.New(o.book, cfg.Log, cfg.Metrics)
 	o.audit = audit.New(clk, cfg.Store, tokens, node, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
 	o.publish = publish.New(publish.Config{Clock: clk, Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Publications: publications, Rates: admit.NewRates[string](cfg.TenantRate), TenantBytes: cfg.TenantBytes, Tenants: tenants, Turns: cfg.Turns, Writes: o.health.Writes,
-		Access: cfg.Access, Audit: o.audit, MaxSegmentBytes: cfg.MaxSegmentBytes, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout,
+		Access: cfg.Access, Audit: o.audit, Journal: o.journal, MaxSegmentBytes: cfg.MaxSegmentBytes, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout,
 		FutureTolerance: cfg.FutureTolerance, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.deliver = deliver.New(deliver.Config{Clock: clk, Access: cfg.Access, Private: cfg.Private, Book: o.book, Look: o.look, Window: window, Journal: o.journal, Watchman: o.watchman, Cache: cfg.DeliverCache,
 		Admission: admission, Turns: cfg.Turns, Holds: holds, Egress: egress, Watching: watching, Sent: sent, Asking: admit.NewShare[string](deliver.MaxFallbacks, cfg.TenantPercent), Draining: o.draining,

@@ -235,6 +235,11 @@ func publishStatuses(t *testing.T) *bench {
 		t.Errorf("headers of a clean 201: %v", r.Header)
 	}
 	b.want(200, "", "POST", seg("a", n), whole)
+	b.want(404, "not-found", "PUT", seg("b", n), nil, live.HeaderQuality, "black;ms=2000")
+	b.want(400, "bad-header", "PUT", seg("a", n), nil, live.HeaderQuality, "black=2000")
+	if r = b.want(200, "", "PUT", seg("a", n), nil, live.HeaderQuality, "black;ms=2000, score=50"); r.Header.Get(live.HeaderQuality) != "black;ms=2000, score=50" {
+		t.Errorf("headers of a verdict: %v", r.Header)
+	}
 	b.want(409, "conflict", "PUT", seg("a", n), m.segment(&ev, n, 2))
 	r = b.want(201, "", "PUT", seg("a", n-1), m.segment(&ev, n-1, 1, 20, 32))
 	if d := r.Header.Get(live.HeaderDefects); !strings.HasPrefix(d, "missing-samples;ms=400;n=12") {

@@ -19,19 +19,24 @@ type Past struct {
 
 // target is the pipeline that is to serve, of those that are not masked: the one
 // that served before, unless one that precedes it in the order has settled.
-// Where none served before, or it is gone, that is the first in the order.
-func (in *Input) target(order []string, patience time.Duration) string {
+// Where none served before, or it is gone, that is the first in the order. fell: the
+// one that would be is dark, and another is to serve in its place.
+func (in *Input) target(s *survey, patience time.Duration) (target string, fell bool) {
+	order := s.order
 	served := slices.IndexFunc(in.Before, func(p Past) bool { return p.Served != "" })
 	if served < 0 {
-		return order[0]
+		return order[0], order[0] != s.first
 	}
 	i := slices.Index(order, in.Before[served].Served)
+	if i > 0 && in.dark(order[i]) && !in.dark(order[0]) {
+		return order[0], true
+	}
 	for _, p := range order[:max(i, 0)] {
 		if in.settled(p, patience) {
-			return p
+			return p, false
 		}
 	}
-	return order[max(i, 0)]
+	return order[max(i, 0)], false
 }
 
 // settled reports whether a pipeline was clean and in time, segment by segment,
@@ -42,7 +47,7 @@ func (in *Input) settled(pipeline string, patience time.Duration) bool {
 	}
 	for _, past := range in.Before[:in.Settle] {
 		c := find(past.Candidates, pipeline)
-		if c == nil || !c.Clean() || c.Published.After(firstClean(past.Candidates, nil).Add(patience)) {
+		if c == nil || !c.Clean() || in.outdone(c, in.leastCost(past.Candidates, nil)) || c.Published.After(firstClean(past.Candidates, nil).Add(patience)) {
 			return false
 		}
 	}
@@ -123,7 +128,7 @@ func (in *Input) worthWaiting(owed []string, now time.Time) time.Time {
 
 // comes is by when a pipeline will have published, if it goes on as it did. It
 // does not where it owes an earlier segment that should have come by now, or
-// where the newest one that came was not clean.
+// where the newest one that came was not clean or showed nothing.
 func (in *Input) comes(pipeline string, now time.Time) (time.Time, bool) {
 	var late []time.Duration // after the last frame
 	newest := -1
@@ -134,7 +139,7 @@ func (in *Input) comes(pipeline string, now time.Time) (time.Time, bool) {
 		}
 		if newest < 0 {
 			newest = i
-			if !c.Clean() {
+			if !c.Clean() || in.poor(c) {
 				return time.Time{}, false
 			}
 		}

@@ -4,7 +4,8 @@
 // input whatever the order in which the candidates came.
 //
 // It judges in this order. A decision that was served stands ([Pin]). A clean
-// candidate serves rather than a defective one: that of the pipeline which
+// candidate serves rather than a defective one, one with a picture rather than one
+// that is said to be black, frozen or silent: that of the pipeline which
 // served the segment before, for which another's waits a little ([Past] says
 // how long is worth it). Where none is clean, the least bad serves once nobody
 // can be expected to bring a better one in time.
@@ -31,7 +32,7 @@ func (a Action) String() string { return [...]string{"wait", "serve", "refuse"}[
 // A Reason says why. Counters and logs use its name.
 type Reason string
 
-// The reasons. Serve has those up to TimeIsUp, Wait the next four, Refuse the
+// The reasons. Serve has those up to TimeIsUp, Wait the next five, Refuse the
 // next two. Filled is said by who has something for what is refused.
 const (
 	Pinned             Reason = "pinned"              // it served before
@@ -41,9 +42,11 @@ const (
 	Defective          Reason = "preferred-defective" // clean; the preferred pipeline is defective
 	IncumbentNotYet    Reason = "incumbent-missing"   // clean; the one that served the segment before has not published
 	IncumbentDefective Reason = "incumbent-defective" // clean; the one that served the segment before is defective
+	Poor               Reason = "poor-quality"        // clean; the one that was to serve shows no picture, or cannot be heard
 	LeastBad           Reason = "least-bad"           // none is clean, none is owed
 	TimeIsUp           Reason = "least-bad-time-up"   // none is clean by the decision time, one is owed
 	AwaitIncumbent     Reason = "await-incumbent"     // a clean one is there; that of the pipeline that served before is owed
+	AwaitPicture       Reason = "await-picture"       // what is there shows no picture; a pipeline is owed that did just before
 	AwaitClean         Reason = "await-clean"         // a defective one is there, a pipeline is owed
 	AwaitLate          Reason = "await-late"          // the same after the decision time; that pipeline is always late
 	AwaitAny           Reason = "await-any"           // nothing that could serve is there
@@ -53,8 +56,8 @@ const (
 )
 
 // Reasons lists every reason, for counters.
-var Reasons = []Reason{Pinned, Preferred, Incumbent, NotYet, Defective, IncumbentNotYet, IncumbentDefective, LeastBad, TimeIsUp,
-	AwaitIncumbent, AwaitClean, AwaitLate, AwaitAny, NonePublished, NoneUsable, Filled}
+var Reasons = []Reason{Pinned, Preferred, Incumbent, NotYet, Defective, IncumbentNotYet, IncumbentDefective, Poor, LeastBad, TimeIsUp,
+	AwaitIncumbent, AwaitPicture, AwaitClean, AwaitLate, AwaitAny, NonePublished, NoneUsable, Filled}
 
 // Input is what a decision depends on.
 type Input struct {
@@ -69,6 +72,9 @@ type Input struct {
 	// End is when the segment's last frame is filmed, Decide when to stop waiting
 	// for a better candidate, Deadline when to stop waiting at all.
 	End, Decide, Deadline time.Time
+	// Segment is how long the segment lasts: half of it must be worse before a
+	// picture counts as worse than another.
+	Segment time.Duration
 
 	// Pin is the decision that was served, nil where there is none or it was
 	// revoked.
@@ -94,8 +100,10 @@ type Decision struct {
 
 // A survey is what there is of a segment, without what is masked.
 type survey struct {
-	order         []string        // the pipelines that are not masked
-	clean         *live.Candidate // the first clean one in the order
+	order         []string        // the pipelines that are not masked; behind the others those that are dark
+	first         string          // of the event's order
+	clean         *live.Candidate // the first clean one in the order that shows as much as any
+	poor          bool            // there are clean ones that show less
 	missing, flaw bool            // before it in the order
 	best          *live.Candidate // the least bad that is not clean
 	owed          []string        // pipelines that may still publish their first
@@ -104,16 +112,23 @@ type survey struct {
 
 func (in *Input) survey() (s survey) {
 	for _, p := range in.Order {
-		c := find(in.Candidates, p.Name)
-		s.seen = s.seen || c != nil
-		if in.Masked != nil && in.Masked(p) {
-			continue
+		s.seen = s.seen || find(in.Candidates, p.Name) != nil
+		if in.Masked == nil || !in.Masked(p) {
+			s.order = append(s.order, p.Name)
 		}
-		s.order = append(s.order, p.Name)
+	}
+	if len(s.order) > 0 {
+		s.first, s.order = s.order[0], in.darkLast(s.order)
+	}
+	least := in.leastCost(in.Candidates, s.order)
+	for _, p := range s.order {
+		c := find(in.Candidates, p)
 		switch {
 		case c == nil:
-			s.owed = append(s.owed, p.Name)
+			s.owed = append(s.owed, p)
 			s.missing = s.missing || s.clean == nil
+		case c.Clean() && in.outdone(c, least):
+			s.poor = true
 		case c.Clean():
 			if s.clean == nil {
 				s.clean = c
@@ -121,7 +136,7 @@ func (in *Input) survey() (s survey) {
 		default:
 			s.flaw = s.flaw || s.clean == nil
 			// Bytes that break a player are worse than a gap.
-			if !c.Findings.Fatal() && (s.best == nil || c.Findings.MissingMS() < s.best.Findings.MissingMS()) {
+			if !c.Findings.Fatal() && (s.best == nil || in.lessBad(c, s.best)) {
 				s.best = c
 			}
 		}
@@ -136,6 +151,9 @@ func Choose(in Input, now time.Time) Decision {
 		return Decision{Action: Serve, Candidate: c, Reason: Pinned}
 	}
 	if s.clean != nil {
+		if until := in.worthSeeing(&s, now); now.Before(until) {
+			return Decision{Action: Wait, Until: until, Reason: AwaitPicture}
+		}
 		return in.chooseClean(&s, now)
 	}
 	switch {
@@ -162,17 +180,24 @@ func Choose(in Input, now time.Time) Decision {
 func (in *Input) chooseClean(s *survey, now time.Time) Decision {
 	if in.Patience <= 0 {
 		d := Decision{Action: Serve, Candidate: s.clean, Reason: Preferred}
-		if s.flaw {
+		switch {
+		case s.flaw:
 			d.Reason = Defective
-		} else if s.missing {
+		case s.clean.Pipeline != s.first && (s.poor || s.order[0] != s.first):
+			d.Reason = Poor
+		case s.missing:
 			d.Reason = NotYet
 		}
 		return d
 	}
 	patience := in.patience()
-	target := in.target(s.order, patience)
-	preferred := target == s.order[0]
+	target, fell := in.target(s, patience)
+	preferred := target == s.first
 	switch c := find(in.Candidates, target); {
+	case c != nil && c.Clean() && in.outdone(c, in.leastCost(in.Candidates, s.order)):
+		return Decision{Action: Serve, Candidate: s.clean, Reason: Poor}
+	case c != nil && c.Clean() && fell:
+		return Decision{Action: Serve, Candidate: c, Reason: Poor}
 	case c != nil && c.Clean() && preferred:
 		return Decision{Action: Serve, Candidate: c, Reason: Preferred}
 	case c != nil && c.Clean():

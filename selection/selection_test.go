@@ -83,13 +83,14 @@ func genFindings(t *rapid.T, label string) live.Findings {
 }
 
 func genInput(t *rapid.T) Input {
-	in := Input{Order: order, End: t0.Add(-time.Second), Decide: decide, Deadline: deadline}
+	in := Input{Order: order, End: t0.Add(-time.Second), Decide: decide, Deadline: deadline, Segment: 2 * time.Second}
 	in.Patience = time.Duration(rapid.SampledFrom([]int{0, 150}).Draw(t, "patience")) * time.Millisecond
 	in.Settle = rapid.IntRange(0, 3).Draw(t, "settle")
 	some := func(label string, end time.Time) (cs []live.Candidate) {
 		for _, p := range order {
 			if rapid.Bool().Draw(t, label+p.Name) {
-				cs = append(cs, live.Candidate{Pipeline: p.Name, Findings: genFindings(t, p.Name), Digest: live.DigestOf([]byte(label + p.Name)),
+				quality := rapid.SampledFrom([]live.Quality{{}, perfect, black, flicker, scored}).Draw(t, "quality")
+				cs = append(cs, live.Candidate{Pipeline: p.Name, Findings: genFindings(t, p.Name), Quality: quality, Digest: live.DigestOf([]byte(label + p.Name)),
 					Published: end.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "published")) * time.Millisecond)})
 			}
 		}
@@ -158,11 +159,15 @@ func TestProperties(t *testing.T) {
 				}
 			}
 		case Wait:
-			if anyClean && in.Patience == 0 {
+			picture := d.Reason == AwaitPicture // as for media that is missing, up to the decision time
+			if picture && d.Until.After(decide) {
+				t.Fatal("a picture is waited for longer than media")
+			}
+			if anyClean && in.Patience == 0 && !picture {
 				t.Fatal("waits although a clean one is there")
 			}
 			for _, c := range in.Candidates {
-				if usable(c) && c.Clean() && d.Until.Sub(c.Published) > in.Patience {
+				if usable(c) && c.Clean() && !picture && d.Until.Sub(c.Published) > in.Patience {
 					t.Fatalf("%s's clean segment waits for %v", c.Pipeline, d.Until.Sub(c.Published))
 				}
 			}

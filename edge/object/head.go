@@ -12,7 +12,7 @@ import (
 // Kept are the headers of a parent's answer that go on to viewers.
 var Kept = []string{
 	"Content-Type", "Etag", "Last-Modified", "Retry-After",
-	live.HeaderContentDigest, live.HeaderPipeline, live.HeaderDefects, live.HeaderPublished, "Cmsd-Static",
+	live.HeaderContentDigest, live.HeaderPipeline, live.HeaderDefects, live.HeaderQuality, live.HeaderPublished, "Cmsd-Static",
 }
 
 // A Head is what an answer says beside its body.

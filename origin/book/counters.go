@@ -23,7 +23,7 @@ var refusable = map[string][]*live.Problem{
 	"publish": {
 		live.ErrBadPath, live.ErrMalformedMedia, live.ErrBadHeader, live.ErrDigest, live.ErrFuture, live.ErrIncomplete, live.ErrUnauthorized, live.ErrForbidden,
 		live.ErrNoEvent, live.ErrNoPipeline, live.ErrNoRendition, live.ErrOutside, live.ErrMethod, live.ErrTimeout, live.ErrConflict,
-		live.ErrInitMissing, live.ErrInitDiffers, live.ErrTooLarge, live.ErrNotCMAF, live.ErrNotStored,
+		live.ErrInitMissing, live.ErrInitDiffers, live.ErrNotHere, live.ErrTooLarge, live.ErrNotCMAF, live.ErrNotStored,
 	},
 	"deliver": {
 		live.ErrNotHere, live.ErrNoEvent, live.ErrNoTenant, live.ErrNoRendition, live.ErrNever, live.ErrEarly, live.ErrNoInit, live.ErrMethod,
@@ -38,6 +38,7 @@ const (
 	Created   Outcome = "created"   // 201
 	Identical Outcome = "identical" // 200: the same bytes again
 	Repaired  Outcome = "repaired"  // 200: better than what was there
+	Judged    Outcome = "judged"    // 200: a verdict on what was published
 	Dropped   Outcome = "dropped"   // 200: a manifest of the packager's own, or a DELETE
 )
 
@@ -47,6 +48,7 @@ const (
 type Counts struct {
 	Publications *prometheus.CounterVec // by pipeline and outcome
 	Defects      *prometheus.CounterVec // by pipeline and kind
+	Qualities    *prometheus.CounterVec // by pipeline and what is wanting
 	refusals     *prometheus.CounterVec // by side and problem
 	Servings     *prometheus.CounterVec // by pipeline
 	decisions    map[selection.Reason]prometheus.Counter
@@ -62,6 +64,7 @@ func newCounts(event string) *Counts {
 	c := &Counts{
 		Publications: vec("publications_total", "Publications that ended well, by event, pipeline and outcome.", "pipeline", "outcome"),
 		Defects:      vec("defects_total", "Findings in published segments, by event, pipeline and kind.", "pipeline", "kind"),
+		Qualities:    vec("quality_total", "Published segments that show less than they should, by event, pipeline and what is wanting.", "pipeline", "kind"),
 		refusals:     vec("refusals_total", "Refused requests, by event, side and problem.", "side", "problem"),
 		Servings:     vec("segments_served_total", "Segments delivered, by event and pipeline.", "pipeline"),
 		reasons:      vec("decisions_total", "Selections, by event and reason.", "reason"),
@@ -82,14 +85,17 @@ func newCounts(event string) *Counts {
 func (c *Counts) know(pipelines []live.Pipeline) {
 	for _, p := range pipelines {
 		c.Servings.WithLabelValues(p.Name)
-		for _, o := range [...]Outcome{Created, Identical, Repaired} {
+		for _, o := range [...]Outcome{Created, Identical, Repaired, Judged} {
 			c.Publications.WithLabelValues(p.Name, string(o))
+		}
+		for _, k := range live.QualityKinds {
+			c.Qualities.WithLabelValues(p.Name, k)
 		}
 	}
 }
 
 func (c *Counts) collect(ch chan<- prometheus.Metric) {
-	for _, v := range [...]*prometheus.CounterVec{c.Publications, c.Defects, c.refusals, c.Servings, c.reasons} {
+	for _, v := range [...]*prometheus.CounterVec{c.Publications, c.Defects, c.Qualities, c.refusals, c.Servings, c.reasons} {
 		v.Collect(ch)
 	}
 }

@@ -288,10 +288,17 @@ func NewInit(data []byte, source live.Source, published time.Time) (*Init, error
 	return &Init{Data: data, Digest: live.DigestOf(data), Track: parsed.Tracks[0], Source: source, Published: published}, nil
 }
 
-// ReadPins brings back from the journal which choices stand.
+// ReadPins brings back from the journal which choices stand, and what was said of
+// segments after they were published.
 func ReadPins(ctx context.Context, s store.Store, e *Event, from, to live.Number) error {
 	return journal.ReadJournal(ctx, s, e.Named(), from, to, func(_ string, x *journal.Entry) {
 		digest, err := live.ParseDigest([]string{x.Digest})
+		if x.Turn == journal.Verdict && err == nil {
+			if q, err := live.ParseQuality([]string{x.Quality}); err == nil {
+				e.Judge(x.Rendition, x.Number, x.Pipeline, digest, q)
+			}
+			return
+		}
 		if x.Digest == "" || x.Turn == journal.InPlace || err != nil {
 			return
 		}

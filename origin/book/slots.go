@@ -161,6 +161,10 @@ func (e *Event) learn(rendition string, c live.Candidate, ahead bool) bool {
 		e.bytes.Add(c.Size)
 	} else {
 		old := s.candidates[i]
+		if old.Digest == c.Digest {
+			e.judge(rendition, s, i, c.Quality)
+			c.Quality = s.candidates[i].Quality
+		}
 		// The same bytes are known once, by the time at which they were durable;
 		// the store knows only when storing began. If they were condemned they
 		// may have been stored anew.
@@ -183,6 +187,40 @@ func (e *Event) learn(rendition string, c live.Candidate, ahead bool) bool {
 	t.note(c)
 	e.edge.Store(max(e.edge.Load(), int64(c.Number)))
 	return true
+}
+
+// Judge adds to what is known of the quality of a candidate; the zero digest is that of
+// any bytes. It returns the candidate as it was and as it is now; ok is false where
+// there is none.
+func (e *Event) Judge(rendition string, n live.Number, pipeline string, of live.Digest, q live.Quality) (before, after live.Candidate, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.peek(rendition).slots[n]
+	if s == nil {
+		return before, after, false
+	}
+	i := slices.IndexFunc(s.candidates, func(x live.Candidate) bool { return x.Pipeline == pipeline && (of.IsZero() || x.Digest == of) })
+	if i < 0 {
+		return before, after, false
+	}
+	before = s.candidates[i]
+	e.judge(rendition, s, i, q)
+	return before, s.candidates[i], true
+}
+
+// judge needs mu. What is said of a segment counts for those after it too.
+func (e *Event) judge(rendition string, s *slot, i int, q live.Quality) {
+	old := s.candidates[i]
+	if q = old.Quality.Merge(q); q == old.Quality {
+		return
+	}
+	s.candidates = slices.Clone(s.candidates)
+	s.candidates[i].Quality = q
+	for n, later := range e.tracks[rendition].awaited {
+		if n >= old.Number && len(later.candidates) > 0 {
+			later.wake()
+		}
+	}
 }
 
 // Condemn marks a candidate whose stored bytes turned out not to be what was

@@ -68,7 +68,7 @@ func (v *View) Stamp(h http.Header) { maps.Copy(h, v.stamp) }
 // depends on, but for what is known of the slot's choice and of slots before it.
 func (v *View) Input(rendition string, n live.Number, cs []live.Candidate) selection.Input {
 	tl, cfg := v.Timelines[rendition], v.Config()
-	in := selection.Input{Order: cfg.Pipelines, Candidates: cs, End: tl.End(n), Decide: tl.Decide(n), Deadline: tl.Deadline(n),
+	in := selection.Input{Order: cfg.Pipelines, Candidates: cs, End: tl.End(n), Decide: tl.Decide(n), Deadline: tl.Deadline(n), Segment: tl.Segment(),
 		Patience: time.Duration(cfg.PatienceMS) * time.Millisecond, Settle: int(cfg.SettleSegments)}
 	if len(cfg.Masks) > 0 {
 		in.Masked = func(p live.Pipeline) bool { return v.Masked(p, rendition, n) }

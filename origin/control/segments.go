@@ -26,6 +26,7 @@ type CandidateRow struct {
 	Digest    string    `json:"digest"`
 	Defects   string    `json:"defects,omitempty"`
 	MissingMS int64     `json:"missing_ms"`
+	Quality   string    `json:"quality,omitempty"`
 	Size      int64     `json:"size"`
 	Published time.Time `json:"published"`
 	Masked    bool      `json:"masked,omitempty"`
@@ -139,7 +140,7 @@ func segmentRowOf(e *book.Event, v *book.View, rendition string, n live.Number, 
 	for _, c := range e.Candidates(rendition, n) {
 		p, _, _ := v.Config().Pipeline(c.Pipeline)
 		row.Candidates = append(row.Candidates, CandidateRow{Pipeline: c.Pipeline, Region: c.Region, Digest: journal.ShortDigest(c.Digest.String()), Defects: c.Findings.String(),
-			MissingMS: c.Findings.MissingMS(), Size: c.Size, Published: c.Published, Masked: v.Masked(p, rendition, n)})
+			MissingMS: c.Findings.MissingMS(), Quality: c.Quality.String(), Size: c.Size, Published: c.Published, Masked: v.Masked(p, rendition, n)})
 	}
 	return row
 }

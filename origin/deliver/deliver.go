@@ -538,6 +538,9 @@ func (s *Server) send(d *delivery) (step, error) {
 	if len(findings) > 0 {
 		h.Set(live.HeaderDefects, findings.String())
 	}
+	if len(c.Quality.Wants()) > 0 && d.decision.Reason != selection.Filled {
+		h.Set(live.HeaderQuality, c.Quality.String())
+	}
 	h[live.HeaderCacheControl] = []string{live.FormatLifetimes(d.lifetimes(now))}
 	h.Set(live.HeaderCMSDStatic, cmsd(rendition, d.view.Timelines[d.path.Rendition], d.held))
 	if d.event.Ahead(d.path.Rendition, c.Number, c.Pipeline) {
@@ -569,7 +572,7 @@ func (s *Server) noteServed(d *delivery, findings live.Findings, now time.Time) 
 		return // nearly always: a hit makes no entry
 	}
 	e := journal.Entry{Rendition: d.path.Rendition, Number: c.Number, Pipeline: c.Pipeline, Region: c.Region, Digest: c.Digest.String(),
-		Defects: findings.String(), First: now.UnixNano()}
+		Defects: findings.String(), Quality: c.Quality.String(), First: now.UnixNano()}
 	if chosen {
 		e.Reason, e.Turn, e.Version, e.Chosen, e.By = string(p.Reason), p.Turn, p.Version, p.At.UnixNano(), p.Node
 	} else {

@@ -23,6 +23,9 @@ type History map[slotKey][]*Entry
 // reason, becomes one; so does what a node served again and again in place of a
 // choice that it could not have yet.
 func (h History) Add(x *Entry) {
+	if x.Turn == Verdict {
+		return // that is the candidates' to tell
+	}
 	k := slotKey{x.Rendition, x.Number}
 	for _, old := range h[k] {
 		if old.Problem != x.Problem || old.Digest != x.Digest || old.Turn != x.Turn || old.By != x.By {
@@ -32,7 +35,7 @@ func (h History) Add(x *Entry) {
 			old.Reason = x.Reason // who chose knows why
 		}
 		if x.First < old.First {
-			old.First, old.Defects = x.First, x.Defects
+			old.First, old.Defects, old.Quality = x.First, x.Defects, x.Quality
 		}
 		old.Chosen = min(old.Chosen, x.Chosen)
 		old.Count, old.Last = old.Count+x.Count, max(old.Last, x.Last)
@@ -54,7 +57,7 @@ func (h History) Rows(rendition string, n live.Number) ([]ServedRow, []RefusedRo
 			continue
 		}
 		reason := cmp.Or(x.Reason, string(selection.Pinned))
-		served = append(served, ServedRow{x.Pipeline, x.Region, ShortDigest(x.Digest), reason, x.Defects, at(x.Chosen), at(x.First), x.By})
+		served = append(served, ServedRow{x.Pipeline, x.Region, ShortDigest(x.Digest), reason, x.Defects, x.Quality, at(x.Chosen), at(x.First), x.By})
 	}
 	return served, refused
 }
@@ -76,6 +79,7 @@ type ServedRow struct {
 	Digest        string    `json:"digest"`
 	Reason        string    `json:"reason"`
 	Defects       string    `json:"defects,omitempty"`
+	Quality       string    `json:"quality,omitempty"`
 	ChosenAt      time.Time `json:"chosen_at"`
 	FirstServedAt time.Time `json:"first_served_at"`
 	Node          string    `json:"node"` // which chose

@@ -84,8 +84,9 @@ type Entry struct {
 	Region   string `json:"region,omitempty"`
 	Digest   string `json:"digest,omitempty"`  // as Content-Digest
 	Defects  string `json:"defects,omitempty"` // as Live-Defects, with those of the seam
+	Quality  string `json:"quality,omitempty"` // as Live-Quality, as it was known then
 	Reason   string `json:"reason,omitempty"`  // "" where another node chose
-	Turn     int64  `json:"turn,omitempty"`    // InPlace for what was served and not chosen
+	Turn     int64  `json:"turn,omitempty"`    // InPlace for what was served and not chosen, Verdict for what was only said of it
 	Version  int64  `json:"version,omitempty"`
 	Chosen   int64  `json:"chosen,omitempty"` // Unix ns
 	By       string `json:"by,omitempty"`     // the node that chose
@@ -101,6 +102,10 @@ type Entry struct {
 
 // InPlace is the turn of what a node served because it could not have the choice.
 const InPlace = -1
+
+// Verdict is the turn of what is no choice: what was said of a candidate's quality
+// after it was published.
+const Verdict = -2
 
 // An entryKey is what makes one entry of several.
 type entryKey struct {
@@ -144,6 +149,9 @@ func (j *Journal) Enter(of Life, e Entry) {
 	switch old := j.pending[k]; {
 	case old != nil:
 		old.Count, old.Last = old.Count+e.Count, max(old.Last, e.Last)
+		if e.Turn == Verdict {
+			old.Quality = e.Quality // it grows
+		}
 	case j.held >= maxEntries:
 		j.dropped.Inc()
 	default:

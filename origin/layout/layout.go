@@ -70,6 +70,7 @@ func ParseSegmentKey(key string) (live.Number, string, error) {
 // segmentMeta is what is known of a stored segment without its bytes.
 type segmentMeta struct {
 	Defects   string `json:"defects,omitempty"` // as Live-Defects
+	Quality   string `json:"quality,omitempty"` // as Live-Quality
 	Digest    string `json:"digest"`            // as Content-Digest
 	Region    string `json:"region,omitempty"`
 	Published int64  `json:"published"` // Unix ns, when storing began
@@ -82,7 +83,7 @@ type segmentMeta struct {
 
 // EncodeMeta is the metadata of a candidate of one life of an event.
 func EncodeMeta(c live.Candidate, life int64) ([]byte, error) {
-	return json.Marshal(segmentMeta{Defects: c.Findings.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life,
+	return json.Marshal(segmentMeta{Defects: c.Findings.String(), Quality: c.Quality.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life,
 		Start: c.Span.Start, End: c.Span.End, Timescale: c.Span.Timescale})
 }
 
@@ -106,6 +107,11 @@ func DecodeMeta(item store.Item, n live.Number, pipeline string) (live.Candidate
 	var err error
 	if m.Defects != "" {
 		if c.Findings, err = live.ParseFindings([]string{m.Defects}); err != nil {
+			return c, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
+		}
+	}
+	if m.Quality != "" {
+		if c.Quality, err = live.ParseQuality([]string{m.Quality}); err != nil {
 			return c, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"headwater/origin/audit"
 	"headwater/origin/book"
 	"headwater/origin/health"
+	"headwater/origin/journal"
 	"headwater/origin/keylock"
 	"headwater/origin/layout"
 	"headwater/origin/look"
@@ -66,6 +67,7 @@ type Config struct {
 
 	Access          *access.Guard // nil: anybody may
 	Audit           *audit.Log
+	Journal         *journal.Journal
 	MaxSegmentBytes int64
 	BodyTimeout     time.Duration
 	StoreTimeout    time.Duration
@@ -112,6 +114,8 @@ type publication struct {
 	by     *access.Identity
 
 	claimed  live.Findings // what the packager says is wrong
+	quality  live.Quality  // what it says of what there is to see and hear
+	verdict  bool          // that is all it sends: of a segment that it has published
 	sent     live.Digest   // what the packager says it sent; zero: nothing
 	said     *saying       // what the packager says in Live-Notifications
 	body     []byte
@@ -125,6 +129,7 @@ type publication struct {
 	found    cmaf.Report
 	cand     live.Candidate
 	outcome  book.Outcome
+	wants    []string           // what is newly known to be wanting in its quality
 	news     []announce.Message // to tell the other nodes
 	arrived  store.Token        // of an init segment: its place in the order of arrivals
 	looked   <-chan struct{}    // closed when the store was looked into for a refused init segment
@@ -149,8 +154,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // that refuse maps; a publication with an outcome that is dropped goes no further.
 func (s *Server) publish(p *publication) error {
 	defer s.release(p)
-	for _, step := range [...]func(*publication) error{s.bound, s.parse, s.authorise, s.drop, s.headers, s.locate, s.place, s.quota, s.arrive, s.read, s.verify} {
-		if err := step(p); err != nil || p.consumed && p.outcome == book.Dropped {
+	for _, step := range [...]func(*publication) error{s.bound, s.parse, s.authorise, s.drop, s.headers, s.locate, s.place, s.judge, s.quota, s.arrive, s.read, s.verify} {
+		if err := step(p); err != nil || p.consumed && (p.outcome == book.Dropped || p.verdict) {
 			return err
 		}
 	}
@@ -257,6 +262,11 @@ func (s *Server) headers(p *publication) error {
 		}
 	}
 	p.claimed = live.Findings(nil).Merge(claimed) // each kind once
+	if p.quality, err = live.ParseQuality(h.Values(live.HeaderQuality)); err != nil {
+		return live.ErrBadHeader.With(err.Error())
+	}
+	p.verdict = p.quality.Said && p.r.ContentLength == 0 && p.path.File == live.FileSegment
+	p.quality = p.quality.Merge(live.ParseCMSDQuality(h.Values(live.HeaderCMSDStatic)))
 	if p.sent, err = live.ParseDigest(h.Values(live.HeaderContentDigest)); err != nil {
 		return live.ErrBadHeader.With(err.Error())
 	}
@@ -422,7 +432,7 @@ func (s *Server) inspect(p *publication) error {
 	}
 	p.cand = live.Candidate{
 		Pipeline: p.source.Pipeline, Region: p.source.Region, Number: p.path.Number, Digest: p.cand.Digest, Size: int64(len(p.body)),
-		Span: p.found.Span, Findings: p.claimed.Merge(p.found.Findings),
+		Span: p.found.Span, Findings: p.claimed.Merge(p.found.Findings), Quality: p.quality.Within(tl.Segment()),
 	}
 	if s.Clock.At(p.received).After(tl.Deadline(p.path.Number)) {
 		p.cand.Findings = p.cand.Findings.Merge(live.Findings{{Kind: live.Late}})
@@ -465,7 +475,9 @@ func (s *Server) reconcile(p *publication) error {
 	case old.Digest == p.cand.Digest && old.Findings.Has(live.DigestMismatch) && !p.cand.Findings.Has(live.DigestMismatch):
 		p.outcome = book.Repaired // what was stored of these very bytes is bad or gone
 	case old.Digest == p.cand.Digest:
+		said := p.cand.Quality // perhaps more than the first time
 		p.outcome, p.cand = book.Identical, old
+		p.cand.Quality = old.Quality.Merge(said)
 	case selection.Better(p.cand.Findings, old.Findings):
 		p.outcome = book.Repaired
 	case old.Clean():
@@ -481,6 +493,10 @@ func (s *Server) reconcile(p *publication) error {
 // than what was there, whatever the clock did.
 func (s *Server) keep(p *publication) error {
 	if p.outcome == book.Identical {
+		if before, after, ok := p.event.Judge(p.path.Rendition, p.path.Number, p.path.Pipeline, p.cand.Digest, p.cand.Quality); ok {
+			p.cand = after
+			s.judged(p, before.Quality)
+		}
 		// This node may know it from the store alone: a PUT that the store took and
 		// answered with an error told nobody of it.
 		p.news = append(p.news, announce.Message{Kind: announce.Published, Event: p.path.Event, Life: p.event.Life, Rendition: p.path.Rendition, Candidate: p.cand})
@@ -531,6 +547,7 @@ func (s *Server) keep(p *publication) error {
 	for _, x := range inside {
 		p.timing.Add(x.step, x.d)
 	}
+	p.wants = p.cand.Quality.Wants()
 	began = time.Now()
 	s.Window.Put(p.key(), p.body)
 	wasAhead := p.event.Ahead(p.path.Rendition, p.path.Number, p.path.Pipeline)
@@ -650,6 +667,9 @@ func (s *Server) acknowledge(p *publication) {
 		if len(p.cand.Findings) > 0 {
 			h.Set(live.HeaderDefects, p.cand.Findings.String())
 		}
+		if len(p.cand.Quality.Wants()) > 0 {
+			h.Set(live.HeaderQuality, p.cand.Quality.String())
+		}
 		if s := p.timing.String(); s != "" {
 			h.Set(live.HeaderServerTiming, s)
 		}
@@ -659,7 +679,11 @@ func (s *Server) acknowledge(p *publication) {
 	}
 	h.Set("Content-Length", "0")
 	p.w.WriteHeader(status)
-	if p.path.File == live.FileSegment && p.outcome != book.Dropped && !p.cand.Clean() {
+	if len(p.wants) > 0 {
+		s.Log.Warn("a segment shows less than it should", "event", p.path.Event.String(), "pipeline", p.path.Pipeline, "rendition", p.path.Rendition,
+			"number", int64(p.path.Number), "quality", p.cand.Quality.String(), "outcome", string(p.outcome))
+	}
+	if p.path.File == live.FileSegment && p.outcome != book.Dropped && p.outcome != book.Judged && !p.cand.Clean() {
 		s.Log.Warn("defective segment", "event", p.path.Event.String(), "pipeline", p.path.Pipeline, "rendition", p.path.Rendition,
 			"number", int64(p.path.Number), "defects", p.cand.Findings.String(), "outcome", string(p.outcome))
 	}

@@ -51,6 +51,12 @@ func (s *Server) count(p *publication) {
 		return
 	}
 	c.Publications.WithLabelValues(p.path.Pipeline, string(p.outcome)).Inc()
+	for _, kind := range p.wants {
+		c.Qualities.WithLabelValues(p.path.Pipeline, kind).Inc()
+	}
+	if p.outcome == book.Judged {
+		return
+	}
 	all := p.elapsed()
 	s.seconds.Observe(all.Seconds())
 	if all-p.took[stepRead] > writeGoal {

@@ -21,6 +21,14 @@ test('Live-Defects', () => {
   assert.deepEqual(headers.defectsOf(of('Live-Defects', 'late, open-gop, off-grid;ms=20, gap')), [{ kind: 'gap', ms: 0, samples: 0 }]);
 });
 
+test('Live-Quality', () => {
+  assert.deepEqual(headers.qualityOf(of('Live-Quality', 'black;ms=2000, silent;ms=0, score=40')), [
+    { kind: 'black', ms: 2000, samples: 0 },
+    { kind: 'score 40', ms: 0, samples: 0 },
+  ]);
+  for (const fine of [null, '', 'score=100', 'black', 'black=3', 'score;;', '(']) assert.deepEqual(headers.qualityOf(of('Live-Quality', fine)), []);
+});
+
 test('Live-Notifications', () => {
   const { sequence, notifications } = headers.notificationsOf(of('Live-Notifications', '17, ad-break;id="b1";from=1042;to=1057;data=:e30=:, score;id=s;from=3'));
   assert.equal(sequence, 17);

@@ -39,6 +39,20 @@ export function defectsOf(headers) {
     }));
 }
 
+// Live-Quality: black;ms=2000, score=40 is [{kind: 'black', ms: 2000, samples: 0},
+// {kind: 'score 40', ms: 0, samples: 0}]: what is there, but not worth seeing.
+export function qualityOf(headers) {
+  const members = lenient(parseDictionary, headers.get('Live-Quality'), null);
+  const found = [];
+  for (const kind of ['black', 'frozen', 'silent']) {
+    const ms = numberOr(members?.get(kind)?.params.get('ms'), 0);
+    if (ms > 0) found.push({ kind, ms, samples: 0 });
+  }
+  const score = numberOr(members?.get('score')?.value, 100);
+  if (score < 100) found.push({ kind: `score ${score}`, ms: 0, samples: 0 });
+  return found;
+}
+
 // Live-Notifications: 17, ad-break;id="b1";from=1042;to=1057;data=:e30=: is
 // {sequence: 17, notifications: [{type, id, from, to, data}]}; to is null
 // while open, data a Uint8Array or null.

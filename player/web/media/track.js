@@ -7,7 +7,7 @@
 
 import { aheadOf } from '../core/gaps.js';
 import { decodeTime } from '../core/mp4.js';
-import { cacheStatusOf, defectsOf, pipelineOf, publishedOf } from '../core/headers.js';
+import { cacheStatusOf, defectsOf, pipelineOf, publishedOf, qualityOf } from '../core/headers.js';
 import { heal } from '../core/heal.js';
 import { shouldAbandon } from '../core/ladder.js';
 import { Window } from '../core/records.js';
@@ -240,7 +240,7 @@ export class Track {
       heldMS: result.heldMS,
       downloadMS: result.downloadMS,
       bytes: result.bytes.byteLength,
-      defects: defectsOf(result.headers),
+      defects: [...defectsOf(result.headers), ...qualityOf(result.headers)],
       cache: cacheStatusOf(result.headers),
       publishedMS: publishedOf(result.headers),
       verified: result.verified,
