@@ -73,6 +73,9 @@ func (s *Store) Check(ctx context.Context, report func(Problem), progress func(s
 	defer end()
 	total := int64(0)
 	for _, l := range s.logs() {
+		if err := l.awaitAll(ctx); err != nil {
+			return sum, fmt.Errorf("disk store: check: %w", err)
+		}
 		total += l.bytes.Load()
 	}
 	for _, l := range s.logs() {

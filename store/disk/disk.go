@@ -5,7 +5,7 @@
 // mutations of that moment. Files are cut by time, and dropped whole when
 // everything in them has expired; files that are mostly garbage are compacted.
 // At the start the index is read back from the twins of the logs, and from the end of
-// the last log; a tail that a crash tore is cut off, and what is damaged or lost
+// the last log, those of files that are whole in the background; a tail that a crash tore is cut off, and what is damaged or lost
 // elsewhere is told.
 // Every byte that is returned was verified against its checksum.
 //
@@ -85,6 +85,7 @@ func Open(dir string, opt Options) (*Store, error) {
 			opt.Logger.Error("control items could not be copied on", "error", err)
 		}
 	}
+	s.janitor.Go(func() { s.media.readPostponed(ctx) })
 	s.janitor.Go(func() { s.clean(ctx, opt) })
 	return s, nil
 }
@@ -177,8 +178,8 @@ func (s *Store) delete(ctx context.Context, r store.Record, t store.Token) error
 	return s.log(r).submit(ctx, newOp(r, record{kind: kindDelete, token: t, expires: index.Forever}), nil)
 }
 
-func (s *Store) get(_ context.Context, r store.Record, key string) (store.Item, error) {
-	return s.log(r).get(r, key)
+func (s *Store) get(ctx context.Context, r store.Record, key string) (store.Item, error) {
+	return s.log(r).get(ctx, r, key)
 }
 
 func (s *Store) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {

@@ -43,6 +43,10 @@ type logFile struct {
 	damaged bool  // holds unreadable records that were not moved elsewhere
 	gone    bool  // there is no such file, or it cannot be opened: f is nil
 	lost    []Loss
+	ranges  map[string]keyRange // of what is in it by record, where the log keeps that
+	sealAt  int64               // where its seal is; 0: there is none
+	unread  chan struct{}       // closed once it is read; nil: it was read at the start
+	wanted  bool                // somebody waits for it to be read
 }
 
 // location is where a record is, as the index holds it.

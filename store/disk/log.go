@@ -37,6 +37,12 @@ type log struct {
 	index index.Index[*location] // guarded by mu
 	files []*logFile             // guarded by mu; by seq
 
+	postponed  atomic.Int32          // how many files are pending
+	pending    []*logFile            // guarded by mu; by seq; those that were not read yet
+	deletes    map[string][]deletion // guarded by mu; by record id; while files are pending
+	rangesOwed bool                  // the start's: RANGES does not tell of all
+	rangesTurn turn                  // held while RANGES is written
+
 	queueMu sync.Mutex
 	queue   []*op         // guarded by queueMu
 	closing bool          // guarded by queueMu; no more come
@@ -63,7 +69,7 @@ type log struct {
 func newLog(dir, namespace string, opt Options, manifest *registrar, poke func()) *log {
 	l := &log{manifest: manifest, namespace: namespace, dir: dir, fs: opt.FS, opt: opt, poke: poke,
 		logger: opt.Logger.With("namespace", namespace),
-		stage:  newBlocks(groupBytes + largeBytes),
+		stage:  newBlocks(groupBytes + largeBytes), rangesTurn: make(turn, 1),
 		queued: make(chan struct{}, 1), written: make(chan struct{}, 1)}
 	l.index.Removed = func(loc *location) {
 		loc.file.refs--
@@ -147,6 +153,15 @@ func (l *log) stale(o *op) bool {
 // submit runs a mutation to its end, or to the end of ctx. The caller's value
 // is not used after it has returned.
 func (l *log) submit(ctx context.Context, o *op, value []byte) error {
+	if !o.retire {
+		last := o.record.key
+		if o.record.kind == kindDelete {
+			last = ""
+		}
+		if err := l.await(ctx, o.rec.ID, o.record.key, last); err != nil {
+			return err
+		}
+	}
 	l.mu.RLock()
 	stale := l.stale(o)
 	l.mu.RUnlock()

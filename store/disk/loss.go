@@ -35,6 +35,7 @@ func (x Loss) String() string {
 func (s *Store) Losses() []Loss {
 	var all []Loss
 	for _, l := range s.logs() {
+		_ = l.awaitAll(context.Background())
 		l.sumUp(l.opt.Now())
 		l.mu.RLock()
 		for _, f := range l.files {
@@ -68,11 +69,11 @@ func (l *log) sumUp(now time.Time) {
 	}
 }
 
-// unmiss forgets the losses that a delete makes none. l.mu is held.
-func (l *log) unmiss(rec store.Record, r *record) {
+// unmiss forgets the losses that a delete in a file makes none. l.mu is held.
+func (l *log) unmiss(by *logFile, rec store.Record, r *record) {
 	for _, f := range l.files {
 		f.lost = slices.DeleteFunc(f.lost, func(x Loss) bool {
-			return x.Key != "" && x.Record == rec && x.token.Compare(r.token) <= 0 && x.Key >= r.key && (r.to == "" || x.Key < r.to)
+			return f.seq <= by.seq && x.Key != "" && x.Record == rec && x.token.Compare(r.token) <= 0 && x.Key >= r.key && (r.to == "" || x.Key < r.to)
 		})
 	}
 }
@@ -89,6 +90,9 @@ func (l *log) hurt() bool {
 // forgotten when it would have expired.
 func (s *Store) AcceptLosses(ctx context.Context) error {
 	for _, l := range s.logs() {
+		if err := l.awaitAll(ctx); err != nil {
+			return fmt.Errorf("disk store: %w", err)
+		}
 		l.mu.Lock()
 		for _, f := range l.files {
 			f.lost = slices.DeleteFunc(f.lost, func(x Loss) bool { return l.namespace == store.Control || x.Expires.IsZero() })

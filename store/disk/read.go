@@ -117,7 +117,10 @@ func (f found) verify(r store.Record, b []byte, value bool) (store.Item, error) 
 	return item, nil
 }
 
-func (l *log) get(r store.Record, key string) (store.Item, error) {
+func (l *log) get(ctx context.Context, r store.Record, key string) (store.Item, error) {
+	if err := l.await(ctx, r.ID, key, key); err != nil {
+		return store.Item{}, err
+	}
 	f, err := l.find(r, key)
 	if err != nil {
 		return store.Item{}, err
@@ -182,6 +185,9 @@ func (l *log) older(r store.Record, key string, than store.Token) (best store.It
 }
 
 func (l *log) scan(ctx context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {
+	if err := l.await(ctx, r.ID, max(opt.From, opt.Page), opt.To); err != nil {
+		return store.Page{}, err
+	}
 	var page store.Page
 	var todo []found
 	defer func() {

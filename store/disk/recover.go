@@ -26,6 +26,7 @@ func (l *log) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.postpone(files)
 
 	// The scans run ahead; their results are applied in order.
 	ctx, cancel := context.WithCancel(ctx)
@@ -42,6 +43,9 @@ func (l *log) recover(ctx context.Context) error {
 	go func() {
 		defer close(ended)
 		for i, f := range files {
+			if f.unread != nil {
+				continue
+			}
 			slots <- struct{}{}
 			go func() {
 				found, err := l.scanFile(ctx, f)
@@ -50,7 +54,17 @@ func (l *log) recover(ctx context.Context) error {
 		}
 	}()
 	defer func() { cancel(); <-ended }()
+	hurt := false
 	for i, f := range files {
+		l.nextSeq = f.seq + 1
+		if f.unread != nil {
+			if err == nil {
+				l.keep(f)
+			} else {
+				f.close()
+			}
+			continue
+		}
 		r := <-results[i]
 		<-slots
 		if err == nil {
@@ -62,14 +76,21 @@ func (l *log) recover(ctx context.Context) error {
 			cancel()
 			f.close()
 		}
-		l.nextSeq = f.seq + 1
+		hurt = hurt || f.damaged || len(f.lost) > 0
 	}
 	if err != nil {
 		return err
 	}
+	for hurt && len(l.pending) > 0 {
+		if err := l.readLater(ctx, l.pending[0]); err != nil {
+			return err
+		}
+	}
 	now := l.opt.Now()
-	for _, r := range l.index.Records() {
-		l.index.Sweep(r, now)
+	if len(l.pending) == 0 {
+		for _, r := range l.index.Records() {
+			l.index.Sweep(r, now)
+		}
 	}
 	l.sumUp(now)
 	return nil
@@ -403,12 +424,13 @@ func (l *log) adopt(f *logFile, found recovered) error {
 		l.counters.corrupt.Add(1)
 		l.logger.Error("damaged stretch", "file", f.path, "from", h.from, "to", h.to)
 	}
-	f.users.Store(1)
-	f.damaged = len(found.holes) > 0 || found.mended > 0
-	f.lost = found.lost
-	for i := range f.lost {
-		f.lost[i].File = f.path
+	for i := range found.lost {
+		found.lost[i].File = f.path
 	}
+	l.mu.Lock()
+	f.damaged = len(found.holes) > 0 || found.mended > 0
+	f.lost = slices.DeleteFunc(found.lost, func(x Loss) bool { return x.Key != "" && l.deleted(f, x.Record.ID, x.Key, x.token) })
+	l.mu.Unlock()
 	if found.mended > 0 {
 		l.counters.mended.Add(uint64(found.mended))
 		l.logger.Error("records were damaged in the log file, and are taken from its twin", "file", f.path, "records", found.mended)
@@ -428,16 +450,27 @@ func (l *log) adopt(f *logFile, found recovered) error {
 			return err
 		}
 	}
-	f.durable.Store(f.size.Load())
-	l.bytes.Add(f.size.Load())
-	l.files = append(l.files, f)
+	if i := slices.IndexFunc(found.records, func(r record) bool { return r.kind == kindSeal }); i >= 0 {
+		f.sealAt = found.records[i].offset
+	} else if found.whole {
+		f.sealAt = found.twin.seal.offset
+	}
+	if f.unread == nil {
+		l.keep(f)
+	}
 	if was := l.manifest.known(l.namespace, f.id); was.ID == 0 && !frozen && !l.opt.Cache {
 		// The manifest was lost, or an older version wrote the file.
 		l.list(f, func(x *listed) {
 			x.Sealed, x.Size, x.Records, x.Damaged = found.whole, f.size.Load(), len(found.twin.entries), len(f.lost) > 0
 		})
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for i := range found.records {
+		if i%insertedAtOnce == insertedAtOnce-1 && f.unread != nil {
+			l.mu.Unlock() // readers wait little
+			l.mu.Lock()
+		}
 		r := &found.records[i]
 		next := f.size.Load()
 		if i+1 < len(found.records) {
@@ -449,6 +482,17 @@ func (l *log) adopt(f *logFile, found recovered) error {
 		}
 	}
 	return nil
+}
+
+// insertedAtOnce is how many records enter the index before readers have their turn.
+const insertedAtOnce = 256
+
+// keep makes f one of the log's files.
+func (l *log) keep(f *logFile) {
+	f.users.Store(1)
+	f.durable.Store(f.size.Load())
+	l.bytes.Add(f.size.Load())
+	l.files = append(l.files, f)
 }
 
 // dismiss forgets a file of which there is nothing.

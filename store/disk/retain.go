@@ -16,6 +16,9 @@ import (
 
 // retain forgets what has expired, drops files and compacts.
 func (l *log) retain(ctx context.Context) error {
+	if l.postponed.Load() > 0 {
+		return nil // what is not read yet may be needed, or shadowed by what seems to be needed by nobody
+	}
 	now := l.opt.Now()
 	l.mu.RLock()
 	records := l.index.Records()

@@ -108,6 +108,9 @@ func (l *log) apply(o *op) error {
 
 // insert puts a record of f into the index, as a commit or a start does. l.mu is held.
 func (l *log) insert(f *logFile, r *record, pad uint16, moveFrom *location) {
+	if l.postpones() && f.unread == nil {
+		f.cover(r)
+	}
 	loc := &location{file: f, offset: r.offset, twin: r.twin, size: r.size, head: int32(r.headLen()), meta: uint32(r.metaLen), pad: pad}
 	rec := store.Record{Namespace: l.namespace, ID: r.id}
 	// Counted first: an entry may replace itself at once.
@@ -121,11 +124,23 @@ func (l *log) insert(f *logFile, r *record, pad uint16, moveFrom *location) {
 		}
 	case r.kind == kindDelete:
 		// Nothing refers to it, but what it deleted must not return when it goes.
-		l.index.Delete(rec, r.key, r.to, r.token)
+		l.index.ForgetFunc(rec, func(e *index.Entry[*location]) bool {
+			return e.Key >= r.key && (r.to == "" || e.Key < r.to) && e.Token.Compare(r.token) <= 0 && e.Value.file.seq <= f.seq
+		})
 		f.shadows = true
-		l.unmiss(rec, r)
+		l.unmiss(f, rec, r)
+		if l.postponed.Load() > 0 {
+			if l.deletes == nil {
+				l.deletes = make(map[string][]deletion)
+			}
+			l.deletes[r.id] = append(l.deletes[r.id], deletion{f.seq, r.key, r.to, r.token})
+		}
+	case l.deleted(f, r.id, r.key, r.token):
 	default:
 		kept, replaced = l.index.Put(rec, &index.Entry[*location]{Key: r.key, Token: r.token, Expires: r.expires, Value: loc})
+		if newer := l.index.Get(rec, r.key).Value.file; newer.seq > f.seq {
+			newer.shadows = true // it was read before what it replaced
+		}
 	}
 	if !kept {
 		l.index.Removed(loc)
@@ -152,6 +167,7 @@ func (l *log) seal(f *logFile) {
 	l.mu.Lock()
 	f.sealed = true
 	l.mu.Unlock()
+	l.writeRanges()
 }
 
 // syncWhole syncs a cache's file, once: a seal says that all before it is there.
@@ -210,5 +226,6 @@ func (l *log) appendSeal(f *logFile, at int64, torn []stretch) (head []byte, don
 	}
 	l.resize(f, w.start)
 	f.durable.Store(w.start)
+	f.sealAt = at
 	return head, true
 }

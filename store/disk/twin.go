@@ -139,7 +139,10 @@ func byOffset(a, b entry) int { return int(min(max(a.offset-b.offset, -1), 1)) }
 
 // readTwin reads a file's twin. What cannot be read is not there.
 func (l *log) readTwin(f *logFile) twin {
-	file, size, err := l.fs.Open(f.twinPath)
+	file, size, err := f.twin, f.twinEnd.Load(), error(nil) // of one that was postponed it is open
+	if file == nil {
+		file, size, err = l.fs.Open(f.twinPath)
+	}
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			l.logger.Error("the twin of a log file cannot be opened", "file", f.twinPath, "error", err)

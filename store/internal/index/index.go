@@ -164,7 +164,7 @@ func (x *Index[V]) remove(r store.Record, from, to string, which func(*Entry[V])
 		}
 		return gone
 	})
-	if len(*rec) == 0 {
+	if rec.empty() {
 		delete(x.records, r)
 	}
 }

@@ -21,7 +21,7 @@ func TestListIsASortedMap(t *testing.T) {
 		for range rapid.IntRange(1, 6).Draw(t, "rounds") {
 			// Runs of keys, so that thousands of entries take few draws.
 			start, step := rapid.IntRange(0, 3000).Draw(t, "start"), rapid.SampledFrom([]int{-3, -1, 1, 2}).Draw(t, "step")
-			for i := range rapid.IntRange(0, 1500).Draw(t, "run") {
+			for i := range rapid.IntRange(0, 3000).Draw(t, "run") {
 				k := key(max(0, start+i*step))
 				old := l.set(&Entry[int]{Key: k, Value: i})
 				if was, ok := model[k]; ok != (old != nil) || ok && old.Value != was {
