@@ -11,8 +11,11 @@ import (
 	"headwater/manifest"
 )
 
-// cors is on every answer.
-var cors = exchange.CORS()
+// cors is on every answer, problemType on every refusal.
+var (
+	cors        = exchange.CORS()
+	problemType = exchange.One("Content-Type", live.ProblemType)
+)
 
 // describeObject puts on an answer what the parent said of the object, what time
 // has made of it, and what this cache did.
@@ -115,7 +118,7 @@ func (q *request) describeProblem(l exchange.Answer) {
 		f.Put("Allow", "GET, HEAD, OPTIONS")
 	}
 	q.stamp(f, now)
-	f.Put("Content-Type", live.ProblemType)
+	f.Add(problemType)
 	if q.names != "" {
 		f.Put(live.HeaderNames, q.names)
 	}
@@ -258,6 +261,12 @@ func (q *request) stamp(f *exchange.Fields, now time.Time) {
 	if q.event != nil && q.config != nil && (q.problem == nil || q.problem.Code != live.ErrToken.Code) {
 		f.Add(q.event.Stamp(q.config))
 	}
+	if q.object == nil && now.Equal(q.Arrived) {
+		if s := q.ed.refused[q.outcome]; s != nil {
+			f.Add(s)
+			return
+		}
+	}
 	f.Value = f.Value[:0]
 	if o := q.object; o != nil && q.outcome != Hit && o.Ready() {
 		// What the caches before this one did for this request.
@@ -272,6 +281,20 @@ func (q *request) stamp(f *exchange.Fields, now time.Time) {
 		f.Value = live.AppendTiming(f.Value[:0], q.went(), now.Sub(q.Arrived))
 		f.Made(live.HeaderServerTiming)
 	}
+}
+
+// refusedAtOnce is what stamp puts on the answers of requests that are met with nothing
+// but a refusal, in the moment in which they come.
+func refusedAtOnce(cache string) map[Outcome]*exchange.Shared {
+	m := make(map[Outcome]*exchange.Shared)
+	for _, o := range []Outcome{"", Never, Early, Gone} {
+		s := live.CacheStatus{Cache: cache, Detail: string(o)}
+		m[o] = exchange.One(live.HeaderCacheStatus, string(s.Append(nil)))
+		if o != "" {
+			m[o].Put(live.HeaderServerTiming, string(live.AppendTiming(nil, string(o), 0)))
+		}
+	}
+	return m
 }
 
 // cacheStatus is our member of RFC 9211's Cache-Status.

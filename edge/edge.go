@@ -42,9 +42,10 @@ type Edge struct {
 	metrics   *metrics
 	admission *admission
 	exporter  http.Handler
-	id        string    // of this process
-	member    live.Loop // of CDN-Loop
-	name      string    // as an item of a structured field
+	id        string                       // of this process
+	member    live.Loop                    // of CDN-Loop
+	name      string                       // as an item of a structured field
+	refused   map[Outcome]*exchange.Shared // what this cache did for requests that are refused as they come
 	draining  atomic.Bool
 	began     time.Time    // this node
 	orphaned  atomic.Int64 // when its parents were seen to be all out of reach last, in Unix nanoseconds
@@ -75,6 +76,7 @@ func New(cfg Config) (*Edge, error) {
 	if c := cfg.Name[0]; c >= '0' && c <= '9' {
 		ed.name = `"` + cfg.Name + `"` // not a token (RFC 9651, 3.3.4)
 	}
+	ed.refused = refusedAtOnce(ed.name)
 	ed.ctx, ed.cancel = context.WithCancel(context.Background())
 	if len(cfg.Site) > 0 {
 		ed.site = site.New(cfg.Name, id, cfg.Site, ed.parents, cfg.Log)
@@ -156,6 +158,21 @@ func (ed *Edge) Drain() {
 // Metrics serves /metrics, for a listener of its own.
 func (ed *Edge) Metrics() http.Handler { return ed.exporter }
 
+// OfNode reports whether a path is of the node, and of no event.
+func (ed *Edge) OfNode(path string) bool {
+	switch path {
+	case live.TimePath, metricsPath, healthPath, readyPath:
+		return true
+	}
+	return false
+}
+
+const (
+	metricsPath = "/metrics"
+	healthPath  = "/healthz"
+	readyPath   = "/readyz"
+)
+
 // ServeNode answers what is about this node and not about an event, and reports
 // whether the request was for that.
 func (ed *Edge) ServeNode(w http.ResponseWriter, r *http.Request) bool {
@@ -168,14 +185,14 @@ func (ed *Edge) ServeNode(w http.ResponseWriter, r *http.Request) bool {
 			}
 		}
 		ed.serveTime(w, r)
-	case "/metrics":
+	case metricsPath:
 		if ed.cfg.HideMetrics {
 			return false
 		}
 		ed.exporter.ServeHTTP(w, r)
-	case "/healthz":
+	case healthPath:
 		w.Write([]byte("ok\n"))
-	case "/readyz":
+	case readyPath:
 		ed.serveReady(w)
 	default:
 		if r.Method != http.MethodOptions {

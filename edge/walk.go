@@ -83,9 +83,10 @@ func (q *request) parse() step {
 		return q.refuse(live.ErrMethod.With(q.Method + " is not for delivery"))
 	}
 	if q.Path.Event.Tenant == "" {
-		var err error
-		if q.Path, err = live.ParsePath(q.More.Target); err != nil {
-			return q.refuse(live.ErrNotHere.With(live.PathReason(err)))
+		var fault live.PathFault
+		if q.Path, fault = live.ReadPath(q.Target); fault.Is() {
+			q.detail = fault.Append(q.detail[:0])
+			return q.refuseWith(live.ErrNotHere, live.ErrNotHere.Lifetime)
 		}
 	}
 	// RFC 8586: what has been here before goes no further.

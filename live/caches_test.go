@@ -120,3 +120,11 @@ func FuzzAppendBody(f *testing.F) {
 		}
 	})
 }
+
+func TestTimesAreWrittenAsTheLayoutHasThem(t *testing.T) {
+	for _, at := range []time.Time{{}, time.Unix(0, 0), time.Date(2026, 2, 3, 4, 5, 6, 7e6, time.FixedZone("", 3600)), time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(1<<40, 120e6)} {
+		if got, want := string(appendTime(nil, at)), at.UTC().Format(TimeLayout); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

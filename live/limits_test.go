@@ -199,13 +199,13 @@ func TestHeaderLimits(t *testing.T) {
 	if d, ok := ParseLifetime([]string{"max-age-ms=0, max-age-ms=7000"}); d != 0 || !ok {
 		t.Errorf("the first max-age-ms does not count: %v, %v", d, ok)
 	}
-	if _, err := parseSegmentName(strings.Repeat("9", 17) + ".m4s"); err == nil {
+	if _, fault := readSegmentName(strings.Repeat("9", 17) + ".m4s"); !fault.Is() {
 		t.Error("a number of 17 digits is read")
 	}
-	if n, err := parseSegmentName(strconv.Itoa(MaxNumber) + ".m4s"); err != nil || n != MaxNumber {
-		t.Errorf("the largest number reads as %d, %v", n, err)
+	if n, fault := readSegmentName(strconv.Itoa(MaxNumber) + ".m4s"); fault.Is() || n != MaxNumber {
+		t.Errorf("the largest number reads as %d, %s", n, fault.Append(nil))
 	}
-	if _, err := parseSegmentName(strconv.Itoa(MaxNumber+1) + ".m4s"); err == nil {
+	if _, fault := readSegmentName(strconv.Itoa(MaxNumber+1) + ".m4s"); !fault.Is() {
 		t.Error("one more than the largest number is read")
 	}
 }

@@ -97,95 +97,152 @@ func SegmentName(n Number) string { return strconv.FormatInt(int64(n), 10) + seg
 // ParsePath reads a delivery URL path. The form is strict, without aliases (no
 // leading zeros, no doubled slashes), since a cache would keep each alias.
 func ParsePath(path string) (Path, error) {
-	var p Path
-	rest, err := p.Event.cut(path)
-	if err != nil {
-		return p, err
+	p, fault := ReadPath(path)
+	return p, fault.err()
+}
+
+// ReadPath is ParsePath for those who answer very many requests: also what is wrong
+// takes no memory.
+func ReadPath(path string) (p Path, fault PathFault) {
+	rest, fault := p.Event.cut(path)
+	if fault.Is() {
+		return p, fault
 	}
 	switch rest {
 	case MPDName:
 		p.File = FileMPD
-		return p, nil
+		return p, fault
 	case ListedName:
 		p.File = FileListed
-		return p, nil
+		return p, fault
 	case HLSName:
 		p.File = FileHLS
-		return p, nil
+		return p, fault
 	case ConfigName:
 		p.File = FileConfig
-		return p, nil
+		return p, fault
 	}
 	rendition, file, ok := strings.Cut(rest, "/")
 	if !ok {
-		return p, fmt.Errorf("%w: %q is not a file of an event: %s, %s, %s, %s or RENDITION/FILE", ErrPath, clip(rest), MPDName, ListedName, HLSName, ConfigName)
+		return Path{}, quoted("", rest, " is not a file of an event: "+MPDName+", "+ListedName+", "+HLSName+", "+ConfigName+" or RENDITION/FILE")
 	}
 	if !ValidName(rendition) {
-		return p, fmt.Errorf("%w: rendition %q is not %s", ErrPath, clip(rendition), namePattern)
+		return Path{}, quoted("rendition ", rendition, isNotName)
 	}
 	p.Rendition = rendition
 	switch file {
 	case InitName:
 		p.File = FileInit
-		return p, nil
+		return p, fault
 	case PlaylistName:
 		p.File = FilePlaylist
-		return p, nil
+		return p, fault
 	}
 	if time, ok := strings.CutPrefix(file, "t"); ok {
 		// The same digits as of a number, and no more of them.
-		n, err := parseSegmentName(time)
-		p.File, p.Time = FileTimed, int64(n)
-		return p, err
+		p.File = FileTimed
+		var n Number
+		n, fault = readSegmentName(time)
+		p.Time = int64(n)
+	} else {
+		p.File = FileSegment
+		p.Number, fault = readSegmentName(file)
 	}
-	p.File = FileSegment
-	p.Number, err = parseSegmentName(file)
-	return p, err
+	if fault.Is() {
+		return Path{}, fault
+	}
+	return p, fault
 }
 
-func (id *EventID) cut(path string) (rest string, err error) {
+// A PathFault says what is wrong with a path. It lies in the path's bytes.
+type PathFault struct {
+	before string
+	part   string // of the path
+	bare   bool   // without quotes
+	after  string
+	right  string // how it would be right
+	end    string
+}
+
+var maxNumberText = strconv.FormatInt(MaxNumber, 10)
+
+const isNotName = " is not " + namePattern
+
+func quoted(before, part, after string) PathFault {
+	return PathFault{before: before, part: part, after: after}
+}
+
+// Is reports whether anything is wrong.
+func (f PathFault) Is() bool { return f.after != "" }
+
+// Append appends what is wrong.
+func (f PathFault) Append(b []byte) []byte {
+	b = append(b, f.before...)
+	part, long := f.part, len(f.part) > clipped
+	if long {
+		part = part[:clipped]
+	}
+	if f.bare {
+		b = append(b, part...)
+	} else {
+		b = strconv.AppendQuote(b, part)
+	}
+	if long {
+		b = append(b[:len(b)-1], `..."`...)
+	}
+	return append(append(append(b, f.after...), f.right...), f.end...)
+}
+
+func (f PathFault) err() error {
+	if !f.Is() {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrPath, f.Append(nil))
+}
+
+func (id *EventID) cut(path string) (rest string, fault PathFault) {
 	s, ok := strings.CutPrefix(path, "/")
 	if !ok {
-		return "", fmt.Errorf("%w: %q does not begin with /", ErrPath, clip(path))
+		return "", quoted("", path, " does not begin with /")
 	}
 	tenant, s, _ := strings.Cut(s, "/")
 	name, s, ok := strings.Cut(s, "/")
 	if !ok {
-		return "", fmt.Errorf("%w: %q is not a path below /TENANT/EVENT", ErrPath, clip(path))
+		return "", quoted("", path, " is not a path below /TENANT/EVENT")
 	}
 	if !ValidName(tenant) {
-		return "", fmt.Errorf("%w: tenant %q is not %s", ErrPath, clip(tenant), namePattern)
+		return "", quoted("tenant ", tenant, isNotName)
 	}
 	if !ValidName(name) {
-		return "", fmt.Errorf("%w: event %q is not %s", ErrPath, clip(name), namePattern)
+		return "", quoted("event ", name, isNotName)
 	}
 	*id = EventID{tenant, name}
-	return s, nil
+	return s, fault
 }
 
-func parseSegmentName(file string) (Number, error) {
+func readSegmentName(file string) (n Number, fault PathFault) {
 	digits, ok := strings.CutSuffix(file, segmentExt)
 	if !ok {
-		return 0, fmt.Errorf("%w: file %q is not %s, %s or NUMBER%s", ErrPath, clip(file), InitName, PlaylistName, segmentExt)
+		return 0, quoted("file ", file, " is not "+InitName+", "+PlaylistName+" or NUMBER"+segmentExt)
 	}
 	if digits == "" || len(digits) > 16 {
-		return 0, fmt.Errorf("%w: %q is not a segment number", ErrPath, clip(digits))
+		return 0, quoted("", digits, " is not a segment number")
 	}
-	var n Number
 	for i := range len(digits) {
 		c := digits[i]
 		if c < '0' || c > '9' {
-			return 0, fmt.Errorf("%w: %q is not a segment number", ErrPath, clip(digits))
+			return 0, quoted("", digits, " is not a segment number")
 		}
 		n = n*10 + Number(c-'0')
 	}
 	if digits[0] == '0' && len(digits) > 1 {
-		return 0, fmt.Errorf("%w: segment number %q has leading zeros: write %d (in ffmpeg, $Number$ without a width)", ErrPath, digits, n)
+		right := strings.TrimLeft(digits[:len(digits)-1], "0")
+		return 0, PathFault{before: "segment number ", part: digits, after: " has leading zeros: write ", right: digits[len(digits)-1-len(right):], end: " (in ffmpeg, $Number$ without a width)"}
 	}
 	if n > MaxNumber {
-		return 0, fmt.Errorf("%w: segment number %s is above %d", ErrPath, digits, int64(MaxNumber))
+		return 0, PathFault{before: "segment number ", part: digits, bare: true, after: " is above ", right: maxNumberText}
 	}
-	return n, nil
+	return n, fault
 }
 
 // A PublishPath is where a packager PUTs:
@@ -216,9 +273,9 @@ func (p PublishPath) String() string {
 // there is one.
 func ParsePublishPath(path string) (PublishPath, error) {
 	var p PublishPath
-	rest, err := p.Event.cut(path)
-	if err != nil {
-		return p, err
+	rest, fault := p.Event.cut(path)
+	if fault.Is() {
+		return p, fault.err()
 	}
 	if strings.HasSuffix(rest, ".mpd") || strings.HasSuffix(rest, ".m3u8") {
 		p.File = FileForeign
@@ -243,14 +300,17 @@ func ParsePublishPath(path string) (PublishPath, error) {
 		p.File = FileInit
 		return p, nil
 	}
-	p.Number, err = parseSegmentName(file)
-	return p, err
+	p.Number, fault = readSegmentName(file)
+	return p, fault.err()
 }
+
+// clipped is how much of what a stranger sent is repeated.
+const clipped = 80
 
 // clip bounds what an error repeats of what a stranger sent.
 func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "..."
+	if len(s) > clipped {
+		return s[:clipped] + "..."
 	}
 	return s
 }

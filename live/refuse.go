@@ -47,10 +47,29 @@ func (r Refusal) AppendDetail(b []byte) []byte {
 	case Never:
 		return append(b, " is after the end of the event"...)
 	case Early:
-		b = r.at.AppendFormat(append(b, " may be asked for from "...), TimeLayout)
+		b = appendTime(append(b, " may be asked for from "...), r.at)
 		return append(b, " on"...)
 	}
-	return r.at.AppendFormat(append(b, " left the DVR window at "...), TimeLayout)
+	return appendTime(append(b, " left the DVR window at "...), r.at)
+}
+
+// appendTime appends a time as TimeLayout has it.
+func appendTime(b []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	if year < 1000 || year > 9999 {
+		return t.AppendFormat(b, TimeLayout)
+	}
+	hour, minute, second := t.Clock()
+	two := func(n int, after byte) { b = append(b, '0'+byte(n/10), '0'+byte(n%10), after) }
+	b = append(strconv.AppendInt(b, int64(year), 10), '-')
+	two(int(month), '-')
+	two(day, 'T')
+	two(hour, ':')
+	two(minute, ':')
+	two(second, '.')
+	ms := t.Nanosecond() / int(time.Millisecond)
+	return append(b, '0'+byte(ms/100), '0'+byte(ms/10%10), '0'+byte(ms%10), 'Z')
 }
 
 // Err is the refusal as a problem that caches may repeat for life.
@@ -61,33 +80,60 @@ func (r Refusal) Err(life time.Duration) *Problem {
 // AppendBody appends the problem as its answer's body has it, with a detail of
 // this time, and a new line.
 func (p *Problem) AppendBody(b, detail []byte) []byte {
-	b = append(b, `{"type":"`...)
-	b = append(append(b, typePrefix...), p.Code...)
-	b = appendQuoted(append(b, `","title":`...), p.Title)
-	b = strconv.AppendInt(append(b, `,"status":`...), int64(p.Status), 10)
+	if o := opened[p.Code]; o.problem != nil && o.problem.Title == p.Title && o.problem.Status == p.Status {
+		b = append(b, o.text...)
+	} else {
+		b = p.appendOpening(b)
+	}
 	if len(detail) > 0 {
 		b = appendQuoted(append(b, `,"detail":`...), detail)
 	}
 	return append(b, '}', '\n')
 }
 
+// appendOpening appends what is the same each time.
+func (p *Problem) appendOpening(b []byte) []byte {
+	b = append(append(append(b, `{"type":"`...), typePrefix...), p.Code...)
+	b = appendQuoted(append(b, `","title":`...), p.Title)
+	return strconv.AppendInt(append(b, `,"status":`...), int64(p.Status), 10)
+}
+
+// opened has how the bodies of Problems begin.
+var opened = func() map[string]opening {
+	m := make(map[string]opening)
+	for _, p := range Problems {
+		m[p.Code] = opening{p, string(p.appendOpening(nil))}
+	}
+	return m
+}()
+
+type opening struct {
+	problem *Problem
+	text    string
+}
+
 // appendQuoted appends a JSON string, safe within HTML. What is no UTF-8 is
 // replaced.
 func appendQuoted[S string | []byte](b []byte, s S) []byte {
 	b = append(b, '"')
+	done := 0
 	for i := range len(s) {
-		switch c := s[i]; {
+		c := s[i]
+		if c >= ' ' && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&' {
+			continue
+		}
+		b = append(b, s[done:i]...)
+		done = i + 1
+		switch {
 		case c >= 0x80:
 			return appendRunes(b, string(s[i:])) // seldom: it takes memory
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
-		case c < ' ' || c == '<' || c == '>' || c == '&':
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		default:
-			b = append(b, c)
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		}
 	}
-	return append(b, '"')
+	return append(append(b, s[done:]...), '"')
 }
 
 const hex = "0123456789abcdef"

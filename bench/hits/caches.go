@@ -66,7 +66,7 @@ func startOrigin() (*origin, error) {
 		h.Set(live.HeaderVersion, "1")
 		h.Set(live.HeaderEdge, "2000")
 		switch body := o.bodies[p.Rendition]; {
-		case err == nil && p.File == live.FileConfig:
+		case err == nil && p.File == live.FileConfig && p.Event == o.event:
 			if r.URL.RawQuery != "" {
 				<-r.Context().Done()
 				return

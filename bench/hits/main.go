@@ -228,6 +228,8 @@ func plan(o options, p part, origin *origin) (rows []*row) {
 	if p.refusals {
 		add("404 early", 0, origin.path("r1", 1_000_000))
 		add("404 no name", 0, live.Path{Event: origin.event, File: live.FileSegment, Rendition: "nothing", Number: origin.first}.String())
+		add("404 no event", 0, live.Path{Event: live.EventID{Tenant: origin.event.Tenant, Name: "nothing"}, Rendition: "r1", Number: origin.first}.String())
+		add("404 encoded", 0, "/"+origin.event.String()+"/r1/%31.m4s")
 		return rows
 	}
 	for _, s := range sizes {

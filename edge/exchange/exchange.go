@@ -36,7 +36,8 @@ type Request interface {
 // Asked is what a viewer asks for.
 type Asked struct {
 	Method  string
-	Path    live.Path // as far as the driver has read it
+	Path    live.Path // as far as the driver has read it,
+	Target  string    // and where it has not, or it is none of an event's: the path as it came
 	More    *More     // nil: nothing else was asked
 	Said    Said      // what else, until Walk returns; nil: nothing
 	Old     bool      // by HTTP/1.0
@@ -57,7 +58,6 @@ type Said interface {
 
 // More is what few requests say.
 type More struct {
-	Target string // the path, where the driver has not read it
 	Conditions
 	Names         bool      // where there is none of a name it wants to know which there are
 	Loop          live.Loop // where it says that it has been

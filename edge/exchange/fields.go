@@ -3,6 +3,7 @@ package exchange
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -25,33 +26,42 @@ func (f *Fields) Begin(status int, now time.Time) {
 		return // net/http does
 	}
 	if f.Packed {
-		f.Bytes = h2.AppendField(h2.AppendStatus(f.Bytes, status), "Date", dateOf(now))
+		f.Bytes = h2.AppendField(h2.AppendStatus(f.Bytes, status), "Date", datedAt(now).date)
 		return
 	}
-	if status == http.StatusOK {
-		f.Bytes = append(f.Bytes, "HTTP/1.1 200 OK\r\nDate: "...)
-	} else {
-		f.Bytes = strconv.AppendInt(append(f.Bytes, "HTTP/1.1 "...), int64(status), 10)
-		f.Bytes = append(append(append(f.Bytes, ' '), http.StatusText(status)...), "\r\nDate: "...)
+	switch d := datedAt(now); status {
+	case http.StatusOK:
+		f.Bytes = append(f.Bytes, d.ok...)
+	case http.StatusNotFound:
+		f.Bytes = append(f.Bytes, d.notFound...)
+	default:
+		f.Bytes = appendStart(f.Bytes, status, d.date)
 	}
-	f.Bytes = append(append(f.Bytes, dateOf(now)...), "\r\n"...)
 }
 
-// A dated second, as HTTP writes it.
+// appendStart begins an answer's head.
+func appendStart(b []byte, status int, date string) []byte {
+	b = strconv.AppendInt(append(b, "HTTP/1.1 "...), int64(status), 10)
+	b = append(append(append(b, ' '), http.StatusText(status)...), "\r\nDate: "...)
+	return append(append(b, date...), "\r\n"...)
+}
+
+// A dated second: as HTTP writes it, and as the heads begin that most answers have.
 type dated struct {
-	second int64
-	text   string
+	second             int64
+	date, ok, notFound string
 }
 
 var lastDate atomic.Pointer[dated]
 
-func dateOf(now time.Time) string {
+func datedAt(now time.Time) *dated {
 	d := lastDate.Load()
 	if second := now.Unix(); d == nil || d.second != second {
-		d = &dated{second, now.UTC().Format(http.TimeFormat)}
+		date := now.UTC().Format(http.TimeFormat)
+		d = &dated{second, date, string(appendStart(nil, http.StatusOK, date)), string(appendStart(nil, http.StatusNotFound, date))}
 		lastDate.Store(d)
 	}
-	return d.text
+	return d
 }
 
 // Put adds a field.
@@ -89,12 +99,13 @@ func (f *Fields) Number(name string, n int64) {
 // appendField keeps what was in a value from becoming another field.
 func appendField(b []byte, name, value string) []byte {
 	b = append(append(b, name...), ": "...)
-	for i := range len(value) {
-		if c := value[i]; c == '\r' || c == '\n' {
-			c = ' '
-			b = append(b, c)
-		} else {
-			b = append(b, c)
+	begins := len(b)
+	b = append(b, value...)
+	if strings.IndexByte(value, '\r') >= 0 || strings.IndexByte(value, '\n') >= 0 {
+		for i, c := range b[begins:] {
+			if c == '\r' || c == '\n' {
+				b[begins+i] = ' '
+			}
 		}
 	}
 	return append(b, "\r\n"...)
@@ -131,6 +142,13 @@ func (f *Fields) Add(p *Shared) {
 	for name, v := range p.header {
 		f.Header[name] = v[:len(v):len(v)]
 	}
+}
+
+// One is a single field that many answers have in common.
+func One(name, value string) *Shared {
+	p := new(Shared)
+	p.Put(name, value)
+	return p
 }
 
 // CORS is on every answer: any page may read it.

@@ -25,12 +25,12 @@ func Handler(ed Edge) http.Handler {
 
 // block drives one request.
 func block(q exchange.Request, w http.ResponseWriter, r *http.Request) {
-	more := &exchange.More{Target: r.URL.EscapedPath(), Conditions: exchange.ConditionsOf(r.Header), Loop: live.LoopOf(r.Header[loopKey]), Authorization: r.Header.Get("Authorization"), Names: len(r.Header[live.HeaderNames]) > 0}
+	more := &exchange.More{Conditions: exchange.ConditionsOf(r.Header), Loop: live.LoopOf(r.Header[loopKey]), Authorization: r.Header.Get("Authorization"), Names: len(r.Header[live.HeaderNames]) > 0}
 	if r.URL.RawQuery != "" {
 		query := r.URL.Query()
 		more.After, more.Sequence = query.Get("after"), query.Get("notifications")
 	}
-	q.Begin(exchange.Asked{Method: r.Method, More: more, Said: httpSaid{r}, Old: !r.ProtoAtLeast(1, 1), Arrived: time.Now(),
+	q.Begin(exchange.Asked{Method: r.Method, Target: r.URL.EscapedPath(), More: more, Said: httpSaid{r}, Old: !r.ProtoAtLeast(1, 1), Arrived: time.Now(),
 		Gzip: exchange.TakesGzip(strings.Join(r.Header["Accept-Encoding"], ",")), Skip: exchange.TakesSkip(r.URL.RawQuery)})
 	a := &blockingAnswer{w: w}
 	for {

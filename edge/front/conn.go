@@ -165,7 +165,7 @@ func (c *conn) serve() {
 				in = bytes.TrimPrefix(in, crlf) // one empty line is nothing (RFC 9112, 2.2)
 			}
 			h, kind := parseHead(in)
-			if kind == headOther {
+			if kind == headOther || h.target != "" && l.srv.Edge.OfNode(h.target) {
 				c.handOver(in)
 				return
 			}
@@ -222,9 +222,9 @@ func (c *conn) serve() {
 // begin takes up a request whose head has come.
 func (c *conn) begin(h *head, said []byte) {
 	l := c.loop
-	now := time.Now()
+	now := l.askedAt()
 	l.said = headSaid{said, c.addr, c.secure}
-	l.q.Begin(exchange.Asked{Method: h.method, Path: h.path, More: h.more, Said: &l.said, Gzip: h.gzip, Skip: h.skip, Arrived: now})
+	l.q.Begin(exchange.Asked{Method: h.method, Path: h.path, Target: h.target, More: h.more, Said: &l.said, Gzip: h.gzip, Skip: h.skip, Arrived: now})
 	c.close = h.close
 	c.answer = answer{counted: now}
 	c.drive(l.q)
@@ -488,6 +488,7 @@ func (c *connAnswer) Write(piece []byte) (n int, err error) {
 func (c *connAnswer) put(p []byte) (int, error) {
 	n, err := c.sock.write(c.pre, p)
 	c.left -= n
+	c.loop.spent(n)
 	c.count(n)
 	if n < len(c.pre) {
 		c.pre = c.pre[n:]

@@ -18,6 +18,8 @@ type Edge interface {
 	// ServeNode answers what is about this node and not about an event: its time,
 	// its health, its metrics. It reports false for all else. It may wait.
 	ServeNode(w http.ResponseWriter, r *http.Request) bool
+	// OfNode reports whether a path may be one of those.
+	OfNode(path string) bool
 	// Watch is given what says how viewers' connections are served. One at a time asks it.
 	Watch(load func() exchange.Load)
 }

@@ -2,9 +2,9 @@ package front
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/http"
 	"net/textproto"
-	"unsafe"
 
 	"headwater/edge/exchange"
 	"headwater/live"
@@ -15,14 +15,15 @@ type headKind uint8
 
 const (
 	headPart  headKind = iota // more must come
-	headOurs                  // a plain GET or HEAD of a file of an event
+	headOurs                  // a plain GET or HEAD
 	headOther                 // anything else, malformed or not: net/http answers it
 )
 
 // A head is the head of a request, as much of it as is needed to serve it.
 type head struct {
 	method string
-	path   live.Path      // lies in the bytes that were read
+	path   live.Path      // lies in the bytes that were read, and so does
+	target string         // what is no path of an event's file, as it came; "": it is one
 	more   *exchange.More // what few requests say; nil: nothing
 	gzip   bool           // a manifest may be compressed
 	skip   bool           // of a playlist only what is new
@@ -109,6 +110,8 @@ func parseHead(b []byte) (h head, kind headKind) {
 			}
 		case 10:
 			switch {
+			case exchange.Is(name, "live-names"):
+				h.ask().Names = true
 			case !exchange.Is(name, "connection"), exchange.Is(value, "keep-alive"):
 			case exchange.Is(value, "close"):
 				h.close = true
@@ -159,22 +162,49 @@ func (h *head) parseLine(line []byte) bool {
 		return false
 	}
 	target, ok := bytes.CutSuffix(line, []byte(version))
-	if !ok || !isValue(target) || bytes.ContainsAny(target, " \t") {
+	if !ok || !isValue(target) || bytes.IndexByte(target, ' ') >= 0 || bytes.IndexByte(target, '\t') >= 0 {
 		return false
 	}
-	// A query, such as a player's metrics (CTA-5004), is no part of the name.
-	if query := bytes.IndexByte(target, '?'); query >= 0 {
-		h.skip = exchange.TakesSkip(target[query+1:])
-		target = target[:query]
-	}
-	if len(target) == 0 {
-		return false
-	}
+	target, query, ok := cutQuery(target)
+	h.skip = ok && exchange.TakesSkip(query)
 	// The path is read where it lies; who keeps it makes it its own.
-	var err error
-	h.path, err = live.ParsePath(unsafe.String(unsafe.SliceData(target), len(target)))
-	return err == nil && h.path.File != live.FileConfig
+	path := text(target)
+	var fault live.PathFault
+	if h.path, fault = live.ReadPath(path); fault.Is() {
+		h.target = path
+		return wellFormed(target)
+	}
+	if h.path.File == live.FileConfig {
+		h.ask()
+		return !ok // who asks for another than he has is held
+	}
+	return true
 }
+
+// cutQuery cuts off a query, such as a player's metrics (CTA-5004): it is no part of
+// the name.
+func cutQuery(target []byte) (path, query []byte, ok bool) {
+	if i := bytes.IndexByte(target, '?'); i >= 0 {
+		return target[:i], target[i+1:], true
+	}
+	return target, nil, false
+}
+
+// wellFormed reports whether an absolute path has nothing in it that makes the request
+// malformed (RFC 3986, 2.1).
+func wellFormed(path []byte) bool {
+	if len(path) == 0 || path[0] != '/' {
+		return false
+	}
+	for i, c := range path {
+		if c <= ' ' || c > '~' || c == '%' && (len(path)-i < 3 || !isHex(path[i+1]) || !isHex(path[i+2])) {
+			return false
+		}
+	}
+	return true
+}
+
+func isHex(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f' }
 
 func (h *head) ask() *exchange.More {
 	if h.more == nil {
@@ -217,5 +247,18 @@ func all(b []byte, kind uint8) bool {
 }
 
 func isToken(b []byte) bool { return len(b) > 0 && all(b, inToken) }
-func isValue(b []byte) bool { return all(b, inValue) }
-func isHost(b []byte) bool  { return len(b) > 0 && all(b, inHost) }
+
+// isValue looks at eight octets at once, as long as all of them are printable.
+func isValue(b []byte) bool {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	for len(b) >= 8 {
+		x := binary.LittleEndian.Uint64(b)
+		del := x ^ 0x7f*each // an octet of 0x7f is 0
+		if (x|(x-' '*each)|(del-each))&high != 0 && !all(b[:8], inValue) {
+			return false
+		}
+		b = b[8:]
+	}
+	return all(b, inValue)
+}
+func isHost(b []byte) bool { return len(b) > 0 && all(b, inHost) }

@@ -21,6 +21,11 @@ func TestParseHead(t *testing.T) {
 		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "\r\n", headOurs},
 		{"HEAD /t/e/manifest.mpd HTTP/1.1\r\n" + host + "Accept: */*\r\n\r\nGET", headOurs},
 		{"GET /t/e/v/1.m4s?CMCD=br%3D3000 HTTP/1.1\r\n" + host + "\r\n", headOurs},
+		{"GET /t/e/event.json HTTP/1.1\r\n" + host + "Live-Names: ?\r\n\r\n", headOurs},
+		// What is no file of an event is refused like one that there is not.
+		{"GET /t/e/v/%31.m4s HTTP/1.1\r\n" + host + "\r\n", headOurs},
+		{"GET /metrics?a=b HTTP/1.1\r\n" + host + "\r\n", headOurs},
+		{"GET //t/../e/@ HTTP/1.1\r\n" + host + "\r\n", headOurs},
 		{"GET /t/e/v/1.m4s HTTP/1.1\r\nhost: [::1]:80\r\nConnection: Keep-Alive\r\n\r\n", headOurs},
 		{"", headPart},
 		{"G", headPart},
@@ -32,12 +37,17 @@ func TestParseHead(t *testing.T) {
 		{"POST", headOther},
 		{"PRI * HTTP/2.0\r\n\r\n", headOther},
 		{"\x16\x03\x01", headOther},
-		{"GET /t/e/event.json HTTP/1.1\r\n" + host + "\r\n", headOther},
-		{"GET /metrics HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET /t/e/event.json?after=x HTTP/1.1\r\n" + host + "\r\n", headOther},
 		{"GET /t/e/v/1.m4s HTTP/1.0\r\n" + host + "\r\n", headOther},
 		{"OPTIONS /t/e/v/1.m4s HTTP/1.1\r\n" + host + "\r\n", headOther},
 		{"GET http://edge/t/e/v/1.m4s HTTP/1.1\r\n" + host + "\r\n", headOther},
-		{"GET /t/e/v/%31.m4s HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET /t/e/v/%3.m4s HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET /t/e/v/1.m4s%3 HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET /t/e/v/%g1.m4s HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET * HTTP/1.1\r\n" + host + "\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "A: 12345678\x7f0123456\r\n\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "A: 123456\x1f80123456\r\n\r\n", headOther},
+		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "A: 1\xe4345678\r\n\r\n", headOther},
 		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "Upgrade: h2c\r\nConnection: Upgrade\r\n\r\n", headOther},
 		{"GET /t/e/v/1.m4s HTTP/1.1\r\n" + host + "Expect: 100-continue\r\n\r\n", headOther},
 		// What two readers could take in two ways.
@@ -104,7 +114,7 @@ func FuzzParseHead(f *testing.F) {
 		if !slices.Equal(members(string(more.Loop)), members(string(live.LoopOf(want.Header["Cdn-Loop"])))) {
 			t.Fatalf("%q: %q", in, more.Loop)
 		}
-		if p, err := live.ParsePath(want.URL.Path); err != nil || p != h.path {
+		if p, err := live.ParsePath(want.URL.EscapedPath()); (err != nil) != (h.target != "") || p != h.path {
 			t.Fatalf("%q: %v %v", in, p, err)
 		}
 	})

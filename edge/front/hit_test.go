@@ -114,6 +114,7 @@ func (s *serving) hits() map[string]string {
 	return map[string]string{
 		"hit": s.path("s"), "early": "/t/e/s/1000000.m4s", "never": "/t/e/s/9007199254740992.m4s",
 		"no rendition": "/t/e/nothing/1.m4s", "no event": "/t/none/v/1.m4s", "no tenant": "/none/e/v/1.m4s",
+		"encoded": "/t/e/s/%31.m4s", "no name": "/T/e/s/1.m4s", "not a number": "/t/e/s/0123456789012345678.m4s", "no file": "/favicon.ico",
 	}
 }
 
@@ -184,7 +185,7 @@ func TestSheddingDoesNotAllocate(t *testing.T) {
 // BenchmarkWalk is all that an edge does for a hit but the system calls.
 func BenchmarkWalk(outer *testing.B) {
 	var s *serving
-	for _, name := range []string{"hit", "early", "never", "no rendition"} {
+	for _, name := range []string{"hit", "early", "never", "no rendition", "no event", "encoded"} {
 		outer.Run(name, func(b *testing.B) {
 			if s == nil {
 				s = serveEdge(outer)

@@ -176,7 +176,7 @@ func TestHandlersOfStreamsThatAreOverEnd(t *testing.T) {
 		})
 	})
 	x := s.secure()
-	_, fr, block := x.frames("/other")
+	_, fr, block := x.frames("/healthz")
 	fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndStream: true, EndHeaders: true})
 	<-began
 	fr.WriteRSTStream(1, http2.ErrCodeCancel)
@@ -288,6 +288,7 @@ type faultyEdge struct{ faulty }
 
 func (e faultyEdge) Request() exchange.Request                         { return e.faulty }
 func (e faultyEdge) ServeNode(http.ResponseWriter, *http.Request) bool { return false }
+func (e faultyEdge) OfNode(string) bool                                { return false }
 func (e faultyEdge) Watch(func() exchange.Load)                        {}
 
 // A request that panics gives back what it had, at once or when it has waited.

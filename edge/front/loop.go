@@ -28,6 +28,7 @@ type loop struct {
 	free       []int
 	again      []*conn // that have had their turn
 	now        time.Time
+	asks       int // that have come since now
 	swept      time.Time
 	buf        []byte          // what was read last
 	raw        []byte          // the same, before it was opened
@@ -87,7 +88,7 @@ type happening struct {
 }
 
 func newLoop(s *Server, p *poller) *loop {
-	return &loop{srv: s, poller: p, buf: make([]byte, s.MaxHeaderBytes+40<<10), raw: make([]byte, 64<<10), packed: exchange.Fields{Packed: true}, limits: h2.Limits{Streams: s.MaxStreams, HeaderBytes: s.MaxHeaderBytes}, signal: make(chan struct{}, 1), swept: time.Now(), q: s.Edge.Request()}
+	return &loop{srv: s, poller: p, buf: make([]byte, s.MaxHeaderBytes+40<<10), raw: make([]byte, 64<<10), packed: exchange.Fields{Packed: true}, limits: h2.Limits{Streams: s.MaxStreams, HeaderBytes: s.MaxHeaderBytes}, signal: make(chan struct{}, 1), now: time.Now(), swept: time.Now(), q: s.Edge.Request()}
 }
 
 // post sends a loop word. It reports false where the loop has ended.
@@ -131,7 +132,8 @@ func (l *loop) call(f func()) {
 func (l *loop) run() {
 	for {
 		l.wait()
-		l.now = time.Now()
+		began := time.Now()
+		l.now, l.asks = began, 0
 		for _, e := range l.events {
 			e.conn.happened(e.is)
 		}
@@ -145,12 +147,32 @@ func (l *loop) run() {
 			return
 		}
 		runtime.Gosched()
-		took := time.Since(l.now).Microseconds()
+		took := time.Since(began).Microseconds()
 		l.rounds.Add(took * took)
 		if every := l.srv.every(); l.now.Sub(l.swept) >= every {
 			l.swept = l.now
 			l.sweep()
 		}
+	}
+}
+
+// asksAtOnce may come at one time: as many refusals take some tens of microseconds, and
+// to look at the clock is a part of each that shows.
+const asksAtOnce = 8
+
+// askedAt is the time at which a request is taken up.
+func (l *loop) askedAt() time.Time {
+	if l.asks++; l.asks > asksAtOnce {
+		l.now, l.asks = time.Now(), 1
+	}
+	return l.now
+}
+
+// spent has the loop look at the clock again where something has taken a while: to write
+// so many bytes, or to let others go first.
+func (l *loop) spent(bytes int) {
+	if bytes >= 16<<10 {
+		l.asks = asksAtOnce
 	}
 }
 
@@ -163,7 +185,7 @@ func (l *loop) wait() {
 	l.mu.Unlock()
 	timeout := time.Duration(-1)
 	if l.count.Load() > 0 {
-		timeout = max(l.srv.every()-time.Since(l.swept), 0)
+		timeout = max(l.srv.every()-l.now.Sub(l.swept), 0)
 	}
 	if ready {
 		timeout = 0
@@ -197,6 +219,7 @@ func (l *loop) read() (end bool) {
 		p := &posts[i]
 		if i%64 == 63 {
 			runtime.Gosched() // who fills what is sent here
+			l.asks = asksAtOnce
 		}
 		switch p.what {
 		case opened:

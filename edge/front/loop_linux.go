@@ -16,7 +16,8 @@ import (
 // A poller tells a loop what happens to its sockets: a descriptor of epoll. Each
 // socket is entered once, and each change reported once (EPOLLET).
 type poller struct {
-	epoll, event int // descriptors; event is an eventfd that wakes
+	epoll, event int  // descriptors; event is an eventfd that wakes
+	calm         bool // little happened when it was waited for last
 	list         [256]unix.EpollEvent
 }
 
@@ -47,10 +48,16 @@ func (p *poller) close() {
 	unix.Close(p.event)
 }
 
+// busy is how much happens at once where it is worth looking before waiting.
+const busy = 4
+
 // wait collects what has happened. Only where that is nothing it waits, in a
 // system call that Go's scheduler knows of: else the collector would wait too.
 func (p *poller) wait(l *loop, timeout time.Duration) {
-	n, _, _ := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.list)), uintptr(len(p.list)), 0, 0, 0)
+	n := uintptr(0)
+	if !p.calm || timeout == 0 {
+		n, _, _ = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.list)), uintptr(len(p.list)), 0, 0, 0)
+	}
 	if int(n) <= 0 && timeout != 0 {
 		ms := -1
 		if timeout > 0 {
@@ -60,7 +67,7 @@ func (p *poller) wait(l *loop, timeout time.Duration) {
 		if err != nil {
 			m = 0
 		}
-		n = uintptr(m)
+		n, p.calm = uintptr(m), m < busy
 	}
 	for i := range max(int(n), 0) {
 		ev := &p.list[i]
@@ -121,7 +128,7 @@ func (s *fdSocket) watch(l *loop, c *conn) error {
 
 func (s *fdSocket) read(p []byte) (got int, more bool, err error) {
 	for {
-		n, _, e := syscall.RawSyscall(unix.SYS_READ, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case e == unix.EINTR:
 		case e == unix.EAGAIN:
@@ -137,6 +144,9 @@ func (s *fdSocket) read(p []byte) (got int, more bool, err error) {
 }
 
 func (s *fdSocket) write(a, b []byte) (int, error) {
+	if len(b) == 0 {
+		return s.send(a)
+	}
 	iov := [2]unix.Iovec{{Base: unsafe.SliceData(a)}, {Base: unsafe.SliceData(b)}}
 	iov[0].SetLen(len(a))
 	iov[1].SetLen(len(b))
@@ -144,6 +154,22 @@ func (s *fdSocket) write(a, b []byte) (int, error) {
 	msg.SetIovlen(2)
 	for {
 		n, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		switch {
+		case e == unix.EINTR:
+		case e == unix.EAGAIN:
+			return 0, nil
+		case e != 0:
+			return 0, e
+		default:
+			return int(n), nil
+		}
+	}
+}
+
+// send is write for one piece, of which the kernel has less to look at.
+func (s *fdSocket) send(p []byte) (int, error) {
+	for {
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case e == unix.EINTR:
 		case e == unix.EAGAIN:

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"time"
-	"unsafe"
 
 	"headwater/edge/exchange"
 	"headwater/edge/front/h2"
@@ -197,11 +196,11 @@ func (m *mux) Request(s *h2.Stream, r *h2.Request) {
 		return
 	}
 	asked, ours := askedBy(r)
-	if !ours {
+	if !ours || asked.Target != "" && l.srv.Edge.OfNode(asked.Target) {
 		st.leaveTo(r)
 		return
 	}
-	asked.Arrived = time.Now()
+	asked.Arrived = l.askedAt()
 	l.packedSaid = packedSaid{r, m.c.addr}
 	asked.Said = &l.packedSaid
 	st.counted = asked.Arrived
@@ -221,17 +220,20 @@ func askedBy(r *h2.Request) (a exchange.Asked, ours bool) {
 	default:
 		return a, false
 	}
-	target := r.Path
-	for i, c := range target {
-		if c == '?' {
-			a.Skip = exchange.TakesSkip(target[i+1:])
-			target = target[:i]
-			break
+	target, query, ok := cutQuery(r.Path)
+	a.Skip = ok && exchange.TakesSkip(query)
+	path := text(target)
+	var fault live.PathFault
+	if a.Path, fault = live.ReadPath(path); fault.Is() {
+		if a.Target = path; !wellFormed(target) {
+			return a, false
 		}
 	}
-	var err error
-	if a.Path, err = live.ParsePath(unsafe.String(unsafe.SliceData(target), len(target))); err != nil || a.Path.File == live.FileConfig {
-		return a, false
+	if a.Path.File == live.FileConfig {
+		if ok {
+			return a, false
+		}
+		a.More = new(exchange.More)
 	}
 	for _, f := range r.Fields {
 		name := f.Name
@@ -246,6 +248,11 @@ func askedBy(r *h2.Request) (a exchange.Asked, ours bool) {
 				a.More = new(exchange.More)
 			}
 			a.More.Authorization = string(f.Value)
+		case len(name) == 10 && string(name) == "live-names":
+			if a.More == nil {
+				a.More = new(exchange.More)
+			}
+			a.More.Names = true
 		case len(name) == 5 && string(name) == "range", len(name) > 3 && string(name[:3]) == "if-":
 			if a.More == nil {
 				a.More = new(exchange.More)

@@ -222,6 +222,7 @@ func (st *stream) Write(piece []byte) (n int, err error) {
 		n += room
 		st.left -= room
 		m.c.left -= room
+		m.c.loop.spent(room)
 		if st.taken += room; st.taken >= writePiece {
 			st.taken, st.counted = 0, time.Now()
 		}

@@ -92,7 +92,7 @@ func TestHandlersAnswersMayWaitForTheirViewers(t *testing.T) {
 		s.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) })
 	})
 	x := s.secure()
-	_, fr, block := x.frames("/other")
+	_, fr, block := x.frames("/healthz")
 	fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndStream: true, EndHeaders: true})
 	s.until("it waits for its viewer", func() bool {
 		_, in := s.state(func(c *conn) bool {
