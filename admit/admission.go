@@ -3,7 +3,6 @@ package admit
 import (
 	"context"
 	"math"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,7 +52,7 @@ func (a *Admission) Admit(c Class, key uint64, now time.Time) bool {
 // Enter is Admit and a turn, which is not waited for for long by those who may be
 // shed. Where it returns false the request is to be refused; where ctx ended there
 // may be no turn.
-func (a *Admission) Enter(ctx context.Context, c Class, key uint64, who netip.Addr, now time.Time) (*Turn, bool) {
+func (a *Admission) Enter(ctx context.Context, c Class, key uint64, who Taker, now time.Time) (*Turn, bool) {
 	if !a.Admit(c, key, now) {
 		return nil, false
 	}

@@ -5,38 +5,46 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Turns let few of those who deliver work at a time. Go runs what can run in the
-// order in which it became able to; where five hundred write segments, whoever reads
-// a PUT waits behind all of them for each piece of it. So those who deliver do it by
-// short pieces and wait here in between, where it costs nobody anything: who
-// publishes takes no turns, and finds before it only the few whose turn it is.
+// Turns let few of those work at a time who publish and deliver. Go runs what can run
+// in the order in which it became able to, and the system what Go runs; where five
+// hundred read requests and write segments, whoever reads a PUT waits behind all of
+// them for each piece of it. So everybody works by short pieces and waits here in
+// between, where it costs nobody anything, and who is next is decided here.
 //
-// The highest class that waits is next, and now and then the lowest; of a class the
-// addresses take turns, whatever number of connections one has. A turn is over
-// when it is given back, or after the lease: who waits for the store, or for a slow
-// reader, takes no time from others.
+// The highest class that waits is next, and now and then a lower one, and the lowest.
+// Of a class the tenants take turns, by the time that theirs took: one whose turns are
+// long has fewer (a deficit round robin). Of a tenant the addresses take turns, whatever
+// number of connections one has. A turn is over when it is given back, or after the
+// lease: who waits for the store, or for a slow reader, takes no time from others.
 type Turns struct {
-	slots int
-	lease time.Duration
+	slots  int
+	lease  time.Duration
+	urgent atomic.Int64 // when somebody published a piece last, as Unix nanoseconds
 
 	mu      sync.Mutex // guards the following
 	running []*Turn    // oldest first
 	waiting [classes]queue
 	turns   int       // granted
-	urgent  time.Time // when somebody who takes no turns worked last
 	low     time.Time // when one who may be shed began last
 	waited  [classes]waits
 	timer   *time.Timer
+}
+
+// A Taker is who takes turns. Where the tenant is not known yet, it is none.
+type Taker struct {
+	Tenant  string
+	Address netip.Addr
 }
 
 // A Turn is one that works, or waits to.
 type Turn struct {
 	of    *Turns
 	class Class
-	who   netip.Addr
+	who   Taker
 	since time.Time // waits, then works
 	ready chan struct{}
 }
@@ -47,10 +55,16 @@ type waits struct {
 	n   int
 }
 
-// lowest is how many turns there are before the lowest class has one for sure.
-const lowest = 16
-
 const (
+	// lowest is how many turns there are before the lowest class has one for sure.
+	lowest = 16
+	// others is how many turns there are before one is for who does not publish: one
+	// tenant's publishing must not end another's delivery.
+	others = 4
+	// quantum is what a turn is taken to last until it has been given back, and how
+	// much a tenant may have with each round.
+	quantum = 250 * time.Microsecond
+
 	// quiet is how long who may be shed begins nothing after somebody published a
 	// piece: the next one may be there at once.
 	quiet = 2 * time.Millisecond
@@ -63,9 +77,9 @@ func NewTurns(slots int, lease time.Duration) *Turns {
 	return &Turns{slots: max(slots, 1), lease: lease}
 }
 
-// Take waits for a turn of class c for that address. It returns nil when ctx ends
-// first. Each must be given back.
-func (t *Turns) Take(ctx context.Context, c Class, who netip.Addr) *Turn {
+// Take waits for a turn of class c. It returns nil when ctx ends first. Each must be
+// given back.
+func (t *Turns) Take(ctx context.Context, c Class, who Taker) *Turn {
 	now := time.Now()
 	x := &Turn{of: t, class: c, who: who, since: now}
 	t.mu.Lock()
@@ -100,6 +114,7 @@ func (x *Turn) Give() {
 	defer t.mu.Unlock()
 	if i := slices.Index(t.running, x); i >= 0 {
 		t.running = slices.Delete(t.running, i, i+1)
+		t.waiting[x.class].charge(x.who.Tenant, now.Sub(x.since))
 		t.next(now)
 	} else if x.ready != nil {
 		t.waiting[x.class].remove(x)
@@ -119,14 +134,9 @@ func (t *Turns) start(x *Turn, now time.Time) {
 	t.running = append(t.running, x)
 }
 
-// Urgent says that somebody is working who takes no turns, and before whom those who
-// may be shed are to give way.
-func (t *Turns) Urgent() {
-	now := time.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.urgent = now
-}
+// Urgent says that somebody publishes, before whom those who may be shed are to give
+// way. It takes no lock: who holds that may be one whom the system lets wait.
+func (t *Turns) Urgent() { t.urgent.Store(time.Now().UnixNano()) }
 
 // gives reports whether a class gives way now. It needs mu.
 func (t *Turns) gives(c Class, now time.Time) bool {
@@ -135,7 +145,7 @@ func (t *Turns) gives(c Class, now time.Time) bool {
 
 // until is when those who may be shed go on. It needs mu.
 func (t *Turns) until() time.Time {
-	until, latest := t.urgent.Add(quiet), t.low.Add(atLeast)
+	until, latest := time.Unix(0, t.urgent.Load()).Add(quiet), t.low.Add(atLeast)
 	if latest.Before(until) {
 		return latest
 	}
@@ -146,6 +156,8 @@ func (t *Turns) until() time.Time {
 func (t *Turns) expire(now time.Time) {
 	n := 0
 	for n < len(t.running) && now.Sub(t.running[n].since) >= t.lease {
+		x := t.running[n]
+		t.waiting[x.class].charge(x.who.Tenant, t.lease)
 		n++
 	}
 	if n > 0 {
@@ -175,7 +187,11 @@ func (t *Turns) pick(now time.Time) (c Class, ok bool) {
 		if t.waiting[k].n == 0 || t.gives(k, now) {
 			continue
 		}
-		if c, ok = k, true; t.turns%lowest != 0 {
+		c, ok = k, true
+		switch {
+		case t.turns%lowest == 0: // the lowest there is
+		case t.turns%others == 0 && k == Publish: // the next, where there is one
+		default:
 			return c, ok
 		}
 	}
@@ -216,57 +232,119 @@ func (t *Turns) Waited(now time.Time) (longest time.Duration) {
 		if w.n > 0 {
 			longest = max(longest, w.sum/time.Duration(w.n))
 		} else if q := &t.waiting[c]; q.n > 0 {
-			longest = max(longest, now.Sub(q.by[q.order[0]][0].since))
+			longest = max(longest, now.Sub(q.first().since))
 		}
 		*w = waits{}
 	}
 	return longest
 }
 
-// A queue has those who wait, one of each address after the other.
+// A queue has those who wait in a class: of each tenant one after the other, and each
+// tenant for as long as it has time left.
 type queue struct {
 	n     int
-	order []netip.Addr // whose turn is next
-	by    map[netip.Addr][]*Turn
+	order []string // tenants; whose turn is next
+	by    map[string]*line
 }
 
 func (q *queue) add(x *Turn) {
-	if q.by == nil {
-		q.by = make(map[netip.Addr][]*Turn)
+	l := q.by[x.who.Tenant]
+	if l == nil {
+		if q.by == nil {
+			q.by = make(map[string]*line)
+		}
+		l = &line{by: make(map[netip.Addr][]*Turn)}
+		q.by[x.who.Tenant], q.order = l, append(q.order, x.who.Tenant)
 	}
-	if len(q.by[x.who]) == 0 {
-		q.order = append(q.order, x.who)
-	}
-	q.by[x.who] = append(q.by[x.who], x)
+	l.add(x)
 	q.n++
+}
+
+// first is one of those who wait. There must be somebody.
+func (q *queue) first() *Turn {
+	l := q.by[q.order[0]]
+	return l.by[l.order[0]][0]
 }
 
 // take removes who is next. There must be somebody.
 func (q *queue) take() *Turn {
-	who := q.order[0]
-	x := q.by[who][0]
-	q.order = append(q.order[1:], who) // its next one comes after all others'
-	q.drop(who, 0)
-	return x
-}
-
-func (q *queue) remove(x *Turn) {
-	if i := slices.Index(q.by[x.who], x); i >= 0 {
-		q.drop(x.who, i)
+	for {
+		l := q.by[q.order[0]]
+		if l.left > 0 {
+			x := l.take()
+			l.left -= quantum
+			q.dropped(x)
+			return x
+		}
+		l.left += quantum
+		q.order = append(q.order[1:], q.order[0])
 	}
 }
 
-func (q *queue) drop(who netip.Addr, i int) {
+// charge holds against a tenant what its turn took beyond the quantum, or gives back
+// what it did not take. One of which nobody waits owes nothing.
+func (q *queue) charge(tenant string, took time.Duration) {
+	if l := q.by[tenant]; l != nil {
+		l.left = min(l.left+quantum-took, quantum)
+	}
+}
+
+func (q *queue) remove(x *Turn) {
+	if l := q.by[x.who.Tenant]; l != nil && l.remove(x) {
+		q.dropped(x)
+	}
+}
+
+// dropped has the queue forget one that its line has forgotten.
+func (q *queue) dropped(x *Turn) {
 	q.n--
-	w := q.by[who]
+	if name := x.who.Tenant; len(q.by[name].order) == 0 {
+		delete(q.by, name)
+		q.order = slices.DeleteFunc(q.order, func(other string) bool { return other == name })
+	}
+}
+
+// A line has those of a tenant who wait, one of each address after the other.
+type line struct {
+	left  time.Duration // that the tenant may have before the others
+	order []netip.Addr  // whose turn is next
+	by    map[netip.Addr][]*Turn
+}
+
+func (l *line) add(x *Turn) {
+	who := x.who.Address
+	if len(l.by[who]) == 0 {
+		l.order = append(l.order, who)
+	}
+	l.by[who] = append(l.by[who], x)
+}
+
+func (l *line) take() *Turn {
+	who := l.order[0]
+	x := l.by[who][0]
+	l.order = append(l.order[1:], who) // its next one comes after all others'
+	l.drop(who, 0)
+	return x
+}
+
+func (l *line) remove(x *Turn) bool {
+	i := slices.Index(l.by[x.who.Address], x)
+	if i >= 0 {
+		l.drop(x.who.Address, i)
+	}
+	return i >= 0
+}
+
+func (l *line) drop(who netip.Addr, i int) {
+	w := l.by[who]
 	if i == 0 {
 		w[0] = nil
 		w = w[1:]
 	} else {
 		w = slices.Delete(w, i, i+1)
 	}
-	if q.by[who] = w; len(w) == 0 {
-		delete(q.by, who)
-		q.order = slices.DeleteFunc(q.order, func(a netip.Addr) bool { return a == who })
+	if l.by[who] = w; len(w) == 0 {
+		delete(l.by, who)
+		l.order = slices.DeleteFunc(l.order, func(a netip.Addr) bool { return a == who })
 	}
 }

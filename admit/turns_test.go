@@ -13,7 +13,7 @@ import (
 // take begins to wait for a turn, and says by whom it came.
 func take(t *Turns, c Class, name string, got chan<- string, turns *sync.Map) {
 	go func() {
-		if x := t.Take(context.Background(), c, netip.Addr{}); x != nil {
+		if x := t.Take(context.Background(), c, Taker{}); x != nil {
 			turns.Store(name, x)
 			got <- name
 		}
@@ -51,7 +51,7 @@ func TestLowestClassHasItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns, got := NewTurns(1, time.Hour), make(chan string, 64)
 		var taken sync.Map
-		x := turns.Take(t.Context(), Live, netip.Addr{})
+		x := turns.Take(t.Context(), Live, Taker{})
 		take(turns, Rest, "rest", got, &taken)
 		for range 2 * lowest {
 			take(turns, Live, "live", got, &taken)
@@ -78,8 +78,8 @@ func TestTurnEndsWithItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurns(1, 2*time.Millisecond)
 		began := time.Now()
-		stuck := turns.Take(t.Context(), DVR, netip.Addr{})
-		second := turns.Take(t.Context(), DVR, netip.Addr{})
+		stuck := turns.Take(t.Context(), DVR, Taker{})
+		second := turns.Take(t.Context(), DVR, Taker{})
 		if d := time.Since(began); d != 2*time.Millisecond {
 			t.Errorf("a turn that is not given back ends after %v", d)
 		}
@@ -89,11 +89,11 @@ func TestTurnEndsWithItsLease(t *testing.T) {
 		stuck.Give() // it has none any more
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if turns.Take(ctx, Live, netip.Addr{}) != nil {
+		if turns.Take(ctx, Live, Taker{}) != nil {
 			t.Error("a turn that was over is given to another")
 		}
 		second.Give()
-		if x := turns.Take(t.Context(), Rest, netip.Addr{}); x == nil {
+		if x := turns.Take(t.Context(), Rest, Taker{}); x == nil {
 			t.Error("no turn though nobody has one")
 		}
 		if len(turns.running) != 1 || turns.waiting[Live].n != 0 {
@@ -105,10 +105,10 @@ func TestTurnEndsWithItsLease(t *testing.T) {
 func TestWhoWaitsIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurns(1, time.Hour)
-		turns.Take(t.Context(), DVR, netip.Addr{})
+		turns.Take(t.Context(), DVR, Taker{})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go turns.Take(ctx, DVR, netip.Addr{})
+		go turns.Take(ctx, DVR, Taker{})
 		time.Sleep(time.Second)
 		if w := turns.Waited(time.Now()); w != 0 {
 			t.Errorf("%v: somebody got a turn at once", w)
@@ -122,7 +122,7 @@ func TestWhoWaitsIsSeen(t *testing.T) {
 // Who may be shed begins nothing while somebody publishes, but now and then.
 func TestTurnsGiveWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns, who := NewTurns(1, time.Hour), netip.Addr{}
+		turns, who := NewTurns(1, time.Hour), Taker{}
 		turns.Take(t.Context(), DVR, who).Give() // or one would be due
 		began := time.Now()
 		turns.Urgent()
@@ -160,10 +160,10 @@ func TestAddressesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns, got := NewTurns(1, time.Hour), make(chan string, 64)
 		crowd, edge := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-		first := turns.Take(t.Context(), Live, crowd)
+		first := turns.Take(t.Context(), Live, Taker{Address: crowd})
 		begin := func(who netip.Addr, name string) {
 			go func() {
-				x := turns.Take(t.Context(), Live, who)
+				x := turns.Take(t.Context(), Live, Taker{Address: who})
 				got <- name
 				x.Give()
 			}()
@@ -184,6 +184,116 @@ func TestAddressesTakeTurns(t *testing.T) {
 		}
 		if q := turns.waiting[Live]; q.n != 0 || len(q.by) != 0 || len(q.order) != 0 {
 			t.Errorf("%d wait of %d addresses after all had their turns", q.n, len(q.by))
+		}
+	})
+}
+
+// crowd has so many of a tenant take turns again and again, each of which lasts for so
+// long, and counts them.
+func crowd(ctx context.Context, turns *Turns, c Class, who Taker, many int, lasts time.Duration, all *sync.WaitGroup) (count *int) {
+	count = new(int)
+	for range many {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				if x := turns.Take(ctx, c, who); x != nil {
+					time.Sleep(lasts)
+					*count++ // one has the turn
+					x.Give()
+				}
+			}
+		})
+	}
+	return count
+}
+
+// A tenant's turns that are ten times as long are a tenth of another's: it has the same
+// time, whatever number of connections and addresses it has.
+func TestTenantsHaveTheSameTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(1, time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var all sync.WaitGroup
+		long := crowd(ctx, turns, DVR, Taker{Tenant: "rival", Address: netip.MustParseAddr("192.0.2.1")}, 100, 2*time.Millisecond, &all)
+		more := crowd(ctx, turns, DVR, Taker{Tenant: "rival", Address: netip.MustParseAddr("192.0.2.2")}, 100, 2*time.Millisecond, &all)
+		short := crowd(ctx, turns, DVR, Taker{Tenant: "home", Address: netip.MustParseAddr("192.0.2.1")}, 8, 200*time.Microsecond, &all)
+		all.Wait()
+		rival, home := time.Duration(*long+*more)*2*time.Millisecond, time.Duration(*short)*200*time.Microsecond
+		if rival < 400*time.Millisecond || home < 400*time.Millisecond {
+			t.Errorf("of a second one tenant had %v, the other %v", rival, home)
+		}
+		if *long < *more*9/10 || *more < *long*9/10 {
+			t.Errorf("one address had %d turns, the other %d", *long, *more)
+		}
+		if q := &turns.waiting[DVR]; q.n != 0 || len(q.by) != 0 || len(q.order) != 0 {
+			t.Errorf("%d wait of %d tenants after all had their turns", q.n, len(q.by))
+		}
+	})
+}
+
+// Whoever comes with one request waits for one turn of another tenant, of however many
+// connections that has.
+func TestTenantWaitsForOneTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(1, time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var all sync.WaitGroup
+		defer all.Wait()
+		crowd(ctx, turns, Live, Taker{Tenant: "rival"}, 500, time.Millisecond, &all)
+		for range 20 {
+			time.Sleep(7 * time.Millisecond)
+			began := time.Now()
+			turns.Take(ctx, Live, Taker{Tenant: "home"}).Give()
+			if d := time.Since(began); d > 2*time.Millisecond {
+				t.Errorf("a turn after %v", d)
+			}
+		}
+	})
+}
+
+// However much is published, others have their turns, and publishing has most.
+func TestPublishingIsFirstAndNotAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(1, time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var all sync.WaitGroup
+		publish := crowd(ctx, turns, Publish, Taker{Tenant: "rival"}, 50, time.Millisecond, &all)
+		live := crowd(ctx, turns, Live, Taker{Tenant: "home"}, 50, time.Millisecond, &all)
+		dvr := crowd(ctx, turns, DVR, Taker{Tenant: "home"}, 50, time.Millisecond, &all)
+		all.Wait()
+		if *publish < 700 || *live < 150 || *dvr < 30 {
+			t.Errorf("turns: publish %d, live %d, DVR %d", *publish, *live, *dvr)
+		}
+	})
+}
+
+// Who does long work by pieces keeps nobody waiting for longer than a piece.
+func TestSpellPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(1, time.Hour)
+		var all sync.WaitGroup
+		defer all.Wait()
+		work := turns.Begin(t.Context(), DVR, Taker{})
+		all.Go(func() {
+			for range 100 {
+				time.Sleep(time.Millisecond)
+				work.Pause()
+			}
+			work.End()
+			work.Pause() // has no turn any more
+		})
+		time.Sleep(10*time.Millisecond + time.Microsecond)
+		began := time.Now()
+		x := turns.Take(t.Context(), Live, Taker{})
+		if d := time.Since(began); d > time.Millisecond {
+			t.Errorf("a turn after %v", d)
+		}
+		x.Give()
+		all.Wait()
+		if len(turns.running) != 0 {
+			t.Errorf("%d have turns in the end", len(turns.running))
 		}
 	})
 }

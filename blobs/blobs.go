@@ -213,7 +213,7 @@ func (c *Cache) Get(ctx context.Context, st store.Store, r store.Record, key str
 	if err != nil {
 		return item, err
 	}
-	if live.DigestOf(item.Value) != d {
+	if DigestOf(ctx, item.Value) != d {
 		return item, fmt.Errorf("%w: %v, key %q", ErrOther, r, key)
 	}
 	c.fill(lack, d, item.Value, keepFor(item))

@@ -68,7 +68,7 @@ func (s *server) get(ctx context.Context, d live.Digest, size int64) (value []by
 		return nil, 0, out
 	}
 	s.c.metrics.read.WithLabelValues(s.zone).Add(float64(size))
-	if live.DigestOf(value) != d {
+	if DigestOf(ctx, value) != d {
 		return nil, 0, wrong
 	}
 	return value, left, done

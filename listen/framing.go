@@ -92,10 +92,22 @@ func (c *Conn) mayHaveLength(over *tls.ConnectionState) bool {
 	return c == nil || over != nil || c.length.seen.Load()
 }
 
-// Read notices lines of heads that handlers are not told of.
+// Read notices lines of heads that handlers are not told of, and takes a turn for what
+// it has read.
 func (c *Conn) Read(p []byte) (int, error) {
+	if len(p) == 1 {
+		// net/http watches for the end of a connection while its handler works, which
+		// has the turn.
+		n, err := c.Conn.Read(p)
+		c.length.scan(p[:n])
+		return n, err
+	}
+	c.TakeTurn().Give() // before it waits
 	n, err := c.Conn.Read(p)
 	c.length.scan(p[:n])
+	if n > 0 {
+		c.work()
+	}
 	return n, err
 }
 

@@ -22,8 +22,12 @@ type Limits struct {
 	// WriteTimeout is how long the other side may take for each 256 KiB that it is
 	// sent. 0 is no bound.
 	WriteTimeout time.Duration
-	// Turns are those in which connections write. Nil: whoever can writes.
+	// Turns are those in which connections work: from when one has read something until
+	// it reads again, or its handler says otherwise (Conn.TakeTurn); and for each piece
+	// that it writes. Nil: whoever can works.
 	Turns *admit.Turns
+	// Reads is the class in which connections read, before it is known what for.
+	Reads admit.Class
 	// Open is kept at the number of connections. Optional.
 	Open *atomic.Int64
 	// Dropped is told why a connection was. Optional.
@@ -153,7 +157,9 @@ type Conn struct {
 	once sync.Once
 
 	class   atomic.Int32 // of what it is sent now
-	refused atomic.Int64 // when it was refused last, as Unix nanoseconds
+	tenant  atomic.Pointer[string]
+	turn    atomic.Pointer[admit.Turn] // of what it has read
+	refused atomic.Int64               // when it was refused last, as Unix nanoseconds
 	inARow  atomic.Int32
 	length  lengthSeen
 
@@ -168,11 +174,48 @@ const slowBytes = 256 << 10
 // pieceBytes are written in one turn: some tens of microseconds.
 const pieceBytes = 64 << 10
 
-// Serve says of which class the answer is that is sent from now on.
-func (c *Conn) Serve(class admit.Class) {
-	if c != nil {
-		c.class.Store(int32(class))
+// Serve says of which class and tenant the answer is that is sent from now on; no
+// tenant: of the one before.
+func (c *Conn) Serve(class admit.Class, tenant string) {
+	if c == nil {
+		return
 	}
+	c.class.Store(int32(class))
+	if tenant != "" && tenant != c.taker().Tenant {
+		c.tenant.Store(&tenant)
+	}
+}
+
+// taker is who takes turns.
+func (c *Conn) taker() admit.Taker {
+	who := admit.Taker{Address: c.addr}
+	if name := c.tenant.Load(); name != nil {
+		who.Tenant = *name
+	}
+	return who
+}
+
+// TakeTurn is the turn in which its request was read, from now on the caller's; nil
+// where there is none.
+func (c *Conn) TakeTurn() *admit.Turn {
+	if c == nil {
+		return nil
+	}
+	return c.turn.Swap(nil)
+}
+
+// work takes a turn for what it has read, instead of the one before. It keeps it
+// until it reads again, or somebody takes it over.
+func (c *Conn) work() {
+	if c.of == nil || c.of.Turns == nil {
+		return
+	}
+	c.TakeTurn().Give()
+	who := c.taker()
+	if c.of.Reads > admit.Publish {
+		who.Tenant = "" // of the next request it is not known
+	}
+	c.turn.Swap(c.of.Turns.Take(context.Background(), c.of.Reads, who)).Give()
 }
 
 // Refuse notes that a request was refused at now, and returns for how long the
@@ -225,16 +268,18 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 
 // piece writes some of p in one turn.
 func (c *Conn) piece(p []byte) (int, error) {
+	c.TakeTurn().Give()
 	class := admit.Class(c.class.Load())
 	if c.of.Turns == nil || class == admit.Publish {
 		return c.Conn.Write(p)
 	}
-	return writeTurn(c.Conn, p, func() *admit.Turn { return c.of.Turns.Take(context.Background(), class, c.addr) })
+	return writeTurn(c.Conn, p, func() *admit.Turn { return c.of.Turns.Take(context.Background(), class, c.taker()) })
 }
 
 // Close closes it, and makes room for another.
 func (c *Conn) Close() error {
 	c.once.Do(func() { c.of.release(c.addr) })
+	c.TakeTurn().Give()
 	return c.Conn.Close()
 }
 

@@ -101,7 +101,7 @@ func TestSlowReadersAreCut(t *testing.T) {
 	l, dial := limited(t, Limits{WriteTimeout: 200 * time.Millisecond, Turns: turns, Dropped: func(reason string) { dropped <- reason }})
 	dial("127.0.0.1")
 	c := accept(t, l)
-	c.Serve(admit.DVR)
+	c.Serve(admit.DVR, "")
 	ended := make(chan error)
 	go func() {
 		_, err := c.Write(make([]byte, 64<<20))
@@ -113,7 +113,7 @@ func TestSlowReadersAreCut(t *testing.T) {
 	if got := <-dropped; got != DropSlow {
 		t.Errorf("dropped for %s", got)
 	}
-	if turns.Take(t.Context(), admit.DVR, netip.Addr{}) == nil {
+	if turns.Take(t.Context(), admit.DVR, admit.Taker{}) == nil {
 		t.Error("no turn for others")
 	}
 }
@@ -123,11 +123,11 @@ func TestWritesTakeTurns(t *testing.T) {
 	l, dial := limited(t, Limits{Turns: turns})
 	far := dial("127.0.0.1")
 	c := accept(t, l)
-	turn := turns.Take(t.Context(), admit.DVR, netip.Addr{})
+	turn := turns.Take(t.Context(), admit.DVR, admit.Taker{})
 	if _, err := c.Write([]byte("published ")); err != nil { // before it serves something
 		t.Fatal(err)
 	}
-	c.Serve(admit.Live)
+	c.Serve(admit.Live, "")
 	sent := make(chan error)
 	go func() {
 		_, err := c.Write(make([]byte, 300_000))
@@ -149,6 +149,57 @@ func TestWritesTakeTurns(t *testing.T) {
 	}
 	if err := <-sent; err != nil {
 		t.Error(err)
+	}
+}
+
+// What is read is worked at in a turn, which its handler may take over, and which ends
+// before anything is waited for.
+func TestReadsTakeTurns(t *testing.T) {
+	turns := admit.NewTurns(1, time.Hour)
+	l, dial := limited(t, Limits{Turns: turns, Reads: admit.Live})
+	far := dial("127.0.0.1")
+	c := accept(t, l)
+	free := func() bool {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		x := turns.Take(ctx, admit.Publish, admit.Taker{}) // at once, or not
+		x.Give()
+		return x != nil
+	}
+	io.WriteString(far, "GET / HTTP/1.1\r\n")
+	other, came := turns.Take(t.Context(), admit.DVR, admit.Taker{}), make(chan int)
+	buf := make([]byte, 100)
+	go func() {
+		n, _ := c.Read(buf)
+		came <- n
+	}()
+	select {
+	case n := <-came:
+		t.Fatalf("read %d bytes in another's turn", n)
+	default:
+	}
+	other.Give()
+	if n := <-came; n != 16 || free() {
+		t.Fatalf("read %d bytes; it is nobody's turn: %v", n, free())
+	}
+	go c.Read(buf[:1]) // as net/http does while a handler works
+	if free() {
+		t.Error("to watch for the end ends the turn")
+	}
+	x := c.TakeTurn()
+	if x == nil || c.TakeTurn() != nil || free() {
+		t.Error("the turn is not its handler's")
+	}
+	x.Give()
+	if !free() {
+		t.Error("the turn goes on")
+	}
+	io.WriteString(far, "xHost: y\r\n")
+	if n, err := c.Read(buf); n == 0 || free() {
+		t.Fatalf("read %d bytes, %v; it is nobody's turn: %v", n, err, free())
+	}
+	if _, err := c.Write([]byte("answer")); err != nil || !free() {
+		t.Errorf("a turn after an answer (%v)", err)
 	}
 }
 

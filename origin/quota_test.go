@@ -87,7 +87,9 @@ func TestTenantStoresSoMuch(t *testing.T) {
 		r.putSegment("a", "v", n, take{}, 201) // what is there counts from then on
 		w := r.put(fmt.Sprintf("a/v/%d.m4s", n-1), []byte("never read"))
 		r.want(w, 507, "tenant-full")
-		if n := r.counted(`tenant_refusals_total{problem="tenant-full",tenant="acme"}`); n != 1 {
+		r.putSegment("a", "v", n, take{}, 200) // a repeat costs nothing
+		r.putSegment("a", "v", n, take{mark: "other"}, 507)
+		if n := r.counted(`tenant_refusals_total{problem="tenant-full",tenant="acme"}`); n != 2 {
 			t.Errorf("%v refusals are counted", n)
 		}
 		u := r.o.book.Usage("acme", "")

@@ -23,13 +23,19 @@ type reader struct {
 	left  int // bytes of the body; -1: the head is read
 	until time.Time
 	ends  bool // the connection, with this answer
+	free  bool // among those that may ask
+	life  string
 }
 
-// elsewhere is the address that storms come from.
+// elsewhere is the address that storms come from; those of a rate come from so many
+// from there on.
 var elsewhere = [4]byte{127, 0, 0, 2}
 
-// crowd has so many connections ask for paths. One thread with epoll is all of them;
-// bodies are thrown away in the kernel (MSG_TRUNC).
+const addresses = 32
+
+// crowd has so many connections ask for paths: each again when it has its answer, or,
+// where there is a rate, whichever is free when a request is due. One thread with epoll
+// is all of them; bodies are thrown away in the kernel (MSG_TRUNC).
 func (b *blower) crowd(conns int, heed bool, path func(conn, k int) string) error {
 	at, err := netip.ParseAddrPort(b.target)
 	if err != nil {
@@ -40,13 +46,22 @@ func (b *blower) crowd(conns int, heed bool, path func(conn, k int) string) erro
 		return err
 	}
 	defer unix.Close(epoll)
+	if b.rate < 0 {
+		conns, heed = 16, false
+	}
 	b.Conns = conns
+	var free []*reader // those that may ask, where there is a rate
+	due := 0           // requests so far
 	readers := make([]*reader, conns)
 	connect := func(r *reader) error {
 		if r.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
 			return err
 		}
-		if err := unix.Bind(r.fd, &unix.SockaddrInet4{Addr: elsewhere}); err != nil {
+		from := elsewhere
+		if b.rate > 0 {
+			from[3] += byte(r.slot % addresses)
+		}
+		if err := unix.Bind(r.fd, &unix.SockaddrInet4{Addr: from}); err != nil {
 			return err
 		}
 		r.head, r.left, r.ends, r.until = r.head[:0], -1, false, time.Time{}
@@ -56,11 +71,32 @@ func (b *blower) crowd(conns int, heed bool, path func(conn, k int) string) erro
 		return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, r.fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLET | unix.EPOLLRDHUP, Fd: int32(r.slot)})
 	}
 	asking := make([]bool, conns) // a request is under way
-	ask := func(r *reader) {
-		req := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path(r.slot, r.k), b.target)
+	send := func(r *reader, path string) {
+		req := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, b.target)
 		if _, err := unix.Write(r.fd, req); err == nil {
 			r.k++
 			asking[r.slot] = true
+		}
+	}
+	ask := func(r *reader) {
+		if b.rate > 0 {
+			if !r.free {
+				r.free, free = true, append(free, r)
+			}
+			return
+		}
+		send(r, path(r.slot, r.k))
+	}
+	// pace has those ask that are due.
+	pace := func() {
+		for until := int(time.Since(b.began).Seconds() * b.rate); due < until; due++ {
+			if len(free) == 0 {
+				b.Waited++
+				continue
+			}
+			r := free[0]
+			free, r.free = free[1:], false
+			send(r, path(due, due/8))
 		}
 	}
 	again := func(r *reader, why string) error {
@@ -80,10 +116,15 @@ func (b *blower) crowd(conns int, heed bool, path func(conn, k int) string) erro
 			unix.Close(r.fd)
 		}
 	}()
+	patience := 20 // ms
+	if b.rate > 0 {
+		patience = 1
+	}
 	events, buf := make([]unix.EpollEvent, 256), make([]byte, 16<<10)
 	swept := time.Now()
 	for time.Since(b.began) < b.length {
-		n, err := unix.EpollWait(epoll, events, 20)
+		pace()
+		n, err := unix.EpollWait(epoll, events, patience)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return err
 		}
@@ -105,6 +146,9 @@ func (b *blower) crowd(conns int, heed bool, path func(conn, k int) string) erro
 				}
 				b.Requests++
 				b.Statuses[status]++
+				if status == "503" {
+					b.Lives[r.life]++
+				}
 				asking[r.slot] = false
 				if r.ends {
 					if err := again(r, "closed, as was said"); err != nil {
@@ -166,6 +210,7 @@ func (r *reader) read(buf []byte, bytesRead *int64) (status string, wait time.Du
 			if after, err := strconv.Atoi(field(r.head, "retry-after")); err == nil {
 				wait = time.Duration(after) * time.Second
 			}
+			r.life = field(r.head, "cache-control") + ", Retry-After " + field(r.head, "retry-after")
 			r.ends = field(r.head, "connection") == "close"
 			r.head, r.left = r.head[:0], -1
 			return status, wait, nil

@@ -133,10 +133,13 @@ func measure(ctx context.Context, o options) error {
 		if err := os.WriteFile(filepath.Join(o.results, cmp.Or(o.label, "now")+"-"+s.name+".json"), b, 0o644); err != nil {
 			return err
 		}
-		fmt.Print(heading, r.row(), "\n")
+		fmt.Print(heading, r.row(), r.slowest(), "\n")
 	}
 	return failed
 }
+
+// How long it takes to find what the origin can serve.
+const calibration = 5 * time.Second
 
 // one measures a storm: everything is started for it alone.
 func one(ctx context.Context, o options, s storm, dir string) (*result, error) {
@@ -147,19 +150,33 @@ func one(ctx context.Context, o options, s storm, dir string) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &result{Storm: s.name, Says: s.says, Label: o.label, Began: time.Now()}
+	r := &result{Storm: s.name, Says: s.says, Label: o.label}
+	if s.times > 0 {
+		a, err := sys.blow(s, calibration, few)()
+		if err != nil {
+			return nil, fmt.Errorf("what can be served: %w", err)
+		}
+		r.Served = float64(a.Requests-a.Statuses["503"]) / calibration.Seconds()
+		r.Rate = s.times * r.Served
+		log.Printf("%s: %.0f answers a second to few, so %.0f requests a second", s.name, r.Served, r.Rate)
+	}
+	r.Began = time.Now()
 	watching, end := context.WithCancel(ctx)
 	defer end()
 	sys.watch(watching, r)
 	sys.publish(watching, r)
 	log.Printf("%s: idle for %v", s.name, o.idle)
+	before := sys.view(o.viewers, o.idle)
 	if !sleep(ctx, o.idle) {
 		return nil, ctx.Err()
+	}
+	if r.Idle, err = before(); err != nil {
+		return nil, fmt.Errorf("the viewers before: %w", err)
 	}
 	r.StormAt = time.Since(r.Began)
 	log.Printf("%s: storm for %v", s.name, o.length)
 	viewers := sys.view(o.viewers, o.length)
-	blown := sys.blow(s, o.length)
+	blown := sys.blow(s, o.length, r.Rate)
 	if !sleep(ctx, o.length) {
 		return nil, ctx.Err()
 	}

@@ -19,6 +19,9 @@ import (
 type publication struct {
 	At     time.Duration `json:"at_ns"`
 	Took   time.Duration `json:"took_ns"`
+	Wrote  time.Duration `json:"wrote_ns"`        // until it was sent
+	Steps  string        `json:"steps,omitempty"` // what the origin said of them
+	Bytes  int           `json:"bytes"`
 	Missed bool          `json:"missed,omitempty"` // the budget
 }
 
@@ -55,6 +58,8 @@ type answers struct {
 	Statuses map[string]int64 `json:"statuses"`
 	Failures map[string]int64 `json:"failures,omitempty"` // connections that ended, by how
 	Conns    int              `json:"connections"`
+	Waited   int64            `json:"waited,omitempty"`    // requests that were due, and no client was free: each waited for an answer, or as it was told
+	Lives    map[string]int64 `json:"lifetimes,omitempty"` // of refusals: status and Cache-Control
 }
 
 // A result is one storm.
@@ -66,6 +71,9 @@ type result struct {
 	StormAt time.Duration `json:"storm_ns"`
 	CalmAt  time.Duration `json:"calm_ns"`
 	Answers answers       `json:"answers"`
+	Served  float64       `json:"served,omitempty"` // answers a second, where few ask
+	Rate    float64       `json:"rate,omitempty"`   // requests a second of the storm; 0: as fast as its connections can
+	Idle    viewed        `json:"idle_viewers"`
 	Viewers viewed        `json:"viewers"`
 
 	mu           sync.Mutex       // guards the following
@@ -137,7 +145,40 @@ func (r *result) at(t time.Duration) (x second) {
 	return x
 }
 
-const heading = "| storm | | publish p50 ms idle | storm | p99 ms idle | storm | after | missed | live errors | stalls | to viewer p99 ms | answers/s of the storm | shed dvr/rest/live | store reads/s | RSS MB before / most |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|\n"
+// recovery is how long after the storm nothing is shed any more, in seconds.
+func (r *result) recovery() string {
+	last := time.Duration(-1)
+	for _, x := range r.Seconds {
+		if x.At > r.StormAt && x.Level["dvr"]+x.Level["rest"] > 0 {
+			last = x.At
+		}
+	}
+	switch {
+	case last < 0:
+		return "nothing was"
+	case last >= r.Seconds[len(r.Seconds)-1].At:
+		return "not seen"
+	}
+	return fmt.Sprintf("%.0f", max(0, (last-r.CalmAt).Seconds()))
+}
+
+// slowest tells of the publications of the storm that took longest.
+func (r *result) slowest() string {
+	var in []publication
+	for _, p := range r.Publications {
+		if p.At >= r.StormAt && p.At < r.CalmAt {
+			in = append(in, p)
+		}
+	}
+	slices.SortFunc(in, func(a, b publication) int { return cmp.Compare(b.Took, a.Took) })
+	var b strings.Builder
+	for _, p := range in[:min(len(in), 6)] {
+		fmt.Fprintf(&b, "%v of %d bytes at %v, sent after %v: %s\n", p.Took.Round(100*time.Microsecond), p.Bytes, (p.At - r.StormAt).Round(time.Millisecond), p.Wrote.Round(100*time.Microsecond), p.Steps)
+	}
+	return b.String()
+}
+
+const heading = "| storm | | publish p50 ms idle | storm | p99 ms idle | storm | after | missed | live errors | stalls | to viewer p99 ms idle | storm | requests/s | answers/s of the storm | shed dvr/rest/live | sheds nothing again after s | store reads/s | RSS MB before / most |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|\n"
 
 func (r *result) row() string {
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()*1000) }
@@ -155,9 +196,13 @@ func (r *result) row() string {
 	for _, k := range slices.SortedFunc(maps.Keys(r.Answers.Statuses), func(a, b string) int { return cmp.Compare(r.Answers.Statuses[b], r.Answers.Statuses[a]) }) {
 		got = append(got, fmt.Sprintf("%.0f x %s", float64(r.Answers.Statuses[k])/length, k))
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %d of %d | %d | %d | %.0f | %s | %.0f / %.0f / %.0f | %.0f | %d / %d |\n",
-		r.Says, r.Label, ms(i50), ms(s50), ms(i99), ms(s99), ms(a99), missed+after, all, r.Viewers.errors(), r.Viewers.Stalls, r.Viewers.Delay.P99,
-		strings.Join(got, ", "), shed("dvr"), shed("rest"), shed("live"), (end.StoreReads-before.StoreReads)/length, before.RSS>>20, most>>20)
+	offered := "as fast as it can"
+	if r.Rate > 0 {
+		offered = fmt.Sprintf("%.0f", r.Rate)
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %d of %d | %d | %d | %.0f | %.0f | %s | %s | %.0f / %.0f / %.0f | %s | %.0f | %d / %d |\n",
+		r.Says, r.Label, ms(i50), ms(s50), ms(i99), ms(s99), ms(a99), missed+after, all, r.Viewers.errors(), r.Viewers.Stalls, r.Idle.Delay.P99, r.Viewers.Delay.P99,
+		offered, strings.Join(got, ", "), shed("dvr"), shed("rest"), shed("live"), r.recovery(), (end.StoreReads-before.StoreReads)/length, before.RSS>>20, most>>20)
 }
 
 // read takes all results of a directory.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"headwater/live"
 )
 
 // A storm is something that readers, or others, do to an origin or an edge.
@@ -19,6 +21,8 @@ type storm struct {
 	bytes int           // of the rival tenant's segments; 0: like the others
 	dvr   time.Duration // of the rival tenant's event; 0: an hour
 	tls   bool          // the edge serves TLS and HTTP/3
+	rival live.Number   // segments of the rival tenant there are from the start; 0: few
+	times float64       // requests a second, as a multiple of what can be served; 0: what its connections can
 }
 
 var storms = []storm{
@@ -27,6 +31,11 @@ var storms = []storm{
 	{name: "dvr-heed", says: "the same, and they heed Retry-After", blow: func(b *blower) error { return b.crowd(512, true, b.dvr) }},
 	{name: "all", says: "512 connections, all classes", blow: func(b *blower) error { return b.crowd(512, false, b.all) }},
 	{name: "all-heed", says: "the same, and they heed Retry-After", blow: func(b *blower) error { return b.crowd(512, true, b.all) }},
+	{name: "dvr-5x", says: "DVR segments at 5 times the rate that can be served", times: 5, blow: func(b *blower) error { return b.crowd(clients, false, b.dvr) }},
+	{name: "dvr-5x-heed", says: "the same, from clients that heed Retry-After", times: 5, blow: func(b *blower) error { return b.crowd(clients, true, b.dvr) }},
+	{name: "all-5x", says: "all classes at 5 times the rate that can be served", times: 5, blow: func(b *blower) error { return b.crowd(clients, false, b.all) }},
+	{name: "all-5x-heed", says: "the same, from clients that heed Retry-After", times: 5, blow: func(b *blower) error { return b.crowd(clients, true, b.all) }},
+	{name: "rival-dvr", says: "512 connections read another tenant's DVR segments", rival: backlog, blow: func(b *blower) error { return b.crowd(512, false, b.rivals) }},
 	{name: "edge-dvr", says: "512 connections read DVR segments through the edge", blow: func(b *blower) error { b.target = b.edge; return b.crowd(512, false, b.dvr) }},
 	{name: "unknown", says: "512 connections ask for names never seen", blow: func(b *blower) error { return b.crowd(512, false, b.unknown) }},
 	{name: "edge-unknown", says: "512 connections ask an edge for real and never-seen names", blow: func(b *blower) error { b.target = b.edge; return b.crowd(512, false, b.real) }},
@@ -48,25 +57,34 @@ var storms = []storm{
 	{name: "h3", says: "HTTP/3: 16 connections of quic-go read DVR segments", blow: (*blower).http3, tls: true},
 }
 
+// clients are there for a storm of so many requests a second. few is the rate that
+// stands for a closed loop of few connections instead.
+const (
+	clients = 2048
+	few     = -1
+)
+
 // A blower is a storm's own process.
 type blower struct {
 	deliver, publish, edge, tls string // HOST:PORT
 	target                      string
 	length                      time.Duration
-	newest, rival               int64 // numbers when the storm begins
+	newest, rival               int64   // numbers when the storm begins
+	rate                        float64 // requests a second; 0: as fast as can be
 	began                       time.Time
 	answers
 }
 
 // blow runs a storm and prints what it got.
 func blow(name string, args []string) error {
-	b := &blower{answers: answers{Statuses: map[string]int64{}, Failures: map[string]int64{}}}
+	b := &blower{answers: answers{Statuses: map[string]int64{}, Failures: map[string]int64{}, Lives: map[string]int64{}}}
 	f := flag.NewFlagSet("blow", flag.ExitOnError)
 	f.StringVar(&b.deliver, "deliver", "", "")
 	f.StringVar(&b.publish, "publish", "", "")
 	f.StringVar(&b.edge, "edge", "", "")
 	f.StringVar(&b.tls, "tls", "", "")
 	f.DurationVar(&b.length, "for", 0, "")
+	f.Float64Var(&b.rate, "rate", 0, "")
 	f.Int64Var(&b.newest, "newest", 0, "")
 	f.Int64Var(&b.rival, "rival", 0, "")
 	if err := f.Parse(args); err != nil {
@@ -90,6 +108,11 @@ func (b *blower) nothing() error { time.Sleep(b.length); return nil }
 // dvr is the path that a connection asks for at its k-th request.
 func (b *blower) dvr(conn, k int) string {
 	return fmt.Sprintf("/%v/%s/%d.m4s", protected, renditions[0].name, b.newest-30-int64((conn*37+k)%(backlog-40)))
+}
+
+// rivals is dvr of the other tenant.
+func (b *blower) rivals(conn, k int) string {
+	return fmt.Sprintf("/%v/%s/%d.m4s", rival, renditions[0].name, b.rival-30-int64((conn*37+k)%(backlog-40)))
 }
 
 func (b *blower) unknown(conn, k int) string {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -185,13 +186,13 @@ func (s *system) prepare(ctx context.Context, st storm) error {
 		if err != nil {
 			return err
 		}
-		if _, err := s.do(ctx, http.MethodPut, s.controlURL+"/v1/events/"+id.String(), "application/json", b); err != nil {
+		if _, _, err := s.do(ctx, http.MethodPut, s.controlURL+"/v1/events/"+id.String(), "application/json", b); err != nil {
 			return err
 		}
 		for _, p := range pipelines {
 			for _, r := range renditions {
 				for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-					status, err := s.do(ctx, http.MethodPut, fmt.Sprintf("%s/%v/%s/%s/init.mp4", s.publishURL, id, p, r.name), "video/mp4", s.media.init)
+					status, _, err := s.do(ctx, http.MethodPut, fmt.Sprintf("%s/%v/%s/%s/init.mp4", s.publishURL, id, p, r.name), "video/mp4", s.media.init)
 					if err == nil {
 						break
 					}
@@ -202,7 +203,7 @@ func (s *system) prepare(ctx context.Context, st storm) error {
 			}
 		}
 	}
-	for id, many := range map[live.EventID]live.Number{protected: backlog, rival: 10} {
+	for id, many := range map[live.EventID]live.Number{protected: backlog, rival: cmp.Or(st.rival, 10)} {
 		tl := s.timeline(id)
 		edge := tl.Edge(time.Now())
 		r := renditions[0]
@@ -225,26 +226,27 @@ func (s *system) timeline(id live.EventID) live.Timeline {
 
 func (s *system) put(ctx context.Context, id live.EventID, pipeline string, r rendition, n live.Number) error {
 	tl := s.timeline(id)
-	_, err := s.do(ctx, http.MethodPut, fmt.Sprintf("%s/%v/%s/%s/%d.m4s", s.publishURL, id, pipeline, r.name, n), "video/mp4", s.media.segment(&tl, n, r.bytes))
+	_, _, err := s.do(ctx, http.MethodPut, fmt.Sprintf("%s/%v/%s/%s/%d.m4s", s.publishURL, id, pipeline, r.name, n), "video/mp4", s.media.segment(&tl, n, r.bytes))
 	return err
 }
 
-func (s *system) do(ctx context.Context, method, url, ct string, body []byte) (int, error) {
+// do asks, and returns what the origin says of its steps.
+func (s *system) do(ctx context.Context, method, url, ct string, body []byte) (status int, steps string, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	req.Header.Set("Content-Type", ct)
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer resp.Body.Close()
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 	if resp.StatusCode >= 300 {
-		return resp.StatusCode, fmt.Errorf("%s %s: %s: %s", method, url, resp.Status, b)
+		return resp.StatusCode, "", fmt.Errorf("%s %s: %s: %s", method, url, resp.Status, b)
 	}
-	return resp.StatusCode, nil
+	return resp.StatusCode, resp.Header.Get(live.HeaderServerTiming), nil
 }
 
 // publish is the packagers: at a real pace, all renditions of a pipeline at once,
@@ -270,14 +272,16 @@ func (s *system) publish(ctx context.Context, r *result) {
 
 func (s *system) publishOne(ctx context.Context, r *result, url string, body []byte) {
 	began := time.Now()
+	var wrote time.Duration // until the last attempt was sent
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { wrote = time.Since(began) }})
 	for {
-		once, cancel := context.WithTimeout(ctx, 4*time.Second)
-		_, err := s.do(once, http.MethodPut, url, "video/mp4", body)
+		once, cancel := context.WithTimeout(traced, 4*time.Second)
+		_, steps, err := s.do(once, http.MethodPut, url, "video/mp4", body)
 		cancel()
 		took := time.Since(began)
 		if err == nil || took > budget || ctx.Err() != nil {
 			if ctx.Err() == nil {
-				r.published(publication{At: began.Sub(r.Began), Took: took, Missed: err != nil || took > budget})
+				r.published(publication{At: began.Sub(r.Began), Took: took, Wrote: wrote, Steps: steps, Bytes: len(body), Missed: err != nil || took > budget})
 			}
 			return
 		}
@@ -303,15 +307,16 @@ func (s *system) view(viewers int, length time.Duration) func() (viewed, error) 
 	}
 }
 
-// blow starts a storm in a process of its own. Its answers come from the function.
-func (s *system) blow(st storm, length time.Duration) func() (answers, error) {
+// blow starts a storm in a process of its own, of so many requests a second; 0: as
+// fast as it can, and fewer: of a few connections. Its answers come from the function.
+func (s *system) blow(st storm, length time.Duration, rate float64) func() (answers, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return func() (answers, error) { return answers{}, err }
 	}
 	tl, other := s.timeline(protected), s.timeline(rival)
 	cmd := exec.Command("nice", "-n", "19", self, "blow", st.name, "-deliver", s.deliverAddr, "-publish", s.publishAddr, "-edge", s.edgeAddr, "-tls", s.edgeTLS,
-		"-for", length.String(), "-newest", strconv.FormatInt(int64(tl.Edge(time.Now())), 10), "-rival", strconv.FormatInt(int64(other.Edge(time.Now())), 10))
+		"-for", length.String(), "-rate", strconv.FormatFloat(rate, 'f', 1, 64), "-newest", strconv.FormatInt(int64(tl.Edge(time.Now())), 10), "-rival", strconv.FormatInt(int64(other.Edge(time.Now())), 10))
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Start()

@@ -31,8 +31,11 @@ func (f *originFlags) limitConnections(files int, turns *admit.Turns, reg *prome
 	open := new(atomic.Int64)
 	for role, percent := range parts {
 		l := listen.Limits{Conns: files * percent / 100, WriteTimeout: writeTimeout, Dropped: func(reason string) { dropped.WithLabelValues(role, reason).Inc() }}
-		if role == "deliver" {
-			l.Turns, l.Open = turns, open
+		switch role {
+		case "publish":
+			l.Turns = turns // and reads as who publishes
+		case "deliver":
+			l.Turns, l.Reads, l.Open = turns, admit.Live, open
 			if f.maxConns > 0 && (l.Conns == 0 || f.maxConns < l.Conns) {
 				l.Conns = f.maxConns
 			}

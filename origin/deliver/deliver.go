@@ -169,7 +169,8 @@ type step func(d *delivery) (next step, err error)
 // Init segments, event.json and manifests are sent after find and enter.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d := &delivery{came: time.Now(), r: r, w: w, class: admit.Rest, conn: listen.ConnOf(r.Context())}
-	d.conn.Serve(admit.Rest) // until more is known
+	d.conn.Serve(admit.Rest, "") // until more is known
+	d.turn = d.conn.TakeTurn()
 	defer s.release(d)
 	for next := s.parse; next != nil; {
 		var err error
@@ -438,7 +439,7 @@ func (s *Server) fetch(d *delivery) (step, error) {
 		return nil, err
 	}
 	d.turn.Give() // the reading takes its own
-	e, class, from, fallBack := d.event, d.class, d.conn.Address(), s.mayFallBack(d.r.Header)
+	e, class, who, fallBack := d.event, d.class, d.taker(), s.mayFallBack(d.r.Header)
 	res, err := s.readOnce(d.r.Context(), key, fallBack, func(ctx context.Context) ([]byte, error) {
 		leave, err := s.Look.Enter(e.ID.Tenant, class)
 		if err != nil {
@@ -446,7 +447,9 @@ func (s *Server) fetch(d *delivery) (step, error) {
 		}
 		defer leave()
 		s.storeReads.Inc()
-		defer s.Turns.Take(ctx, class, from).Give()
+		work := s.Turns.Begin(ctx, class, who)
+		defer work.End()
+		ctx = blobs.WithPauses(ctx, work.Pause)
 		return s.obtain(ctx, e, key, c, fallBack)
 	})
 	d.timing.Add("store", time.Since(began))
@@ -508,7 +511,7 @@ func (s *Server) retrieve(ctx context.Context, e *book.Event, k window.Key, size
 	if !other {
 		return item.Value, err
 	}
-	got := live.DigestOf(item.Value)
+	got := blobs.DigestOf(ctx, item.Value)
 	if c, life, err := layout.DecodeCandidate(item); err == nil && life == e.Life && c.Digest == got {
 		if s.Book.Learn(e, k.Rendition, c) {
 			s.Look.Missed.Inc()

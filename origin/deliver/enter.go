@@ -4,19 +4,20 @@ import (
 	"hash/maphash"
 	"time"
 
+	"headwater/admit"
 	"headwater/live"
 )
 
 // enter lets a delivery in, once, in its turn.
 func (s *Server) enter(d *delivery) (step, error) {
-	d.conn.Serve(d.class)
+	d.conn.Serve(d.class, d.path.Event.Tenant)
 	d.turn.Give() // of the time before
 	if d.let {
-		if d.turn = s.Turns.Take(d.r.Context(), d.class, d.conn.Address()); d.turn == nil {
+		if d.turn = s.Turns.Take(d.r.Context(), d.class, d.taker()); d.turn == nil {
 			return nil, d.r.Context().Err()
 		}
 	} else {
-		if d.turn, d.let = s.Admission.Enter(d.r.Context(), d.class, d.key(), d.conn.Address(), time.Now()); !d.let {
+		if d.turn, d.let = s.Admission.Enter(d.r.Context(), d.class, d.key(), d.taker(), time.Now()); !d.let {
 			return nil, live.ErrShed.With("those of the " + d.class.String() + " class make room for others")
 		}
 	}
@@ -29,6 +30,11 @@ func (s *Server) enter(d *delivery) (step, error) {
 		return s.sendConfig, nil
 	}
 	return s.sendManifest, nil
+}
+
+// taker is who takes the turns of a delivery.
+func (d *delivery) taker() admit.Taker {
+	return admit.Taker{Tenant: d.path.Event.Tenant, Address: d.conn.Address()}
 }
 
 var seed = maphash.MakeSeed()

@@ -33,6 +33,7 @@ import (
 	"headwater/blobs"
 	"headwater/clock"
 	"headwater/cmaf"
+	"headwater/listen"
 	"headwater/live"
 	"headwater/selection"
 	"headwater/store"
@@ -107,6 +108,7 @@ func New(cfg Config) *Server {
 type publication struct {
 	r      *http.Request
 	w      http.ResponseWriter
+	conn   *listen.Conn // nil where it has no limits
 	path   live.PublishPath
 	event  *book.Event
 	view   *book.View
@@ -124,6 +126,7 @@ type publication struct {
 	leave    func()     // ends its turn; nil where it has none
 	counted  bool       // among those that are published at once
 	before   time.Time  // when this pipeline published what was there of the slot
+	full     error      // why nothing more may be stored; nil where it may
 	init     *book.Init // the rendition's, or what is being published
 	known    bool       // of an init segment: it may not replace what is stored
 	found    cmaf.Report
@@ -140,7 +143,7 @@ type publication struct {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p := &publication{r: r, w: w, received: time.Now()}
+	p := &publication{r: r, w: w, conn: listen.ConnOf(r.Context()), received: time.Now()}
 	if err := s.publish(p); err != nil {
 		s.refuse(p, err)
 		return
@@ -290,6 +293,7 @@ func plausibleType(ct string) bool {
 
 // locate finds event, pipeline and rendition, in memory.
 func (s *Server) locate(p *publication) error {
+	p.conn.Serve(admit.Publish, p.path.Event.Tenant) // its turns are the tenant's, who may publish
 	if p.event = s.Book.Get(p.path.Event); p.event == nil {
 		return book.NoEvent(p.path.Event)
 	}
@@ -472,6 +476,11 @@ func (s *Server) reconcile(p *publication) error {
 	ahead := p.event.Ahead(p.path.Rendition, p.path.Number, p.path.Pipeline)
 	switch {
 	case !ok, ahead: // of what nobody was told that it is published, nothing is
+		if p.full != nil {
+			return s.fullFor(p)
+		}
+	case p.full != nil && old.Digest != p.cand.Digest:
+		return s.fullFor(p)
 	case old.Digest == p.cand.Digest && old.Findings.Has(live.DigestMismatch) && !p.cand.Findings.Has(live.DigestMismatch):
 		p.outcome = book.Repaired // what was stored of these very bytes is bad or gone
 	case old.Digest == p.cand.Digest:
@@ -523,6 +532,7 @@ func (s *Server) keep(p *publication) error {
 		Expires: tl.GoneAt(p.path.Number).Add(time.Minute),
 	}
 	ahead := s.deliverAhead(p)
+	p.conn.TakeTurn().Give() // storing waits for the disk, or the network
 	err = s.Cache.Put(ctx, s.Book.Store, record, item, p.cand.Digest)
 	early := ahead.stop()
 	s.Writes.Note(time.Now(), err)
