@@ -37,7 +37,7 @@ var may = map[string][]string{
 	"internal/proc":       {}, // for tests and benchmarks
 	"internal/need":       {}, // for tests
 	"origin":              {"clock", "live", "access", "admit", "announce", "store", "blobs", "origin/book", "origin/look", "origin/hear", "origin/journal", "origin/watch", "origin/window", "origin/health", "origin/metric", "origin/publish", "origin/deliver", "origin/control", "origin/audit", "listen", "github.com/prometheus/client_golang"},
-	"origin/publish":      {"clock", "live", "access", "cmaf", "selection", "admit", "announce", "store", "blobs", "origin/audit", "origin/book", "origin/journal", "origin/look", "origin/window", "origin/health", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang"},
+	"origin/publish":      {"clock", "live", "access", "cmaf", "selection", "admit", "listen", "announce", "store", "blobs", "origin/audit", "origin/book", "origin/journal", "origin/look", "origin/window", "origin/health", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang"},
 	"origin/deliver":      {"clock", "live", "access", "selection", "manifest", "admit", "listen", "internal/hedge", "announce", "store", "blobs", "origin/book", "origin/look", "origin/window", "origin/journal", "origin/watch", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
 	"origin/audit":        {"clock", "live", "access", "store", "origin/metric", "github.com/prometheus/client_golang"},
 	"origin/control":      {"clock", "live", "access", "selection", "origin/audit", "origin/book", "origin/journal", "origin/metric", "origin/watch", "origin/window"},

@@ -85,6 +85,11 @@ func (b *blower) crowd(conns int, heed bool, path func(conn, k int) string) erro
 			}
 			return
 		}
+		if b.rate < 0 { // the same requests as at a rate
+			send(r, path(due, due/8))
+			due++
+			return
+		}
 		send(r, path(r.slot, r.k))
 	}
 	// pace has those ask that are due.
