@@ -34,7 +34,7 @@ var may = map[string][]string{
 	"store/storetest":     {"store", "store/internal", "internal/need", "pgregory.net/rapid"},
 	"blobs":               {"live", "store", "github.com/prometheus/client_golang"},
 	"blobs/memcachedtest": {"internal/need", "internal/proc"},
-	"internal/proc":       {}, // for tests and benchmarks
+	"internal/proc":       {}, // for tests, benchmarks and drills
 	"internal/need":       {}, // for tests
 	"origin":              {"clock", "live", "access", "admit", "announce", "store", "blobs", "origin/book", "origin/look", "origin/hear", "origin/journal", "origin/watch", "origin/window", "origin/health", "origin/metric", "origin/publish", "origin/deliver", "origin/control", "origin/audit", "listen", "github.com/prometheus/client_golang"},
 	"origin/publish":      {"clock", "live", "access", "cmaf", "selection", "admit", "listen", "announce", "store", "blobs", "origin/audit", "origin/book", "origin/journal", "origin/look", "origin/window", "origin/health", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang"},
@@ -71,6 +71,7 @@ var may = map[string][]string{
 	"viewer":              {"live", "cmaf"},
 	"scenario":            {"clock", "live", "cmaf", "selection", "manifest", "admit", "announce", "store", "store/memory", "store/disk", "origin", "edge", "edge/front", "packager", "player", "viewer", "github.com/prometheus/client_golang"},
 	"scenario/browser":    {},
+	"drill":               {"live", "viewer", "internal/proc"},
 	"world":               {"live", "cmaf", "announce", "store", "store/memory", "store/disk", "origin", "edge", "edge/front", "clock", "packager", "packager/clip", "github.com/prometheus/client_golang", "github.com/anishathalye/porcupine", "golang.org/x/sys"},
 	"deploy":              {"origin", "edge", "edge/front", "github.com/prometheus/client_golang"}, // in its tests
 	"cmd/headwater":       {"*"},

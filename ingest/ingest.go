@@ -131,7 +131,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	cfg.Packager.Log = cfg.Log
 	if cfg.Packager.Time == nil {
-		cfg.Packager.Time = packager.NewClock(cfg.Log)
+		cfg.Packager.Time = packager.NewClock(nil, cfg.Log)
 	}
 	// What cannot be published at all is to be said now.
 	probe := cfg.Packager

@@ -69,7 +69,7 @@ func New(cfg Config) (*Packager, error) {
 	}
 	p := &Packager{cfg: cfg.withDefaults(), count: newCounters(), moved: make(chan struct{}, 1), last: map[string]lastSent{}}
 	if p.clock = p.cfg.Time; p.clock == nil {
-		p.clock = NewClock(p.cfg.Log)
+		p.clock = NewClock(nil, p.cfg.Log)
 	}
 	p.id, _ = live.ParseEventID(cfg.Event)
 	p.cfg.Log = p.cfg.Log.With("event", cfg.Event, "pipeline", cfg.Pipeline)
@@ -93,8 +93,11 @@ func New(cfg Config) (*Packager, error) {
 	return p, nil
 }
 
-// NewClock returns the clock of a packager, or of several that share it.
-func NewClock(log *slog.Logger) *clock.Clock { return clock.New(clock.Config{Far: 2, Log: log}) }
+// NewClock returns the clock of a packager, or of several that share it. wall reads the
+// system's; nil is time.Now.
+func NewClock(wall func() time.Time, log *slog.Logger) *clock.Clock {
+	return clock.New(clock.Config{Wall: wall, Far: 2, Log: log})
+}
 
 // Faults is the set of injected faults, to be changed at any time.
 func (p *Packager) Faults() *Faults { return &p.faults }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"headwater/admit"
+	"headwater/clock"
 	"headwater/edge"
 	"headwater/live"
 )
@@ -92,6 +93,15 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 		Name: f.name, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, Log: log, Metrics: newRegistry(),
 	}
 	cfg.Late = admit.NewLateness().Read
+	wall, err := wrongClock(env, log)
+	if err != nil {
+		return err
+	}
+	if wall != nil {
+		of := clock.OfEdge(log)
+		of.Wall = wall
+		cfg.Clock = clock.New(of)
+	}
 	cfg.HideMetrics = f.front.metrics != "viewers"
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}

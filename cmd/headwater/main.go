@@ -51,7 +51,7 @@ func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format
 var errQuiet = errors.New("failed")
 
 func commands() []*command {
-	return []*command{demoCommand, originCommand, edgeCommand, packagerCommand, eventCommand, loadCommand, storeCommand, keysCommand, simulateCommand}
+	return []*command{demoCommand, originCommand, edgeCommand, packagerCommand, eventCommand, loadCommand, storeCommand, keysCommand, drillCommand, simulateCommand}
 }
 
 func main() {

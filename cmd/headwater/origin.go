@@ -35,6 +35,7 @@ var described = map[string]func(*options){
 	"keys":     func(o *options) { new(keysFlags).register(o) },
 	"store":    func(o *options) { new(storeFlags).register(o) },
 	"simulate": func(o *options) { new(simulateFlags).register(o) },
+	"drill":    func(o *options) { new(drillFlags).register(o) },
 }
 
 var originCommand = &command{
@@ -158,7 +159,11 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	}
 	turns := admit.NewTurns(cores, 2*time.Millisecond)
 	limits, pressure := f.limitConnections(files, turns, metrics)
-	clk := clock.New(clock.Config{Confirm: 2 * time.Second, Log: log})
+	wall, err := wrongClock(env, log)
+	if err != nil {
+		return err
+	}
+	clk := clock.New(clock.Config{Wall: wall, Confirm: 2 * time.Second, Log: log})
 	open := opening{now: clk.Now, existing: f.storeExisting,
 		disk: disk.Options{MaxBytes: f.storeMax, ReserveBytes: reserve(f.storeReserve), Now: clk.Now, Logger: log}, log: log, metrics: metrics,
 	}

@@ -114,6 +114,10 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 		return err
 	}
 	log.Info("starting", "command", "packager", "version", version(), "event", f.event, "pipeline", f.pipeline, "to", shown(f.to...), "listen", f.listen.address, "clip", f.clip)
+	wall, err := wrongClock(env, log)
+	if err != nil {
+		return err
+	}
 	if f.afterEnd == 0 {
 		f.afterEnd = -1
 	}
@@ -121,6 +125,9 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 		Event: f.event, Pipeline: f.pipeline, To: f.to, Token: token, TLS: tlsConfig, EventURL: f.eventURL, EventWait: f.eventWait, AfterEnd: f.afterEnd,
 		Clip: f.clip, ClipVersion: f.clipVersion, Clock: packager.ClockMode(f.clock),
 		BackfillBytes: f.backfill, DrainFor: f.drain, Faults: f.faults, Log: log,
+	}
+	if wall != nil {
+		cfg.Time = packager.NewClock(wall, log)
 	}
 	if f.tracks != "" {
 		if cfg.Tracks, err = packager.ParseTracks(f.tracks); err != nil {

@@ -32,7 +32,7 @@ func checkEnvironment(env *environment, running *options) error {
 	slices.Sort(given)
 	for _, v := range given {
 		name, _, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, variablePrefix) && !slices.Contains(known, name) && !ofKubernetes.MatchString(name) {
+		if name != clockVariable && strings.HasPrefix(name, variablePrefix) && !slices.Contains(known, name) && !ofKubernetes.MatchString(name) {
 			hint := didYouMean(name, "", known)
 			if own := running.variable(strings.TrimPrefix(name, variablePrefix)); slices.Contains(known, own) {
 				hint = "; did you mean " + own + "?"

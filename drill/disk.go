@@ -1,0 +1,97 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A kindOfDisk is what the first origin's store is on.
+type kindOfDisk int
+
+const (
+	usualDisk kindOfDisk = iota
+	// smallDisk is a file system in memory, which can be filled.
+	smallDisk
+	// loopDisk is a file system in a file, which can be frozen.
+	loopDisk
+)
+
+const diskSize = 96 << 20
+
+// errNotPossible says why a drill cannot be done on this machine.
+type errNotPossible struct{ why string }
+
+func (e errNotPossible) Error() string { return e.why }
+
+// A disk is a file system of its own.
+type disk struct {
+	dir   string
+	image string // of a loopDisk
+	flags []string
+}
+
+func newDisk(ctx context.Context, kind kindOfDisk, dir string) (*disk, error) {
+	d := &disk{dir: dir, flags: []string{"--store-reserve", "0"}}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	var steps [][]string
+	if kind == smallDisk {
+		steps = [][]string{{"mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", diskSize), "tmpfs", dir}}
+	} else {
+		d.image = dir + ".image"
+		if err := os.WriteFile(d.image, nil, 0o600); err != nil {
+			return nil, err
+		}
+		if err := os.Truncate(d.image, diskSize); err != nil {
+			return nil, err
+		}
+		steps = [][]string{{"mkfs.ext4", "-q", "-F", d.image}, {"mount", "-o", "loop", d.image, dir}}
+	}
+	for _, step := range steps {
+		if out, err := exec.CommandContext(ctx, step[0], step[1:]...).CombinedOutput(); err != nil {
+			return nil, errNotPossible{fmt.Sprintf("a file system of its own wants root and Linux: %s: %v: %s", step[0], err, strings.TrimSpace(string(out)))}
+		}
+	}
+	return d, nil
+}
+
+// fill leaves not a byte; what it returns makes room again.
+func (d *disk) fill() (undo func() error, err error) {
+	name := filepath.Join(d.dir, "ballast")
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for size := 64 << 10; size > 0; { // then what is smaller than a piece
+		if _, err = f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	return func() error { return os.Remove(name) }, nil
+}
+
+// freeze has all that writes there wait; what it returns lets it go on.
+func (d *disk) freeze() (undo func() error, err error) {
+	if out, err := exec.Command("fsfreeze", "-f", d.dir).CombinedOutput(); err != nil {
+		return nil, errNotPossible{fmt.Sprintf("fsfreeze: %v: %s", err, strings.TrimSpace(string(out)))}
+	}
+	return func() error { return exec.Command("fsfreeze", "-u", d.dir).Run() }, nil
+}
+
+func (d *disk) close() error {
+	out, err := exec.Command("umount", "-l", d.dir).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("umount %s: %w: %s", d.dir, err, strings.TrimSpace(string(out)))
+	}
+	if d.image != "" {
+		err = errors.Join(err, os.Remove(d.image))
+	}
+	return err
+}
