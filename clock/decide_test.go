@@ -3,6 +3,7 @@ package clock
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -15,7 +16,7 @@ func TestDecide(t *testing.T) {
 		"own": {Source: Source{Kind: System}, Weight: 1}, "half": {Source: Source{Kind: System}, Weight: 0.5},
 		"a": {Source: Source{Packager, "a"}, Weight: 1}, "b": {Source: Source{Packager, "b"}, Weight: 1},
 		"o": {Source: Source{Origin, "o"}, Weight: 1}, "o2": {Source: Source{Origin, "o2"}, Weight: 2},
-		"e": {Source: Source{Edge, "e"}, Weight: 1},
+		"e": {Source: Source{Edge, "e"}, Weight: 1}, "p1": {Source: Source{Pipeline, "a"}, Weight: ofPipeline}, "p2": {Source: Source{Pipeline, "b"}, Weight: ofPipeline},
 		"p": {Source: Source{Parent, "p"}, Weight: 1}, "q": {Source: Source{Parent, "q"}, Weight: 1}, "r": {Source: Source{Parent, "r"}, Weight: 1},
 	}
 	for _, c := range []struct {
@@ -49,6 +50,10 @@ func TestDecide(t *testing.T) {
 		{"an edge that is off, and two parents", votes{"half": 9, "p": 0, "q": 0}, 0, Agreed, 0, 1},
 		{"an edge and two parents that differ", votes{"half": 0, "p": 5, "q": 0}, 5, Wrong, 0, 1},
 		{"an edge that is off, and two parents that differ", votes{"half": 9, "p": 5, "q": 0}, 0, Disputed, 0, 0},
+		{"it began ahead, an edge and two pipelines know", votes{"own": 0, "e": -5, "p1": -5, "p2": -5}, 0, Wrong, -5, 1},
+		{"two pipelines alone against it", votes{"own": 0, "p1": -5, "p2": -5}, 0, Agreed, 0, 2},
+		{"two slow pipelines, and an edge", votes{"own": 0, "e": 0, "p1": -5, "p2": -4}, 0, Agreed, 0, 2},
+		{"one slow pipeline, and an edge that is off", votes{"own": 0, "e": 5, "p1": -5, "p2": 0}, 0, Disputed, 0, 2},
 		{"the median of three parents", votes{"half": 9, "p": 5, "q": 0, "r": 0}, 5, Wrong, 0, 2},
 	} {
 		var list []Vote
@@ -120,4 +125,57 @@ func TestOffAndForgotten(t *testing.T) {
 	if c.Off(Parent, "bad") {
 		t.Error("it is off though it is forgotten")
 	}
+}
+
+// TestArrivals: what the segments of two pipelines say of a clock that is off, beside an
+// edge that is right, and what they say where it is they that are slow. Segments have 2 s,
+// and are in time for 2.5 s.
+func TestArrivals(t *testing.T) {
+	const s = time.Second
+	for _, c := range []struct {
+		name  string
+		off   time.Duration                // of the system's clock
+		edge  bool                         // there is one, and it is right
+		late  [2]func(n int) time.Duration // how long after its last frame segment n of each comes
+		want  time.Duration                // the correction
+		state State
+	}{
+		{"all is well", 0, true, both(steadily(300 * time.Millisecond)), 0, Agreed},
+		{"it is ahead", 5 * s, true, both(steadily(300 * time.Millisecond)), -5 * s, Agreed},
+		{"it is behind", -5 * s, true, both(steadily(time.Second)), 5 * s, Agreed},
+		{"it is ahead by five minutes", 300 * s, true, both(steadily(2 * s)), -300 * s, Agreed},
+		{"it is ahead, and nobody else says so", 5 * s, false, both(steadily(300 * time.Millisecond)), 0, Agreed},
+		{"both are slow", 0, true, both(steadily(6 * s)), 0, Agreed},
+		{"both are slow, without an edge", 0, false, both(steadily(6 * s)), 0, Agreed},
+		{"they become slower and slower", 0, true, both(func(n int) time.Duration { return time.Duration(n) * s / 2 }), 0, Agreed},
+		{"one backfills", 0, true, [2]func(int) time.Duration{steadily(300 * time.Millisecond), func(n int) time.Duration { return time.Duration(n%4) * 20 * s }}, 0, Agreed},
+		{"it is ahead, and one of them is slow", 5 * s, true, [2]func(int) time.Duration{steadily(300 * time.Millisecond), steadily(6 * s)}, 0, Disputed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := New(Config{Wall: func() time.Time { return time.Now().Add(c.off) }})
+				for n := range 20 {
+					time.Sleep(2 * s)
+					now := time.Now()
+					if c.edge {
+						k.Message(Edge, "edge", now, now)
+					}
+					for i, late := range c.late {
+						whole := now.Add(-late(n))
+						k.Arrival(fmt.Sprint(i), whole, whole.Add(2500*time.Millisecond), now)
+					}
+					k.Look()
+				}
+				if got := k.verdict.Offset; k.verdict.State != c.state || (got-c.want).Abs() > 300*time.Millisecond {
+					t.Errorf("corrected by %v, %v; want %v, %v", got, k.verdict.State, c.want, c.state)
+				}
+			})
+		})
+	}
+}
+
+func steadily(d time.Duration) func(int) time.Duration { return func(int) time.Duration { return d } }
+
+func both(late func(int) time.Duration) [2]func(int) time.Duration {
+	return [2]func(int) time.Duration{late, late}
 }

@@ -62,6 +62,22 @@ func (c *Clock) Message(kind Kind, name string, told, came time.Time) {
 	c.enter(Source{kind, name}, true, 1, sample{at, lo, lo + wayHere})
 }
 
+// Arrival enters that a segment came at an instant of time.Now, of which the last frame was
+// filmed at whole and which is in time until due. So it was not before whole, and of a
+// pipeline that keeps up not after due:
+//
+//	pipelines                     say
+//	early                         what others say: a segment that is not over does not come
+//	in time                       that the clock is right to within what is left until due
+//	slow, one or all              that the clock is ahead, and are outvoted by any one other
+//	slow, at times                that it is right: what comes fastest counts
+//	backfilling                   nothing: they go to and fro
+func (c *Clock) Arrival(pipeline string, whole, due, came time.Time) {
+	at := came.Sub(c.start)
+	lo := whole.Sub(c.base) - at
+	c.enter(Source{Pipeline, pipeline}, true, ofPipeline, sample{at, lo, lo + min(due.Sub(whole), wayOfSegments)})
+}
+
 func (c *Clock) enter(source Source, oneWay bool, weight float64, s sample) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -188,7 +204,9 @@ func (c *Clock) say() {
 	v := &c.verdict
 	var off []string
 	for _, s := range v.Off {
-		off = append(off, s.String())
+		if s.Kind != Pipeline { // which is slow, and others tell of it
+			off = append(off, s.String())
+		}
 	}
 	was := c.saidOff
 	if text := strings.Join(off, ", "); text != was && v.State != Disputed {

@@ -17,15 +17,20 @@ const (
 	Origin   Kind = "origin"   // by what they announce
 	Edge     Kind = "edge"     // by what their probes say
 	Parent   Kind = "parent"   // by what it answers
+	Pipeline Kind = "pipeline" // by when its segments come, where its packager says nothing
 )
 
 // Kinds lists every kind, for metrics.
-var Kinds = []Kind{System, Packager, Origin, Edge, Parent}
+var Kinds = []Kind{System, Packager, Origin, Edge, Parent, Pipeline}
 
 // most is how much weight a kind has together, however many there are: nobody wins over
 // all others by being many. Edges need no credential to ask for the time: all of them are
-// one clock.
-var most = map[Kind]float64{System: 1, Packager: 2, Origin: 3, Edge: 1, Parent: 5}
+// one clock. Pipelines are less than one however many there are: alone against the system's
+// clock they are never followed, for all of them may only be slow.
+var most = map[Kind]float64{System: 1, Packager: 2, Origin: 3, Edge: 1, Parent: 5, Pipeline: 0.9}
+
+// ofPipeline is the weight of one pipeline.
+const ofPipeline = 0.45
 
 // A Source is one clock.
 type Source struct {
@@ -50,6 +55,8 @@ const (
 	wander = 50
 	// wayHere is how long a message may take one way for it to say what time it is.
 	wayHere = 200 * time.Millisecond
+	// wayOfSegments bounds how long a segment may be on its way from its last frame.
+	wayOfSegments = 10 * time.Second
 )
 
 // A sample is one reading of another clock: the correction with which this one would

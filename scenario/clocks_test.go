@@ -112,7 +112,8 @@ func (s sawOfClock) String() string {
 }
 
 // playClocks runs an event with clocks that go wrong: at once where begins, else later.
-func playClocks(t *testing.T, origins int, wrong []string, off func(time.Duration) time.Duration, begins bool) (saw sawOfClock) {
+// Where mute is set packagers do not say what theirs say.
+func playClocks(t *testing.T, origins int, wrong []string, off func(time.Duration) time.Duration, begins, mute bool) (saw sawOfClock) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		net := memnet.New()
@@ -153,7 +154,12 @@ func playClocks(t *testing.T, origins int, wrong []string, off func(time.Duratio
 			}
 			go func() { o.Run(ctx); ended <- struct{}{} }()
 			for port, h := range map[string]http.Handler{":7001": o.PublishHandler(), ":7002": o.DeliverHandler(), ":7003": o.ControlHandler()} {
-				srv := &http.Server{Handler: h}
+				srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if mute && r.Method == http.MethodPut {
+						r.Header.Del(live.HeaderClock)
+					}
+					h.ServeHTTP(w, r)
+				})}
 				l := net.Listen(name + port)
 				go srv.Serve(l)
 				closers = append(closers, func() { srv.Close() })
@@ -277,7 +283,7 @@ func TestClocks(t *testing.T) {
 				continue
 			}
 			t.Run(n.name+" "+f.name, func(t *testing.T) {
-				saw := playClocks(t, n.origins, n.wrong, f.off, n.begins)
+				saw := playClocks(t, n.origins, n.wrong, f.off, n.begins, false)
 				if n.single && (saw.Segments < 25 || saw.Gaps+saw.Refused > 0) {
 					t.Errorf("viewers saw %+v", saw)
 				}
@@ -290,6 +296,22 @@ func TestClocks(t *testing.T) {
 		writeClockTable(t, out.String())
 	}
 	t.Log("\n" + out.String())
+}
+
+// TestSegmentsTellTheTime: an origin that starts with a wrong clock, an edge that knows
+// better, and packagers that say nothing: when their segments come decides between the two,
+// once there are three of each. Of those before viewers may miss some.
+func TestSegmentsTellTheTime(t *testing.T) {
+	for _, off := range []time.Duration{5 * time.Second, -5 * time.Second, 300 * time.Second, -300 * time.Second} {
+		if testing.Short() && off != 5*time.Second {
+			continue
+		}
+		t.Run(off.String(), func(t *testing.T) {
+			if saw := playClocks(t, 1, []string{"origin1"}, by(off), true, true); saw.Segments < 25 || saw.Gaps > 3 || saw.Refused > 3 {
+				t.Errorf("viewers saw %+v", saw)
+			}
+		})
+	}
 }
 
 func createClockEvent(t *testing.T, client *http.Client, at string, ev live.Event) {

@@ -323,6 +323,9 @@ func (s *Server) place(p *publication) error {
 		}
 		return live.ErrOutside.With(fmt.Sprintf("segment %d is outside the event: first %d, %s", n, tl.First(), last))
 	}
+	if p.r.Header[live.HeaderClock] == nil { // who says what his clock says is heard once
+		s.Clock.Arrival(p.path.Event.String()+"/"+p.path.Pipeline, tl.End(n), tl.Deadline(n), p.received)
+	}
 	if ahead := tl.Start(n).Sub(came); ahead > s.FutureTolerance {
 		return live.ErrFuture.With(fmt.Sprintf("segment %d begins at %s, %v ahead of this origin's clock: check the packager's clock and the event's start, first_number and media_time",
 			n, tl.Start(n).Format(live.TimeLayout), ahead.Truncate(time.Second)))
