@@ -59,6 +59,8 @@ type candidateJSON struct {
 	Digest    string      `json:"digest"`            // as Content-Digest
 	Size      int64       `json:"size"`
 	Published int64       `json:"published"` // Unix ns
+	// Of which generation its init segment is.
+	Generation int `json:"generation,omitempty"`
 	// Where the media lies; absent where it is not known.
 	Start     int64 `json:"start,omitempty"`
 	End       int64 `json:"end,omitempty"`
@@ -75,7 +77,7 @@ func Encode(w Wire) ([]byte, error) {
 		c := w.Candidate
 		j.Life, j.Rendition = w.Life, w.Rendition
 		j.Candidate = &candidateJSON{Pipeline: c.Pipeline, Region: c.Region, Number: c.Number, Defects: c.Findings.String(), Quality: c.Quality.String(),
-			Digest: c.Digest.String(), Size: c.Size, Published: c.Published.UnixNano(),
+			Digest: c.Digest.String(), Size: c.Size, Published: c.Published.UnixNano(), Generation: c.Generation,
 			Start: c.Span.Start, End: c.Span.End, Timescale: c.Span.Timescale}
 	}
 	if w.Kind == Pinned && !w.Beat {
@@ -173,7 +175,7 @@ func (c *candidateJSON) check() error {
 	if !live.ValidName(c.Pipeline) || c.Region != "" && !live.ValidName(c.Region) {
 		return fmt.Errorf("pipeline %q, region %q", c.Pipeline, c.Region)
 	}
-	if c.Number < 0 || c.Number > live.MaxNumber || c.Size < 0 || c.Published <= 0 {
+	if c.Number < 0 || c.Number > live.MaxNumber || c.Size < 0 || c.Published <= 0 || c.Generation < 0 {
 		return fmt.Errorf("number %d, size %d, published %d", c.Number, c.Size, c.Published)
 	}
 	if c.Timescale < 0 || c.Timescale == 0 && (c.Start != 0 || c.End != 0) {
@@ -196,7 +198,7 @@ func (j *wireJSON) wire() (Wire, error) {
 		}
 	}
 	if c := j.Candidate; c != nil {
-		w.Candidate = live.Candidate{Pipeline: c.Pipeline, Region: c.Region, Number: c.Number, Size: c.Size, Published: time.Unix(0, c.Published).UTC(),
+		w.Candidate = live.Candidate{Pipeline: c.Pipeline, Region: c.Region, Number: c.Number, Size: c.Size, Generation: c.Generation, Published: time.Unix(0, c.Published).UTC(),
 			Span: live.Span{Start: c.Start, End: c.End, Timescale: c.Timescale}}
 		if c.Defects != "" {
 			if w.Candidate.Findings, err = live.ParseFindings([]string{c.Defects}); err != nil {

@@ -148,6 +148,10 @@ func (q *request) selectRendition() step {
 		return q.refuseWith(live.ErrNoRendition, live.ErrNoRendition.Lifetime)
 	}
 	q.Path.Rendition = r.Name
+	if q.Path.File == live.FileInit && !q.mayHaveInit() {
+		q.outcome = Never
+		return q.refuse(live.ErrNoInit.With("no such generation is known"))
+	}
 	if q.Path.File == live.FileTimed {
 		// From here on it is the segment, so that the cache has it once.
 		n, ok := manifest.NumberAt(&q.config.Config, q.Path.Time)
@@ -157,6 +161,18 @@ func (q *request) selectRendition() step {
 		q.Path.File, q.Path.Number, q.Path.Time = live.FileSegment, n, 0
 	}
 	return stepPlace
+}
+
+// mayHaveInit reports whether there may be the init segment that is asked for: one of a
+// generation that is known, or of the next, of which another node may have told. A storm
+// of names that there are not costs no parent anything.
+func (q *request) mayHaveInit() bool {
+	c := &q.config.Config
+	next := 1
+	if n := len(c.Generations); n > 0 {
+		next = c.Generations[n-1].Index + 1
+	}
+	return q.Path.Generation == next || c.HasInit(q.Path.Rendition, q.Path.Generation)
 }
 
 // waitFor pauses until there is more than was seen.
@@ -239,6 +255,7 @@ func (q *request) lookUp() step {
 	key := object.Key{Path: q.Path, Flush: q.config.FlushVersion}
 	if q.Path.File.Manifest() {
 		key.Told, _ = q.event.Heard() // viewers learn of it from the next they ask for
+		key.Generations = len(q.config.Generations)
 	}
 	o, begin, ok := q.ed.cache.LookUp(object.Wanted{
 		Key: key, Config: &q.config.Config, Now: now, LiveUntil: q.liveUntil, Keep: q.live, There: loops, Ctx: q.ed.ctx,

@@ -5,15 +5,17 @@ import "time"
 // A Candidate is one pipeline's version of a segment, as it is known without
 // its bytes.
 type Candidate struct {
-	Pipeline  string
-	Region    string
-	Number    Number
-	Findings  Findings
-	Quality   Quality // what it shows, as far as anybody said
-	Digest    Digest
-	Size      int64     // bytes
-	Span      Span      // where its media lies; zero where that is not known
-	Published time.Time // when the origin made it durable
+	Pipeline string
+	Region   string
+	Number   Number
+	Findings Findings
+	Quality  Quality // what it shows, as far as anybody said
+	Digest   Digest
+	Size     int64 // bytes
+	// Generation is that of the init segment that it was published for.
+	Generation int
+	Span       Span      // where its media lies; zero where that is not known
+	Published  time.Time // when the origin made it durable
 }
 
 // Clean reports whether inspection found nothing wrong.

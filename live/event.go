@@ -70,6 +70,9 @@ type Event struct {
 	// OnLost says what viewers get in place of a segment that nobody published.
 	// Default LostFill.
 	OnLost LostPolicy
+	// OnNewInit says what is done about an init segment that cannot stand in for the
+	// one that viewers have. Default NewInitRefuse.
+	OnNewInit NewInitPolicy
 	// TimeURL is an absolute URL of some edge's or origin's /time, by which DASH
 	// players set their clocks. Without it they get one that is relative to the MPD.
 	TimeURL string
@@ -213,7 +216,7 @@ func Default() Event {
 	return Event{
 		FirstNumber: 1, Segment: Duration{Ticks: 2, Timescale: 1}, MediaTime: MediaUnix,
 		AllowanceMS: 500, HoldMS: 2000, BudgetMS: 2000, DVRSeconds: 14400, LiveWindowSeconds: 30,
-		PatienceMS: 150, SettleSegments: 5, OnLost: LostFill,
+		PatienceMS: 150, SettleSegments: 5, OnLost: LostFill, OnNewInit: NewInitRefuse,
 	}
 }
 
@@ -263,6 +266,9 @@ func (e *Event) Validate() error {
 	}
 	if e.OnLost != LostFill && e.OnLost != LostGap {
 		return badField("on_lost", "%q is neither \"fill\" nor \"gap\"", clip(string(e.OnLost)))
+	}
+	if e.OnNewInit != NewInitRefuse && e.OnNewInit != NewInitGeneration {
+		return badField("on_new_init", "%q is neither \"refuse\" nor \"generation\"", clip(string(e.OnNewInit)))
 	}
 	for _, f := range []struct {
 		name           string

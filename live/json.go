@@ -23,6 +23,7 @@ type eventJSON struct {
 	SettleSegments    *int64         `json:"settle_segments"`
 	JoinMS            *int64         `json:"join_ms,omitempty"`
 	OnLost            *LostPolicy    `json:"on_lost"`
+	OnNewInit         *NewInitPolicy `json:"on_new_init,omitempty"`
 	TimeURL           *string        `json:"time_url,omitempty"`
 	SessionData       []SessionDatum `json:"session_data,omitempty"`
 	Viewers           *Viewers       `json:"viewers,omitempty"`
@@ -38,6 +39,7 @@ type configJSON struct {
 	LatenessMS    map[string]int64 `json:"lateness_ms,omitempty"`
 	Masks         []Mask           `json:"masks,omitempty"`
 	Invalidations []Invalidation   `json:"invalidations,omitempty"`
+	Generations   []Generation     `json:"generations,omitempty"`
 }
 
 // putJSON is what PUT takes. What GET added is accepted and ignored, so that
@@ -50,6 +52,7 @@ type putJSON struct {
 	Masks         json.RawMessage `json:"masks"`
 	Invalidations json.RawMessage `json:"invalidations"`
 	RefusedInits  json.RawMessage `json:"refused_inits"`
+	Generations   json.RawMessage `json:"generations"`
 }
 
 // ParseEvent reads an event strictly: unknown or repeated fields (letters count
@@ -91,6 +94,7 @@ func (w *eventJSON) event() (Event, error) {
 	set(&e.SettleSegments, w.SettleSegments)
 	set(&e.JoinMS, w.JoinMS)
 	set(&e.OnLost, w.OnLost)
+	set(&e.OnNewInit, w.OnNewInit)
 	set(&e.TimeURL, w.TimeURL)
 	e.SessionData = w.SessionData
 	e.Viewers = w.Viewers
@@ -129,6 +133,9 @@ func (e *Event) wire() eventJSON {
 	}
 	if e.JoinMS != 0 {
 		w.JoinMS = &e.JoinMS
+	}
+	if e.OnNewInit != NewInitRefuse {
+		w.OnNewInit = &e.OnNewInit
 	}
 	if e.TimeURL != "" {
 		w.TimeURL = &e.TimeURL
@@ -179,12 +186,14 @@ type Config struct {
 	LatenessMS    map[string]int64
 	Masks         []Mask
 	Invalidations []Invalidation
+	// Generations, by their index: see Generation.
+	Generations []Generation
 }
 
 // MarshalJSON writes one flat object: the event's fields and the config's own.
 func (c Config) MarshalJSON() ([]byte, error) {
 	return json.Marshal(configJSON{eventJSON: c.Event.wire(), Version: c.Version, FlushVersion: c.FlushVersion,
-		LatenessMS: c.LatenessMS, Masks: c.Masks, Invalidations: c.Invalidations})
+		LatenessMS: c.LatenessMS, Masks: c.Masks, Invalidations: c.Invalidations, Generations: c.Generations})
 }
 
 // UnmarshalJSON reads leniently (a newer origin may send more) but validates
@@ -199,8 +208,11 @@ func (c *Config) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	*c = Config{Event: e, Version: w.Version, FlushVersion: w.FlushVersion,
-		LatenessMS: w.LatenessMS, Masks: w.Masks, Invalidations: w.Invalidations}
-	return e.Validate()
+		LatenessMS: w.LatenessMS, Masks: w.Masks, Invalidations: w.Invalidations, Generations: w.Generations}
+	if err := e.Validate(); err != nil {
+		return err
+	}
+	return c.validateGenerations()
 }
 
 // Timeline returns the timeline of one rendition: the event's, with the

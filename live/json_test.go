@@ -28,7 +28,7 @@ const full = `{
 func TestParseEventDefaults(t *testing.T) {
 	want := Event{
 		Start: time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC), FirstNumber: 1, Segment: Duration{2, 1}, MediaTime: MediaUnix,
-		AllowanceMS: 500, HoldMS: 2500, BudgetMS: 2000, DVRSeconds: 14400, LiveWindowSeconds: 30, PatienceMS: 150, SettleSegments: 5, OnLost: LostFill,
+		AllowanceMS: 500, HoldMS: 2500, BudgetMS: 2000, DVRSeconds: 14400, LiveWindowSeconds: 30, PatienceMS: 150, SettleSegments: 5, OnLost: LostFill, OnNewInit: NewInitRefuse,
 		Pipelines: []Pipeline{{Name: "a"}}, Renditions: []Rendition{{Name: "v", Type: Video, Bandwidth: 1}},
 	}
 	for _, in := range []string{

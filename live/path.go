@@ -19,7 +19,7 @@ type File uint8
 // The files of an event.
 const (
 	FileSegment  File = iota // {rendition}/{number}.m4s
-	FileInit                 // {rendition}/init.mp4
+	FileInit                 // {rendition}/init.mp4, {rendition}/init.{generation}.mp4
 	FileMPD                  // manifest.mpd
 	FileListed               // timeline.mpd
 	FileHLS                  // main.m3u8
@@ -56,6 +56,8 @@ type Path struct {
 	Rendition string // FileSegment, FileInit, FilePlaylist
 	Number    Number // FileSegment
 	Time      int64  // FileTimed
+	// Generation is that of a FileInit.
+	Generation int
 }
 
 // Names of files in URLs.
@@ -82,7 +84,7 @@ func (p Path) String() string {
 	case FileConfig:
 		return base + ConfigName
 	case FileInit:
-		return base + p.Rendition + "/" + InitName
+		return base + p.Rendition + "/" + InitFile(p.Generation)
 	case FilePlaylist:
 		return base + p.Rendition + "/" + PlaylistName
 	case FileTimed:
@@ -130,12 +132,12 @@ func ReadPath(path string) (p Path, fault PathFault) {
 		return Path{}, quoted("rendition ", rendition, isNotName)
 	}
 	p.Rendition = rendition
-	switch file {
-	case InitName:
-		p.File = FileInit
-		return p, fault
-	case PlaylistName:
+	if file == PlaylistName {
 		p.File = FilePlaylist
+		return p, fault
+	}
+	if generation, ok := parseInitFile(file); ok {
+		p.File, p.Generation = FileInit, generation
 		return p, fault
 	}
 	if time, ok := strings.CutPrefix(file, "t"); ok {

@@ -20,6 +20,7 @@ var (
 	ErrConflict       = &Problem{Code: "conflict", Status: 409, Title: "Other bytes are already published", Lifetime: -1}
 	ErrInitMissing    = &Problem{Code: "init-missing", Status: 412, Title: "The init segment is missing", Lifetime: -1}
 	ErrInitDiffers    = &Problem{Code: "init-differs", Status: 412, Title: "The media does not fit the init segment", Lifetime: -1}
+	ErrGeneration     = &Problem{Code: "other-generation", Status: 409, Title: "The pipeline's init segment is of another generation", Lifetime: -1}
 	ErrTooLarge       = &Problem{Code: "too-large", Status: 413, Title: "The body is too large", Lifetime: -1}
 	ErrNotCMAF        = &Problem{Code: "not-cmaf", Status: 415, Title: "The body is not CMAF", Lifetime: -1}
 	ErrRate           = &Problem{Code: "publish-rate", Status: 429, Title: "The tenant publishes more than it may", Lifetime: -1, RetryAfter: time.Second}
@@ -62,7 +63,7 @@ var (
 // Problems lists every problem, for the documentation's test.
 var Problems = []*Problem{
 	ErrBadPath, ErrMalformedMedia, ErrBadHeader, ErrDigest, ErrFuture, ErrIncomplete, ErrUnauthorized, ErrForbidden,
-	ErrNoPipeline, ErrOutside, ErrTimeout, ErrConflict, ErrInitMissing, ErrInitDiffers, ErrTooLarge, ErrNotCMAF, ErrRate, ErrTenantFull, ErrNotStored,
+	ErrNoPipeline, ErrOutside, ErrTimeout, ErrConflict, ErrInitMissing, ErrInitDiffers, ErrGeneration, ErrTooLarge, ErrNotCMAF, ErrRate, ErrTenantFull, ErrNotStored,
 	ErrToken, ErrNotHere, ErrNoEvent, ErrNoTenant, ErrNoRendition, ErrNever, ErrEarly, ErrNoInit, ErrMethod, ErrLost, ErrGone, ErrShed, ErrStoreDown,
 	ErrDraining, ErrUpstream, ErrInternal, ErrLoop, ErrBadEvent, ErrStarted, ErrInUse, ErrBlackout, ErrQuota, ErrNotJSON, ErrBadRequest,
 }

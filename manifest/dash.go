@@ -90,14 +90,21 @@ func (in *Input) mpd(listed bool) ([]byte, error) {
 	if !p.static {
 		serviceDescription(x, &tl)
 	}
-	x.start("Period")
-	x.attr("id", "1")
-	x.attrDuration("start", tl.Start(p.shown).Sub(tl.Start(tl.First())))
-	in.eventStreams(x, &p)
-	for _, s := range sets {
-		s.write(x, &p)
+	var before *period
+	for _, q := range in.periods(&p) {
+		if listed && !in.list(&q) {
+			continue // it has not begun
+		}
+		x.start("Period")
+		x.attr("id", q.id())
+		x.attrDuration("start", tl.Start(q.shown).Sub(tl.Start(tl.First())))
+		in.eventStreams(x, &q)
+		for _, s := range q.sets {
+			s.write(x, &q, q.continues(s, before))
+		}
+		x.end()
+		before = &q
 	}
-	x.end()
 	if !p.static {
 		x.start("UTCTiming")
 		x.attr("schemeIdUri", isoClock)
@@ -120,10 +127,13 @@ type period struct {
 	static      bool        // nothing is to come any more
 	listed      bool        // segments are listed
 	scale       scale
+	config      *live.Config
+	generation  *live.Generation // nil: the first
+	sets        []*set
 }
 
 func (in *Input) period(tl *live.Timeline) period {
-	p := period{tl: tl, first: tl.First(), static: tl.Finished(in.Now), scale: scaleOf(in.Config)}
+	p := period{tl: tl, config: in.Config, first: tl.First(), static: tl.Finished(in.Now), scale: scaleOf(in.Config)}
 	p.last, p.ends = tl.Last()
 	if p.static {
 		p.first = tl.Oldest(in.Now.Add(margin(tl)))
@@ -145,12 +155,9 @@ func (in *Input) timing(x *xmlWriter, p *period) {
 	// may ask before a segment is expected: the sum is the same, the latency not.
 	x.attr("availabilityStartTime", isoTime(tl.Start(tl.First()).Add(tl.Allowance()-ahead(tl))))
 	x.attr("publishTime", isoTime(in.Now.Truncate(time.Second)))
-	update := steady
-	switch {
-	case p.listed:
+	update := in.update()
+	if p.listed {
 		update = tl.Segment()
-	case !in.allKnown() || in.tells():
-		update = telling
 	}
 	x.attrDuration("minimumUpdatePeriod", update)
 	if p.ends {
@@ -189,9 +196,9 @@ func (p *period) captured(x *xmlWriter) {
 	x.end()
 }
 
-// template is the same for every rendition: numbers are aligned, and the
-// template's timescale need not be the track's.
-func (p *period) template(x *xmlWriter, s *set) {
+// template is the same for every rendition with an init segment of that generation:
+// numbers are aligned, and the template's timescale need not be the track's.
+func (p *period) template(x *xmlWriter, s *set, generation int) {
 	x.start("SegmentTemplate")
 	x.attrInt("timescale", p.scale.timescale)
 	name := "t$Time$"
@@ -204,7 +211,7 @@ func (p *period) template(x *xmlWriter, s *set) {
 		}
 	}
 	x.attrPositive("presentationTimeOffset", p.scale.offset(p.tl, p.shown))
-	x.attr("initialization", "$RepresentationID$/"+live.InitName)
+	x.attr("initialization", "$RepresentationID$/"+live.InitFile(generation))
 	// ffmpeg takes a startNumber for the place in the list. So where it is listed a
 	// segment has its time for a name.
 	x.attr("media", "$RepresentationID$/"+name+".m4s")

@@ -44,9 +44,10 @@ type mpdXML struct {
 			} `xml:"ProducerReferenceTime"`
 			Template        templateXML `xml:"SegmentTemplate"`
 			Representations []struct {
-				ID        string `xml:"id,attr"`
-				Bandwidth int64  `xml:"bandwidth,attr"`
-				Codecs    string `xml:"codecs,attr"`
+				ID        string      `xml:"id,attr"`
+				Bandwidth int64       `xml:"bandwidth,attr"`
+				Codecs    string      `xml:"codecs,attr"`
+				Template  templateXML `xml:"SegmentTemplate"`
 			} `xml:"Representation"`
 		} `xml:"AdaptationSet"`
 	} `xml:"Period"`

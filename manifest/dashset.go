@@ -62,7 +62,7 @@ const (
 	jocIndexScheme = "tag:dolby.com,2018:dash:EC3_ExtensionComplexityIndex:2018"
 )
 
-func (s *set) write(x *xmlWriter, p *period) {
+func (s *set) write(x *xmlWriter, p *period, continues string) {
 	r := s.renditions[0]
 	x.start("AdaptationSet")
 	x.attrInt("id", int64(s.id))
@@ -80,6 +80,9 @@ func (s *set) write(x *xmlWriter, p *period) {
 		x.attrPositive("maxHeight", int64(h))
 	}
 	s.color(x)
+	if continues != "" {
+		x.descriptor("SupplementalProperty", continuityScheme, continues)
+	}
 	if r.Label != "" {
 		x.start("Label")
 		x.text(r.Label)
@@ -97,9 +100,17 @@ func (s *set) write(x *xmlWriter, p *period) {
 		x.descriptor("Accessibility", purposeScheme, "8")
 	}
 	x.descriptor("Role", roleScheme, string(s.role))
-	p.template(x, s)
+	generation, same := p.initOf(s)
+	if same {
+		p.template(x, s, generation)
+	}
 	for _, r := range s.renditions {
 		representation(x, r)
+		if !same {
+			generation, _ := p.config.InitAt(r.Name, p.first)
+			p.template(x, s, generation)
+		}
+		x.end()
 	}
 	x.end()
 }
@@ -119,6 +130,7 @@ func (s *set) color(x *xmlWriter) {
 	x.descriptor(property, colorScheme+"MatrixCoefficients", strconv.Itoa(matrix))
 }
 
+// representation begins one.
 func representation(x *xmlWriter, r *live.Rendition) {
 	x.start("Representation")
 	x.attr("id", r.Name)
@@ -136,5 +148,4 @@ func representation(x *xmlWriter, r *live.Rendition) {
 		x.descriptor("SupplementalProperty", jocScheme, "JOC")
 		x.descriptor("SupplementalProperty", jocIndexScheme, strconv.Itoa(r.JOC))
 	}
-	x.end()
 }

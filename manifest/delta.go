@@ -37,14 +37,18 @@ func Delta(playlist []byte) []byte {
 	var whole int64 // microseconds
 	listed := 0
 	for rest := entries; len(rest) > 0; listed++ {
-		d, next := entry(rest)
+		d, _, next := entry(rest)
 		whole, rest = whole+d, next
 	}
 	skipped, us := 0, int64(0)
+	var mapped []byte // the newest init segment among what is skipped
 	for len(entries) > 0 {
-		d, rest := entry(entries)
+		d, m, rest := entry(entries)
 		if whole-us-d < keep*1_000_000 {
 			break
+		}
+		if m != nil {
+			mapped = m
 		}
 		skipped, us, entries = skipped+1, us+d, rest
 	}
@@ -55,7 +59,11 @@ func Delta(playlist []byte) []byte {
 	b := make([]byte, 0, len(head)+len(entries)+128)
 	b = append(b, head...)
 	b = appendInt(append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...), int64(skipped))
-	b = append(append(b, '\n'), timeTag...)
+	b = append(b, '\n')
+	if mapped != nil {
+		b = append(append(b, mapped...), '\n')
+	}
+	b = append(b, timeTag...)
 	b = start.Add(time.Duration(us)*time.Microsecond).AppendFormat(b, timeLayout)
 	return append(append(b, '\n'), entries...)
 }
@@ -63,19 +71,23 @@ func Delta(playlist []byte) []byte {
 // timeLayout is how EXT-X-PROGRAM-DATE-TIME is written.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
-// entry reads the lines of one segment, up to its URL, and how long it lasts.
-func entry(b []byte) (us int64, rest []byte) {
+// entry reads the lines of one segment, up to its URL: how long it lasts, and the line
+// of the init segment that it brings, if any.
+func entry(b []byte) (us int64, mapped, rest []byte) {
 	for len(b) > 0 {
 		line, next, _ := bytes.Cut(b, []byte("\n"))
 		b = next
 		if v, ok := bytes.CutPrefix(line, extinfTag); ok {
 			us = microseconds(v)
 		}
+		if bytes.HasPrefix(line, []byte(mapTag)) {
+			mapped = line
+		}
 		if len(line) == 0 || line[0] != '#' {
 			break
 		}
 	}
-	return us, b
+	return us, mapped, b
 }
 
 // microseconds reads a decimal number of seconds up to the comma.

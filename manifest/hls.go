@@ -79,6 +79,9 @@ func Media(in Input, rendition string) ([]byte, error) {
 	b = appendInt(append(b, "#EXTM3U\n#EXT-X-VERSION:"...), version)
 	b = appendInt(append(b, "\n#EXT-X-TARGETDURATION:"...), target)
 	b = appendInt(append(b, "\n#EXT-X-MEDIA-SEQUENCE:"...), int64(oldest))
+	if index := in.Config.GenerationAt(oldest); index > 0 {
+		b = appendInt(append(b, "\n#EXT-X-DISCONTINUITY-SEQUENCE:"...), int64(index))
+	}
 	b = append(b, "\n#EXT-X-INDEPENDENT-SEGMENTS\n"...)
 	if !ended {
 		b = appendInt(append(b, "#EXT-X-SERVER-CONTROL:HOLD-BACK="...), holdBack*target)
@@ -89,11 +92,14 @@ func Media(in Input, rendition string) ([]byte, error) {
 		}
 		b = append(b, '\n')
 	}
-	b = append(b, "#EXT-X-MAP:URI=\""+live.InitName+"\"\n"...)
+	b = in.appendMap(b, rendition, oldest)
 	b = in.appendDateRanges(b, &tl, oldest)
 	if from > oldest {
 		b = appendInt(append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...), int64(from-oldest))
 		b = append(b, '\n')
+		if in.Config.GenerationAt(from-1) != in.Config.GenerationAt(oldest) {
+			b = in.appendMap(b, rendition, from-1) // it is among what is skipped
+		}
 	}
 	start := tl.Start(from)
 	if from < tl.First() { // where the timeline ends
@@ -101,6 +107,9 @@ func Media(in Input, rendition string) ([]byte, error) {
 	}
 	b = start.AppendFormat(b, "#EXT-X-PROGRAM-DATE-TIME:"+timeLayout+"\n")
 	for n := from; n <= newest; n++ {
+		if n > oldest && in.begins(n) {
+			b = in.appendDiscontinuity(b, &tl, rendition, n)
+		}
 		b = inf.append(b, n)
 		if n < tl.First() || in.Lost != nil && in.Lost(rendition, n) {
 			b = append(b, "#EXT-X-GAP\n"...)

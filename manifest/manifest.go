@@ -75,10 +75,7 @@ func Lifetime(in Input, file live.File, rendition string) time.Duration {
 		if !in.allKnown() {
 			return learning
 		}
-		d := steady
-		if in.tells() {
-			d = told
-		}
+		d := steadyOf(&in)
 		// The MPD of a finished event is another one.
 		if last, ok := tl.Last(); ok && !tl.Finished(in.Now) {
 			return min(d, tl.Deadline(last).Sub(in.Now)+1)

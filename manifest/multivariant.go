@@ -22,8 +22,9 @@ func Multivariant(in Input) ([]byte, error) {
 		return nil, err
 	}
 	var videos, audios, texts []*live.Rendition
-	for i := range in.Config.Renditions {
-		r := &in.Config.Renditions[i]
+	renditions := in.Config.RenditionsAt(tl.At(in.Now))
+	for i := range renditions {
+		r := &renditions[i]
 		switch {
 		case !known(r):
 		case r.Type == live.Video:

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ func TestSchema(t *testing.T) {
  <uri name="http://www.w3.org/XML/2008/06/xlink.xsd" uri="%[1]s"/><uri name="http://www.w3.org/1999/xlink.xsd" uri="%[1]s"/>
 </catalog>`, write("xlink.xsd", []byte(xlink))))
 	args := []string{"--noout", "--nonet", "--schema", xsd}
-	for _, g := range golden {
+	for _, g := range slices.Concat(golden, goldenGenerations) {
 		for i, f := range []func(Input) ([]byte, error){MPD, ListedMPD} {
 			if b, err := f(g.in); err == nil {
 				args = append(args, write(g.name+[]string{".mpd", "-listed.mpd"}[i], b))

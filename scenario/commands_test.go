@@ -1,6 +1,8 @@
 package scenario
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/cmaf"
 	"headwater/edge"
 	"headwater/live"
 )
@@ -77,10 +80,37 @@ func (w *world) run(line string) error {
 		answer := strings.Join(strings.Fields(rec.Body.String()), " ")
 		fmt.Fprintf(w.out, "%d %s\n", rec.Code, randomID.ReplaceAllString(answer, `"id": "..."`))
 		return nil
+	case "renew": // PIPELINE RENDITION: its encoder comes back with another timescale
+		if len(args) != 2 {
+			return errors.New("renew PIPELINE RENDITION")
+		}
+		return w.renew(args[0], args[1])
+	case "lines": // VIEWER TEXT: those of its answer that hold the text
+		for l := range strings.SplitSeq(w.viewers[args[0]][0].small.String(), "\n") {
+			if text := strings.Join(args[1:], " "); strings.Contains(l, text) {
+				fmt.Fprintf(w.out, "%s: %s\n", args[0], strings.TrimSpace(l))
+			}
+		}
+		return nil
 	case "restart": // origin or EDGE: it comes back at once, with what it stored
 		return w.restart(args)
 	}
 	return errors.New("there is no such command")
+}
+
+// renew has a pipeline make a rendition otherwise from now on, and PUTs the init segment.
+func (w *world) renew(pipeline, rendition string) error {
+	init := bytes.Clone(w.media[rendition].init)
+	at := bytes.Index(init, []byte("mdhd")) + 4 + 12
+	binary.BigEndian.PutUint32(init[at:], 2*binary.BigEndian.Uint32(init[at:]))
+	parsed, err := cmaf.ParseInit(init)
+	if err != nil {
+		return err
+	}
+	w.media[pipeline+"/"+rendition] = medium{init, &parsed.Tracks[0]}
+	rec := w.put(pipeline+"/"+rendition+"/"+live.InitName, init, nil)
+	fmt.Fprintln(w.out, strings.TrimSpace(fmt.Sprintf("%s %s: %d %s", w.since(time.Now()), live.InitName, rec.Code, problemOf(rec.Body.Bytes()))))
+	return nil
 }
 
 // time is "advance DURATION" and "at SECONDS".

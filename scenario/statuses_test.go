@@ -230,6 +230,14 @@ func publishStatuses(t *testing.T) *bench {
 	b.want(200, "", "PUT", b.publish+"/t/e/a/v/init.mp4", m.init)
 	b.want(412, "init-differs", "PUT", b.publish+"/t/e/b/v/init.mp4", newMedium(t, live.Audio).init)
 
+	// One that comes back otherwise is refused, until a generation begins with it; then its
+	// segments are of that, and not of what is before.
+	anew := bytes.Clone(m.init)
+	anew[bytes.Index(anew, []byte("mdhd"))+4+15]++ // the timescale
+	b.want(412, "init-differs", "PUT", b.publish+"/t/e/b/v/init.mp4", anew)
+	b.want(200, "", "POST", b.control+"/v1/events/t/e/generations", []byte(`{"rendition": "v"}`), "Content-Type", "application/json")
+	b.want(409, "other-generation", "PUT", seg("b", n), whole)
+
 	r := b.want(201, "", "PUT", seg("a", n), whole, live.HeaderContentDigest, live.DigestOf(whole).String())
 	if r.Header.Get(live.HeaderPublished) == "" || r.Header.Get(live.HeaderDefects) != "" {
 		t.Errorf("headers of a clean 201: %v", r.Header)

@@ -38,7 +38,7 @@ type world struct {
 	net   *memnet.Network
 	parks bool // viewers of edges wait without goroutines, as those of HTTP/1.1 do
 	store *memory.Store
-	media map[string]medium // by rendition
+	media map[string]medium // by rendition, and PIPELINE/RENDITION of those that came back otherwise
 	event live.Event
 
 	origin  atomic.Pointer[origin.Origin]
@@ -235,7 +235,10 @@ func (w *world) publish(args []string) error {
 		}
 		short = short || arg == "short"
 	}
-	m, ok := w.media[args[1]]
+	m, ok := w.media[args[0]+"/"+args[1]]
+	if !ok {
+		m, ok = w.media[args[1]]
+	}
 	if !ok || err != nil {
 		return fmt.Errorf("%q: %v", line, err)
 	}

@@ -41,6 +41,9 @@ Verbs:
   unmask TENANT/EVENT --id ID   put back what a mask took out
   invalidate TENANT/EVENT       make caches drop segments: --pipeline, --region, --rendition, --from, --to
   flush TENANT/EVENT            make caches drop everything of the event
+  generation TENANT/EVENT       begin a generation with init segments that were refused, of --rendition or all,
+                                of --pipeline where theirs differ, from segment --from on; without it, or with
+                                --from next, from the first by which every player has heard of it
   audit [TENANT/EVENT]          what was done and tried, by whom and from where, of one event or of all:
                                 --from, --to (times), --limit; by default of the last day
 
@@ -90,9 +93,9 @@ func (f *eventFlags) register(o *options) {
 	o.Duration(&f.adBreak, "ad-break", 0, "notify: an ad break that lasts as `LONG`, in whole segments")
 	o.List(&f.assets, "asset", "notify: `URL` of what players show in it: a playlist for those of HLS, or where it ends in .json a list of assets; where it ends in .mpd for those of DASH")
 	o.Bool(&f.withdraw, "withdraw", "notify: take the notification of --id back")
-	o.String(&f.pipeline, "pipeline", "", "mask, invalidate: only this `PIPELINE`")
+	o.String(&f.pipeline, "pipeline", "", "mask, invalidate, generation: only this `PIPELINE`")
 	o.String(&f.region, "region", "", "mask, invalidate: only this `REGION`")
-	o.String(&f.rendition, "rendition", "", "mask, invalidate, segments: only this `RENDITION`")
+	o.String(&f.rendition, "rendition", "", "mask, invalidate, segments, generation: only this `RENDITION`")
 	o.Bool(&f.all, "all", "mask: all pipelines, which leaves viewers with nothing")
 	o.String(&f.from, "from", "", "first `SEGMENT`: a number or a time")
 	o.String(&f.to, "to", "", "last `SEGMENT`, inclusive: a number or a time")
@@ -136,6 +139,7 @@ func eventVerbs() map[string]eventVerb {
 		"unmask":     {unmaskSegments, "id" + asking},
 		"invalidate": {invalidateSegments, "pipeline region rendition from to" + asking},
 		"flush":      {flushEvent, asking},
+		"generation": {beginGeneration, "rendition pipeline from" + asking},
 		"audit":      {auditEvents, "from to limit"},
 	}
 }
@@ -144,7 +148,7 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 	var f eventFlags
 	o := newOptions("event")
 	f.register(o)
-	verb, names, err := o.parseVerb(env, args, "create, get, list, end, delete, segments, notify, mask, masks, unmask, invalidate, flush or audit")
+	verb, names, err := o.parseVerb(env, args, "create, get, list, end, delete, segments, notify, mask, masks, unmask, invalidate, flush, generation or audit")
 	if err != nil {
 		return err
 	}
@@ -185,6 +189,9 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 		return usagef("%s: %s", verb, live.PathReason(err))
 	}
 	s.path = "/v1/events/" + s.id.String()
+	if verb == "generation" && f.from == "next" {
+		f.from = ""
+	}
 	for name, v := range map[string]string{"--from": f.from, "--to": f.to} {
 		if v != "" {
 			if _, err := live.ParseMoment(name, v); err != nil {
@@ -483,6 +490,20 @@ func auditEvents(ctx context.Context, s *eventSession) error {
 		}
 	}
 	return s.api.do(ctx, http.MethodGet, s.path+"/audit?"+q.Encode(), nil)
+}
+
+// beginGeneration has viewers get another init segment from a number on.
+func beginGeneration(ctx context.Context, s *eventSession) error {
+	return s.change(ctx, eventChange{verb: "generation", method: http.MethodPost, sub: "/generations", yes: false, silent: true,
+		body: s.scope(map[string]any{}, "pipeline", "rendition", "from"),
+		what: "viewers get the new init segment; pipelines that have the old one serve no more from there on",
+		undone: func(answer []byte) string {
+			var g live.Generation
+			if json.Unmarshal(answer, &g) == nil {
+				fmt.Fprintf(s.env.stderr, "Generation %d begins with segment %d.\n", g.Index, g.From)
+			}
+			return ""
+		}})
 }
 
 func flushEvent(ctx context.Context, s *eventSession) error {

@@ -24,6 +24,8 @@ type Key struct {
 	Path  live.Path
 	Flush int64
 	Told  int64 // of manifests: the sequence number of the notifications
+	// Generations, of manifests: how many the event has.
+	Generations int
 }
 
 // overhead is what an object counts for beside its head and body.

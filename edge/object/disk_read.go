@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"headwater/live"
@@ -13,13 +14,21 @@ import (
 )
 
 // What is on disk: in the media namespace a record for each flush version and
-// rendition, with an item for each segment and one for the init segment; in the
+// rendition, with an item for each segment and one for each init segment; in the
 // control namespace a record for each event, with its configuration.
 
 const (
-	initKey  = "init"
-	eventKey = live.ConfigName
+	firstInit = "init"
+	eventKey  = live.ConfigName
 )
+
+// initKey is the key of a generation's init segment.
+func initKey(generation int) string {
+	if generation == 0 {
+		return firstInit
+	}
+	return firstInit + "-" + strconv.Itoa(generation)
+}
 
 // stored reports whether objects of that kind are kept on disk.
 func (k Key) stored() bool { return k.Path.File == live.FileSegment || k.Path.File == live.FileInit }
@@ -29,7 +38,7 @@ func (k Key) onDisk() (store.Record, string) {
 	p := k.Path
 	r := store.Record{Namespace: store.Media, ID: fmt.Sprintf("%d/%s/%s/%s", k.Flush, p.Event.Tenant, p.Event.Name, p.Rendition)}
 	if p.File == live.FileInit {
-		return r, initKey
+		return r, initKey(p.Generation)
 	}
 	return r, fmt.Sprintf("%016x", int64(p.Number))
 }

@@ -58,6 +58,8 @@ type Config struct {
 	Node    string        // what announcements call this node
 	Alone   bool          // no other node announces anything
 	Timeout time.Duration // of one change
+	// Lead is how long before it begins players have to be able to read of a generation.
+	Lead    func(*Record) time.Duration
 	Log     *slog.Logger
 	Metrics *prometheus.Registry
 }

@@ -45,8 +45,11 @@ type Edit struct {
 	Life      int64           `json:"life,omitempty"`
 	Configure *live.Event     `json:"configure,omitempty"`
 	Learn     *live.Rendition `json:"learn,omitempty"` // what media told of the one of that name
-	Mask      *live.Mask      `json:"mask,omitempty"`
-	Unmask    string          `json:"unmask,omitempty"`
+	Of        int             `json:"of,omitempty"`    // in which generation
+	// Generation is begun, or goes into the one that begins with the same segment.
+	Generation *live.Generation `json:"generation,omitempty"`
+	Mask       *live.Mask       `json:"mask,omitempty"`
+	Unmask     string           `json:"unmask,omitempty"`
 	// Invalidate has no versions: they follow from the edits before.
 	Invalidate []live.Invalidation `json:"invalidate,omitempty"`
 	Flush      bool                `json:"flush,omitempty"`
@@ -72,7 +75,7 @@ type Edit struct {
 
 // configures reports whether the edit changes event.json.
 func (x *Edit) configures() bool {
-	return x.Configure != nil || x.Learn != nil || x.Mask != nil || x.Unmask != "" || len(x.Invalidate) > 0 || x.Flush || x.lost
+	return x.Configure != nil || x.Learn != nil || x.Generation != nil || x.Mask != nil || x.Unmask != "" || len(x.Invalidate) > 0 || x.Flush || x.lost
 }
 
 // May is what of an edit's notifications may be done: packagers take nothing back
@@ -124,7 +127,12 @@ func (rec *Record) Apply(x *Edit) {
 	if x.Configure != nil {
 		c.Event = KeepLearnt(*x.Configure, c.Event)
 	}
-	if x.Learn != nil {
+	if x.Generation != nil {
+		c.Generations = begin(c.Generations, x.Generation)
+	}
+	if x.Learn != nil && x.Of > 0 {
+		c.Generations = learnIn(c.Generations, x.Of, x.Learn)
+	} else if x.Learn != nil {
 		c.Renditions = slices.Clone(c.Renditions)
 		for i := range c.Renditions {
 			if c.Renditions[i].Name == x.Learn.Name {

@@ -31,7 +31,8 @@ func (v *View) fillsFrom(rendition string, n live.Number) live.Number {
 		return n
 	}
 	tl := v.Timelines[rendition]
-	return max(n-live.Number(live.MaxFilled/tl.Segment()), tl.First())
+	_, from := cfg.InitAt(rendition, n) // what is before it is not played with the same init segment
+	return max(from, n-live.Number(live.MaxFilled/tl.Segment()), tl.First())
 }
 
 // Filler makes of segment m, whose bytes are src, what stands in for segment n.

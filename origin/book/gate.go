@@ -46,6 +46,8 @@ type Gate struct {
 	Since, Until time.Time
 	Why          string
 	Stored       bool // or the store was down
+	// Of is the generation whose init segment the newest one fits, while it is open.
+	Of int
 }
 
 // Shut reports whether the pipeline's segments are refused.
@@ -69,6 +71,7 @@ type gateJSON struct {
 	Since int64  `json:"since,omitempty"` // Unix ns
 	Until int64  `json:"until,omitempty"`
 	Why   string `json:"why,omitempty"`
+	Of    int    `json:"of,omitempty"`
 }
 
 // gateSuffix is what the key of a gate ends with. No pipeline's name has a slash.
@@ -93,7 +96,7 @@ func decodeGate(item store.Item) (g Gate, life int64, err error) {
 	if err := json.Unmarshal(item.Meta, &j); err != nil {
 		return g, 0, fmt.Errorf("origin: gate %s: %w", item.Key, err)
 	}
-	return Gate{Token: item.Token, Since: fromUnixNano(j.Since), Until: fromUnixNano(j.Until), Why: j.Why, Stored: true}, j.Life, nil
+	return Gate{Token: item.Token, Since: fromUnixNano(j.Since), Until: fromUnixNano(j.Until), Why: j.Why, Stored: true, Of: j.Of}, j.Life, nil
 }
 
 // GateOf is what is known of a pipeline's gate.
@@ -195,7 +198,7 @@ func (g *Book) LearnGate(ctx context.Context, e *Event, rendition, pipeline stri
 
 // KeepGate stores a gate, and enters it.
 func (g *Book) KeepGate(ctx context.Context, e *Event, rendition, pipeline string, x Gate) error {
-	meta, err := json.Marshal(gateJSON{Life: e.Life, Since: unixNano(x.Since), Until: unixNano(x.Until), Why: x.Why})
+	meta, err := json.Marshal(gateJSON{Life: e.Life, Since: unixNano(x.Since), Until: unixNano(x.Until), Why: x.Why, Of: x.Of})
 	if err != nil {
 		return fmt.Errorf("origin: gate: %w", err)
 	}

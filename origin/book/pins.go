@@ -165,7 +165,7 @@ func (e *Event) Seam(v *View, rendition string, c *live.Candidate) live.Findings
 	}
 	for i := range cs {
 		if cs[i].Pipeline == p.Pipeline && cs[i].Digest == p.Digest {
-			r, _ := v.Config().Rendition(rendition)
+			r, _ := v.Config().RenditionAt(rendition, c.Number)
 			tl := v.Timelines[rendition]
 			return selection.Seam(&cs[i], c, frameOf(r), tl.Segment())
 		}

@@ -257,6 +257,9 @@ func (g *Book) FillInits(ctx context.Context, e *Event, rendition string) error 
 		if strings.HasSuffix(item.Key, gateSuffix) {
 			return g.takeGate(ctx, e, rendition, item)
 		}
+		if is, err := g.takeLater(e, rendition, item); is {
+			return err
+		}
 		c, life, err := layout.DecodeMeta(item, 0, item.Key)
 		if err != nil || life != e.Life {
 			return err
@@ -264,6 +267,10 @@ func (g *Book) FillInits(ctx context.Context, e *Event, rendition string) error 
 		in, err := NewInit(item.Value, live.Source{Pipeline: c.Pipeline, Region: c.Region}, c.Published)
 		if err != nil {
 			return fmt.Errorf("origin: stored init segment of %v %s %s: %w", e.ID, rendition, item.Key, err)
+		}
+		if c.Generation > 0 { // of a pipeline that had none before
+			e.Accept(rendition, c.Pipeline, in)
+			return nil
 		}
 		e.LearnInit(rendition, in)
 		return nil

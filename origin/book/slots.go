@@ -13,6 +13,8 @@ import (
 type track struct {
 	init    *Init                   // what every pipeline must fit; nil before the first
 	inits   map[string]PipelineInit // by pipeline
+	later   map[string]*Init        // of generations after the first, by digest; nil before any
+	refused map[string]*Init        // that were refused last, by pipeline; nil before any
 	gates   map[string]Gate         // by pipeline; nil before the first
 	looked  time.Time               // when the store was last looked into for init segments
 	slots   map[live.Number]*slot   // one per segment that was published or is waited for
@@ -238,7 +240,7 @@ func (e *Event) Condemn(rendition string, c live.Candidate, costMS int64) {
 	s.wake()
 }
 
-// LearnInit enters a pipeline's init segment.
+// LearnInit enters a pipeline's init segment of the first generation.
 func (e *Event) LearnInit(rendition string, in *Init) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

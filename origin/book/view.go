@@ -67,6 +67,7 @@ func (v *View) Stamp(h http.Header) { maps.Copy(h, v.stamp) }
 // Input is what selection among candidates for a slot of the view's timeline
 // depends on, but for what is known of the slot's choice and of slots before it.
 func (v *View) Input(rendition string, n live.Number, cs []live.Candidate) selection.Input {
+	cs = v.fitting(cs, rendition, n)
 	tl, cfg := v.Timelines[rendition], v.Config()
 	in := selection.Input{Order: cfg.Pipelines, Candidates: cs, End: tl.End(n), Decide: tl.Decide(n), Deadline: tl.Deadline(n), Segment: tl.Segment(),
 		Patience: time.Duration(cfg.PatienceMS) * time.Millisecond, Settle: int(cfg.SettleSegments)}
@@ -76,9 +77,10 @@ func (v *View) Input(rendition string, n live.Number, cs []live.Candidate) selec
 	return in
 }
 
-// unmasked is what is left of a segment's candidates without those that are
-// masked or whose pipeline the event does not have. It changes nothing.
+// unmasked is what is left of a segment's candidates without those that are of
+// another generation, masked or whose pipeline the event does not have. It changes nothing.
 func (v *View) unmasked(cs []live.Candidate, rendition string, n live.Number) []live.Candidate {
+	cs = v.fitting(cs, rendition, n)
 	out := func(c live.Candidate) bool {
 		p, _, known := v.Config().Pipeline(c.Pipeline)
 		return !known || v.Masked(p, rendition, n)

@@ -71,6 +71,7 @@ func New(cfg Config) http.Handler {
 		event + "/notifications/{id}": {"DELETE": s.changing("withdraw", s.withdrawNotification)},
 		event + "/masks":              {"GET": s.getMasks, "POST": s.changing("mask", s.postMask, "yes")},
 		event + "/masks/{id}":         {"DELETE": s.changing("unmask", s.removeMask)},
+		event + "/generations":        {"GET": s.getGenerations, "POST": s.changing("generation", s.postGeneration)},
 		event + "/invalidations":      {"POST": s.changing("invalidate", s.postInvalidation)},
 		event + "/flush":              {"POST": s.changing("flush", s.flush, "yes")},
 		event + "/audit":              {"GET": s.listAudit},

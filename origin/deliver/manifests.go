@@ -8,6 +8,7 @@ import (
 	"headwater/origin/book"
 
 	"headwater/live"
+	"headwater/manifest"
 	"headwater/selection"
 )
 
@@ -16,7 +17,8 @@ import (
 // under another flush version, so that who heeds that keeps it for longer.
 const initLifetime = time.Minute
 
-// sendInit answers with the init segment that viewers of a rendition get.
+// sendInit answers with the init segment that viewers of a rendition get, in a
+// generation.
 func (s *Server) sendInit(d *delivery) (step, error) {
 	in, err := s.findInit(d)
 	if err != nil {
@@ -35,19 +37,32 @@ func (s *Server) sendInit(d *delivery) (step, error) {
 	return nil, nil
 }
 
+// findInit is the init segment that is asked for, or that of the segment that is.
 func (s *Server) findInit(d *delivery) (*book.Init, error) {
-	in, _ := d.event.InitOf(d.path.Rendition, "")
+	index := d.path.Generation
+	if d.path.File == live.FileSegment {
+		index, _ = d.view.Config().InitAt(d.path.Rendition, d.path.Number)
+	}
+	in := d.event.InitOfGeneration(d.view, d.path.Rendition, index)
+	if in == nil && index > 0 && !d.view.Config().HasInit(d.path.Rendition, index) {
+		return nil, live.ErrNoInit.With(fmt.Sprintf("generation %d gives rendition %q no init segment", index, d.path.Rendition))
+	}
 	if in == nil {
 		d.turn.Give()
 		if err := s.Look.Inits(d.r.Context(), d.event, d.path.Rendition); err != nil {
 			return nil, err
 		}
-		in, _ = d.event.InitOf(d.path.Rendition, "")
+		in = d.event.InitOfGeneration(d.view, d.path.Rendition, index)
 	}
 	if in == nil {
 		return nil, live.ErrNoInit.With(fmt.Sprintf("no pipeline has published rendition %q yet", d.path.Rendition))
 	}
 	return in, nil
+}
+
+// Lead is how long before it begins players have to be able to read of a generation.
+func Lead(rec *book.Record) time.Duration {
+	return manifest.Lead(manifest.Input{Config: &rec.Config, Notifications: rec.Notifications})
 }
 
 // sendManifest answers with DASH or HLS, made from what the event is now.

@@ -4,6 +4,8 @@
 //	control  events                      TENANT/EVENT/TOKEN      Edit of book: a change since the record was written
 //	control  init/TENANT/EVENT/RENDITION PIPELINE                the init segment, with segmentMeta
 //	control  init/TENANT/EVENT/RENDITION PIPELINE/gate           nothing, with gateJSON of book
+//	control  init/TENANT/EVENT/RENDITION PIPELINE/refused        the newest init segment that was refused, with segmentMeta
+//	control  init/TENANT/EVENT/RENDITION -generation/DIGEST      the init segment of a generation after the first, with segmentMeta
 //	control  audit/DAY                   NANOSECONDS-NODE-COUNT  Entry of audit
 //	control  probe                       NODE                    nothing: what health writes
 //	media    TENANT/EVENT/RENDITION      NUMBER/PIPELINE         the segment, with segmentMeta
@@ -75,6 +77,8 @@ type segmentMeta struct {
 	Region    string `json:"region,omitempty"`
 	Published int64  `json:"published"` // Unix ns, when storing began
 	Life      int64  `json:"life,omitempty"`
+	// Of which generation its init segment is, or it.
+	Generation int `json:"generation,omitempty"`
 	// Where the media lies, as live.Span; absent where it is not known.
 	Start     int64 `json:"start,omitempty"`
 	End       int64 `json:"end,omitempty"`
@@ -83,7 +87,7 @@ type segmentMeta struct {
 
 // EncodeMeta is the metadata of a candidate of one life of an event.
 func EncodeMeta(c live.Candidate, life int64) ([]byte, error) {
-	return json.Marshal(segmentMeta{Defects: c.Findings.String(), Quality: c.Quality.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life,
+	return json.Marshal(segmentMeta{Defects: c.Findings.String(), Quality: c.Quality.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life, Generation: c.Generation,
 		Start: c.Span.Start, End: c.Span.End, Timescale: c.Span.Timescale})
 }
 
@@ -102,7 +106,7 @@ func DecodeMeta(item store.Item, n live.Number, pipeline string) (live.Candidate
 	if err := json.Unmarshal(item.Meta, &m); err != nil {
 		return live.Candidate{}, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
 	}
-	c := live.Candidate{Pipeline: pipeline, Region: m.Region, Number: n, Size: item.Size, Published: time.Unix(0, m.Published).UTC(),
+	c := live.Candidate{Pipeline: pipeline, Region: m.Region, Number: n, Size: item.Size, Generation: m.Generation, Published: time.Unix(0, m.Published).UTC(),
 		Span: live.Span{Start: m.Start, End: m.End, Timescale: m.Timescale}}
 	var err error
 	if m.Defects != "" {

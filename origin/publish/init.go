@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -15,8 +16,8 @@ import (
 )
 
 // The steps of the PUT of an init segment. The first of a rendition is the one
-// that viewers get; every other must be able to stand in for it, since a viewer
-// sees segments of all pipelines with one init segment. Which is the newest, and
+// that viewers get, until a generation begins; every other must be able to stand in for
+// it, since a viewer sees segments of all pipelines with one init segment. Which is the newest, and
 // so whether the pipeline's segments are taken, is at gate.
 
 // inspectInit refuses what is not an init segment of the rendition.
@@ -42,7 +43,7 @@ func (s *Server) reconcileInit(p *publication) error {
 	}
 	in := p.init
 	first, own := p.event.InitOf(p.path.Rendition, p.path.Pipeline)
-	p.outcome, p.before = book.Created, own.Published
+	p.outcome, p.before, p.first = book.Created, own.Published, own.Digest.IsZero()
 	if first == nil {
 		// A key that is stolen from one pipeline must not decide what all others
 		// have to fit.
@@ -51,13 +52,15 @@ func (s *Server) reconcileInit(p *publication) error {
 			return v.Problem(want)
 		}
 	}
+	if first != nil {
+		if err := s.fit(p); err != nil {
+			return err
+		}
+	}
 	switch {
 	case own.Digest == in.Digest:
 		p.outcome, in.Published = book.Identical, own.Published
 	case first != nil:
-		if err := first.Track.Compatible(&in.Track); err != nil {
-			return s.refuseInit(p, live.ErrInitDiffers.With(fmt.Sprintf("viewers have the init segment of pipeline %q, and this one cannot stand in for it: %v", first.Source.Pipeline, err)))
-		}
 		if !own.Digest.IsZero() {
 			p.outcome = book.Repaired
 		}
@@ -67,9 +70,47 @@ func (s *Server) reconcileInit(p *publication) error {
 	// The one that viewers have stays in the store as it is, so that after a
 	// restart it still is: of a restarted encoder's it is enough to know here
 	// that it fits.
-	p.known = first != nil && first.Source.Pipeline == p.path.Pipeline
-	p.cand = live.Candidate{Pipeline: p.source.Pipeline, Region: p.source.Region, Digest: in.Digest, Size: int64(len(p.body)), Published: in.Published}
+	p.known = first != nil && (first.Source.Pipeline == p.path.Pipeline || p.of > 0 && !p.first)
+	p.cand = live.Candidate{Pipeline: p.source.Pipeline, Region: p.source.Region, Digest: in.Digest, Size: int64(len(p.body)), Generation: p.of, Published: in.Published}
 	return nil
+}
+
+// fit finds the generation that the init segment fits, and refuses what fits none that
+// viewers have or will have. Such a one is kept: a generation may begin with it.
+func (s *Server) fit(p *publication) error {
+	rendition := p.path.Rendition
+	v := p.event.View()
+	tl := v.Config().Event.Timeline()
+	n := tl.At(s.Clock.Now())
+	current, index := p.event.InitAt(v, rendition, n)
+	if current == nil {
+		if err := s.Look.Inits(p.r.Context(), p.event, rendition); err != nil {
+			return err
+		}
+		if current, _ = p.event.InitAt(v, rendition, n); current == nil {
+			return live.ErrNotStored.With(fmt.Sprintf("the init segment of generation %d of rendition %q is not here yet", index, rendition))
+		}
+	}
+	of, ok, why := p.event.Fits(v, rendition, p.init, n)
+	if !ok {
+		whose := fmt.Sprintf("that of generation %d", index)
+		if index == 0 {
+			whose = fmt.Sprintf("the init segment of pipeline %q", current.Source.Pipeline)
+		}
+		problem := live.ErrInitDiffers.With(fmt.Sprintf("viewers have %s, and this one cannot stand in for it: %v", whose, why))
+		if of, ok = s.renew(p, p.init); !ok {
+			return cmp.Or(s.keepRefused(p), s.refuseInit(p, problem))
+		}
+	}
+	p.of = of
+	return nil
+}
+
+// keepRefused stores what is about to be refused, for a generation to begin with.
+func (s *Server) keepRefused(p *publication) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.r.Context()), s.StoreTimeout)
+	defer cancel()
+	return s.Book.KeepRefused(ctx, p.event, p.path.Rendition, p.init)
 }
 
 // keepInit stores durably, and lets the pipeline's segments in.
@@ -78,11 +119,12 @@ func (s *Server) keepInit(p *publication) error {
 		if err := s.storeInit(p); err != nil {
 			return err
 		}
-		p.event.LearnInit(p.path.Rendition, p.init)
-		t := p.init.Track
-		s.learnRendition(p, &live.Rendition{Name: p.path.Rendition, Codecs: t.Codecs, Width: t.Width, Height: t.Height,
-			Timescale: int64(t.Timescale), SampleRate: t.SampleRate, Channels: t.Channels,
-			ChannelConfig: t.ChannelConfig, JOC: t.JOC, SAR: t.SAR, Color: t.Color})
+		if p.of > 0 {
+			p.event.Accept(p.path.Rendition, p.path.Pipeline, p.init)
+		} else {
+			p.event.LearnInit(p.path.Rendition, p.init)
+			s.learnRendition(p, p.init.Tells(p.path.Rendition), 0)
+		}
 	}
 	return s.openGate(p)
 }
@@ -122,6 +164,12 @@ func (s *Server) passGate(p *publication) error {
 	if !g.Shut() {
 		return nil
 	}
+	if in := p.event.Refused(p.path.Rendition)[p.path.Pipeline]; in != nil {
+		// Whoever published with the one that viewers have may have ended since.
+		if _, ok := s.renew(p, in); ok {
+			return nil
+		}
+	}
 	if !g.Stored {
 		if err := s.keepGate(p, g); err != nil {
 			s.Log.Error("a refused init segment is known to this node alone: the store does not take it", "path", p.path.String(), "err", err)
@@ -148,7 +196,7 @@ func (s *Server) refuseInit(p *publication, why *live.Problem) error {
 // openGate lets the pipeline publish whose init segment fits.
 func (s *Server) openGate(p *publication) error {
 	old := p.event.GateOf(p.path.Rendition, p.path.Pipeline)
-	g := book.Gate{Token: p.arrived, Since: old.Since, Until: old.Until}
+	g := book.Gate{Token: p.arrived, Since: old.Since, Until: old.Until, Of: p.of}
 	if old.Shut() {
 		g.Until = time.Unix(0, p.arrived.Time).UTC()
 	}

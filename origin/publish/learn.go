@@ -13,7 +13,7 @@ import (
 // wantsFrameRate reports whether a segment tells the frame rate of a rendition
 // of which it is not known yet: an init segment does not say it.
 func (s *Server) wantsFrameRate(p *publication) bool {
-	r, _ := p.event.View().Config().Rendition(p.path.Rendition)
+	r, _ := p.event.View().Config().RenditionAt(p.path.Rendition, p.path.Number)
 	return r.Type == live.Video && r.FrameRate == "" && p.found.FrameDuration > 0
 }
 
@@ -24,7 +24,7 @@ func (s *Server) learnFrameRate(p *publication) {
 	if d != g {
 		rate += "/" + strconv.FormatInt(d/g, 10)
 	}
-	s.learnRendition(p, &live.Rendition{Name: p.path.Rendition, FrameRate: rate})
+	s.learnRendition(p, &live.Rendition{Name: p.path.Rendition, FrameRate: rate}, p.of)
 }
 
 func gcd(a, b int64) int64 {
@@ -34,14 +34,27 @@ func gcd(a, b int64) int64 {
 	return a
 }
 
-// learnRendition fills in what the operator left out. What was published is
-// stored whatever becomes of this.
-func (s *Server) learnRendition(p *publication, told *live.Rendition) {
+// learnRendition fills in what the operator left out, or what is not known of a
+// generation. What was published is stored whatever becomes of this.
+func (s *Server) learnRendition(p *publication, told *live.Rendition, of int) {
 	learnt := false
 	_, err := s.Book.Edit(p.r.Context(), p.path.Event, func(rec *book.Record, exists bool) (book.Edit, error) {
 		r, ok := rec.Config.Rendition(told.Name)
 		if !exists || !ok {
 			return book.Edit{}, book.ErrUnchanged
+		}
+		if of > 0 {
+			g := rec.Config.Generation(of)
+			if g == nil || g.Renewed(told.Name) == nil {
+				return book.Edit{}, book.ErrUnchanged
+			}
+			r = g.Renewed(told.Name).Rendition
+			was := r
+			if book.LearnFrom(&r, told); r == was {
+				return book.Edit{}, book.ErrUnchanged
+			}
+			learnt = true
+			return book.Edit{Learn: told, Of: of}, nil
 		}
 		was := r
 		book.LearnFrom(&r, told)

@@ -129,6 +129,8 @@ type publication struct {
 	full     error      // why nothing more may be stored; nil where it may
 	init     *book.Init // the rendition's, or what is being published
 	known    bool       // of an init segment: it may not replace what is stored
+	of       int        // of an init segment: the generation that it fits
+	first    bool       // of an init segment: its pipeline has published none before
 	found    cmaf.Report
 	cand     live.Candidate
 	outcome  book.Outcome
@@ -362,18 +364,24 @@ func (s *Server) expect(p *publication) error {
 	if p.path.File != live.FileSegment {
 		return nil
 	}
-	var own book.PipelineInit
-	if p.init, own = p.event.InitOf(p.path.Rendition, p.path.Pipeline); !own.Digest.IsZero() {
-		return nil
+	p.view = p.event.View() // a generation may have begun while the body came
+	rendition, n := p.path.Rendition, p.path.Number
+	_, own := p.event.InitOf(rendition, p.path.Pipeline)
+	if p.init, p.of = p.event.InitAt(p.view, rendition, n); own.Digest.IsZero() || p.init == nil {
+		// Another node may have taken it.
+		if err := s.Look.Inits(p.r.Context(), p.event, rendition); err != nil {
+			return err
+		}
+		_, own = p.event.InitOf(rendition, p.path.Pipeline)
+		p.init, p.of = p.event.InitAt(p.view, rendition, n)
 	}
-	// Another node may have taken it.
-	if err := s.Look.Inits(p.r.Context(), p.event, p.path.Rendition); err != nil {
-		return err
+	switch {
+	case own.Digest.IsZero():
+		return live.ErrInitMissing.With(fmt.Sprintf("pipeline %q has not published %s of rendition %q: PUT it first", p.path.Pipeline, live.InitName, rendition))
+	case p.init == nil:
+		return live.ErrNotStored.With(fmt.Sprintf("the init segment of generation %d of rendition %q is not here yet", p.of, rendition))
 	}
-	if p.init, own = p.event.InitOf(p.path.Rendition, p.path.Pipeline); own.Digest.IsZero() {
-		return live.ErrInitMissing.With(fmt.Sprintf("pipeline %q has not published %s of rendition %q: PUT it first", p.path.Pipeline, live.InitName, p.path.Rendition))
-	}
-	return nil
+	return p.event.MayPublish(p.view, rendition, p.path.Pipeline, n)
 }
 
 // read takes the body, bounded in size, in time and together with all others,
@@ -439,7 +447,7 @@ func (s *Server) inspect(p *publication) error {
 	}
 	p.cand = live.Candidate{
 		Pipeline: p.source.Pipeline, Region: p.source.Region, Number: p.path.Number, Digest: p.cand.Digest, Size: int64(len(p.body)),
-		Span: p.found.Span, Findings: p.claimed.Merge(p.found.Findings), Quality: p.quality.Within(tl.Segment()),
+		Generation: p.of, Span: p.found.Span, Findings: p.claimed.Merge(p.found.Findings), Quality: p.quality.Within(tl.Segment()),
 	}
 	if s.Clock.At(p.received).After(tl.Deadline(p.path.Number)) {
 		p.cand.Findings = p.cand.Findings.Merge(live.Findings{{Kind: live.Late}})

@@ -1,0 +1,114 @@
+package control
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"headwater/live"
+	"headwater/origin/book"
+)
+
+// A generationRequest begins a generation with what was refused of a rendition, or of
+// all; of one pipeline, where they have different ones.
+type generationRequest struct {
+	Rendition string `json:"rendition"`
+	Pipeline  string `json:"pipeline"`
+	From      point  `json:"from"` // none: the first by which all players know of it
+}
+
+func answerGenerations(w http.ResponseWriter, v *book.View) error {
+	return writeJSON(w, http.StatusOK, map[string]any{"generations": append([]live.Generation{}, v.Config().Generations...)})
+}
+
+func (s *server) getGenerations(w http.ResponseWriter, r *http.Request, id live.EventID) error {
+	e, err := s.lookUp(id)
+	if err != nil {
+		return err
+	}
+	return answerGenerations(w, e.View())
+}
+
+// postGeneration begins a generation with init segments that were refused.
+func (s *server) postGeneration(c *change) error {
+	var in generationRequest
+	if err := decode(c.r, &in); err != nil {
+		return err
+	}
+	e, err := s.lookUp(c.id)
+	if err != nil {
+		return err
+	}
+	cfg := e.View().Config()
+	tl := cfg.Event.Timeline()
+	b := book.Beginning{}
+	if in.From.set() {
+		if b.From, _, err = readRange(&tl, in.From, point{}, s.Clock.Now()); err != nil {
+			return err
+		}
+		if least := e.UnpublishedFrom(&e.View().Record); b.From < least {
+			return &live.FieldError{Field: "from", Reason: fmt.Sprintf("segment %d is published: it may be %d or later", b.From, least)}
+		}
+	}
+	if b.Inits, err = s.refused(c, e, &in); err != nil {
+		return err
+	}
+	renditions := slices.Sorted(maps.Keys(b.Inits))
+	if !c.dryRun {
+		if err := s.Book.KeepGenerations(c.r.Context(), e, b.Inits); err != nil {
+			return err
+		}
+	}
+	var begun live.Generation
+	return s.apply(c, nil, existing(c.id, func(rec *book.Record) (book.Edit, error) {
+		if !in.From.set() {
+			now := s.Clock.Now()
+			b.From = e.NextGeneration(rec, now, s.Book.Lead(rec), renditions...)
+		}
+		var err error
+		begun, err = e.Begun(rec, b)
+		return book.Edit{Generation: &begun}, err
+	}), func(v *book.View) error {
+		if err := s.Book.OpenFor(c.r.Context(), e, renditions); err != nil {
+			return err // said again it begins no other: the gates are opened
+		}
+		return writeJSON(c.w, http.StatusOK, v.Config().Generation(begun.Index))
+	})
+}
+
+// refused are the init segments that a request means, by rendition.
+func (s *server) refused(c *change, e *book.Event, in *generationRequest) (map[string]*book.Init, error) {
+	cfg := e.View().Config()
+	out := make(map[string]*book.Init)
+	var seen []string
+	for _, r := range cfg.Renditions {
+		if in.Rendition != "" && r.Name != in.Rendition {
+			continue
+		}
+		seen = append(seen, r.Name)
+		// Another node may have refused it.
+		if err := s.Book.FillInits(c.r.Context(), e, r.Name); err != nil {
+			return nil, err
+		}
+		var of string
+		for _, pipeline := range slices.Sorted(maps.Keys(e.Refused(r.Name))) {
+			x := e.Refused(r.Name)[pipeline]
+			if x == nil || in.Pipeline != "" && pipeline != in.Pipeline {
+				continue
+			}
+			if had := out[r.Name]; had != nil && had.Track.Compatible(&x.Track) != nil {
+				return nil, &live.FieldError{Field: "pipeline", Reason: fmt.Sprintf("is needed: of rendition %q those of %s and %s were refused, and differ: %v", r.Name, of, pipeline, had.Track.Compatible(&x.Track))}
+			}
+			out[r.Name], of = x, pipeline
+		}
+	}
+	switch {
+	case len(seen) == 0:
+		return nil, &live.FieldError{Field: "rendition", Reason: fmt.Sprintf("the event has no %q", in.Rendition)}
+	case len(out) == 0:
+		return nil, live.ErrBadRequest.With(fmt.Sprintf("no init segment of %s is refused: a generation begins with one that a pipeline has PUT; or set \"on_new_init\": \"generation\", and it begins when one comes", strings.Join(seen, ", ")))
+	}
+	return out, nil
+}
