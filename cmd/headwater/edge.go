@@ -110,6 +110,7 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
+	f.front.nodes = &f.node.nodes
 	defer reread(watched...)()
 	ed, err := edge.New(cfg)
 	if err != nil {

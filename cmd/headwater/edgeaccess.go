@@ -24,6 +24,7 @@ type nodeFlags struct {
 	viewerKeys, credentials string
 	parent                  clientFlags
 	peer, peerFile          string
+	nodes                   nodeListener
 	insecure                bool
 }
 
@@ -33,6 +34,7 @@ func (f *nodeFlags) register(o *options) {
 	f.parent.registerAs(o, "parent-token", "parent-")
 	o.Secret(&f.peer, "peer-token", "`SECRET` to send to the nodes of the site")
 	o.String(&f.peerFile, "peer-token-file", "", "`FILE` of the secret to send to the nodes of the site; --credentials says who they are")
+	f.nodes.register(o)
 	o.Bool(&f.insecure, "insecure", "be in a site beyond this machine though its nodes need not say who they are")
 }
 
@@ -48,10 +50,14 @@ func (f *nodeFlags) apply(cfg *edge.Config, log *slog.Logger) (watched []func(co
 	if cfg.TLS, err = f.parent.tls(); err != nil {
 		return nil, err
 	}
-	if len(cfg.Site) > 0 && (f.credentials == "" || cfg.PeerSecret == "") && !f.insecure {
+	if err := f.nodes.validate(f); err != nil {
+		return nil, err
+	}
+	known := f.credentials != "" && (cfg.PeerSecret != "" || f.nodes.listen != "" && f.parent.cert != "")
+	if len(cfg.Site) > 0 && !known && !f.insecure {
 		for _, base := range cfg.Site {
 			if u, err := url.Parse(base); err == nil && !loopback(withPort(u)) {
-				return nil, usagef("--site: anybody could pass for node %s: give --credentials FILE and --peer-token-file FILE (headwater keys init makes both), or --insecure", base)
+				return nil, usagef("--site: anybody could pass for node %s: give --credentials FILE and --peer-token-file FILE (headwater keys init makes both), or --peer-listen and certificates, or --insecure", base)
 			}
 		}
 	}
@@ -61,10 +67,12 @@ func (f *nodeFlags) apply(cfg *edge.Config, log *slog.Logger) (watched []func(co
 			return nil, usagef("--credentials: %w", err)
 		}
 		cfg.Peers = func(authorization string) bool {
-			id := g.Known(authorization, time.Now())
-			return access.Decide(id, access.Want{Right: access.Peer}) == access.Allowed || access.Decide(id, access.Want{Right: access.Deliver}) == access.Allowed
+			return f.nodes.admitted(authorization) || isNode(g.Known(authorization, time.Now()))
 		}
 		watched = append(watched, g.Run)
+		if err := f.nodes.prepare(g, log); err != nil {
+			return nil, err
+		}
 	}
 	if f.viewerKeys != "" {
 		k := &viewerKeys{name: f.viewerKeys, log: log}
@@ -77,6 +85,11 @@ func (f *nodeFlags) apply(cfg *edge.Config, log *slog.Logger) (watched []func(co
 		watched = append(watched, k.run)
 	}
 	return watched, nil
+}
+
+// isNode reports whether somebody is a node of the site, or below it.
+func isNode(id *access.Identity) bool {
+	return access.Decide(id, access.Want{Right: access.Peer}) == access.Allowed || access.Decide(id, access.Want{Right: access.Deliver}) == access.Allowed
 }
 
 func withPort(u *url.URL) string {

@@ -33,6 +33,7 @@ type frontFlags struct {
 	drainDelay, drainTimeout            time.Duration
 	handover                            string
 	metrics                             string
+	nodes                               *nodeListener // nil: nodes come as viewers do
 }
 
 func (f *frontFlags) register(o *options) {
@@ -87,6 +88,7 @@ type front struct {
 	srv   *edgefront.Server
 	socks *listen.Sockets
 	certs *listen.Certificates // nil without TLS
+	peers *http.Server         // of the nodes' listener; nil where there is none
 	probe *prober
 	tasks sync.WaitGroup
 	ended chan error // of what serves a socket
@@ -95,7 +97,7 @@ type front struct {
 // serve serves until ctx ends, another process takes over, or a listener
 // fails; then it drains. Every address is listened on before any is served.
 func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logger, ed *edge.Edge, reg *prometheus.Registry) error {
-	fr := &front{frontFlags: f, log: log, edge: ed, probe: newProber(), ended: make(chan error, 4)}
+	fr := &front{frontFlags: f, log: log, edge: ed, probe: newProber(), ended: make(chan error, 5)}
 	fr.srv = &edgefront.Server{
 		Edge: ed, Handler: fr.probe.answers(edgefront.Handler(ed)), HeaderTimeout: f.headerTimeout, IdleTimeout: f.idleTimeout, MaxHeaderBytes: int(f.maxHeader), MaxStreams: f.maxStreams,
 		MaxConns: f.connections(log), MaxConnsPerAddress: f.maxPerAddress, WriteTimeout: f.writeTimeout, Log: log, Metrics: reg,
@@ -135,6 +137,9 @@ func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logg
 	fr.srv.LingerFor(linger)
 	end, cancel := context.WithTimeout(end, f.drainTimeout)
 	defer cancel()
+	if fr.peers != nil {
+		fr.tasks.Go(func() { _ = fr.peers.Shutdown(end) }) // what is left is closed with the helpers
+	}
 	switch e := fr.srv.Shutdown(end); {
 	case errors.Is(e, context.DeadlineExceeded):
 		err = errors.Join(err, fmt.Errorf("--drain-timeout: cut off what had not ended after %v", f.drainTimeout))
@@ -157,6 +162,11 @@ func (fr *front) start(ctx, helpers context.Context, reg *prometheus.Registry) e
 			return fmt.Errorf("--metrics: %w", err)
 		}
 	}
+	nodes, err := fr.listenForNodes(ctx)
+	if err != nil {
+		plain.Close()
+		return err
+	}
 	serving := func(flag, addr string, serve func() error) {
 		fr.log.Info("listening", "for", flag, "address", addr)
 		fr.tasks.Go(func() {
@@ -170,6 +180,13 @@ func (fr *front) start(ctx, helpers context.Context, reg *prometheus.Registry) e
 		fr.tasks.Go(func() { <-helpers.Done(); srv.Close() })
 		serving("metrics", own.Addr().String(), func() error { return srv.Serve(own) })
 	}
+	if nodes != nil {
+		fr.peers = listen.NewServer(fr.nodes.admit(edgefront.Handler(fr.edge)), fr.log)
+		fr.tasks.Go(func() { <-helpers.Done(); fr.peers.Close() })
+		fr.reread(helpers, fr.nodes.certs)
+		measureCertificates("peers", fr.nodes.certs, reg)
+		serving("peer-listen", nodes.Addr().String(), func() error { return fr.peers.Serve(fr.nodes.wrap(nodes)) })
+	}
 	if fr.tlsListen == "" {
 		serving("listen", plain.Addr().String(), func() error { return fr.srv.Serve(plain) })
 		return fr.ready(ctx, helpers, plain.Addr())
@@ -180,14 +197,7 @@ func (fr *front) start(ctx, helpers context.Context, reg *prometheus.Registry) e
 		return err
 	}
 	measureCertificates("edge", fr.certs, reg)
-	reload := make(chan os.Signal, 1)
-	if hangup != nil {
-		signal.Notify(reload, hangup)
-	}
-	fr.tasks.Go(func() {
-		defer signal.Stop(reload)
-		fr.certs.Run(helpers, reload)
-	})
+	fr.reread(helpers, fr.certs)
 	serving("listen", plain.Addr().String(), func() error { return fr.srv.Serve(plain) })
 	serving("tls-listen", secure.tcp.Addr().String(), func() error { return fr.srv.ServeTLS(secure.tcp, secure.config) })
 	if err := fr.ready(ctx, helpers, plain.Addr()); err != nil {
@@ -198,6 +208,18 @@ func (fr *front) start(ctx, helpers context.Context, reg *prometheus.Registry) e
 		serving("http3", secure.udp.LocalAddr().String(), func() error { return fr.srv.ServeHTTP3(secure.udp, secure.config) })
 	}
 	return nil
+}
+
+// reread has certificates be read again while they are used.
+func (fr *front) reread(ctx context.Context, certs *listen.Certificates) {
+	reload := make(chan os.Signal, 1)
+	if hangup != nil {
+		signal.Notify(reload, hangup)
+	}
+	fr.tasks.Go(func() {
+		defer signal.Stop(reload)
+		certs.Run(ctx, reload)
+	})
 }
 
 type tlsSockets struct {
