@@ -78,6 +78,10 @@ type Config struct {
 	// sent. Default 10 s, negative: not at all.
 	DrainFor time.Duration
 
+	// Look is the ffmpeg that watches what is sent, and says where the picture is
+	// black or stands still or the sound is silent: its path. Empty: nobody watches.
+	Look string
+
 	// Faults are set from the start, in the form of ParseFault.
 	Faults []string
 

@@ -32,10 +32,16 @@ const (
 	FaultDelay FaultKind = "delay"
 	// FaultStop: nothing is sent, init segments neither, as if the pipeline were dead.
 	FaultStop FaultKind = "stop"
+	// FaultBlack: the picture of the built-in clip is black. Nothing is missing.
+	FaultBlack FaultKind = "black"
+	// FaultFreeze: the picture stands still on the segment's key frame.
+	FaultFreeze FaultKind = "freeze"
+	// FaultMute: sound (AAC-LC) is silent.
+	FaultMute FaultKind = "mute"
 )
 
 // FaultKinds lists every kind, in the order of the documentation.
-var FaultKinds = []FaultKind{FaultDrop, FaultTruncate, FaultRemoveSamples, FaultShift, FaultDelay, FaultStop}
+var FaultKinds = []FaultKind{FaultDrop, FaultTruncate, FaultRemoveSamples, FaultShift, FaultDelay, FaultStop, FaultBlack, FaultFreeze, FaultMute}
 
 // A Fault breaks the segments it selects, for drills. The bytes it makes are
 // inspected and digested like any others: as a bad encoder would produce them.
@@ -78,7 +84,7 @@ func ParseFault(text string) (Fault, error) {
 	kind, amount, has := strings.Cut(words[0], ":")
 	f.Kind = FaultKind(kind)
 	switch f.Kind {
-	case FaultDrop, FaultTruncate, FaultStop:
+	case FaultDrop, FaultTruncate, FaultStop, FaultBlack, FaultFreeze, FaultMute:
 		if has {
 			return bad("%s takes no amount", kind)
 		}

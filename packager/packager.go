@@ -45,6 +45,7 @@ const (
 type Packager struct {
 	cfg      Config
 	clock    *clock.Clock
+	look     *look // nil: nobody watches
 	id       live.EventID
 	faults   Faults
 	count    *counters
@@ -88,6 +89,9 @@ func New(cfg Config) (*Packager, error) {
 		}
 		if err := p.faults.Add(f); err != nil {
 			return nil, err
+		}
+		if f.Kind == FaultBlack && !cfg.Clip {
+			return nil, fmt.Errorf("%w: Faults: black is prepared for the built-in clip alone", ErrConfig)
 		}
 	}
 	return p, nil
@@ -185,6 +189,10 @@ func (p *Packager) Run(ctx context.Context) error {
 		queueBytes: p.cfg.BackfillBytes, count: p.count, log: p.cfg.Log,
 	})
 	p.sender.Store(snd)
+	if p.cfg.Look != "" {
+		p.look = newLook(sctx, p.cfg.Look, snd)
+		defer p.look.wg.Wait()
+	}
 	if p.cfg.Spec == nil {
 		snd.wg.Go(func() { p.follow(sctx, event, etag) })
 	}
@@ -271,6 +279,7 @@ func (p *Packager) pump(ctx context.Context, src source, snd *sender) error {
 // handle takes one segment: wait for its time, break, inspect, digest, send.
 func (p *Packager) handle(ctx context.Context, seg *segment, snd *sender) error {
 	if seg.init {
+		p.look.begin(seg)
 		if p.faults.stopped(seg.rendition) {
 			snd.holdInit(seg)
 		} else {
@@ -283,7 +292,7 @@ func (p *Packager) handle(ctx context.Context, seg *segment, snd *sender) error 
 	if ok, err := p.pace(ctx, seg, &tl); !ok {
 		return err
 	}
-	out, delay, honest, err := p.faults.inject(seg)
+	out, delay, honest, err := p.faults.inject(seg, &tl)
 	if err != nil {
 		return err
 	}
@@ -311,6 +320,7 @@ func (p *Packager) handle(ctx context.Context, seg *segment, snd *sender) error 
 	if !out.findings.Clean() {
 		p.cfg.Log.Warn("defective segment", "rendition", out.rendition, "number", out.number, "defects", out.findings.String())
 	}
+	p.look.see(out, &tl)
 	if delay > 0 {
 		snd.sendAfter(out, delay)
 	} else {

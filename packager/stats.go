@@ -38,6 +38,12 @@ type Stats struct {
 	Retried    int64 // attempts after the first of a segment, hedges included
 	Hedged     int64 // attempts that were begun because another had stalled
 	Held       int64 // how often one was not begun, since too many had stalled for that to help
+	Looked     int64 // watched to their end, of the renditions that are (Config.Look)
+	Wanting    int64 // of those, that show less than they should
+	Unseen     int64 // of those renditions, that were sent and could not be watched
+	LookDeaths int64 // how often one that watches ended before it should
+	Verdicts   int64 // what was said of a segment, and heard by the origin
+	Unheard    int64 // the same, and not
 	Inits      int64 // init segments acknowledged
 	Bytes      int64 // of media segments acknowledged
 

@@ -69,7 +69,7 @@ func (p *Pipeline) Revive() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cfg := packager.Config{
 		Event: p.sys.Event.String(), Pipeline: p.Name, To: []string{p.sys.PublishURL()}, EventURL: p.sys.DeliverURL(),
-		DrainFor: -1, Log: p.sys.log.With("role", "packager"),
+		DrainFor: -1, Look: p.sys.opt.Look, Log: p.sys.log.With("role", "packager"),
 	}
 	wait, err := p.enc.feed(ctx, p.Name, &cfg)
 	if err == nil {

@@ -39,6 +39,8 @@ type Options struct {
 	// address, or several with commas, of which the first that is free is taken.
 	// Default: any free port of 127.0.0.1.
 	EdgeAddr, PublishAddr, DeliverAddr, ControlAddr string
+	// Look is the ffmpeg by which packagers watch what they send. Default: none does.
+	Look string
 	// EdgeHandler wraps what the edge's listener serves. May be nil.
 	EdgeHandler func(http.Handler) http.Handler
 	// Edit changes the event before it is created. May be nil.

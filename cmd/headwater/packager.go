@@ -52,6 +52,7 @@ type packagerFlags struct {
 	drain           time.Duration
 	faults          []string
 	stats           time.Duration
+	look            bool
 	logging         logging
 }
 
@@ -71,7 +72,8 @@ func (f *packagerFlags) register(o *options) {
 	o.String(&f.clock, "clock", "auto", "`MODE` of numbering: absolute (decode times), prft, or auto")
 	o.Bytes(&f.backfill, "backfill", 64<<20, "`SIZE` of the segments that may wait behind live ones")
 	o.Duration(&f.drain, "drain", 10*time.Second, "`TIME` after the end of the input in which segments may still be sent")
-	o.List(&f.faults, "fault", "`FAULT` to inject for a drill: drop, truncate, remove-samples:12, shift:400ms, delay:1500ms, stop; with rendition=, from=, to=, every=")
+	o.List(&f.faults, "fault", "`FAULT` to inject for a drill: drop, truncate, remove-samples:12, shift:400ms, delay:1500ms, stop, black (of the clip), freeze, mute; with rendition=, from=, to=, every=")
+	o.Bool(&f.look, "look", "have ffmpeg watch what is sent, beside the sending, and say where the picture is black or stands still or the sound is silent")
 	o.Duration(&f.stats, "stats", 10*time.Second, "`TIME` between lines of what was done; 0 is none")
 	f.logging.flags(o)
 }
@@ -128,6 +130,9 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 	}
 	if wall != nil {
 		cfg.Time = packager.NewClock(wall, log)
+	}
+	if f.look {
+		cfg.Look = "ffmpeg"
 	}
 	if f.tracks != "" {
 		if cfg.Tracks, err = packager.ParseTracks(f.tracks); err != nil {
@@ -195,7 +200,7 @@ func logStats(log *slog.Logger, s packager.Stats) {
 		say = log.Error
 	}
 	say("packager", "published", s.Published, "missed", s.Missed, "backfilled", s.Backfilled, "refused", s.RefusedTotal(),
-		"dropped", s.DroppedTotal(), "unfit", unfit(&s), "queued", s.Queued, "ack_p50", s.AckP50, "ack_p99", s.AckP99)
+		"dropped", s.DroppedTotal(), "looked", s.Looked, "wanting", s.Wanting, "unseen", s.Unseen, "look_deaths", s.LookDeaths, "unfit", unfit(&s), "queued", s.Queued, "ack_p50", s.AckP50, "ack_p99", s.AckP99)
 }
 
 // unfit lists the renditions that the origin does not take, or says none.

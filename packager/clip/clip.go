@@ -14,3 +14,16 @@ var (
 	//go:embed b.mp4
 	B []byte
 )
+
+// Black, by the height of the picture, is a key frame that fits the init segments of
+// both versions and is black: for drills.
+var Black = map[int][]byte{720: black720, 360: black360, 180: black180}
+
+var (
+	//go:embed black-720.h264
+	black720 []byte
+	//go:embed black-360.h264
+	black360 []byte
+	//go:embed black-180.h264
+	black180 []byte
+)

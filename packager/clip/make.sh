@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the built-in clip: a.mp4 and b.mp4, an eight-second loop as two redundant
+# Makes the built-in clip: a.mp4, b.mp4 and black key frames (black-*.h264), an eight-second loop as two redundant
 # encoding pipelines would make it. Needs ffmpeg (5.1 or later) with libx264,
 # and the DejaVu fonts. Takes a few minutes; the output is committed.
 #
@@ -149,6 +149,18 @@ version a
 echo "5/5 version b"
 badge b 234 88 12
 version b
+# A key frame of black, by the second pass of the same encoder: so it fits the same
+# parameter sets. What is left of it is the picture alone, with its length before it.
+black() { # WIDTH HEIGHT BITRATE LEVEL
+	ff -f lavfi -i "color=black:s=$1x$2:r=30,format=yuv420p" -frames:v 60 -c:v libx264 -qp 0 -preset ultrafast "$tmp/black.mkv"
+	rung black 2 "$1" "$2" "$3" "$4"
+	ff -i "$tmp/black-$2.264" -frames:v 1 -c copy -bsf:v 'filter_units=pass_types=5' -f h264 "$tmp/black-$2.one"
+	python3 -c 'import sys; b = sys.stdin.buffer.read().lstrip(b"\0")[1:]; sys.stdout.buffer.write(len(b).to_bytes(4, "big") + b)' \
+		<"$tmp/black-$2.one" >"$out/black-$2.h264"
+}
+black 1280 720 1180k 3.1
+black 640 360 400k 3.0
+black 320 180 140k 1.3
 init() { # FILE: what comes before the first moof
 	head -c "$(($(grep -abo -m1 moof "$1" | head -1 | cut -d: -f1) - 4))" "$1"
 }
