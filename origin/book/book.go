@@ -38,6 +38,7 @@ type Book struct {
 	Counters *Counters
 	// turns: whoever has an event's may read, change and write its record.
 	turns *keylock.Locks[live.EventID]
+	left  chan struct{} // holds one when partial has grown
 
 	mu     sync.RWMutex // guards the following
 	events map[live.EventID]*Event
@@ -46,6 +47,7 @@ type Book struct {
 	// tenants has those of events and tombs, and perhaps some more: whoever is
 	// not in it never had an event.
 	tenants map[string]bool
+	partial []*Event          // of which older segments are still to be read
 	names   map[string]string // Live-Names by tenant, and those of tenants by ""; made when asked for
 }
 
@@ -66,7 +68,7 @@ type Config struct {
 
 // New returns a book that knows nothing yet: see Load.
 func New(cfg Config) *Book {
-	g := &Book{Config: cfg, turns: keylock.New[live.EventID](),
+	g := &Book{Config: cfg, turns: keylock.New[live.EventID](), left: make(chan struct{}, 1),
 		events: make(map[live.EventID]*Event), of: make(map[string]map[live.EventID]*Event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool), names: make(map[string]string)}
 	g.lost = metric.Counter(cfg.Metrics, "lost_announcements_total", "Announcements that the bus did not take.")
 	g.Counters = newByEvent(g.List, cfg.Clock)
@@ -95,8 +97,8 @@ type Usage struct {
 	Bytes              int64 // of segments that are published, of all pipelines
 }
 
-// Usage is what a tenant has beside one of its events. It looks at that tenant's alone:
-// each PUT of a segment asks.
+// Usage is what a tenant has beside one of its events, as far as it was read. It looks at
+// that tenant's alone: each PUT of a segment asks.
 func (g *Book) Usage(tenant, besides string) (u Usage) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -277,8 +279,11 @@ const (
 	checkVersions = time.Second
 )
 
-// Run keeps house until ctx ends.
+// Run keeps house, and first of all reads what Load has left, until ctx ends.
 func (g *Book) Run(ctx context.Context) {
+	var older sync.WaitGroup
+	older.Go(func() { g.fillOlder(ctx) })
+	defer older.Wait()
 	tick := time.NewTicker(checkVersions)
 	defer tick.Stop()
 	kept := time.Now()

@@ -26,9 +26,12 @@ type Event struct {
 
 	unreadable atomic.Bool // the record in the store: it is to be written anew
 
+	knownFrom atomic.Int64 // from here on all that decides about a segment is known: see older
+
 	mu     sync.Mutex        // guards the following; no I/O under it, and no other lock
 	tracks map[string]*track // by rendition
 	heard  map[string]Heard  // by pipeline
+	older  older
 }
 
 // Named names this one of the events that had the name.
@@ -47,7 +50,8 @@ func newEvent(id live.EventID, l ledger) (*Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Event{ID: id, Life: rec.Life, tracks: make(map[string]*track), heard: make(map[string]Heard)}
+	e := &Event{ID: id, Life: rec.Life, tracks: make(map[string]*track), heard: make(map[string]Heard), older: older{whole: make(chan struct{})}}
+	close(e.older.whole) // nothing of it is stored; else see fill
 	maps.Copy(e.heard, rec.Heard)
 	e.edge.Store(-1)
 	e.state.Store(v)

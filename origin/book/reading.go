@@ -18,7 +18,7 @@ import (
 )
 
 // Load reads every event, its init segments and the metadata of what was
-// published, as a node does when it starts.
+// published lately, as a node does when it starts.
 func (g *Book) Load(ctx context.Context) error {
 	records, edits := make(map[live.EventID]store.Item), make(map[live.EventID][]store.Item)
 	for item, err := range store.All(ctx, g.Store, layout.Events, store.ScanOptions{Values: true}) {
@@ -156,6 +156,7 @@ func (g *Book) take(ctx context.Context, id live.EventID, item store.Item, edits
 			return err
 		}
 		g.enter(e)
+		g.leave(e)
 		return nil
 	}
 	was := &e.View().ledger
@@ -192,62 +193,6 @@ func (g *Book) decode(ctx context.Context, id live.EventID, life int64, items []
 		out = append(out, x)
 	}
 	return out
-}
-
-// fill reads what was published of an event. What cannot be read is left out:
-// one bad item must not take the rest with it.
-func (g *Book) fill(ctx context.Context, e *Event) error {
-	cfg := e.View().Config()
-	for _, r := range cfg.Renditions {
-		if err := g.FillInits(ctx, e, r.Name); err != nil {
-			return err
-		}
-		var newest lastSeen
-		err := g.scan(ctx, layout.Media(e.ID, r.Name), store.ScanOptions{}, func(item store.Item) error {
-			c, life, err := layout.DecodeCandidate(item)
-			if err == nil && life == e.Life {
-				e.learn(r.Name, c, false)
-				newest.add(c)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		// The lateness of an encoder does not change because this node starts.
-		tl := cfg.Event.Timeline()
-		var late time.Duration
-		var changed bool
-		for _, c := range newest {
-			if d, ok := e.measure(r.Name, c, tl.Expected(c.Number)); ok {
-				late, changed = d, true
-			}
-		}
-		if changed {
-			if err := e.setLateness(r.Name, late); err != nil {
-				return err
-			}
-		}
-	}
-	return ReadPins(ctx, g.Store, e, 0, live.MaxNumber)
-}
-
-// lastSeen collects of the newest segments the candidate that was there first.
-// They are added in the order of their numbers.
-type lastSeen []live.Candidate
-
-func (l *lastSeen) add(c live.Candidate) {
-	if n := len(*l); n > 0 && (*l)[n-1].Number == c.Number {
-		if c.Published.Before((*l)[n-1].Published) {
-			(*l)[n-1] = c
-		}
-		return
-	}
-	if len(*l) == measured {
-		copy(*l, (*l)[1:])
-		*l = (*l)[:measured-1]
-	}
-	*l = append(*l, c)
 }
 
 // FillInits reads the init segments of a rendition, and which pipelines' newest

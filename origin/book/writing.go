@@ -102,6 +102,7 @@ func (g *Book) create(ctx context.Context, id live.EventID, rec Record, x Edit, 
 		}
 	}
 	g.enter(e)
+	g.leave(e)
 	return e.View(), nil
 }
 

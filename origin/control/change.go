@@ -168,6 +168,12 @@ func (s *server) readScope(c *change, in *scopeRequest) (live.Scope, error) {
 	for _, r := range cfg.Renditions {
 		renditions = append(renditions, r.Name)
 	}
+	known := func(name string, names []string) bool { return name == "" || slices.Contains(names, name) }
+	if !known(scope.Pipeline, pipelines) || !known(scope.Rendition, renditions) {
+		if err := s.Book.Await(c.r.Context(), e); err != nil {
+			return scope, err
+		}
+	}
 	used := inUse(e) // what the event dropped may still be in caches
 	for _, x := range []struct {
 		field, name string

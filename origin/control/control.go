@@ -302,6 +302,11 @@ func (s *server) mayBecome(c *change, ev, old live.Event) error {
 			return err
 		}
 	}
+	if !c.replace {
+		if err := s.Book.Await(c.r.Context(), e); err != nil {
+			return err
+		}
+	}
 	if lost := droppedBy(e, ev); len(lost) > 0 && !c.replace {
 		return live.ErrInUse.With(strings.Join(lost, "; ") + ": keep it, or add ?replace=true to drop it")
 	}
@@ -351,6 +356,9 @@ func (s *server) deleteEvent(c *change) error {
 	if c.dryRun {
 		if e == nil {
 			return book.NoEvent(c.id)
+		}
+		if err := s.Book.Await(c.r.Context(), e); err != nil {
+			return err
 		}
 		return writeJSON(c.w, http.StatusOK, effectOf(e, c.verb, nil, nil, s.Clock.Now()))
 	}

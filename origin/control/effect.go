@@ -67,6 +67,9 @@ func (s *server) rehearse(c *change, touched *live.Scope, f func(rec *book.Recor
 	if err != nil {
 		return err
 	}
+	if err := s.Book.Await(c.r.Context(), e); err != nil {
+		return err
+	}
 	out := effectOf(e, c.verb, then, touched, s.Clock.Now())
 	out.NothingLeft = out.NothingLeft || c.blackout
 	if c.verb == configureVerb {

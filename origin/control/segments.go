@@ -108,6 +108,9 @@ func (s *server) listSegments(w http.ResponseWriter, r *http.Request, id live.Ev
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.StoreTimeout)
 	defer cancel()
+	if err := s.Book.Know(ctx, e, from, to); err != nil {
+		return live.ErrStoreDown.With(err.Error())
+	}
 	h := make(journal.History)
 	if err := s.Journal.Read(ctx, e.Named(), from, to, h.Add); err != nil {
 		return live.ErrStoreDown.With(err.Error())

@@ -272,6 +272,17 @@ func (s *Server) place(d *delivery) (step, error) {
 	return s.enter, nil
 }
 
+// know has a node that has just started read first what was published of the segment, and
+// right before it.
+func (s *Server) know(d *delivery) (step, error) {
+	unknown := d.event.Unknown(d.path.Number, d.path.Number)
+	if len(unknown) == 0 {
+		return s.choose, nil // nearly always
+	}
+	d.turn.Give()
+	return s.place, s.Look.Know(d.r.Context(), d.event, unknown)
+}
+
 // choose selects a candidate, or waits while there is a better one, or any, to
 // wait for.
 func (s *Server) choose(d *delivery) (step, error) {

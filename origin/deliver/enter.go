@@ -23,7 +23,7 @@ func (s *Server) enter(d *delivery) (step, error) {
 	}
 	switch d.path.File {
 	case live.FileSegment:
-		return s.choose, nil
+		return s.know, nil
 	case live.FileInit:
 		return s.sendInit, nil
 	case live.FileConfig:

@@ -67,6 +67,14 @@ func Lead(rec *book.Record) time.Duration {
 
 // sendManifest answers with DASH or HLS, made from what the event is now.
 func (s *Server) sendManifest(d *delivery) (step, error) {
+	if d.path.File == live.FilePlaylist { // it tells of gaps
+		select {
+		case <-d.event.Whole():
+		default:
+			d.turn.Give()
+			return s.find, s.Book.Await(d.r.Context(), d.event)
+		}
+	}
 	now := s.Clock.Now()
 	newest := live.Number(0) // or what is as good, for all renditions that it lists
 	switch d.path.File {

@@ -5,6 +5,7 @@ package look
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -140,6 +141,18 @@ func (l *Looker) Segment(ctx context.Context, e *book.Event, tl *live.Timeline, 
 		e.Looked(rendition, n, began)
 		return nil
 	})
+}
+
+// Know reads blocks of numbers of which it is not known what was published of them:
+// however many ask, each is read once.
+func (l *Looker) Know(ctx context.Context, e *book.Event, blocks []live.Number) error {
+	for _, b := range blocks {
+		key := fmt.Sprintf("know %v/%d/%d", e.ID, e.Life, b)
+		if err := l.share(ctx, key, func(ctx context.Context) error { return l.Book.FillBlock(ctx, e, b) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Inits reads a rendition's init segments from the store; not twice within half a

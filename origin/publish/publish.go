@@ -159,7 +159,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // that refuse maps; a publication with an outcome that is dropped goes no further.
 func (s *Server) publish(p *publication) error {
 	defer s.release(p)
-	for _, step := range [...]func(*publication) error{s.bound, s.parse, s.authorise, s.drop, s.headers, s.locate, s.place, s.judge, s.quota, s.arrive, s.read, s.verify} {
+	for _, step := range [...]func(*publication) error{s.bound, s.parse, s.authorise, s.drop, s.headers, s.locate, s.place, s.know, s.judge, s.quota, s.arrive, s.read, s.verify} {
 		if err := step(p); err != nil || p.consumed && (p.outcome == book.Dropped || p.verdict) {
 			return err
 		}
@@ -336,6 +336,15 @@ func (s *Server) place(p *publication) error {
 		return live.ErrOutside.With(fmt.Sprintf("segment %d left the DVR window at %s", n, tl.GoneAt(n).Format(live.TimeLayout)))
 	}
 	return nil
+}
+
+// know has a node that has just started read first what was published of the slot, and
+// right before it.
+func (s *Server) know(p *publication) error {
+	if p.path.File != live.FileSegment {
+		return nil
+	}
+	return s.Look.Know(p.r.Context(), p.event, p.event.Unknown(p.path.Number, p.path.Number))
 }
 
 // arrive gives the PUT of an init segment its place in the order of arrivals,
