@@ -158,8 +158,12 @@ func (ed *Edge) Drain() {
 // Metrics serves /metrics, for a listener of its own.
 func (ed *Edge) Metrics() http.Handler { return ed.exporter }
 
-// OfNode reports whether a path is of the node, and of no event.
+// OfNode reports whether a path is of the node, and of no event: what others serve at
+// its listener, as the player's page, is at / or begins with /-/, as no tenant's name does.
 func (ed *Edge) OfNode(path string) bool {
+	if path == "/" || strings.HasPrefix(path, "/-/") {
+		return true
+	}
 	switch path {
 	case live.TimePath, metricsPath, healthPath, readyPath:
 		return true

@@ -104,6 +104,7 @@ func (p *Packager) fetch(ctx context.Context, etag string) (*live.Config, string
 // follow learns of changes to the event until ctx ends. Its end and its
 // windows may change; what would move segments may not while they are cut.
 func (p *Packager) follow(ctx context.Context, event *live.Event, etag string) {
+	generations := -1 // of which anything is known
 	for fails := 0; ; {
 		begun := time.Now()
 		attempt, cancel := context.WithTimeout(ctx, mostFollow)
@@ -116,6 +117,10 @@ func (p *Packager) follow(ctx context.Context, event *live.Event, etag string) {
 		case err == nil:
 			fails, etag = 0, tag
 			p.change(event, &cfg.Event)
+			if n := len(cfg.Generations); n != generations {
+				generations = n
+				p.sender.Load().renew()
+			}
 		case errors.Is(err, errUnchanged), errors.Is(err, context.DeadlineExceeded):
 			fails = 0
 		default:

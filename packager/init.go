@@ -19,7 +19,8 @@ import (
 //	init B         412 init-differs          are dropped, and counted; B is asked again now and then
 //	init A again   200                       go
 //	init B         no answer, then C comes   are dropped: nobody knows whether B fitted
-//	init B         200 (event made anew)     go from then on
+//	init B         200 (event made anew,     go from then on; the origin takes those of its
+//	               or a generation begun)    generation
 const (
 	// An init segment that was refused is sent again after these times, doubling:
 	// the event may have been deleted and made anew. It is a kilobyte.
@@ -160,6 +161,8 @@ func (s *sender) refit(st *initState) {
 	for fails := 1; ; fails++ {
 		select {
 		case <-time.After(backoff(fails, firstRefit, mostRefit)):
+		case <-s.generation():
+			fails = 0 // it may have begun with this one
 		case <-st.ctx.Done():
 			return
 		}
@@ -167,6 +170,21 @@ func (s *sender) refit(st *initState) {
 			return
 		}
 	}
+}
+
+// generation is closed when the event has another generation than now.
+func (s *sender) generation() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.renewed
+}
+
+// renew says that there is one.
+func (s *sender) renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.renewed)
+	s.renewed = make(chan struct{})
 }
 
 // initAgain sends the init segment that a segment was made for once more, to

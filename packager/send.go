@@ -61,6 +61,7 @@ type sender struct {
 	queue   queue
 	busy    bool          // a backfill is under way
 	changed chan struct{} // closed and replaced when any of the above changes
+	renewed chan struct{} // the same when the event has another generation
 }
 
 type senderConfig struct {
@@ -80,7 +81,7 @@ func newSender(ctx context.Context, cfg senderConfig) *sender {
 	s := &sender{
 		senderConfig: cfg, ctx: ctx,
 		inits: map[string]*initState{}, live: map[string]int{},
-		queue: queue{limit: cfg.queueBytes}, changed: make(chan struct{}),
+		queue: queue{limit: cfg.queueBytes}, changed: make(chan struct{}), renewed: make(chan struct{}),
 	}
 	s.wg.Go(s.backfill)
 	return s

@@ -23,13 +23,14 @@ type Pipeline struct {
 	sys *System
 	enc encoder
 
-	mu       sync.Mutex // guards the following
-	cancel   context.CancelFunc
-	ended    chan struct{}
-	packager *packager.Packager
-	faults   []packager.Fault
-	before   packager.Stats // of packagers that were killed
-	err      error
+	mu        sync.Mutex // guards the following
+	cancel    context.CancelFunc
+	ended     chan struct{}
+	packager  *packager.Packager
+	faults    []packager.Fault
+	otherwise bool           // its encoder makes other pictures than in the beginning
+	before    packager.Stats // of packagers that were killed
+	err       error
 }
 
 func newPipeline(s *System, name string, enc encoder) *Pipeline {
@@ -71,6 +72,9 @@ func (p *Pipeline) Revive() {
 		Event: p.sys.Event.String(), Pipeline: p.Name, To: []string{p.sys.PublishURL()}, EventURL: p.sys.DeliverURL(),
 		DrainFor: -1, Look: p.sys.opt.Look, Log: p.sys.log.With("role", "packager"),
 	}
+	if p.otherwise {
+		cfg.Tracks = map[uint32]string{1: "v360", 2: "v720", 3: "v180", 4: "a-en"}
+	}
 	wait, err := p.enc.feed(ctx, p.Name, &cfg)
 	if err == nil {
 		p.packager, err = packager.New(cfg)
@@ -95,6 +99,16 @@ func (p *Pipeline) Revive() {
 		}
 	}()
 	p.cancel, p.ended = cancel, ended
+}
+
+// Renew has the encoder come back with other pictures than it makes now: the clip's two
+// larger videos trade renditions.
+func (p *Pipeline) Renew() {
+	p.Kill()
+	p.mu.Lock()
+	p.otherwise = !p.otherwise
+	p.mu.Unlock()
+	p.Revive()
 }
 
 // Break sets the faults that the packager injects; none mends it.

@@ -23,6 +23,8 @@ type track struct {
 	pipeline string // that made the segment before; "" after a jump
 	before   version
 	media    *media // what the init segment says; nil when media is not inspected
+	// generation is that of the init segment.
+	generation int
 
 	trouble trouble
 }
@@ -68,6 +70,13 @@ func (t *track) run(ctx context.Context) {
 			t.sleep(ctx, sched, at.Sub(now))
 			continue
 		}
+		if index, _ := sched.InitAt(t.name, t.n); index != t.generation {
+			t.generation, t.before = index, version{} // what is played with another init segment is another track
+			if !t.init(ctx) {
+				return
+			}
+			continue
+		}
 		t.segment(ctx)
 	}
 }
@@ -94,7 +103,7 @@ func (t *track) path(f live.File, n live.Number) string {
 // init gets the init segment; false means that the sitting is over.
 func (t *track) init(ctx context.Context) bool {
 	c := t.s.crowd
-	path := t.path(live.FileInit, 0)
+	path := live.Path{Event: c.cfg.Event, File: live.FileInit, Rendition: t.name, Generation: t.generation}.String()
 	begun := t.client.edge().now()
 	late := false
 	for ctx.Err() == nil {

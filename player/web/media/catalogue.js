@@ -1,6 +1,7 @@
 // The event's renditions: which can be played here, which are chosen, and
 // their init segments.
 
+import { initFile, initOf } from '../core/generations.js';
 import { choose } from '../core/ladder.js';
 import { readInit } from '../core/mp4.js';
 import { get } from '../core/segment.js';
@@ -17,12 +18,14 @@ export class Catalogue {
     this.current = { video: null, audio: null };
     this.unplayable = new Set();
     this.inits = new Map();
+    this.generations = [];
   }
 
-  // update takes a new configuration's renditions. What was learned of init
+  // update takes a new configuration's renditions and generations. What was learned of init
   // segments is learned anew: an operator may have replaced them.
-  update(renditions) {
+  update(renditions, generations = []) {
     this.inits.clear();
+    this.generations = generations;
     for (const type of ['video', 'audio']) {
       const playable = renditions.filter((r) => r.type === type && this.#playable(r));
       this.byType[type] = playable.sort((a, b) => a.bandwidth - b.bandwidth);
@@ -70,12 +73,13 @@ export class Catalogue {
     return this.byType.audio.filter((r) => r.language === language).at(-1);
   }
 
-  // A rendition's init segment as a result of get, with codecs and timescale;
-  // fetched once, the same object for each segment. Failures are not kept.
-  async init(rendition, signal) {
-    const known = this.inits.get(rendition.name);
+  // The init segment of a rendition's segment n as a result of get, with codecs and
+  // timescale; fetched once, the same object for each segment. Failures are not kept.
+  async init(rendition, n, signal) {
+    const path = `${rendition.name}/${initFile(initOf(this.generations, rendition.name, n))}`;
+    const known = this.inits.get(path);
     if (known) return known;
-    const result = await get(this.url(`${rendition.name}/init.mp4`), { signal });
+    const result = await get(this.url(path), { signal });
     if (result.outcome !== 'segment') return result;
     let read = { codecs: '', timescale: 0, channels: 0, defaults: { duration: 0, size: 0, flags: 0 } };
     try {
@@ -84,7 +88,7 @@ export class Catalogue {
       // A codec that this page cannot name: the event's own word is used.
     }
     const init = { ...result, ...read, codecs: read.codecs || rendition.codecs || '', timescale: read.timescale || rendition.timescale || 0 };
-    this.inits.set(rendition.name, init);
+    this.inits.set(path, init);
     return init;
   }
 

@@ -77,7 +77,7 @@ export class Session {
     const first = player.config === null;
     player.config = config;
     player.timeline = timeline;
-    if (first || version !== config.version) player.catalogue.update(config.renditions ?? []);
+    if (first || version !== config.version) player.catalogue.update(config.renditions ?? [], config.generations);
     if (!first && version !== config.version) player.journal.add('event', 'info', `The event's configuration is now version ${config.version}`);
     const moved = before && ['startNS', 'first', 'ticks', 'timescale', 'mediaTime'].some((k) => before[k] !== timeline[k]);
     if (moved) player.notices.reset();
@@ -122,7 +122,7 @@ export class Session {
     for (const track of player.tracks.values()) track.stop();
     const tracks = [];
     for (const type of player.catalogue.types()) {
-      const codecs = await this.#codecs(type, attempt);
+      const codecs = await this.#codecs(type, player.timeline.numberAt(position), attempt);
       if (this.opening !== attempt) return;
       if (codecs) tracks.push({ type, codecs });
     }
@@ -139,15 +139,15 @@ export class Session {
     player.startTracks(position);
   }
 
-  // The codecs of the rendition to begin with, from its init segment, which
+  // The codecs of the rendition to begin with at segment n, from its init segment, which
   // does not exist before the event's first one was published.
-  async #codecs(type, attempt) {
+  async #codecs(type, n, attempt) {
     const { player } = this;
     const { catalogue, stopper: { signal } } = player;
     while (!signal.aborted && this.opening === attempt) {
       if (catalogue.byType[type].length === 0) return null;
       const rendition = player.choose(type);
-      const init = await catalogue.init(rendition, signal);
+      const init = await catalogue.init(rendition, n, signal);
       if (init.headers) player.saw(init.headers);
       if (init.outcome !== 'segment') {
         if (!['later', 'cancelled'].includes(init.outcome)) player.failing(type, 'init', init);

@@ -166,7 +166,7 @@ export class Track {
       record.state = 'asked';
       record.rendition = rendition.name;
       record.askedMS = host.clock.now();
-      const init = await host.catalogue.init(rendition, signal);
+      const init = await host.catalogue.init(rendition, n, signal);
       const result = init.outcome === 'segment' ? await this.#get(record, rendition, n, fresh, signal) : init;
       if (signal.aborted || result.outcome === 'cancelled') return;
       if (result.headers) host.saw(result.headers);
