@@ -60,6 +60,12 @@ type Track struct {
 	// where not known.
 	SAR, Color string
 	Encrypted  bool // a protected sample entry (encv, enca, ...): samples stay opaque
+	// Of encrypted tracks: the scheme (ISO/IEC 23001-7, e.g. "cbcs"), the default key's
+	// ID, which is zero where none is said, and what DRM systems take from the init
+	// segment, its pssh boxes one behind the other.
+	Scheme string
+	KID    [16]byte
+	PSSH   []byte
 	// Descriptions counts the sample entries: a fragment may refer to 1..Descriptions.
 	Descriptions int
 	// The defaults of trex (ISO/IEC 14496-12, 8.8.3).

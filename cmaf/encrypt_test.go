@@ -95,6 +95,29 @@ func TestEncryptedSegments(t *testing.T) {
 
 // Samples keep their vectors and subsamples through reading, regrouping and
 // writing.
+// An init segment says how its track is encrypted, and what DRM systems need; one in the
+// clear says nothing, whatever boxes it has.
+func TestProtectionOfInit(t *testing.T) {
+	pssh := full("pssh", 0, 0, make([]byte, 16), uint32(0))
+	with := func(init []byte) Track {
+		b := slices.Clone(init)
+		grow(b, "moov", len(pssh))
+		in, err := ParseInit(join(b, pssh))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in.Tracks[0]
+	}
+	clear := single(t, "avc-aac.mp4", 1)
+	got := with(encrypted(t, clear).init)
+	if got.Scheme != "cenc" || got.KID != [16]byte(bytes.Repeat([]byte{0xab}, 16)) || !bytes.Equal(got.PSSH, pssh) {
+		t.Errorf("%q %x %x", got.Scheme, got.KID, got.PSSH)
+	}
+	if got := with(clear.init); got.Scheme != "" || got.KID != [16]byte{} || got.PSSH != nil {
+		t.Errorf("in the clear: %q %x %x", got.Scheme, got.KID, got.PSSH)
+	}
+}
+
 func TestEncryptedSamplesRegroup(t *testing.T) {
 	for _, id := range []uint32{1, 3} {
 		m := encrypted(t, single(t, "avc-aac.mp4", id))

@@ -2,6 +2,7 @@ package cmaf
 
 import (
 	"bytes"
+	"slices"
 
 	"headwater/live"
 )
@@ -12,6 +13,7 @@ type entry struct {
 	format   FourCC // of the samples: frma's where they are protected
 	fields   int    // bytes of the payload before the boxes
 	children []Box
+	scheme   string
 	key      Box // tenc
 }
 
@@ -144,6 +146,14 @@ func (e *entry) protection() error {
 				return within(boxSinf, err)
 			}
 			e.format, found = FourCC(be32(p)), true
+		case boxSchm:
+			_, _, p, err := c.full(4)
+			if err != nil {
+				return within(boxSinf, err)
+			}
+			if s := FourCC(be32(p)).String(); slices.Contains(live.Schemes, s) {
+				e.scheme = s
+			}
 		case boxSchi:
 			for s := c.children(0); s.more(); {
 				k, err := s.next()
@@ -199,7 +209,12 @@ func (t *Track) descriptions(stsd Box) error {
 			return err
 		}
 		t.Descriptions++
-		t.Encrypted = t.Encrypted || e.protected()
+		if e.protected() && !t.Encrypted {
+			t.Encrypted, t.Scheme = true, e.scheme
+			if _, _, p, err := e.key.full(20); e.key.Data != nil && err == nil {
+				copy(t.KID[:], p[4:])
+			}
+		}
 		if t.Descriptions == 1 {
 			if err := t.describe(&e); err != nil {
 				return err

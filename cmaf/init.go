@@ -103,9 +103,19 @@ func parseMoov(moov Box) (*Init, error) {
 			t.DefaultSize, t.DefaultFlags = be32(p[12:]), be32(p[16:])
 		}
 	}
-	for _, t := range in.Tracks {
+	var pssh []byte
+	for s := moov.children(0); s.more(); {
+		if x, err := s.next(); err == nil && x.Type == boxPssh {
+			pssh = append(pssh, x.Data...)
+		}
+	}
+	for i := range in.Tracks {
+		t := &in.Tracks[i]
 		if !found[t.ID] {
 			return nil, malformed(mvex.Offset, "no trex for track %d", t.ID).in(boxMvex).in(boxMoov)
+		}
+		if t.Encrypted {
+			t.PSSH = pssh
 		}
 	}
 	return in, nil

@@ -80,6 +80,8 @@ type Event struct {
 	SessionData []SessionDatum
 	// Viewers says who may watch. Default: anybody.
 	Viewers *Viewers
+	// DRM says how players get the keys of encrypted renditions.
+	DRM []DRM
 	// Pipelines in order of preference.
 	Pipelines []Pipeline
 	// Renditions in the order manifests list them.
@@ -151,6 +153,13 @@ type Rendition struct {
 	SAR string `json:"sar,omitempty"`
 	// Color has primaries, transfer and matrix of ISO/IEC 23091-2, e.g. "9-16-9".
 	Color string `json:"color,omitempty"`
+
+	// Scheme is how it is encrypted (ISO/IEC 23001-7), KID the UUID of its default key,
+	// PSSH what DRM systems take from its init segment: pssh boxes one behind the
+	// other, in base64. Of what is in the clear all are empty.
+	Scheme string `json:"scheme,omitempty"`
+	KID    string `json:"kid,omitempty"`
+	PSSH   string `json:"pssh,omitempty"`
 
 	// Role is what the track is for: one of Roles, or empty.
 	Role Role `json:"role,omitempty"`
@@ -299,6 +308,9 @@ func (e *Event) Validate() error {
 	if err := e.validateSigns(); err != nil {
 		return err
 	}
+	if err := e.validateDRM(); err != nil {
+		return err
+	}
 	return e.validateRenditions()
 }
 
@@ -381,6 +393,9 @@ func (e *Event) validateRenditions() error {
 		}
 		if r.Label != "" && !readable(r.Label, maxLabel) {
 			return badField(at+"label", "is not 1 to %d bytes of text without quotes and control characters", maxLabel)
+		}
+		if err := r.validateProtection(at); err != nil {
+			return err
 		}
 		if err := r.Match.validate(at + "match."); err != nil {
 			return err

@@ -167,6 +167,7 @@ func (r Rendition) as(told *Rendition) Rendition {
 	r.Codecs, r.Width, r.Height, r.FrameRate = told.Codecs, told.Width, told.Height, told.FrameRate
 	r.Timescale, r.SampleRate, r.Channels, r.ChannelConfig = told.Timescale, told.SampleRate, told.Channels, told.ChannelConfig
 	r.JOC, r.SAR, r.Color = told.JOC, told.SAR, told.Color
+	r.Scheme, r.KID, r.PSSH = told.Scheme, told.KID, told.PSSH
 	return r
 }
 

@@ -27,6 +27,7 @@ type eventJSON struct {
 	TimeURL           *string        `json:"time_url,omitempty"`
 	SessionData       []SessionDatum `json:"session_data,omitempty"`
 	Viewers           *Viewers       `json:"viewers,omitempty"`
+	DRM               []DRM          `json:"drm,omitempty"`
 	Pipelines         []Pipeline     `json:"pipelines"`
 	Renditions        []Rendition    `json:"renditions"`
 }
@@ -98,6 +99,7 @@ func (w *eventJSON) event() (Event, error) {
 	set(&e.TimeURL, w.TimeURL)
 	e.SessionData = w.SessionData
 	e.Viewers = w.Viewers
+	e.DRM = w.DRM
 	e.Pipelines, e.Renditions = w.Pipelines, w.Renditions
 	return e, nil
 }
@@ -129,7 +131,7 @@ func (e *Event) wire() eventJSON {
 		AllowanceMS: &e.AllowanceMS, HoldMS: &e.HoldMS, BudgetMS: &e.BudgetMS,
 		DVRSeconds: &e.DVRSeconds, LiveWindowSeconds: &e.LiveWindowSeconds,
 		PatienceMS: &e.PatienceMS, SettleSegments: &e.SettleSegments, OnLost: &e.OnLost,
-		Viewers: e.Viewers, SessionData: e.SessionData, Pipelines: e.Pipelines, Renditions: e.Renditions,
+		Viewers: e.Viewers, DRM: e.DRM, SessionData: e.SessionData, Pipelines: e.Pipelines, Renditions: e.Renditions,
 	}
 	if e.JoinMS != 0 {
 		w.JoinMS = &e.JoinMS

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"headwater/live"
@@ -83,6 +84,10 @@ func (in *Input) mpd(listed bool) ([]byte, error) {
 	x.b = append(x.b, `<?xml version="1.0" encoding="UTF-8"?>`...)
 	x.start("MPD")
 	x.attr("xmlns", "urn:mpeg:dash:schema:mpd:2011")
+	if slices.ContainsFunc(in.Config.Renditions, func(r live.Rendition) bool { return in.isEncrypted(r.Name) }) {
+		x.attr("xmlns:cenc", "urn:mpeg:cenc:2013")
+		x.attr("xmlns:dashif", "https://dashif.org/CPS")
+	}
 	x.attr("profiles", "urn:mpeg:dash:profile:isoff-live:2011")
 	in.timing(x, &p)
 	x.attrDuration("minBufferTime", roundUp(tl.Segment(), time.Millisecond))

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"strconv"
+	"strings"
 
 	"headwater/live"
 )
@@ -12,6 +13,7 @@ type set struct {
 	role       live.Role
 	renditions []*live.Rendition
 	newest     live.Number // that is listed, in an MPD that lists
+	switchable []string    // sets that differ by nothing but the key
 }
 
 // group sorts the known renditions into adaptation sets: tracks that tell
@@ -49,6 +51,15 @@ next:
 		}
 		sets = append(sets, s)
 	}
+	for _, a := range sets {
+		for _, b := range sets {
+			f, g := a.renditions[0], b.renditions[0]
+			was, is := formatOf(f), formatOf(g)
+			if was.kid, is.kid = "", ""; a != b && f.Type == g.Type && trackOf(f) == trackOf(g) && was == is {
+				a.switchable = append(a.switchable, strconv.Itoa(b.id))
+			}
+		}
+	}
 	return sets
 }
 
@@ -58,8 +69,10 @@ const (
 	purposeScheme  = "urn:tva:metadata:cs:AudioPurposeCS:2007" // TV-Anytime, as ETSI TS 103 285 uses it
 	channelsScheme = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
 	colorScheme    = "urn:mpeg:mpegB:cicp:"
-	jocScheme      = "tag:dolby.com,2018:dash:EC3_ExtensionType:2018"
-	jocIndexScheme = "tag:dolby.com,2018:dash:EC3_ExtensionComplexityIndex:2018"
+	// DASH-IF IOP, 3.8: players may go from one set to the other.
+	switchingScheme = "urn:mpeg:dash:adaptation-set-switching:2016"
+	jocScheme       = "tag:dolby.com,2018:dash:EC3_ExtensionType:2018"
+	jocIndexScheme  = "tag:dolby.com,2018:dash:EC3_ExtensionComplexityIndex:2018"
 )
 
 func (s *set) write(x *xmlWriter, p *period, continues string) {
@@ -79,9 +92,13 @@ func (s *set) write(x *xmlWriter, p *period, continues string) {
 		x.attrPositive("maxWidth", int64(w))
 		x.attrPositive("maxHeight", int64(h))
 	}
+	p.protection(x, r)
 	s.color(x)
 	if continues != "" {
 		x.descriptor("SupplementalProperty", continuityScheme, continues)
+	}
+	if len(s.switchable) > 0 {
+		x.descriptor("SupplementalProperty", switchingScheme, strings.Join(s.switchable, ","))
 	}
 	if r.Label != "" {
 		x.start("Label")

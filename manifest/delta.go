@@ -71,17 +71,24 @@ func Delta(playlist []byte) []byte {
 // timeLayout is how EXT-X-PROGRAM-DATE-TIME is written.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
-// entry reads the lines of one segment, up to its URL: how long it lasts, and the line
-// of the init segment that it brings, if any.
+// entry reads the lines of one segment, up to its URL: how long it lasts, and the lines
+// of the init segment that it brings, if any, and of its keys.
 func entry(b []byte) (us int64, mapped, rest []byte) {
+	var keys []byte
 	for len(b) > 0 {
+		all := b
 		line, next, _ := bytes.Cut(b, []byte("\n"))
 		b = next
+		if keys == nil && bytes.HasPrefix(line, []byte(keyTag)) {
+			keys = all
+		}
 		if v, ok := bytes.CutPrefix(line, extinfTag); ok {
 			us = microseconds(v)
 		}
 		if bytes.HasPrefix(line, []byte(mapTag)) {
-			mapped = line
+			if mapped = line; keys != nil { // they stand before it
+				mapped = keys[:len(keys)-len(all)+len(line)]
+			}
 		}
 		if len(line) == 0 || line[0] != '#' {
 			break

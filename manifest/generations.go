@@ -41,8 +41,9 @@ func (in *Input) begins(n live.Number) bool {
 	return slices.ContainsFunc(in.Config.Generations, func(g live.Generation) bool { return g.From == n })
 }
 
-// appendMap says which init segment a rendition's segments have from n on.
+// appendMap says which init segment a rendition's segments have from n on, and which keys.
 func (in *Input) appendMap(b []byte, rendition string, n live.Number) []byte {
+	b = in.appendKeys(b, rendition, n)
 	index, _ := in.Config.InitAt(rendition, n)
 	return append(append(append(b, mapTag...), live.InitFile(index)...), "\"\n"...)
 }

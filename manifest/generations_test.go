@@ -14,6 +14,14 @@ import (
 	"pgregory.net/rapid"
 )
 
+// rekeyed is a rendition of which segments from 12 on have another key, and those from 18
+// on none.
+func rekeyed(c *live.Config) {
+	other, clear := renewed(v720, v720.Codecs, 1280, 720), renewed(v720, v720.Codecs, 1280, 720)
+	other.Rendition = protected(other.Rendition, "cbcs", kidHigh)
+	c.Generations = []live.Generation{{Index: 1, From: 12, Renditions: []live.Renewed{other}}, {Index: 2, From: 18, Renditions: []live.Renewed{clear}}}
+}
+
 // renewed is a rendition that has another init segment.
 func renewed(r live.Rendition, codecs string, width, height int) live.Renewed {
 	r.Codecs, r.Width, r.Height = codecs, width, height
@@ -36,6 +44,10 @@ var goldenGenerations = []struct {
 		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v1080, v720, aEn, aDe), twice),
 		Now:    at("2026-11-23T20:00:40.3Z"), Published: newest(20), Lost: numbers(12),
 		Notifications: live.Notifications{Sequence: 1, Set: []live.Notification{{Type: "programme", ID: "p", From: 10, To: 13}}},
+	}},
+	{"generations-of-keys", Input{
+		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, protected(v720, "cbcs", kidLow), aEn), rekeyed),
+		Now:    at("2026-11-23T20:00:40.3Z"), Published: newest(20), DeltaUpdates: true,
 	}},
 	{"generation-ahead", Input{ // it is known, and not yet there
 		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v720, aEn), func(c *live.Config) {
@@ -105,7 +117,8 @@ func TestGoldenGenerations(t *testing.T) {
 // An entry is a segment of a media playlist, as a player understands it.
 type entryHLS struct {
 	init     string
-	sequence int64 // of discontinuities
+	keys     string // tags
+	sequence int64  // of discontinuities
 	at       time.Time
 }
 
@@ -116,9 +129,12 @@ func entries(t rapid.TB, b []byte) (out map[live.Number]entryHLS, first live.Num
 	var e entryHLS
 	var n live.Number
 	var length time.Duration
+	keys := ""
 	for _, line := range lines(t, b) {
 		name, value, _ := strings.Cut(line, ":")
 		switch name {
+		case "#EXT-X-KEY":
+			keys += line + "\n"
 		case "#EXT-X-MEDIA-SEQUENCE":
 			n = live.Number(atoi(t, value))
 			first = n
@@ -127,7 +143,7 @@ func entries(t rapid.TB, b []byte) (out map[live.Number]entryHLS, first live.Num
 		case "#EXT-X-DISCONTINUITY":
 			e.sequence++
 		case "#EXT-X-MAP":
-			e.init = parseAttributes(t, value)["URI"]
+			e.init, e.keys, keys = parseAttributes(t, value)["URI"], keys, ""
 		case "#EXT-X-SKIP":
 			n += live.Number(atoi(t, parseAttributes(t, value)["SKIPPED-SEGMENTS"]))
 		case "#EXT-X-PROGRAM-DATE-TIME":
@@ -169,9 +185,18 @@ func genGenerations(t *rapid.T, c *live.Config) {
 // listed by a whole playlist or by what is new of one.
 func TestPlaylistsOfGenerations(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := config("2026-11-23T20:00:00Z", twoSeconds, v720, aEn)
+		video := v720
+		if rapid.Bool().Draw(t, "encrypted") {
+			video = protected(v720, "cbcs", kidLow)
+		}
+		c := config("2026-11-23T20:00:00Z", twoSeconds, video, aEn)
 		c.DVRSeconds = rapid.Int64Range(30, 3600).Draw(t, "dvr")
 		genGenerations(t, c)
+		for i := range c.Generations {
+			if r := c.Generations[i].Renewed("v720"); r != nil && rapid.Bool().Draw(t, "another key") {
+				r.Rendition = protected(r.Rendition, rapid.SampledFrom([]string{"", "cbcs"}).Draw(t, "scheme"), kidHigh)
+			}
+		}
 		in := Input{Config: c, DeltaUpdates: true, Now: c.Start.Add(time.Duration(rapid.Int64Range(10, 4000).Draw(t, "now")) * time.Second)}
 		tl := c.Event.Timeline()
 		for _, rendition := range []string{"v720", "a-en"} {
@@ -188,7 +213,7 @@ func TestPlaylistsOfGenerations(t *testing.T) {
 			all, first := entries(t, full)
 			for n, e := range all {
 				index, _ := c.InitAt(rendition, n)
-				if want := (entryHLS{live.InitFile(index), int64(c.GenerationAt(n)), tl.Start(n)}); e != want {
+				if want := (entryHLS{live.InitFile(index), string(in.appendKeys(nil, rendition, n)), int64(c.GenerationAt(n)), tl.Start(n)}); e != want {
 					t.Fatalf("segment %d of %s is %+v, want %+v:\n%s", n, rendition, e, want, full)
 				}
 			}

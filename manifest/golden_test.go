@@ -1,11 +1,14 @@
 package manifest
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +68,19 @@ func as(r live.Rendition, name string, role live.Role, label string) live.Rendit
 
 func unknown(r live.Rendition) live.Rendition {
 	return live.Rendition{Name: r.Name, Type: r.Type, Bandwidth: r.Bandwidth, Language: r.Language}
+}
+
+const kidHigh, kidLow = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-aaaaaaaaaaaa"
+
+// protected is a rendition as its init segment says that it is encrypted.
+func protected(r live.Rendition, scheme, kid string) live.Rendition {
+	pssh := func(system string, data string) []byte {
+		id, _ := hex.DecodeString(strings.ReplaceAll(system, "-", ""))
+		return slices.Concat([]byte{0, 0, 0, byte(32 + len(data))}, []byte("pssh\x00\x00\x00\x00"), id, []byte{0, 0, 0, byte(len(data))}, []byte(data))
+	}
+	r.Scheme, r.KID = scheme, kid
+	r.PSSH = base64.StdEncoding.EncodeToString(slices.Concat(pssh(widevine, "w"+kid[:4]), pssh(playReady, "object"), pssh(commonSystem, "")))
+	return r
 }
 
 func numbers(ns ...live.Number) func(string, live.Number) bool {
@@ -134,6 +150,21 @@ var golden = []struct {
 	{"ending", Input{ // the end is known
 		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v720, aEn), func(c *live.Config) { c.End = at("2026-11-23T20:00:41Z") }),
 		Now:    at("2026-11-23T20:00:40Z"), Published: newest(19),
+	}},
+	{"protected", Input{ // keys by size, and one system that the init segments know and one that they do not
+		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, protected(v1080, "cbcs", kidHigh), protected(v720, "cbcs", kidLow), protected(aEn, "cbcs", kidLow)), func(c *live.Config) {
+			c.DRM = []live.DRM{
+				{System: widevine, LicenseURL: "https://keys.example.com/w?a=1&b=2"},
+				{System: fairPlay, KeyURI: "skd://keys.example.com/{kid}"},
+				{System: fairPlay, KID: kidHigh, KeyURI: "skd://keys.example.com/high"},
+				{System: clearKey, KID: "00000000-0000-0000-0000-000000000000", KeyURI: "urn:x"},
+			}
+		}),
+		Now: at("2026-11-23T20:00:12Z"), Published: newest(5),
+	}},
+	{"encrypted-cenc", Input{ // by the init segments alone
+		Config: config("2026-11-23T20:00:00Z", twoSeconds, protected(v720, "cenc", kidLow), aEn),
+		Now:    at("2026-11-23T20:00:12Z"), Published: newest(5),
 	}},
 	{"finished", Input{ // all of it is in the DVR window, one is missing at the end
 		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v720, aEn, tEn), func(c *live.Config) { c.End = at("2026-11-23T20:00:20Z") }),

@@ -42,6 +42,13 @@ func lines(t rapid.TB, b []byte) []string {
 	return strings.Split(s, "\n")
 }
 
+func checkKey(t rapid.TB, line int, list string) {
+	t.Helper()
+	if a := parseAttributes(t, list); a["METHOD"] != "NONE" && (a["METHOD"] != "SAMPLE-AES" && a["METHOD"] != "SAMPLE-AES-CTR" || a["URI"] == "" || a["KEYFORMAT"] == "") {
+		t.Errorf("line %d: %s", line+1, list)
+	}
+}
+
 // checkPlaylist holds a media playlist against the standard's rules and
 // against the timeline.
 func checkPlaylist(t rapid.TB, in Input, rendition string, b []byte) {
@@ -56,7 +63,7 @@ func checkPlaylist(t rapid.TB, in Input, rendition string, b []byte) {
 	for i, line := range lines(t, b) {
 		name, value, _ := strings.Cut(line, ":")
 		if strings.HasPrefix(line, "#") {
-			if _, ok := tags[name]; ok && name != "#EXTINF" && name != "#EXT-X-GAP" && name != "#EXT-X-DATERANGE" {
+			if _, ok := tags[name]; ok && name != "#EXTINF" && name != "#EXT-X-GAP" && name != "#EXT-X-DATERANGE" && name != "#EXT-X-KEY" {
 				t.Errorf("%s is there twice", name)
 			}
 			tags[name] = value
@@ -83,6 +90,8 @@ func checkPlaylist(t rapid.TB, in Input, rendition string, b []byte) {
 			if a := parseAttributes(t, value); a["ID"] == "" || a["CLASS"] == "" || a["START-DATE"] == "" {
 				t.Errorf("line %d: %s", i+1, line)
 			}
+		case "#EXT-X-KEY":
+			checkKey(t, i, value)
 		case "#EXT-X-MAP":
 			mapped = parseAttributes(t, value)["URI"] == "init.mp4"
 		case "#EXT-X-PROGRAM-DATE-TIME":
@@ -227,6 +236,8 @@ func checkMultivariant(t rapid.TB, in Input, b []byte) {
 		name, value, _ := strings.Cut(line, ":")
 		switch name {
 		case "#EXTM3U", "#EXT-X-VERSION", "#EXT-X-INDEPENDENT-SEGMENTS":
+		case "#EXT-X-SESSION-KEY":
+			checkKey(t, i, value)
 		case "#EXT-X-SESSION-DATA":
 			if a := parseAttributes(t, value); a["DATA-ID"] == "" || a["VALUE"] == "" {
 				t.Errorf("line %d: %s", i+1, line)

@@ -22,10 +22,11 @@ type format struct {
 	channels int
 	objects  bool
 	light    string
+	kid      string // what keys one needs is what all need
 }
 
 func formatOf(r *live.Rendition) format {
-	f := format{family: family(r.Codecs)}
+	f := format{family: family(r.Codecs), kid: r.KID}
 	switch r.Type {
 	case live.Audio:
 		f.channels, f.objects = r.Channels, r.JOC > 0

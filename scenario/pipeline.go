@@ -151,7 +151,7 @@ type encoder interface {
 
 func newEncoder(name string) (encoder, error) {
 	switch name {
-	case "clip":
+	case "clip", "none":
 		return clipEncoder{}, nil
 	case "ffmpeg":
 		path, err := exec.LookPath("ffmpeg")
@@ -160,7 +160,7 @@ func newEncoder(name string) (encoder, error) {
 		}
 		return ffmpegEncoder{path}, nil
 	}
-	return nil, fmt.Errorf("scenario: %q is not an encoder: clip or ffmpeg", name)
+	return nil, fmt.Errorf("scenario: %q is not an encoder: clip, ffmpeg or none", name)
 }
 
 // grid is what events start on: with it two-second segments begin on whole AAC

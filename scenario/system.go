@@ -32,7 +32,8 @@ type Options struct {
 	Event live.EventID
 	// Dir is where the disk store is. Default: a directory that Close removes.
 	Dir string
-	// Encoder makes the media: "clip", built in, or "ffmpeg", which must be
+	// Encoder makes the media: "clip", built in, "none" for who publishes that clip's
+	// renditions himself, or "ffmpeg", which must be
 	// installed. Default clip.
 	Encoder string
 	// EdgeAddr, PublishAddr, DeliverAddr and ControlAddr are where to listen: an
@@ -105,6 +106,9 @@ func (s *System) start(ctx context.Context) error {
 	}
 	if err := s.createEvent(ctx, ev); err != nil {
 		return err
+	}
+	if s.opt.Encoder == "none" {
+		return nil
 	}
 	for _, p := range ev.Pipelines {
 		pl := newPipeline(s, p.Name, enc)

@@ -64,7 +64,7 @@ func init() { eventCommand.run = runEvent }
 
 type eventFlags struct {
 	client                      clientFlags
-	control, file, at           string
+	control, file, cpix, at     string
 	kind, id, data              string
 	pipeline, region, rendition string
 	from, to                    string
@@ -85,6 +85,7 @@ func (f *eventFlags) register(o *options) {
 	o.String(&f.control, "control", controlURL, "base `URL` of the origin's control listener")
 	f.client.register(o, "control-token")
 	o.String(&f.file, "f", "", "create: `FILE` of the event's JSON, - for standard input")
+	o.String(&f.cpix, "cpix", "", "create: `FILE` of CPIX, of which what it says of DRM systems is added to drm; of its keys nothing is read")
 	o.String(&f.at, "at", "", "end: `TIME` instead of now: RFC 3339, or from now like +10m")
 	o.Bool(&f.never, "never", "end: take the end back")
 	o.String(&f.kind, "type", "", "notify: `TOKEN` that says what it is, e.g. ad-break")
@@ -125,7 +126,7 @@ type eventSession struct {
 func eventVerbs() map[string]eventVerb {
 	const asking = " dry-run yes"
 	return map[string]eventVerb{
-		"create": {createEvent, "f replace adopt" + asking},
+		"create": {createEvent, "f cpix replace adopt" + asking},
 		"get":    {func(ctx context.Context, s *eventSession) error { return s.api.do(ctx, http.MethodGet, s.path, nil) }, ""},
 		"list": {func(ctx context.Context, s *eventSession) error {
 			return s.api.do(ctx, http.MethodGet, "/v1/events", nil)
@@ -226,8 +227,14 @@ func createEvent(ctx context.Context, s *eventSession) error {
 		return fmt.Errorf("-f: %w", err)
 	}
 	// The origin judges too; here the error names the file's field at once.
-	if _, err := live.ParseEvent(b); err != nil {
+	ev, err := live.ParseEvent(b)
+	if err != nil {
 		return fmt.Errorf("-f %s: %w", s.file, err)
+	}
+	if s.cpix != "" {
+		if b, err = withCPIX(ev, s.cpix); err != nil {
+			return fmt.Errorf("--cpix %s: %w", s.cpix, err)
+		}
 	}
 	q := url.Values{}
 	if s.adopt {
@@ -238,6 +245,23 @@ func createEvent(ctx context.Context, s *eventSession) error {
 	}
 	return s.change(ctx, eventChange{verb: "create", method: http.MethodPut, query: q, yes: true, body: json.RawMessage(b),
 		what: "the configuration of " + s.file})
+}
+
+// withCPIX is the event with what a CPIX document says of DRM systems.
+func withCPIX(ev live.Event, file string) ([]byte, error) {
+	doc, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	systems, err := parseCPIX(doc)
+	if err != nil {
+		return nil, err
+	}
+	ev.DRM = append(ev.DRM, systems...)
+	if err := ev.Validate(); err != nil {
+		return nil, err
+	}
+	return json.Marshal(ev)
 }
 
 // endEvent sets the event's end to now or --at, or takes it back.

@@ -366,6 +366,9 @@ func LearnFrom(r, from *live.Rendition) {
 	setIfEmpty(&r.ChannelConfig, from.ChannelConfig)
 	setIfEmpty(&r.JOC, from.JOC)
 	setIfEmpty(&r.SAR, from.SAR)
+	setIfEmpty(&r.Scheme, from.Scheme)
+	setIfEmpty(&r.KID, from.KID)
+	setIfEmpty(&r.PSSH, from.PSSH)
 	setIfEmpty(&r.Color, from.Color)
 	setIfEmpty(&r.Channels, from.Channels)
 }

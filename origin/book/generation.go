@@ -2,6 +2,7 @@ package book
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -273,9 +274,14 @@ func (e *Event) Begun(rec *Record, b Beginning) (live.Generation, error) {
 // Tells is what an init segment says of its rendition.
 func (in *Init) Tells(rendition string) *live.Rendition {
 	t := &in.Track
+	kid := ""
+	if t.KID != [16]byte{} {
+		kid = live.FormatUUID(t.KID)
+	}
 	return &live.Rendition{Name: rendition, Codecs: t.Codecs, Width: t.Width, Height: t.Height,
 		Timescale: int64(t.Timescale), SampleRate: t.SampleRate, Channels: t.Channels,
-		ChannelConfig: t.ChannelConfig, JOC: t.JOC, SAR: t.SAR, Color: t.Color}
+		ChannelConfig: t.ChannelConfig, JOC: t.JOC, SAR: t.SAR, Color: t.Color,
+		Scheme: t.Scheme, KID: kid, PSSH: base64.StdEncoding.EncodeToString(t.PSSH)}
 }
 
 // KeepGenerations stores the init segments that a generation is to begin with.

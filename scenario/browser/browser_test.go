@@ -76,6 +76,7 @@ type screen struct {
 	Player     string `json:"player"`
 	URL        string `json:"url"`
 	Screenshot string `json:"screenshot,omitempty"`
+	License    string `json:"license,omitempty"` // where ClearKey licenses are to be had
 	// faults says what of its report a person would have noticed that need not be.
 	faults func(report []byte) ([]string, error)
 }

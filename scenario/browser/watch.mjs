@@ -1,10 +1,10 @@
 // Watches with several players at once in headless Chromium.
 //
-//   node watch.mjs '{"seconds": 32, "patience": 40, "screens": [{"player": PLAYER, "url": URL, "screenshot": FILE}]}'
+//   node watch.mjs '{"seconds": 32, "patience": 40, "screens": [{"player": PLAYER, "url": URL}]}'
 //
 // PLAYER is hls, dash, shaka, videojs, rx, or page for the project's own page, of which
 // URL is then the address; a screenshot is taken at the end where there is a file for
-// it. With "together" all are opened at once, else one after the other; each has
+// it. Where there is a "license", that is where a player gets ClearKey licenses. With "together" all are opened at once, else one after the other; each has
 // "patience" seconds to begin. Prints "playing" when all pictures move, and a JSON array
 // at the end: for each what was seen, or failed with the reason why it did not play.
 import { chromium } from 'playwright-core';
@@ -42,13 +42,13 @@ const browser = await chromium.launch({
 });
 
 // open has one player play, and returns what looks at it.
-async function open({ player, url, screenshot }) {
+async function open({ player, url, screenshot, license = '' }) {
   const own = player === 'page';
   const page = await browser.newPage({ viewport: own ? { width: 1280, height: 900 } : { width: 660, height: 380 } });
   const logs = [];
   page.on('console', (m) => { if (m.type() === 'error' && logs.length < 20) logs.push(m.text()); });
   page.on('pageerror', (e) => logs.push(String(e)));
-  await page.goto(own ? url : `http://127.0.0.1:${server.address().port}/?player=${player}&url=${encodeURIComponent(url)}`);
+  await page.goto(own ? url : `http://127.0.0.1:${server.address().port}/?${new URLSearchParams({ player, url, license })}`);
   const state = own
     ? () => page.evaluate(() => structuredClone(window.headwater))
     : () => page.evaluate(() => ({ ...window.seen, latencySeconds: window.seen.latency?.(), latency: undefined }));
