@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/access/token"
+	"headwater/budget"
 	"headwater/clock"
 	"headwater/edge/object"
 	"headwater/live"
@@ -64,6 +65,9 @@ type Config struct {
 	TLS *tls.Config
 	// Late is how late the process runs, as admit.Lateness says. Default: nobody knows.
 	Late func() time.Duration
+	// Budget is what the process may take of memory. The cache has less where what is not
+	// counted as its own takes more. Default: no bound.
+	Budget *budget.Budget
 	// HideMetrics leaves /metrics to another listener.
 	HideMetrics bool
 	// Dial opens connections to parents. Default: TCP, at most a second.

@@ -83,6 +83,10 @@ func New(cfg Config) (*Edge, error) {
 		ed.parents.Join(ed.site)
 	}
 	ed.disk = object.NewDisk(object.DiskConfig{Open: cfg.openDisk, Queue: cfg.MemoryBytes / 8, Spawn: ed.spawn, Log: cfg.Log, Metrics: cfg.Metrics}, ed.cache)
+	if b := cfg.Budget; b != nil {
+		b.Count(ed.cache.Bytes)
+		b.Tell(func(rest int64) { ed.cache.Have(b.Bound() - rest) })
+	}
 	cfg.Metrics.MustRegister(cfg.Clock)
 	tallies := event.NewTallies(cfg.Metrics)
 	ed.metrics = newMetrics(cfg.Metrics, tallies, ed.parents)

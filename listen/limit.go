@@ -19,6 +19,8 @@ type Limits struct {
 	// Conns bounds the connections, PerAddress those from one IPv4 address or IPv6
 	// /64. Those over it are answered 503 and closed. 0 is no bound.
 	Conns, PerAddress int
+	// Room reports whether there is memory for one more. Nil: there always is.
+	Room func() bool
 	// WriteTimeout is how long the other side may take for each 256 KiB that it is
 	// sent. 0 is no bound.
 	WriteTimeout time.Duration
@@ -38,11 +40,12 @@ type Limits struct {
 const (
 	DropConns   = "max-conns"
 	DropAddress = "max-conns-per-address"
+	DropMemory  = "memory"
 	DropSlow    = "slow-reader"
 )
 
 // Drops lists every reason, for counters.
-var Drops = []string{DropConns, DropAddress, DropSlow}
+var Drops = []string{DropConns, DropAddress, DropMemory, DropSlow}
 
 // A Limited is a listener with limits.
 type Limited struct {
@@ -92,6 +95,8 @@ func (l *Limited) admit(addr netip.Addr) (reason string) {
 		return DropConns
 	case l.PerAddress > 0 && l.perAddr[addr] >= l.PerAddress:
 		return DropAddress
+	case l.Room != nil && !l.Room():
+		return DropMemory
 	}
 	l.total++
 	l.Limits.Open.Add(1)

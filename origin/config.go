@@ -15,6 +15,7 @@ import (
 	"headwater/admit"
 	"headwater/announce"
 	"headwater/blobs"
+	"headwater/budget"
 	"headwater/clock"
 	"headwater/store"
 )
@@ -64,6 +65,9 @@ type Config struct {
 	// them, too. They should be fewer than Go's threads: then who publishes finds one
 	// free however many read. Default: as many turns as threads.
 	Turns *admit.Turns
+	// Budget is what the process may take of memory: bodies, and segments from the store,
+	// for which there is no room are refused. Default: no bound.
+	Budget *budget.Budget
 	// MemoryBytes is the window of newest segments kept in memory. Default 256 MiB.
 	MemoryBytes int64
 	// MaxHolds bounds the requests held at once: those for event.json?after= to

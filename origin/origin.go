@@ -75,6 +75,8 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		slow         = admit.NewMeter(cfg.ReadTarget)
 		window       = window.New(cfg.MemoryBytes)
 	)
+	cfg.Budget.Count(bodies.Used)
+	cfg.Budget.Count(func() int64 { _, bytes := window.Size(); return bytes })
 	admission := admit.NewAdmission(cfg.Turns, cfg.Late, func(time.Time) admit.Signals {
 		return admit.Signals{Bytes: egress.Pressure(), Held: holds.Pressure(), Files: cfg.Connections()}
 	})
@@ -95,11 +97,11 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		Timeline: o.book.Timeline, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.watchman = watch.New(o.book, cfg.Log, cfg.Metrics)
 	o.audit = audit.New(clk, cfg.Store, tokens, node, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
-	o.publish = publish.New(publish.Config{Clock: clk, Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Publications: publications, Rates: admit.NewRates[string](cfg.TenantRate), TenantBytes: cfg.TenantBytes, Tenants: tenants, Turns: cfg.Turns, Writes: o.health.Writes,
+	o.publish = publish.New(publish.Config{Clock: clk, Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Budget: cfg.Budget, Publications: publications, Rates: admit.NewRates[string](cfg.TenantRate), TenantBytes: cfg.TenantBytes, Tenants: tenants, Turns: cfg.Turns, Writes: o.health.Writes,
 		Access: cfg.Access, Audit: o.audit, Journal: o.journal, MaxSegmentBytes: cfg.MaxSegmentBytes, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout,
 		FutureTolerance: cfg.FutureTolerance, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.deliver = deliver.New(deliver.Config{Clock: clk, Access: cfg.Access, Private: cfg.Private, Book: o.book, Look: o.look, Window: window, Journal: o.journal, Watchman: o.watchman, Cache: cfg.DeliverCache,
-		Admission: admission, Turns: cfg.Turns, Holds: holds, Egress: egress, Watching: watching, Sent: sent, Asking: admit.NewShare[string](deliver.MaxFallbacks, cfg.TenantPercent), Draining: o.draining,
+		Admission: admission, Turns: cfg.Turns, Holds: holds, Budget: cfg.Budget, Egress: egress, Watching: watching, Sent: sent, Asking: admit.NewShare[string](deliver.MaxFallbacks, cfg.TenantPercent), Draining: o.draining,
 		Region: cfg.Region, StoreTimeout: cfg.StoreTimeout, Fallback: cfg.Fallback, FallbackAfter: cfg.FallbackAfter,
 		Log: cfg.Log, Metrics: cfg.Metrics})
 	o.control = control.New(control.Config{Clock: clk, Audit: o.audit, Book: o.book, Window: window, Journal: o.journal, Watchman: o.watchman,

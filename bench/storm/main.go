@@ -34,6 +34,7 @@ type options struct {
 	program             string
 	apart               bool
 	viewers             int
+	memory              string
 }
 
 func main() {
@@ -57,6 +58,7 @@ func main() {
 	flag.StringVar(&o.program, "headwater", "", "headwater program; default is built")
 	flag.BoolVar(&o.apart, "apart", false, "roles of the origin as processes, over S3 (versitygw) and NATS")
 	flag.IntVar(&o.viewers, "viewers", 50, "live viewers behind the edge")
+	flag.StringVar(&o.memory, "memory", "1GiB", "--memory of the edge")
 	flag.Parse()
 	if o.docs != "" {
 		if err := write(o.docs, o.results); err != nil {

@@ -39,6 +39,10 @@ var storms = []storm{
 	{name: "edge-dvr", says: "512 connections read DVR segments through the edge", blow: func(b *blower) error { b.target = b.edge; return b.crowd(512, false, b.dvr) }},
 	{name: "unknown", says: "512 connections ask for names never seen", blow: func(b *blower) error { return b.crowd(512, false, b.unknown) }},
 	{name: "edge-unknown", says: "512 connections ask an edge for real and never-seen names", blow: func(b *blower) error { b.target = b.edge; return b.crowd(512, false, b.real) }},
+	{name: "edge-many", says: "64 connections ask an edge for ten million names, nearly all never seen, 64 in one piece", blow: func(b *blower) error {
+		b.target = b.edge
+		return b.pipeline(64, 10_000_000, b.seldom)
+	}},
 	{name: "one-byte", says: "a tenant begins 4,400 PUTs and sends one byte of each", blow: (*blower).oneByte},
 	{name: "edge-slow-read", says: "500 connections read DVR segments through the edge at 4 kB/s", blow: func(b *blower) error { b.target = b.edge; return b.slowRead() }},
 	{name: "no-read", says: "68 readers of a tenant's 30 MB segments do not read", blow: (*blower).noRead, bytes: 30 << 20},

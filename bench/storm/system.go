@@ -82,7 +82,7 @@ func start(ctx context.Context, o options, s storm, dir string) (*system, error)
 	if err := sys.startOrigin(ctx, s); err != nil {
 		return sys, err
 	}
-	edge := []string{"taskset", "-c", o.client, o.program, "edge", "--metrics", "viewers", "--listen", sys.edgeAddr, "--parent", "http://" + sys.deliverAddr, "--log-level", "error"}
+	edge := []string{"taskset", "-c", o.client, o.program, "edge", "--metrics", "viewers", "--listen", sys.edgeAddr, "--parent", "http://" + sys.deliverAddr, "--memory", o.memory, "--log-level", "error"}
 	if s.tls {
 		if err := certificate(dir); err != nil {
 			return sys, err

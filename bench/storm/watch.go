@@ -7,8 +7,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +26,7 @@ type second struct {
 	StoreReads float64            `json:"store_reads"`
 	RSS        int64              `json:"rss_bytes"`
 	EdgeRSS    int64              `json:"edge_rss_bytes"`
+	EdgeMemory map[string]float64 `json:"edge_memory,omitempty"` // what it is of, every tenth second
 	CPU        time.Duration      `json:"cpu_ns"`
 	Late       time.Duration      `json:"scrape_ns"` // how long it took to say so
 }
@@ -30,6 +34,7 @@ type second struct {
 // watch asks the origin every second until ctx ends.
 func (s *system) watch(ctx context.Context, r *result) {
 	client := &http.Client{Timeout: 3 * time.Second}
+	seconds := 0
 	s.tasks.Go(func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
@@ -45,6 +50,13 @@ func (s *system) watch(ctx context.Context, r *result) {
 				resp.Body.Close()
 			} else {
 				r.unwatched()
+			}
+			if seconds++; seconds%10 == 1 {
+				if resp, err := client.Get("http://" + s.edgeAddr + "/metrics"); err == nil {
+					x.EdgeMemory = memoryOf(resp.Body)
+					resp.Body.Close()
+					log.Printf("edge: %d MB resident; in MB: %s", x.EdgeRSS/1e6, inMB(x.EdgeMemory))
+				}
 			}
 			x.Late = time.Since(r.Began) - x.At
 			r.second(x)
@@ -76,6 +88,33 @@ func (x *second) read(body io.Reader) {
 			x.StoreReads += v
 		}
 	}
+}
+
+// memoryMetrics are what the memory of an edge is made of, by the names in results.
+var memoryMetrics = map[string]string{
+	"go_memstats_heap_alloc_bytes": "heap, garbage included", "go_memstats_heap_inuse_bytes": "heap spans", "go_memstats_heap_idle_bytes": "idle spans",
+	"go_memstats_heap_released_bytes": "of them given back", "go_memstats_stack_inuse_bytes": "stacks", "go_memstats_sys_bytes": "all of Go's",
+	"headwater_edge_memory_bytes": "objects",
+}
+
+func memoryOf(metrics io.Reader) map[string]float64 {
+	m := make(map[string]float64)
+	lines := bufio.NewScanner(metrics)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		if says := memoryMetrics[name]; says != "" {
+			m[says], _ = strconv.ParseFloat(value, 64)
+		}
+	}
+	return m
+}
+
+func inMB(m map[string]float64) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%s %.0f", name, m[name]/1e6))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func label(labels, name string) string {

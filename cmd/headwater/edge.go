@@ -41,6 +41,7 @@ type edgeFlags struct {
 	site    string
 	parents []string
 	memory  int64
+	most    int64 // of all memory
 	disk    string
 	diskMax int64
 	logging logging
@@ -54,6 +55,7 @@ func (f *edgeFlags) register(o *options) {
 	o.String(&f.site, "site", "", "`NODES` of the site that this one belongs to, e.g. a=http://host1:8080,b=http://host2:8080")
 	o.String(&f.name, "name", "headwater", "`NAME` of this node in Cache-Status, CDN-Loop and --site")
 	o.Bytes(&f.memory, "memory", 1<<30, "`SIZE` of the cache in memory")
+	o.Bytes(&f.most, "memory-limit", 0, "`SIZE` that all memory should stay below: where connections take more the cache has less, and then connections are refused; 0 is GOMEMLIMIT, or three quarters of what there is")
 	o.String(&f.disk, "disk", "", "`DIR` to keep the DVR window in, beyond memory and over restarts; default none")
 	o.Bytes(&f.diskMax, "disk-max", 10<<30, "`SIZE` that the cache may take there; the oldest goes first")
 	f.logging.flags(o)
@@ -86,12 +88,16 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 	}
 	log.Info("starting", "command", "edge", "version", version(), "parents", shown(f.parents...), "listen", f.front.listen, "tls-listen", f.front.tlsListen,
 		"name", f.name, "site", f.site, "region", f.region, "memory", f.memory, "disk", f.disk)
-	limitMemory(0, env.getenv, log)
+	limit := limitMemory(f.most, env.getenv, log)
+	if limit > 0 {
+		f.memory = min(f.memory, limit/2)
+	}
 	parents, regions := f.parseParents()
 	cfg := edge.Config{
 		Parents: parents, ParentRegions: regions, Region: f.region, Site: site,
 		Name: f.name, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, Log: log, Metrics: newRegistry(),
 	}
+	cfg.Budget = budgetOf("edge", limit, cfg.Metrics)
 	cfg.Late = admit.NewLateness().Read
 	wall, err := wrongClock(env, log)
 	if err != nil {
@@ -117,7 +123,7 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 		return err
 	}
 	defer ed.Close()
-	return f.front.serve(ctx, env, log, ed, cfg.Metrics)
+	return f.front.serve(ctx, env, log, ed, cfg.Budget, cfg.Metrics)
 }
 
 // parseParents takes the names of regions off the parents.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/budget"
 	"headwater/edge"
 	edgefront "headwater/edge/front"
 	"headwater/listen"
@@ -96,12 +97,14 @@ type front struct {
 
 // serve serves until ctx ends, another process takes over, or a listener
 // fails; then it drains. Every address is listened on before any is served.
-func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logger, ed *edge.Edge, reg *prometheus.Registry) error {
+func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logger, ed *edge.Edge, mem *budget.Budget, reg *prometheus.Registry) error {
 	fr := &front{frontFlags: f, log: log, edge: ed, probe: newProber(), ended: make(chan error, 5)}
 	fr.srv = &edgefront.Server{
 		Edge: ed, Handler: fr.probe.answers(edgefront.Handler(ed)), HeaderTimeout: f.headerTimeout, IdleTimeout: f.idleTimeout, MaxHeaderBytes: int(f.maxHeader), MaxStreams: f.maxStreams,
-		MaxConns: f.connections(log), MaxConnsPerAddress: f.maxPerAddress, WriteTimeout: f.writeTimeout, Log: log, Metrics: reg,
+		MaxConns: f.connections(log), MaxConnsPerAddress: f.maxPerAddress, WriteTimeout: f.writeTimeout, Room: mem.RoomFirst, Let: func() bool { return mem.Let(edgeConnBytes) }, Log: log, Metrics: reg,
 	}
+	mem.Count(fr.srv.Heads)
+	mem.Run()
 	var err error
 	if fr.socks, err = listen.Open(ctx, f.handover, log, env.getenv); err != nil {
 		return fmt.Errorf("--handover: %w", err)

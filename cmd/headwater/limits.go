@@ -13,17 +13,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"headwater/admit"
+	"headwater/budget"
 	"headwater/listen"
 )
 
-// parts of an origin's descriptors that its listeners may take, in percent: whoever
+// parts of an origin's descriptors, and of its memory, that its listeners may take, in percent: whoever
 // connects to one takes none from the others, and the store has the rest.
 var parts = map[string]int{"publish": 20, "deliver": 60, "control": 5, "ingest": 5}
 
 // limitConnections says what those who connect to an origin's listeners may take, of
 // so many descriptors; 0 is not known. One address may take half of it, of the
 // delivery's what the flags say.
-func (f *originFlags) limitConnections(files int, turns *admit.Turns, reg *prometheus.Registry) (limits map[string]listen.Limits, pressure func() float64) {
+func (f *originFlags) limitConnections(files int, turns *admit.Turns, mem *budget.Budget, reg *prometheus.Registry) (limits map[string]listen.Limits, pressure func() float64) {
 	limits = make(map[string]listen.Limits)
 	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "headwater", Subsystem: "origin", Name: "dropped_connections_total",
 		Help: "Connections that were refused or cut off, by listener and reason."}, []string{"listener", "reason"})
@@ -31,6 +32,12 @@ func (f *originFlags) limitConnections(files int, turns *admit.Turns, reg *prome
 	open := new(atomic.Int64)
 	for role, percent := range parts {
 		l := listen.Limits{Conns: files * percent / 100, WriteTimeout: writeTimeout, Dropped: func(reason string) { dropped.WithLabelValues(role, reason).Inc() }}
+		if role != "control" { // who operates comes in
+			l.Room = func() bool { return mem.Let(connBytes) }
+		}
+		if most := int(mem.Limit() / 100 * int64(percent) / connBytes); most > 0 && (l.Conns == 0 || most < l.Conns) {
+			l.Conns = most
+		}
 		switch role {
 		case "publish":
 			l.Turns = turns // and reads as who publishes
@@ -64,7 +71,8 @@ func (f *originFlags) limitConnections(files int, turns *admit.Turns, reg *prome
 func limitMemory(given int64, getenv func(string) string, log *slog.Logger) int64 {
 	switch {
 	case given > 0:
-		debug.SetMemoryLimit(given)
+		// The program itself is in memory, too, and Go does not count it.
+		debug.SetMemoryLimit(given - min(given/4, programBytes))
 	case getenv("GOMEMLIMIT") == "":
 		if all := available(os.ReadFile); all > 0 {
 			debug.SetMemoryLimit(all / 4 * 3)
@@ -76,6 +84,32 @@ func limitMemory(given int64, getenv func(string) string, log *slog.Logger) int6
 	}
 	log.Info("memory", "limit", limit)
 	return limit
+}
+
+// programBytes are those of the program that are resident, about.
+const programBytes = 32 << 20
+
+// What one connection may take: of an origin, a head as long as heads may be, buffers and
+// a goroutine; of an edge, which counts heads, buffers of TLS.
+const (
+	connBytes     = 64 << 10
+	edgeConnBytes = 8 << 10
+)
+
+// budgetOf is the budget of a process that is to stay below limit, and its metrics.
+func budgetOf(role string, limit int64, reg prometheus.Registerer) *budget.Budget {
+	b := budget.New(limit)
+	for _, g := range []struct {
+		name, help string
+		f          func() int64
+	}{
+		{"limit_bytes", "What all memory is to stay below; 0 is no bound.", b.Limit},
+		{"counted_bytes", "Of memory: bodies and segments.", b.Counted},
+		{"rest_bytes", "Of memory: all else that was in use when it was measured last.", b.Rest},
+	} {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "headwater", Subsystem: role, Name: "budget_" + g.name, Help: g.help}, func() float64 { return float64(g.f()) }))
+	}
+	return b
 }
 
 // available is what there is for this process (proc_meminfo(5), cgroups(7)).

@@ -37,7 +37,7 @@ func TestMemoryOfTheMachineOrItsGroup(t *testing.T) {
 
 // What connects to one listener leaves descriptors for the others, and for the store.
 func TestListenersShareDescriptors(t *testing.T) {
-	limits, _ := new(originFlags).limitConnections(400, nil, prometheus.NewRegistry())
+	limits, _ := new(originFlags).limitConnections(400, nil, nil, prometheus.NewRegistry())
 	sum := 0
 	for role, l := range limits {
 		sum += l.Conns
@@ -49,10 +49,10 @@ func TestListenersShareDescriptors(t *testing.T) {
 		t.Errorf("listeners may take %d of 400 descriptors", sum)
 	}
 	f := originFlags{maxConns: 100, maxPerAddress: 80}
-	if limits, _ := f.limitConnections(400, nil, prometheus.NewRegistry()); limits["deliver"].Conns != 100 || limits["deliver"].PerAddress != 80 {
+	if limits, _ := f.limitConnections(400, nil, nil, prometheus.NewRegistry()); limits["deliver"].Conns != 100 || limits["deliver"].PerAddress != 80 {
 		t.Errorf("the flags are not heeded: %+v", limits["deliver"])
 	}
-	if limits, pressure := new(originFlags).limitConnections(0, nil, prometheus.NewRegistry()); limits["deliver"].Conns != 0 || pressure() != 0 {
+	if limits, pressure := new(originFlags).limitConnections(0, nil, nil, prometheus.NewRegistry()); limits["deliver"].Conns != 0 || pressure() != 0 {
 		t.Errorf("a bound where nothing is known: %+v", limits["deliver"])
 	}
 }

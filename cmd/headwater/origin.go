@@ -158,7 +158,8 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		log.Warn("limit of open files", "err", err)
 	}
 	turns := admit.NewTurns(cores, 2*time.Millisecond)
-	limits, pressure := f.limitConnections(files, turns, metrics)
+	mem := budgetOf("origin", limit, metrics)
+	limits, pressure := f.limitConnections(files, turns, mem, metrics)
 	wall, err := wrongClock(env, log)
 	if err != nil {
 		return err
@@ -214,7 +215,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		TenantEvents: f.tenantEvents, TenantRenditions: f.tenantRenditions, TenantRate: f.tenantRate, TenantBytes: cmp.Or(f.tenantStore, f.storeMax/100*int64(f.tenantShare)), Fallback: f.fallback, FallbackAfter: f.fallbackAfter,
 		Region: f.region, Access: guard, Private: f.access.private, ControlHosts: f.access.hosts,
 		Turns: turns, Connections: pressure, PublishBytes: within(1<<30, limit, 2*f.maxSegment), EgressBytes: within(2<<30, limit, 3*f.maxSegment),
-		Late: admit.NewLateness().Read, MemoryBytes: f.memory, MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
+		Late: admit.NewLateness().Read, Budget: mem, MemoryBytes: within(f.memory, limit, 1), MaxSegmentBytes: f.maxSegment, BodyTimeout: f.bodyTimeout,
 		Log: log, Metrics: metrics,
 	}
 	if !roles["deliver"] {
@@ -224,6 +225,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
+	mem.Run()
 	// Housekeeping outlives the listeners, which end first.
 	house, stop := context.WithCancel(context.Background())
 	var tasks sync.WaitGroup

@@ -120,7 +120,7 @@ func (c *conn) overhear() (end bool) {
 		return false
 	}
 	n, more, err := c.sock.read(c.loop.buf)
-	c.in = bytes.Clone(c.loop.buf[:n])
+	c.keepIn(c.loop.buf[:n])
 	c.readable = more
 	return err != nil && err != errWait
 }
@@ -156,8 +156,7 @@ func (c *conn) resume() {
 // serve reads and answers requests until there is nothing to do without waiting.
 func (c *conn) serve() {
 	l := c.loop
-	in := c.in
-	c.in = nil
+	in := c.takeIn()
 	left := turnReads
 	for {
 		for len(in) > 0 {
@@ -178,7 +177,7 @@ func (c *conn) serve() {
 			c.begin(&h, head)
 			if c.state != idle {
 				if len(in) > 0 && c.state != ended {
-					c.in = bytes.Clone(in)
+					c.keepIn(in)
 				}
 				return
 			}
@@ -211,12 +210,40 @@ func (c *conn) serve() {
 			c.readable = false // more is an event of its own
 		}
 	}
-	if len(in) > 0 {
-		c.in = append(make([]byte, 0, len(in)), in...)
+	if len(in) > 0 && !c.keepHead(in) {
+		return
 	}
 	if len(in) == 0 && !c.readable && c.loop.srv.closing.Load() {
 		c.end()
 	}
+}
+
+// keepHead keeps a part of a head, where there is memory for it; else the connection ends.
+func (c *conn) keepHead(in []byte) bool {
+	if s := c.loop.srv; len(in) > smallHead && s.Room != nil && !s.Room(int64(len(in))) {
+		c.reject(http.StatusServiceUnavailable, dropMemory)
+		return false
+	}
+	c.keepIn(in)
+	return true
+}
+
+// smallHead is what is kept of a head in any case, in bytes.
+const smallHead = 1 << 10
+
+// keepIn keeps what came and is not taken up.
+func (c *conn) keepIn(in []byte) {
+	c.takeIn()
+	c.in = append(make([]byte, 0, len(in)), in...)
+	c.loop.srv.heads.Add(int64(len(in)))
+}
+
+// takeIn is what was kept.
+func (c *conn) takeIn() []byte {
+	in := c.in
+	c.in = nil
+	c.loop.srv.heads.Add(-int64(len(in)))
+	return in
 }
 
 // begin takes up a request whose head has come.
@@ -308,7 +335,8 @@ func (c *conn) depart() {
 // what the viewer has not taken yet (RFC 9112, 9.6).
 func (c *conn) part() {
 	c.sock.closeWrite()
-	c.state, c.since, c.in, c.left = parting, c.loop.now, nil, 256<<10
+	c.takeIn()
+	c.state, c.since, c.left = parting, c.loop.now, 256<<10
 	c.farewell()
 }
 
@@ -395,7 +423,8 @@ func (c *conn) end() {
 
 // leave takes the connection out of its loop.
 func (c *conn) leave() {
-	c.state, c.q, c.in, c.pre = ended, nil, nil, nil
+	c.takeIn()
+	c.state, c.q, c.pre = ended, nil, nil
 	if c.two != nil {
 		c.two.leaveAll()
 	}

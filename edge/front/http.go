@@ -19,6 +19,7 @@ import (
 const (
 	dropConns     = "max-conns"
 	dropAddress   = "max-conns-per-address"
+	dropMemory    = "memory"         // there is none for one connection more
 	dropAccept    = "accept"         // the system has no more connections to give
 	dropHandshake = "handshake"      // TLS: failed, or not finished in time
 	dropSilent    = "silent"         // nothing came on a new connection
@@ -31,7 +32,7 @@ const (
 )
 
 var drops = []string{
-	dropConns, dropAddress, dropAccept, dropHandshake, dropSilent, dropHeader, dropSize, dropBody, dropIdle, dropSlow, dropCut,
+	dropConns, dropAddress, dropMemory, dropAccept, dropHandshake, dropSilent, dropHeader, dropSize, dropBody, dropIdle, dropSlow, dropCut,
 }
 
 func newDrops(reg *prometheus.Registry) *prometheus.CounterVec {

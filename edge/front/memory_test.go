@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -106,3 +108,33 @@ func TestHeldViewersAreSmall(t *testing.T) {
 type headerBlock []byte
 
 func (b *headerBlock) Write(p []byte) (int, error) { *b = append(*b, p...); return len(p), nil }
+
+// Heads that do not come whole are counted for as long as they are kept, and refused
+// where there is no memory for them: short ones never.
+func TestHeadsThatDoNotComeAreCounted(t *testing.T) {
+	var room atomic.Bool
+	room.Store(true)
+	s := serveEdge(t, func(s *Server) { s.Room = func(int64) bool { return room.Load() } })
+	s.free()
+	one := s.dial()
+	one.send(get(s.path("s")))
+	one.read() // the event is known
+	begun := strings.TrimSuffix(get(s.path("s"), "A: "+strings.Repeat("a", 3000)), "\r\n")
+	one.send(begun)
+	s.until("it is counted", func() bool { return s.srv.Heads() == int64(len(begun)) })
+	one.send("\r\n")
+	if a, _ := one.read(); a.StatusCode != 200 || s.srv.Heads() != 0 {
+		t.Errorf("%d, and %d bytes are counted", a.StatusCode, s.srv.Heads())
+	}
+	room.Store(false)
+	one.send("GET /t/e")
+	s.until("a short one is kept", func() bool { return s.srv.Heads() == int64(len("GET /t/e")) })
+	one.Close()
+	two := s.dial()
+	two.send(begun)
+	if a, _ := two.read(); a.StatusCode != 503 {
+		t.Errorf("%d", a.StatusCode)
+	}
+	s.until("nothing is counted", func() bool { return s.srv.Heads() == 0 })
+	s.dropped("memory", 1)
+}

@@ -52,8 +52,7 @@ func (m *mux) happened(is events) {
 // receive takes what has come.
 func (m *mux) receive() {
 	c, l := m.c, m.c.loop
-	in := c.in
-	c.in = nil
+	in := c.takeIn()
 	left := turnReads
 	for c.readable {
 		if left <= 0 {
@@ -93,7 +92,7 @@ func (m *mux) receive() {
 		}
 	}
 	if len(in) > 0 {
-		c.in = append(make([]byte, 0, len(in)), in...)
+		c.keepIn(in)
 	}
 }
 

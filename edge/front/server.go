@@ -50,6 +50,11 @@ type Server struct {
 	// those from one IPv4 address or IPv6 /64. Those over it are answered 503
 	// and closed. Default 0: no bound; many viewers may share an address.
 	MaxConns, MaxConnsPerAddress int
+	// Let reports whether there is memory for one connection more, Room whether there is
+	// for so many bytes of a head that does not come at once. Those for which there is
+	// none are answered 503 and closed. Default: there always is.
+	Let  func() bool
+	Room func(bytes int64) bool
 	// Linger is how long Shutdown keeps idle connections, since a request may be
 	// on its way on them: it is answered. Default 1 s.
 	Linger time.Duration
@@ -65,8 +70,9 @@ type Server struct {
 	memory   *loop           // of connections that are none of the system's
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
-	draining atomic.Bool // answers end their connections; set under mu
-	closing  atomic.Bool // idle connections end
+	draining atomic.Bool  // answers end their connections; set under mu
+	closing  atomic.Bool  // idle connections end
+	heads    atomic.Int64 // bytes of those that have not come whole
 	altSvc   atomic.Pointer[string]
 	tasks    sync.WaitGroup // the loops, net/http, refusals
 	accepts  sync.WaitGroup // loops of Serve and ServeHTTP3
@@ -234,6 +240,8 @@ func (s *Server) admit(addr netip.Addr) (reason string) {
 		return dropConns
 	case s.MaxConnsPerAddress > 0 && s.perAddr[addr] >= s.MaxConnsPerAddress:
 		return dropAddress
+	case s.Let != nil && !s.Let():
+		return dropMemory
 	}
 	s.total++
 	s.perAddr[addr]++
@@ -308,6 +316,10 @@ func (s *Server) least() (best *loop) {
 	}
 	return best
 }
+
+// Heads are the bytes of heads that have not come whole, and of requests that wait for
+// those before them.
+func (s *Server) Heads() int64 { return s.heads.Load() }
 
 // forget counts a connection out.
 func (s *Server) forget(addr netip.Addr) {

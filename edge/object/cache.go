@@ -41,9 +41,10 @@ const overhead = 1 << 10
 // beside that is refused, one for the live window never. So bytes stay within
 // limit, except for what the live window is being filled with and read from.
 type Cache struct {
-	limit int64
+	most int64 // bytes
 
 	mu        sync.Mutex // guards the following
+	limit     int64      // most, or less while the process has no more
 	objects   map[Key]*Object
 	window    liveHeap   // the listed objects of the live window
 	idle      objectList // the other listed ones that may leave, most recently used first
@@ -56,7 +57,7 @@ type Cache struct {
 
 // NewCache makes a cache of so many bytes, and its metrics.
 func NewCache(limit int64, reg prometheus.Registerer) *Cache {
-	c := &Cache{limit: limit, objects: make(map[Key]*Object)}
+	c := &Cache{most: limit, limit: limit, objects: make(map[Key]*Object)}
 	c.idle.init()
 	c.measure(reg)
 	return c
@@ -292,6 +293,25 @@ func (c *Cache) Sweep(now time.Time) {
 			c.drop(o)
 		}
 	}
+}
+
+// Bytes are those of all objects, those that are only being read included.
+func (c *Cache) Bytes() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sums.bytes
+}
+
+// leastPart of what a cache may have at most it has whatever else is in memory: who
+// watches live needs it.
+const leastPart = 8
+
+// Have says how much there is for the cache. What is too much leaves.
+func (c *Cache) Have(bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limit = min(max(bytes, c.most/leastPart), c.most)
+	c.makeRoom()
 }
 
 // Pressure is how near what is being filled and read of other than the live window is

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headwater/origin/book"
@@ -28,6 +29,7 @@ import (
 	"headwater/access"
 	"headwater/admit"
 	"headwater/blobs"
+	"headwater/budget"
 	"headwater/clock"
 	"headwater/listen"
 	"headwater/live"
@@ -52,7 +54,8 @@ type Server struct {
 	memory, storeReads prometheus.Counter
 	condemned, left    prometheus.Counter
 	others             prometheus.Counter
-	unfilled           prometheus.Counter
+	unfilled, noRoom   prometheus.Counter
+	reading            atomic.Int64 // bytes of segments that are being read from the store
 }
 
 // A Config is what the delivering side is built from.
@@ -69,6 +72,7 @@ type Config struct {
 	Admission *admit.Admission
 	Turns     *admit.Turns
 	Holds     *admit.Share[string]     // requests held
+	Budget    *budget.Budget           // of the process
 	Egress    *admit.Share[string]     // bytes being sent: see sending
 	Watching  *admit.Share[netip.Addr] // requests held for another configuration
 	Sent      *admit.Share[netip.Addr] // the same, to one address
@@ -87,7 +91,7 @@ type Config struct {
 // New returns a delivering side.
 func New(cfg Config) *Server {
 	s := &Server{Config: cfg, far: fallbackClient(),
-		sending:    sending{egress: cfg.Egress, sent: cfg.Sent, clients: make(map[window.Key]int)},
+		sending:    sending{egress: cfg.Egress, sent: cfg.Sent, clients: make(map[window.Key]int), beside: make(map[window.Key]int64)},
 		places:     make(map[live.Place]prometheus.Counter),
 		fallbacks:  metric.Counters(cfg.Metrics, "fallbacks_total", "Segments asked of another region, by outcome.", "outcome", fallbackOutcomes),
 		held:       metric.Seconds(cfg.Metrics, "hold_seconds", "How long requests were held."),
@@ -99,6 +103,8 @@ func New(cfg Config) *Server {
 		unfilled:   metric.Counter(cfg.Metrics, "unfilled_total", "Lost segments for which nothing could be made of the one before."),
 		left:       metric.Counter(cfg.Metrics, "clients_left_total", "Clients that left before their answer."),
 	}
+	s.noRoom = metric.Counter(cfg.Metrics, "memory_refused_reads_total", "Segments that were not read from the store for want of memory.")
+	cfg.Budget.Count(func() int64 { return s.reading.Load() + s.sending.besides() })
 	cfg.Metrics.MustRegister(s.holding)
 	places := prometheus.NewCounterVec(prometheus.CounterOpts{Name: metric.Name("places_total"), Help: "Segment requests by their place on the timeline."}, []string{"place"})
 	cfg.Metrics.MustRegister(places)
@@ -149,6 +155,7 @@ type delivery struct {
 	decision book.Choice
 	absent   map[live.Digest]bool // candidates that were announced and could not be had
 	data     []byte               // the chosen one's bytes: shared, and never changed
+	beside   bool                 // they are not in the window
 	hold     time.Time            // since when it is held; zero: it is not
 	held     time.Duration        // how long it was
 	timing   live.Timing
@@ -457,6 +464,12 @@ func (s *Server) fetch(d *delivery) (step, error) {
 			return nil, err
 		}
 		defer leave()
+		if !s.Budget.Room(c.Size) && (class != admit.Live || !s.Budget.RoomFirst(c.Size)) {
+			s.noRoom.Inc()
+			return nil, live.ErrShed.With("there is no memory for more segments of the " + class.String() + " class just now")
+		}
+		s.reading.Add(c.Size)
+		defer s.reading.Add(-c.Size)
 		s.storeReads.Inc()
 		work := s.Turns.Begin(ctx, class, who)
 		defer work.End()
@@ -483,7 +496,7 @@ func (s *Server) fetch(d *delivery) (step, error) {
 			// After a restart the live window comes back to memory as it is asked for.
 			s.Window.Put(key, res)
 		}
-		d.data = res
+		d.data, d.beside = res, class != admit.Live
 		return s.makeFiller, nil
 	}
 	d.looked = false
@@ -540,7 +553,7 @@ func (s *Server) send(d *delivery) (step, error) {
 	// What is being sent to those who read slowly is bounded, too.
 	c, to, size := d.decision.Candidate, d.conn.Address(), int64(len(d.data))
 	key := keyOf(d, c)
-	if err := s.sending.begin(key, to, d.class, size); err != nil {
+	if err := s.sending.begin(key, to, d.class, size, d.beside); err != nil {
 		return nil, err
 	}
 	defer s.sending.end(key, to, size)

@@ -21,12 +21,14 @@ type sending struct {
 	egress *admit.Share[string]
 	sent   *admit.Share[netip.Addr]
 
-	mu      sync.Mutex         // guards clients
-	clients map[window.Key]int // of each segment
+	mu      sync.Mutex           // guards the following
+	clients map[window.Key]int   // of each segment
+	beside  map[window.Key]int64 // the bytes of those that are not in the window
+	sum     int64                // of beside
 }
 
 // begin counts an answer until end, or refuses it.
-func (s *sending) begin(k window.Key, to netip.Addr, class admit.Class, size int64) error {
+func (s *sending) begin(k window.Key, to netip.Addr, class admit.Class, size int64, beside bool) error {
 	if !s.sent.Enter(to, class, size) {
 		return live.ErrShed.With("too many bytes of the " + class.String() + " class are being sent to this address")
 	}
@@ -37,6 +39,10 @@ func (s *sending) begin(k window.Key, to netip.Addr, class admit.Class, size int
 		return live.ErrShed.With("too many bytes of the " + class.String() + " class are being sent")
 	}
 	s.clients[k]++
+	if _, is := s.beside[k]; beside && !is {
+		s.beside[k] = size
+		s.sum += size
+	}
 	return nil
 }
 
@@ -47,8 +53,17 @@ func (s *sending) end(k window.Key, to netip.Addr, size int64) {
 	defer s.mu.Unlock()
 	if s.clients[k]--; s.clients[k] == 0 {
 		delete(s.clients, k)
+		s.sum -= s.beside[k]
+		delete(s.beside, k)
 	}
 	s.egress.Leave(k.Event.Tenant, s.takes(k, size))
+}
+
+// besides is how many bytes are there only because they are being sent.
+func (s *sending) besides() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sum
 }
 
 // takes is what one client more than there are of a segment takes of memory. It needs

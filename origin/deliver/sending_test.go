@@ -12,13 +12,13 @@ import (
 )
 
 func newSending(egress, each int64) *sending {
-	return &sending{egress: admit.NewShare[string](egress, 0), sent: admit.NewShareOf[netip.Addr](1<<40, each), clients: make(map[window.Key]int)}
+	return &sending{egress: admit.NewShare[string](egress, 0), sent: admit.NewShareOf[netip.Addr](1<<40, each), clients: make(map[window.Key]int), beside: make(map[window.Key]int64)}
 }
 
 // empty checks that all is given back.
 func (s *sending) empty(t *testing.T) {
 	t.Helper()
-	if s.egress.Used() != 0 || s.sent.Used() != 0 || len(s.clients) != 0 {
+	if s.egress.Used() != 0 || s.sent.Used() != 0 || len(s.clients) != 0 || s.besides() != 0 || len(s.beside) != 0 {
 		t.Errorf("%d and %d bytes of %d segments are left", s.egress.Used(), s.sent.Used(), len(s.clients))
 	}
 }
@@ -30,12 +30,15 @@ func TestSendingCountsBytesOnce(t *testing.T) {
 	s := newSending(size+(crowd-1)*inBuffers, 1<<40)
 	k, to := window.Key{Event: live.EventID{Tenant: "t", Name: "e"}, Number: 1}, netip.Addr{}
 	for i := range crowd {
-		if err := s.begin(k, to, admit.Live, size); err != nil {
+		if err := s.begin(k, to, admit.Live, size, true); err != nil {
 			t.Fatalf("%d are let in: %v", i, err)
 		}
 	}
-	if err := s.begin(k, to, admit.Live, size); !errors.Is(err, live.ErrShed) {
+	if err := s.begin(k, to, admit.Live, size, false); !errors.Is(err, live.ErrShed) {
 		t.Errorf("one too many: %v", err)
+	}
+	if n := s.besides(); n != size {
+		t.Errorf("%d bytes are there for the crowd alone", n)
 	}
 	for left := crowd - 1; left >= 0; left-- {
 		s.end(k, to, size)
@@ -69,7 +72,7 @@ func TestSendingBoundsAnAddress(t *testing.T) {
 		{answer{other, 3}, true},  // that of all is not
 		{answer{other, 4}, false}, // now it is
 	} {
-		err := s.begin(key(c.n), c.to, admit.Live, size)
+		err := s.begin(key(c.n), c.to, admit.Live, size, false)
 		if (err == nil) != c.let || err != nil && !errors.Is(err, live.ErrShed) {
 			t.Errorf("%d: %v", i, err)
 		}

@@ -117,10 +117,15 @@ func (a *arrival) release() {
 	for _, p := range a.pooled {
 		pieces.Put(p)
 	}
+	a.pieces, a.pooled = nil, nil
 }
 
 // hold counts n bytes more of the body as being read.
 func (s *Server) hold(p *publication, n int64) error {
+	if !s.Budget.RoomFirst(n) {
+		s.noRoom.Inc()
+		return live.ErrNotStored.With("there is no memory for more bodies just now")
+	}
 	if !s.Bodies.Enter(p.path.Event.Tenant, admit.Publish, n) {
 		return live.ErrNotStored.With("too many bodies are being read at once")
 	}
@@ -205,7 +210,14 @@ func (s *Server) collect(p *publication, most int64) error {
 			return s.bodyError(p, err, came.size, late)
 		}
 	}
+	// For a moment it is there twice.
+	if err := s.hold(p, came.size); err != nil {
+		return err
+	}
 	p.body = came.whole()
+	came.release()
+	p.held -= came.room
+	s.Bodies.Leave(p.path.Event.Tenant, came.room)
 	p.cand.Digest = live.Digest(sum.Sum(nil))
 	return nil
 }

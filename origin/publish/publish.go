@@ -31,6 +31,7 @@ import (
 	"headwater/admit"
 	"headwater/announce"
 	"headwater/blobs"
+	"headwater/budget"
 	"headwater/clock"
 	"headwater/cmaf"
 	"headwater/listen"
@@ -48,6 +49,7 @@ type Server struct {
 	stepSeconds [len(steps)]prometheus.Observer
 	overGoal    prometheus.Counter
 	aheads      prometheus.Counter
+	noRoom      prometheus.Counter
 	hearings    map[hearing]prometheus.Counter
 }
 
@@ -59,6 +61,7 @@ type Config struct {
 	Window       *window.Window
 	Cache        *blobs.Cache
 	Bodies       *admit.Share[string] // bytes being read
+	Budget       *budget.Budget       // of the process
 	Publications *admit.Share[string] // being published
 	Rates        *admit.Rates[string] // of bytes, by tenant
 	TenantBytes  int64                // that one tenant may have stored; 0: any number
@@ -90,6 +93,7 @@ type busyKey struct {
 func New(cfg Config) *Server {
 	s := &Server{Config: cfg, busy: keylock.New[busyKey](),
 		seconds:  metric.Seconds(cfg.Metrics, "publish_seconds", "From a PUT's headers to its acknowledgement."),
+		noRoom:   metric.Counter(cfg.Metrics, "memory_refused_bodies_total", "Bodies that were refused for want of memory."),
 		aheads:   metric.Counter(cfg.Metrics, "delivered_ahead_total", "Segments that were delivered before they were stored, since storing took longer than its goal."),
 		overGoal: metric.Counter(cfg.Metrics, "publications_over_goal_total", "Publications that took longer than their goal, from the end of the body to the answer."),
 		hearings: metric.Counters(cfg.Metrics, "packager_notifications_total", "Live-Notifications headers of publications by what became of them.", "outcome", hearings),
