@@ -39,10 +39,17 @@ func (n *Notification) AdBreak() (b AdBreak, ok bool) {
 	return b, b.AssetURI != "" || b.AssetList != "" || b.AssetMPD != ""
 }
 
+// IsSplice reports whether data, where there is some, is a splice_info_section.
+func (n *Notification) IsSplice() bool {
+	return n.Type == TypeSCTE35 || n.Type == TypeSCTE35Out || n.Type == TypeSCTE35In
+}
+
 // validateData looks at data that manifests hand on to players.
 func (n *Notification) validateData() error {
-	if len(n.Data) > 0 && strings.HasPrefix(n.Type, TypeSCTE35) && n.Data[0] != spliceInfo {
-		return badField("data", "is no splice_info_section (ANSI/SCTE 35, 9.6): it does not begin with table_id 0xFC")
+	if n.IsSplice() && len(n.Data) > 0 {
+		if err := checkSplice(n.Data); err != nil {
+			return badField("data", "is no splice_info_section (ANSI/SCTE 35, 9.6): %v", err)
+		}
 	}
 	b, ok := n.AdBreak()
 	if !ok {
@@ -63,6 +70,3 @@ func (n *Notification) validateData() error {
 	}
 	return nil
 }
-
-// spliceInfo is the table_id of a splice_info_section.
-const spliceInfo = 0xfc

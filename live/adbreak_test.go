@@ -24,7 +24,7 @@ func TestAdBreakData(t *testing.T) {
 		{TypeAdBreak, `{"asset_uri":"https://a.example","asset_list":"https://b.example"}`, true, "both"},
 		{TypeAdBreak, `{"asset_uri":"https://a.example","restrict":["run"]}`, true, "run"},
 		{"score", `{"asset_uri":"/relative"}`, false, ""},
-		{TypeSCTE35Out, "\xfc0", false, ""},
+		{TypeSCTE35Out, "\xfc0", false, "at least"},
 		{TypeSCTE35, "{}", false, "0xFC"},
 	} {
 		n := Notification{Type: tt.kind, ID: "x", From: 1, Data: []byte(tt.data)}

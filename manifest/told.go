@@ -116,7 +116,7 @@ func (in *Input) eventStreams(x *xmlWriter, p *period) {
 }
 
 func isSplice(n *live.Notification) bool {
-	return len(n.Data) > 0 && (n.Type == live.TypeSCTE35 || n.Type == live.TypeSCTE35Out || n.Type == live.TypeSCTE35In)
+	return len(n.Data) > 0 && n.IsSplice()
 }
 
 func (p *period) event(x *xmlWriter, n *live.Notification, scheme string) {
