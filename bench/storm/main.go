@@ -178,6 +178,7 @@ func one(ctx context.Context, o options, s storm, dir string) (*result, error) {
 	r.StormAt = time.Since(r.Began)
 	log.Printf("%s: storm for %v", s.name, o.length)
 	viewers := sys.view(o.viewers, o.length)
+	sys.stopStore(ctx, s.stops, o.length)
 	blown := sys.blow(s, o.length, r.Rate)
 	if !sleep(ctx, o.length) {
 		return nil, ctx.Err()

@@ -10,7 +10,7 @@ import (
 )
 
 // plotted are the storms of which there is a plot.
-var plotted = []string{"dvr", "dvr-heed", "all", "all-heed", "reconnect"}
+var plotted = []string{"dvr-5x", "dvr-5x-heed", "all-5x", "all-5x-heed", "store-stops", "node-stops"}
 
 // draw shows a storm over time: above the publications, each a dot on a scale of
 // logarithms; below what is shed each second, by class.

@@ -22,6 +22,8 @@ type storm struct {
 	dvr   time.Duration // of the rival tenant's event; 0: an hour
 	tls   bool          // the edge serves TLS and HTTP/3
 	rival live.Number   // segments of the rival tenant there are from the start; 0: few
+	nodes int           // of Cassandra that are the store; 0: it is the disk, or S3
+	stops int           // of these, a third into the storm and for a third of it
 	times float64       // requests a second, as a multiple of what can be served; 0: what its connections can
 }
 
@@ -36,6 +38,8 @@ var storms = []storm{
 	{name: "all-5x", says: "all classes at 5 times the rate that can be served", times: 5, blow: func(b *blower) error { return b.crowd(clients, false, b.all) }},
 	{name: "all-5x-heed", says: "the same, from clients that heed Retry-After", times: 5, blow: func(b *blower) error { return b.crowd(clients, true, b.all) }},
 	{name: "rival-dvr", says: "512 connections read another tenant's DVR segments", rival: backlog, blow: func(b *blower) error { return b.crowd(512, false, b.rivals) }},
+	{name: "store-stops", says: "64 connections read DVR segments, the store is one Cassandra node, which stands still (SIGSTOP) for a third of it", nodes: 1, stops: 1, blow: func(b *blower) error { return b.crowd(64, false, b.dvr) }},
+	{name: "node-stops", says: "the same, one node of three stands still", nodes: 3, stops: 1, blow: func(b *blower) error { return b.crowd(64, false, b.dvr) }},
 	{name: "edge-dvr", says: "512 connections read DVR segments through the edge", blow: func(b *blower) error { b.target = b.edge; return b.crowd(512, false, b.dvr) }},
 	{name: "unknown", says: "512 connections ask for names never seen", blow: func(b *blower) error { return b.crowd(512, false, b.unknown) }},
 	{name: "edge-unknown", says: "512 connections ask an edge for real and never-seen names", blow: func(b *blower) error { b.target = b.edge; return b.crowd(512, false, b.real) }},

@@ -10,11 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +26,7 @@ import (
 
 	"headwater/internal/proc"
 	"headwater/live"
+	"headwater/store/cassandra/cassandratest"
 	"headwater/store/s3/s3test"
 )
 
@@ -55,11 +58,13 @@ type system struct {
 	metricsURL                           string // of the process that delivers
 	bucket                               *s3test.Server
 	nats                                 *server.Server
+	cassandra                            *cassandratest.Cluster
 	origins                              []*proc.Process
 	edge                                 *proc.Process
 	all                                  []*proc.Process
 	storm                                storm
 	media                                *media
+	rivalNewest                          live.Number // segment that the rival tenant has published
 	tasks                                sync.WaitGroup
 	client                               *http.Client
 }
@@ -123,6 +128,21 @@ func (s *system) startOrigin(ctx context.Context, st storm) error {
 		}
 		roles, store = []string{"publish", "control", "deliver"}, []string{"--store", address, "--announce", s.nats.ClientURL()}
 	}
+	if st.nodes > 0 {
+		var err error
+		if s.cassandra, err = cassandratest.Start(ctx, cassandratest.Options{DCs: slices.Repeat([]string{"dc1"}, st.nodes)}); err != nil {
+			return err
+		}
+		var hosts []string
+		for _, n := range s.cassandra.Nodes {
+			hosts = append(hosts, n.Host)
+		}
+		address := fmt.Sprintf("cassandra://%s/headwater?dc=dc1&replication=dc1:%d", strings.Join(hosts, ","), st.nodes)
+		if out, err := exec.Command(s.o.program, "store", "init", "--store", address).CombinedOutput(); err != nil {
+			return fmt.Errorf("store init: %w: %s", err, out)
+		}
+		store = []string{"--store", address}
+	}
 	for _, role := range roles {
 		cmd := []string{"taskset", "-c", s.o.server, s.o.program, "origin", "--roles", role, "--publish", s.publishAddr, "--deliver", s.deliverAddr, "--control", strings.TrimPrefix(s.controlURL, "http://"), "--log-level", "error"}
 		if role == "deliver" {
@@ -161,6 +181,33 @@ func (s *system) close() {
 	if s.bucket != nil {
 		s.bucket.Close()
 	}
+	if s.cassandra != nil {
+		s.cassandra.Close()
+	}
+}
+
+// stopStore has so many nodes of the store stand still for the second third of a storm.
+func (s *system) stopStore(ctx context.Context, many int, length time.Duration) {
+	if many == 0 {
+		return
+	}
+	nodes := s.cassandra.Nodes[len(s.cassandra.Nodes)-many:]
+	s.tasks.Go(func() {
+		sleep(ctx, length/3)
+		for _, n := range nodes {
+			if err := n.Pause(); err != nil {
+				log.Print(err)
+			}
+		}
+		log.Print("the store stands still")
+		sleep(ctx, length/3)
+		for _, n := range nodes {
+			if err := n.Resume(); err != nil {
+				log.Print(err)
+			}
+		}
+		log.Print("the store goes on")
+	})
 }
 
 // event is that of a tenant, begun long ago.
@@ -206,6 +253,9 @@ func (s *system) prepare(ctx context.Context, st storm) error {
 	for id, many := range map[live.EventID]live.Number{protected: backlog, rival: cmp.Or(st.rival, 10)} {
 		tl := s.timeline(id)
 		edge := tl.Edge(time.Now())
+		if id == rival {
+			s.rivalNewest = edge
+		}
 		r := renditions[0]
 		if id == rival && st.bytes > 0 {
 			r.bytes = st.bytes
@@ -314,9 +364,9 @@ func (s *system) blow(st storm, length time.Duration, rate float64) func() (answ
 	if err != nil {
 		return func() (answers, error) { return answers{}, err }
 	}
-	tl, other := s.timeline(protected), s.timeline(rival)
+	tl := s.timeline(protected)
 	cmd := exec.Command("nice", "-n", "19", self, "blow", st.name, "-deliver", s.deliverAddr, "-publish", s.publishAddr, "-edge", s.edgeAddr, "-tls", s.edgeTLS,
-		"-for", length.String(), "-rate", strconv.FormatFloat(rate, 'f', 1, 64), "-newest", strconv.FormatInt(int64(tl.Edge(time.Now())), 10), "-rival", strconv.FormatInt(int64(other.Edge(time.Now())), 10))
+		"-for", length.String(), "-rate", strconv.FormatFloat(rate, 'f', 1, 64), "-newest", strconv.FormatInt(int64(tl.Edge(time.Now())), 10), "-rival", strconv.FormatInt(int64(s.rivalNewest), 10))
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Start()
