@@ -38,8 +38,8 @@ lint:
 	cd deploy/check && $(GO) vet ./...
 
 # Tests in virtual time. In a bubble of testing/synctest the race detector of Go
-# 1.26 crashes now and then where two threads run timers of the bubble at once
-# (runtime: unlockAndRun, one racectx for a bubble), so these have one thread of Go.
+# 1.26 crashes where two threads run timers of the bubble at once: the program in
+# scripts/testdata/timers shows it. So these have one thread of Go.
 VIRTUAL = ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./internal/hedge ./listen ./origin/... ./packager ./ingest ./scenario ./viewer ./world
 
 # What plays in real time has the machine to itself: a processor that others take shows
