@@ -78,9 +78,19 @@ var kinds = []kind{
 			d.rot()
 		}
 	}, nothing},
+	{"clock", 8, time.Minute, func(r *rand.Rand, p *Plan, a *Act) {
+		aimNode(r, p, a)
+		if r.IntN(8) == 0 {
+			a.Node = everybody
+		}
+		a.Amount = []int{-300_000, -5_000, -1_000, 1_000, 5_000, 300_000}[r.IntN(6)]
+	}, func(w *world, a Act) { w.setClocks(a.Node, a.ms()) }, func(w *world, a Act) { w.setClocks(a.Node, -a.ms()) }},
 }
 
 func nothing(*world, Act) {}
+
+// everybody's clocks are set together.
+const everybody = "all"
 
 func (a Act) ms() time.Duration { return time.Duration(a.Amount) * time.Millisecond }
 func (a Act) share() float64    { return float64(a.Amount) / 1000 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"headwater/clock"
 	"headwater/edge"
 	"headwater/edge/front"
 	"headwater/origin"
@@ -62,7 +63,9 @@ func (w *world) try(n *node) {
 // startOrigin starts an origin over the store that all share.
 func (w *world) startOrigin(name string) (func(), error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	g, closeStore, err := w.openStore(name)
+	// As cmd/headwater makes it.
+	clk := clock.New(clock.Config{Wall: w.walls[name].now, Confirm: 2 * time.Second, Log: w.log(name)})
+	g, closeStore, err := w.openStore(name, clk)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -71,7 +74,7 @@ func (w *world) startOrigin(name string) (func(), error) {
 	loading, done := context.WithTimeout(ctx, startTimeout)
 	defer done()
 	o, err := origin.New(loading, origin.Config{
-		Store: g, Bus: end, Region: "east", MemoryBytes: 8 << 20, Log: w.log(name), Metrics: prometheus.NewRegistry(),
+		Clock: clk, Store: g, Bus: end, Region: "east", MemoryBytes: 8 << 20, Log: w.log(name), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		cancel()
@@ -106,7 +109,7 @@ func (w *world) startOrigin(name string) (func(), error) {
 }
 
 // openStore opens the disk of an origin, or the way to what all share.
-func (w *world) openStore(name string) (g *gate, end func(), err error) {
+func (w *world) openStore(name string, clk *clock.Clock) (g *gate, end func(), err error) {
 	d := w.disks[name]
 	if d == nil {
 		return newGate(w.store, w.weak), func() {}, nil
@@ -115,7 +118,7 @@ func (w *world) openStore(name string) (g *gate, end func(), err error) {
 	// Nothing else is done meanwhile: of a disk that is too slow, who looks after
 	// processes ends the one that reads it, and starts another.
 	slow := time.AfterFunc(startTimeout, m.kill)
-	st, err := disk.Open("/data", disk.Options{FS: m, Bucket: 2 * time.Minute, FileBytes: 1 << 20, Logger: w.log(name)})
+	st, err := disk.Open("/data", disk.Options{FS: m, Bucket: 2 * time.Minute, FileBytes: 1 << 20, Now: clk.Now, Logger: w.log(name)})
 	if !slow.Stop() && err == nil {
 		st.Close()
 		err = errKilled
@@ -130,7 +133,9 @@ func (w *world) openStore(name string) (g *gate, end func(), err error) {
 }
 
 func (w *world) startEdge(name string) (func(), error) {
-	cfg := edge.Config{Name: name, MemoryBytes: 8 << 20, Dial: w.net.dialer(name), Log: w.log(name), Metrics: prometheus.NewRegistry()}
+	of := clock.OfEdge(w.log(name))
+	of.Wall = w.walls[name].now
+	cfg := edge.Config{Clock: clock.New(of), Name: name, MemoryBytes: 8 << 20, Dial: w.net.dialer(name), Log: w.log(name), Metrics: prometheus.NewRegistry()}
 	for _, o := range w.plan.origins() {
 		cfg.Parents = append(cfg.Parents, "http://"+o+":7002")
 	}
@@ -155,6 +160,7 @@ func (w *world) startPackager(name, pipeline, mark string) (func(), error) {
 	cfg := packager.Config{
 		Event: w.id.String(), Pipeline: pipeline, Input: enc, Dial: w.net.dialer(name), Log: w.log(name),
 		EventURL: "http://" + w.plan.origins()[0] + ":7002", EventWait: time.Hour,
+		Time: packager.NewClock(w.walls["packager-"+pipeline].now, w.log(name)),
 	}
 	for _, o := range w.plan.origins() {
 		cfg.To = append(cfg.To, "http://"+o+":7001")

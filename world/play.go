@@ -39,6 +39,7 @@ type world struct {
 	over     atomic.Bool // nothing is started again
 	disks    map[string]*hardDisk
 	twins    map[string]func()
+	walls    map[string]*wall // the system's clock of each node
 
 	ledger     *ledger
 	story      *story
@@ -84,7 +85,10 @@ func newWorld(p Plan, logs io.Writer) *world {
 	w := &world{plan: p, logs: logs, began: time.Now(), id: live.EventID{Tenant: "t", Name: "e"}, medium: newMedium(),
 		store: memory.New(memory.Options{}), weak: &weakness{rng: stream(2), usual: time.Millisecond},
 		net: newNetwork(stream(3), p.Latency), nodes: map[string]*node{}, ledger: newLedger(), todo: make(chan func(), 64),
-		disks: map[string]*hardDisk{}, twins: map[string]func(){}}
+		disks: map[string]*hardDisk{}, twins: map[string]func(){}, walls: map[string]*wall{}}
+	for _, name := range slices.Concat(p.origins(), p.edges(), p.packagers()) {
+		w.walls[name] = new(wall)
+	}
 	w.bus = newBus(w.net, stream(4))
 	w.story = &story{began: w.began}
 	w.event = live.Default()

@@ -149,6 +149,41 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestOneClock: one clock that is set while all others are right is nobody's fault, which
+// the invariants then hold whoever's it is; two are a fault, and so is everybody's.
+func TestOneClock(t *testing.T) {
+	at := func(node string, second, seconds, ms int) Act {
+		return Act{Kind: "clock", Node: node, At: time.Duration(second) * time.Second, For: time.Duration(seconds) * time.Second, Amount: ms}
+	}
+	p := Plan{Seed: 1, Length: 4 * time.Minute, Segment: 2 * time.Second, DVR: 10 * time.Minute, Latency: 5 * time.Millisecond, Origins: 2, Edges: 1, Viewers: 2}
+	for _, c := range []struct {
+		name  string
+		acts  []Act
+		quiet bool
+	}{
+		{"an origin", []Act{at("origin1", 60, 20, 5000), at("origin1", 150, 20, -300_000)}, true},
+		{"an edge", []Act{at("edge1", 60, 20, -5000), at("edge1", 150, 20, 300_000)}, true},
+		{"a packager", []Act{at("packager-a", 60, 20, 5000), at("packager-a", 150, 20, -300_000)}, true},
+		{"two", []Act{at("origin1", 60, 40, 5000), at("edge1", 70, 40, 5000)}, false},
+		{"everybody", []Act{at(everybody, 60, 40, 5000)}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := p
+			p.Acts = c.acts
+			if got := p.Quiet(65*time.Second, 75*time.Second); got != c.quiet {
+				t.Errorf("quiet is %v", got)
+			}
+			r := Play(p, nil)
+			for _, v := range r.Violations {
+				t.Error(v)
+			}
+			if r.Counts["get 200 "] < 100 {
+				t.Errorf("%v", r.Counts)
+			}
+		})
+	}
+}
+
 // TestBytesOfEachSegment: what viewers get can be held against what was made.
 func TestBytesOfEachSegment(t *testing.T) {
 	m := newMedium()
