@@ -22,6 +22,7 @@ type Drill struct {
 	faults  func(s *system) map[string][]string // of packagers, from their start on
 	clocks  bool                                // each process's clock can be set
 	run     func(ctx context.Context, s *system) error
+	signals []string      // the processes that it kills or stops, where it does nothing else
 	after   time.Duration // for how long viewers watch when it is over; 0 is settleAfter
 }
 

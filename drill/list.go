@@ -42,8 +42,8 @@ const faultIn = 11 * time.Second
 
 func ofPackagers() []*Drill {
 	return []*Drill{
-		{Name: "kill-packager", Breaks: "packager a is killed, and started again after 6 s", Expect: Expectation{Signs: silentAndBack("a")}, run: killed("a", awayFor)},
-		{Name: "stop-packager", Breaks: "packager a stands still (SIGSTOP) for 6 s", Expect: Expectation{Signs: silentAndBack("a")}, run: stopped("a", awayFor)},
+		{Name: "kill-packager", signals: []string{"a"}, Breaks: "packager a is killed, and started again after 6 s", Expect: Expectation{Signs: silentAndBack("a")}, run: killed("a", awayFor)},
+		{Name: "stop-packager", signals: []string{"a"}, Breaks: "packager a stands still (SIGSTOP) for 6 s", Expect: Expectation{Signs: silentAndBack("a")}, run: stopped("a", awayFor)},
 		{Name: "bad-encoder", Breaks: "twelve frames are missing in each of pipeline a's segments for 8 s",
 			Expect: Expectation{Signs: []Sign{rises("origin1", `headwater_origin_defects_total pipeline="a"`), rises("origin1", "headwater_origin_switches_total")}},
 			faults: func(s *system) map[string][]string {
@@ -55,7 +55,7 @@ func ofPackagers() []*Drill {
 				f := []string{"drop" + s.numbers(faultIn, 1)}
 				return map[string][]string{"a": f, "b": f}
 			}, run: nothing(7 * time.Second)},
-		{Name: "kill-both", Breaks: "both packagers are killed, and started again after 6 s",
+		{Name: "kill-both", signals: []string{"a", "b"}, Breaks: "both packagers are killed, and started again after 6 s",
 			Expect: Expectation{Gaps: 5, Refusals: 10, Signs: append(silentAndBack("a"), logs("origin1", "nothing was published by the deadline"), logs("origin1", "refused at the live edge"), rises("edge1", `headwater_edge_answers_total problem="lost"`))},
 			run:    together(killed("a", awayFor), killed("b", awayFor))},
 	}
@@ -63,18 +63,18 @@ func ofPackagers() []*Drill {
 
 func ofOrigins() []*Drill {
 	return []*Drill{
-		{Name: "kill-origin", Breaks: "the only origin is killed, and started again after 1 s, as a supervisor does", Expect: Expectation{Signs: []Sign{is("edge1", "headwater_edge_parent_up", 0), is("edge1", "headwater_edge_parent_up", 1)}}, run: killed("origin1", time.Second)},
-		{Name: "stop-origin", Breaks: "the only origin stands still (SIGSTOP) for 6 s",
+		{Name: "kill-origin", signals: []string{"origin1"}, Breaks: "the only origin is killed, and started again after 1 s, as a supervisor does", Expect: Expectation{Signs: []Sign{is("edge1", "headwater_edge_parent_up", 0), is("edge1", "headwater_edge_parent_up", 1)}}, run: killed("origin1", time.Second)},
+		{Name: "stop-origin", signals: []string{"origin1"}, Breaks: "the only origin stands still (SIGSTOP) for 6 s",
 			Expect: Expectation{Gaps: 3, Refusals: 8, Stalls: 2, StallFor: 5 * time.Second, Signs: []Sign{is("edge1", "headwater_edge_parent_up", 0)}}, run: stopped("origin1", 6*time.Second)},
-		{Name: "kill-origin-of-two", origins: 2, Breaks: "the first of two origins is killed, and started again after 6 s", Expect: Expectation{Signs: []Sign{is("edge1", "headwater_edge_parent_up", 1)}}, run: killed("origin1", 6*time.Second)},
-		{Name: "stop-origin-of-two", origins: 2, Breaks: "the first of two origins stands still (SIGSTOP) for 6 s", Expect: Expectation{Signs: []Sign{is("edge1", "headwater_edge_parent_up", 1)}}, run: stopped("origin1", 6*time.Second)},
+		{Name: "kill-origin-of-two", signals: []string{"origin1"}, origins: 2, Breaks: "the first of two origins is killed, and started again after 6 s", Expect: Expectation{Signs: []Sign{is("edge1", "headwater_edge_parent_up", 1)}}, run: killed("origin1", 6*time.Second)},
+		{Name: "stop-origin-of-two", signals: []string{"origin1"}, origins: 2, Breaks: "the first of two origins stands still (SIGSTOP) for 6 s", Expect: Expectation{Signs: []Sign{is("edge1", "headwater_edge_parent_up", 1)}}, run: stopped("origin1", 6*time.Second)},
 	}
 }
 
 func ofEdges() []*Drill {
 	return []*Drill{
-		{Name: "kill-edge", Breaks: "the first of two edges is killed, and started again after 5 s", Expect: Expectation{Reconnects: true}, run: killed("edge1", 5*time.Second)},
-		{Name: "stop-edge", Breaks: "the first of two edges stands still (SIGSTOP) for 6 s: its viewers must notice by themselves",
+		{Name: "kill-edge", signals: []string{"edge1"}, Breaks: "the first of two edges is killed, and started again after 5 s", Expect: Expectation{Reconnects: true}, run: killed("edge1", 5*time.Second)},
+		{Name: "stop-edge", signals: []string{"edge1"}, Breaks: "the first of two edges stands still (SIGSTOP) for 6 s: its viewers must notice by themselves",
 			Expect: Expectation{Reconnects: true, Stalls: 1, StallFor: 4 * time.Second}, run: stopped("edge1", 6*time.Second)},
 	}
 }

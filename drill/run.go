@@ -22,16 +22,13 @@ type Config struct {
 	// Dir is where stores and logs are, in a directory for each drill. Default: one that
 	// is removed, but for the logs of drills that failed.
 	Dir string
-	// Told is told what is done, a line at a time. Default: nobody.
-	Told func(string)
+	// Attached is a system that runs already; nil: each drill starts its own.
+	Attached *Attached
 }
 
 func (c *Config) setDefaults() {
 	if c.Viewers == 0 {
 		c.Viewers = 20
-	}
-	if c.Told == nil {
-		c.Told = func(string) {}
 	}
 }
 
@@ -73,7 +70,12 @@ func Run(ctx context.Context, cfg Config, d *Drill) (Result, error) {
 }
 
 func run(ctx context.Context, cfg *Config, d *Drill, r *Result) (err error) {
-	s, err := build(ctx, cfg, d, r.Dir)
+	var s *system
+	if cfg.Attached != nil {
+		s, err = attach(cfg, d)
+	} else {
+		s, err = build(ctx, cfg, d, r.Dir)
+	}
 	if s != nil {
 		defer func() { err = errors.Join(err, s.close()) }()
 	}
@@ -98,7 +100,7 @@ func run(ctx context.Context, cfg *Config, d *Drill, r *Result) (err error) {
 		return fmt.Errorf("it was not well before anything was broken: viewers got %d segments and saw %s", was.Segments, was)
 	}
 	look, end := context.WithCancel(ctx)
-	l := newLookout(ctx, s, d.Expect.Signs)
+	l := newLookout(ctx, s, s.signsHere(d.Expect.Signs))
 	var looks sync.WaitGroup
 	looks.Go(func() { l.run(look) })
 	err = d.run(ctx, s)
@@ -119,6 +121,9 @@ func run(ctx context.Context, cfg *Config, d *Drill, r *Result) (err error) {
 	}
 	r.Saw = sawOf(report)
 	r.Why = append(judge(&d.Expect, r.Saw, over, report), l.missing()...)
+	if cfg.Attached != nil {
+		return nil
+	}
 	if why := s.checkStore(ctx, d.Expect.Check); why != "" {
 		r.Why = append(r.Why, why)
 	}

@@ -26,6 +26,7 @@ type node struct {
 	control string   // host:port of /metrics and /readyz; "" of packagers
 	clock   string   // the file that says how wrong its clock is; "" where it has none
 	args    []string // after the program
+	pid     int      // of one that was not started by the drill; else 0
 }
 
 // A system is what a drill breaks: origins, edges, and for each origin a packager of
@@ -268,7 +269,9 @@ func (s *system) close() error {
 		k.close()
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.nodes)) {
-		errs = append(errs, s.nodes[name].Kill())
+		if n := s.nodes[name]; n.pid == 0 {
+			errs = append(errs, n.Kill())
+		}
 	}
 	if s.disk != nil {
 		errs = append(errs, s.disk.close())

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"headwater/drill"
+	"headwater/live"
 )
 
 var drillCommand = &command{
@@ -27,7 +28,13 @@ written down before: "headwater drill list" prints it.
   headwater drill kill-packager     one drill, about 20 s
   headwater drill all               all of them, within 10 minutes
 
-Nothing that runs already is touched. Drills of file systems mount one of their own
+Nothing that runs already is touched, unless it is given: drills that kill or stop one
+process are made on a system that runs with
+
+  headwater drill stop-edge --edge http://HOST:8080 --edge http://OTHER:8080 \
+      --event acme/final --node edge1=PID@HOST:8080
+
+What is killed there must be started again by whoever looks after it. Drills of file systems mount one of their own
 and want root; without it they say "not possible", and the rest goes on. Of a drill
 that fails the directory with the logs of all its processes is kept and named.
 
@@ -40,11 +47,17 @@ type drillFlags struct {
 	viewers int
 	dir     string
 	asJSON  bool
+
+	edges, nodes []string
+	event        string
 }
 
 func (f *drillFlags) register(o *options) {
 	o.Int(&f.viewers, "viewers", 20, "`NUMBER` of viewers that watch")
 	o.String(&f.dir, "dir", "", "`DIR` for stores and logs, a directory below it for each drill; default that for temporary files")
+	o.List(&f.edges, "edge", "base `URL` of an edge of a system that runs already, to make drills there")
+	o.String(&f.event, "event", "", "with --edge: `TENANT/EVENT` to watch there")
+	o.List(&f.nodes, "node", "with --edge: `NAME=PID` of a process on this machine, or NAME=PID@HOST:PORT with where its /metrics are; names are origin1, origin2, edge1, edge2, and a and b for packagers")
 	o.Bool(&f.asJSON, "json", "print one JSON object at the end, and nothing else on standard output")
 }
 
@@ -78,6 +91,9 @@ func runDrill(ctx context.Context, env *environment, args []string) error {
 		words = env.stderr
 	}
 	cfg := drill.Config{Program: self, Viewers: f.viewers, Dir: f.dir}
+	if cfg.Attached, err = f.attached(); err != nil {
+		return err
+	}
 	var results []drill.Result
 	failed := 0
 	began := time.Now()
@@ -107,6 +123,29 @@ func runDrill(ctx context.Context, env *environment, args []string) error {
 		return errQuiet
 	}
 	return nil
+}
+
+// attached is the system that flags name, nil where they name none.
+func (f *drillFlags) attached() (*drill.Attached, error) {
+	if len(f.edges) == 0 {
+		if f.event != "" || len(f.nodes) > 0 {
+			return nil, usagef("--edge: --event and --node are of a system that runs already: give its edges, too")
+		}
+		return nil, nil
+	}
+	id, err := live.ParseEventID(f.event)
+	if err != nil {
+		return nil, usagef("--event: %s", live.PathReason(err))
+	}
+	a := &drill.Attached{Edges: f.edges, Event: id, Nodes: make(map[string]drill.Running)}
+	for _, s := range f.nodes {
+		name, r, err := drill.ParseNode(s)
+		if err != nil {
+			return nil, usagef("--node: %w", err)
+		}
+		a.Nodes[name] = r
+	}
+	return a, nil
 }
 
 func findDrills(names []string) (out []*drill.Drill, err error) {

@@ -38,7 +38,7 @@ func TestDrillsAreFound(t *testing.T) {
 	if code != exitDone || strings.Count(out, "viewers see: ") != len(drill.List()) {
 		t.Errorf("exit %d: %s", code, out)
 	}
-	for _, args := range [][]string{{"drill"}, {"drill", "kill-packagr"}, {"drill", "all", "--viewers", "0"}} {
+	for _, args := range [][]string{{"drill"}, {"drill", "kill-packagr"}, {"drill", "all", "--viewers", "0"}, {"drill", "stop-edge", "--event", "t/e"}, {"drill", "stop-edge", "--edge", "http://h", "--event", "t/e", "--node", "edge=7"}} {
 		if code, _, errs := invoke(t, t.Context(), nil, "", args...); code != exitUsage {
 			t.Errorf("%v: exit %d: %s", args, code, errs)
 		}
