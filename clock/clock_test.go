@@ -203,3 +203,35 @@ func TestDiscipline(t *testing.T) {
 		})
 	}
 }
+
+// TestWordOfTheGone: who followed others to a wrong time, and hears nothing more of them,
+// goes by the system's clock again, after a while: a packager that is minutes ahead finds
+// every segment too late to be sent, and so would never hear from an origin again.
+func TestWordOfTheGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := machineOff(0)
+		c := clock.New(clock.Config{Wall: m.Now, Far: 2})
+		ctx, cancel := context.WithCancel(t.Context())
+		var tasks sync.WaitGroup
+		tasks.Go(func() { c.Run(ctx) })
+		for range 20 { // its origin is 300 s ahead, and says that others agree
+			now := time.Now()
+			c.Exchange(clock.Origin, "origin", now.Add(300*time.Second), now, now, 2)
+			time.Sleep(time.Second)
+		}
+		off := func() time.Duration { return c.Now().Sub(time.Now()).Round(time.Second) }
+		if off() != 300*time.Second {
+			t.Fatalf("off by %v: it does not follow its origin", off())
+		}
+		time.Sleep(50 * time.Second)
+		if off() != 300*time.Second {
+			t.Errorf("off by %v: what the origin said last counts for a while", off())
+		}
+		time.Sleep(time.Minute)
+		if off() != 0 {
+			t.Errorf("off by %v: it is never right again", off())
+		}
+		cancel()
+		tasks.Wait()
+	})
+}

@@ -182,8 +182,9 @@ func (c *Clock) correct(l *line, passed time.Duration) {
 	switch {
 	case by.Abs() < leastMove, c.refused:
 		return
-	case v.State == Alone && c.doubted > 0 && own.stepped <= c.doubted:
-		return // what others said last counts, until it is set
+	case v.State == Alone && c.doubted > 0 && own.stepped <= c.doubted && passed-c.doubted < patience:
+		return // what others said last counts, until it is set, or they are silent for long:
+		// who follows a wrong word may be out of reach of any other by just that
 	case v.State == Alone && by.Abs() > noticed && passed-own.stepped < patience:
 		return // it may be set back
 	case by.Abs() > stepAbove || !c.moved:

@@ -75,7 +75,7 @@ func ofEdges() []*Drill {
 	return []*Drill{
 		{Name: "kill-edge", signals: []string{"edge1"}, Breaks: "the first of two edges is killed, and started again after 5 s", Expect: Expectation{Reconnects: true}, run: killed("edge1", 5*time.Second)},
 		{Name: "stop-edge", signals: []string{"edge1"}, Breaks: "the first of two edges stands still (SIGSTOP) for 6 s: its viewers must notice by themselves",
-			Expect: Expectation{Reconnects: true, Stalls: 1, StallFor: 4 * time.Second}, run: stopped("edge1", 6*time.Second)},
+			Expect: Expectation{Reconnects: true, Refusals: 2, Stalls: 2, StallFor: 7 * time.Second}, run: stopped("edge1", 6*time.Second)},
 	}
 }
 

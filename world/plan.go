@@ -115,15 +115,24 @@ func (p *Plan) packagers() []string { return []string{"packager-a", "packager-b"
 // that the system may take to recover.
 func (p *Plan) Quiet(from, to time.Duration) bool {
 	return !slices.ContainsFunc(p.Acts, func(a Act) bool {
-		return !a.edits() && a.At <= to && a.At+a.For+recovery >= from && !p.oneClock(a)
+		return !a.edits() && a.At <= to && a.At+a.For+p.recovery(a) >= from && !p.oneClock(a)
 	})
+}
+
+// recovery is how long after an act everything must be well again. Who believed clocks
+// that were wrong together, and hears of nobody since, goes by its own after a minute.
+func (p *Plan) recovery(a Act) time.Duration {
+	if a.Kind == "clock" {
+		return 2*time.Minute + recovery
+	}
+	return recovery
 }
 
 // oneClock reports whether an act sets one node's clock while all others are right, and
 // have been for a while: that is to be no fault to anybody.
 func (p *Plan) oneClock(a Act) bool {
 	return a.Kind == "clock" && a.Node != everybody && !slices.ContainsFunc(p.Acts, func(b Act) bool {
-		return b.Kind == "clock" && b != a && b.At <= a.At+a.For+recovery && b.At+b.For+recovery >= a.At
+		return b.Kind == "clock" && b != a && b.At <= a.At+a.For+p.recovery(a) && b.At+b.For+p.recovery(b) >= a.At
 	})
 }
 

@@ -161,9 +161,9 @@ func TestOneClock(t *testing.T) {
 		acts  []Act
 		quiet bool
 	}{
-		{"an origin", []Act{at("origin1", 60, 20, 5000), at("origin1", 150, 20, -300_000)}, true},
-		{"an edge", []Act{at("edge1", 60, 20, -5000), at("edge1", 150, 20, 300_000)}, true},
-		{"a packager", []Act{at("packager-a", 60, 20, 5000), at("packager-a", 150, 20, -300_000)}, true},
+		{"an origin", []Act{at("origin1", 60, 20, 5000), at("origin1", 235, 5, -300_000)}, true},
+		{"an edge", []Act{at("edge1", 60, 20, -5000), at("edge1", 235, 5, 300_000)}, true},
+		{"a packager", []Act{at("packager-a", 60, 20, 5000), at("packager-a", 235, 5, -300_000)}, true},
 		{"two", []Act{at("origin1", 60, 40, 5000), at("edge1", 70, 40, 5000)}, false},
 		{"everybody", []Act{at(everybody, 60, 40, 5000)}, false},
 	} {
