@@ -165,7 +165,7 @@ func (w *world) nothingLost(ctx context.Context, origin string) {
 	for _, n := range sortedNumbers(w.ledger.acked) {
 		for _, pipeline := range []string{"a", "b"} {
 			k := slot{pipeline, n}
-			if n < oldest || n > newest || len(w.ledger.acked[k]) == 0 {
+			if n < oldest || n > newest || len(w.ledger.acked[k]) == 0 || w.plan.expired(w.tl.GoneAt(n).Sub(w.began)) {
 				continue
 			}
 			kept := false

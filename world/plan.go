@@ -139,6 +139,14 @@ func (p *Plan) oneClock(a Act) bool {
 // recovery is how long after a fault everything must be well again.
 const recovery = 30 * time.Second
 
+// expired reports whether what is kept until then was too old at some time, by clocks that
+// were wrong together: nobody could know better.
+func (p *Plan) expired(until time.Duration) bool {
+	return slices.ContainsFunc(p.Acts, func(a Act) bool {
+		return a.Kind == "clock" && !p.oneClock(a) && a.At+a.For+a.ms() >= until
+	})
+}
+
 // A step is the beginning or the end of an act.
 type step struct {
 	at   time.Duration

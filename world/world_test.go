@@ -184,6 +184,16 @@ func TestOneClock(t *testing.T) {
 	}
 }
 
+// TestExpired: what was too old by clocks that were wrong together may be gone.
+func TestExpired(t *testing.T) {
+	of := func(node string) *Plan {
+		return &Plan{Acts: []Act{{Kind: "clock", Node: node, At: 100 * time.Second, For: 20 * time.Second, Amount: 300_000}}}
+	}
+	if !of(everybody).expired(420*time.Second) || of(everybody).expired(421*time.Second) || of("edge1").expired(200*time.Second) {
+		t.Error("what is kept until 420 s is too old when all clocks are set from 120 s to that")
+	}
+}
+
 // TestBytesOfEachSegment: what viewers get can be held against what was made.
 func TestBytesOfEachSegment(t *testing.T) {
 	m := newMedium()
