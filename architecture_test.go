@@ -54,7 +54,7 @@ var may = map[string][]string{
 	"origin/keylock":      {},
 	"edge":                {"budget", "clock", "access/token", "admit", "edge/exchange", "edge/event", "edge/object", "edge/parents", "edge/site", "live", "manifest", "github.com/prometheus/client_golang"},
 	"edge/exchange":       {"edge/front/h2", "live"},
-	"edge/object":         {"edge/exchange", "live", "store", "store/disk", "github.com/prometheus/client_golang"},
+	"edge/object":         {"edge/exchange", "github.com/andybalholm/brotli", "live", "store", "store/disk", "github.com/prometheus/client_golang"},
 	"edge/parents":        {"clock", "live", "internal/hedge"},
 	"edge/site":           {"edge/parents", "live"},
 	"edge/event":          {"edge/exchange", "edge/parents", "live", "github.com/prometheus/client_golang"},
@@ -93,7 +93,7 @@ var may = map[string][]string{
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"clock", "internal/memnet", "internal/need", "internal/selfsigned", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "selection", "origin/layout", "origin/health", "origin/audit", "pgregory.net/rapid", "golang.org/x/sys"}
+var forTests = []string{"clock", "internal/memnet", "internal/need", "internal/selfsigned", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "selection", "origin/layout", "origin/health", "origin/audit", "pgregory.net/rapid", "github.com/andybalholm/brotli", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}

@@ -3,6 +3,7 @@ module headwater
 go 1.26.0
 
 require (
+	github.com/andybalholm/brotli v1.3.0
 	github.com/anishathalye/porcupine v1.3.0
 	github.com/apache/cassandra-gocql-driver/v2 v2.1.2
 	github.com/dunglas/httpsfv v1.1.2

@@ -172,7 +172,7 @@ func (q *request) varies(f *exchange.Fields) {
 // describeForm begins an answer with another form of the object.
 func (q *request) describeForm(l exchange.Answer, as object.As, change func([]byte) []byte) {
 	o := q.object
-	form := q.ed.cache.Form(o, q.Gzip, as, change)
+	form := q.ed.cache.Form(o, q.Coding, as, change)
 	q.describeWhole(l, form.Body, form.ETag, func(f *exchange.Fields, now time.Time) {
 		if v := o.Header["Content-Type"]; len(v) > 0 {
 			f.Put("Content-Type", v[0])
@@ -180,8 +180,8 @@ func (q *request) describeForm(l exchange.Answer, as object.As, change func([]by
 		if form.ETag != "" {
 			f.Put("Etag", form.ETag)
 		}
-		if q.Gzip {
-			f.Put("Content-Encoding", "gzip")
+		if q.Coding != exchange.Identity {
+			f.Put("Content-Encoding", exchange.Codings[q.Coding])
 		}
 		f.Put("Accept-Ranges", "bytes")
 		elapsed := now.Sub(o.Received)

@@ -354,7 +354,7 @@ func (q *request) describe(a exchange.Answer) (step, pause) {
 	if err != nil {
 		return q.again(), pause{}
 	}
-	if as, change := q.form(); o.Status == http.StatusOK && q.Path.File.Manifest() && (q.Gzip || as != object.Whole) {
+	if as, change := q.form(); o.Status == http.StatusOK && q.Path.File.Manifest() && (q.Coding != exchange.Identity || as != object.Whole) {
 		if !done {
 			return stepDescribe, waitFor(o, came)
 		}

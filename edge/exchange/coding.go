@@ -2,19 +2,38 @@ package exchange
 
 import "bytes"
 
-// TakesGzip reads a field of Accept-Encoding (RFC 9110, 12.5.3).
-func TakesGzip[T string | []byte](v T) bool {
+// A Coding is how a manifest is compressed.
+type Coding uint8
+
+// The codings (RFC 9110, 8.4.1, and RFC 7932), the better ones behind.
+const (
+	Identity Coding = iota
+	Gzip
+	Brotli
+)
+
+// Codings are the names of those, as they stand in fields.
+var Codings = [...]string{Identity: "identity", Gzip: "gzip", Brotli: "br"}
+
+// BestCoding reads a field of Accept-Encoding (RFC 9110, 12.5.3): of what it takes the
+// best that there is.
+func BestCoding[T string | []byte](v T) Coding {
+	best := Identity
 	for rest := []byte(v); len(rest) > 0; {
 		var member []byte
 		member, rest, _ = bytes.Cut(rest, []byte(","))
 		name, weight, _ := bytes.Cut(member, []byte(";"))
-		if !Is(bytes.TrimSpace(name), "gzip") {
-			continue
+		name = bytes.TrimSpace(name)
+		for c := Gzip; c <= Brotli; c++ {
+			if !Is(name, Codings[c]) {
+				continue
+			}
+			if q, ok := bytes.CutPrefix(bytes.TrimSpace(weight), []byte("q=")); !ok || len(bytes.Trim(q, "0.")) > 0 {
+				best = max(best, c)
+			}
 		}
-		q, ok := bytes.CutPrefix(bytes.TrimSpace(weight), []byte("q="))
-		return !ok || len(bytes.Trim(q, "0.")) > 0
 	}
-	return false
+	return best
 }
 
 // TakesSkip reads a query (RFC 8216bis, 6.2.5.1).

@@ -2,15 +2,16 @@ package exchange
 
 import "testing"
 
-func TestTakesGzip(t *testing.T) {
-	for v, want := range map[string]bool{
-		"": false, "gzip": true, "deflate, gzip;q=1.0, *;q=0.5": true, "gzip, deflate, br, zstd": true, "GZIP": true, "br": false,
-		"gzip;q=0": false, "gzip;q=0.000": false, "gzip;q=0.001": true, "gzip ; q=0.5": true, "x-gzip": false, "identity;q=1, gzip;q=0": false, ",,": false,
+func TestBestCoding(t *testing.T) {
+	for v, want := range map[string]Coding{
+		"": Identity, "gzip": Gzip, "deflate, gzip;q=1.0, *;q=0.5": Gzip, "gzip, deflate, br, zstd": Brotli, "br, gzip": Brotli, "GZIP": Gzip, "br": Brotli, "brr": Identity,
+		"gzip;q=0": Identity, "gzip;q=0.000": Identity, "gzip;q=0.001": Gzip, "gzip ; q=0.5": Gzip, "x-gzip": Identity, "identity;q=1, gzip;q=0": Identity, ",,": Identity,
+		"br;q=0, gzip": Gzip,
 	} {
-		if got := TakesGzip(v); got != want {
+		if got := BestCoding(v); got != want {
 			t.Errorf("%q: %v", v, got)
 		}
-		if got := TakesGzip([]byte(v)); got != want {
+		if got := BestCoding([]byte(v)); got != want {
 			t.Errorf("%q as bytes: %v", v, got)
 		}
 	}

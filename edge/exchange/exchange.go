@@ -41,7 +41,7 @@ type Asked struct {
 	More    *More     // nil: nothing else was asked
 	Said    Said      // what else, until Walk returns; nil: nothing
 	Old     bool      // by HTTP/1.0
-	Gzip    bool      // a manifest may be compressed
+	Coding  Coding    // how a manifest may be compressed
 	Skip    bool      // of a playlist only what is new (RFC 8216bis, 6.2.5.1)
 	Arrived time.Time
 }

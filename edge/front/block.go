@@ -31,7 +31,7 @@ func block(q exchange.Request, w http.ResponseWriter, r *http.Request) {
 		more.After, more.Sequence = query.Get("after"), query.Get("notifications")
 	}
 	q.Begin(exchange.Asked{Method: r.Method, Target: r.URL.EscapedPath(), More: more, Said: httpSaid{r}, Old: !r.ProtoAtLeast(1, 1), Arrived: time.Now(),
-		Gzip: exchange.TakesGzip(strings.Join(r.Header["Accept-Encoding"], ",")), Skip: exchange.TakesSkip(r.URL.RawQuery)})
+		Coding: exchange.BestCoding(strings.Join(r.Header["Accept-Encoding"], ",")), Skip: exchange.TakesSkip(r.URL.RawQuery)})
 	a := &blockingAnswer{w: w}
 	for {
 		p := q.Walk(a)

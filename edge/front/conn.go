@@ -251,7 +251,7 @@ func (c *conn) begin(h *head, said []byte) {
 	l := c.loop
 	now := l.askedAt()
 	l.said = headSaid{said, c.addr, c.secure}
-	l.q.Begin(exchange.Asked{Method: h.method, Path: h.path, Target: h.target, More: h.more, Said: &l.said, Gzip: h.gzip, Skip: h.skip, Arrived: now})
+	l.q.Begin(exchange.Asked{Method: h.method, Path: h.path, Target: h.target, More: h.more, Said: &l.said, Coding: h.coding, Skip: h.skip, Arrived: now})
 	c.close = h.close
 	c.answer = answer{counted: now}
 	c.drive(l.q)

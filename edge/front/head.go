@@ -22,13 +22,13 @@ const (
 // A head is the head of a request, as much of it as is needed to serve it.
 type head struct {
 	method string
-	path   live.Path      // lies in the bytes that were read, and so does
-	target string         // what is no path of an event's file, as it came; "": it is one
-	more   *exchange.More // what few requests say; nil: nothing
-	gzip   bool           // a manifest may be compressed
-	skip   bool           // of a playlist only what is new
-	close  bool           // the connection ends with the answer
-	length int            // bytes of the whole head
+	path   live.Path       // lies in the bytes that were read, and so does
+	target string          // what is no path of an event's file, as it came; "": it is one
+	more   *exchange.More  // what few requests say; nil: nothing
+	coding exchange.Coding // how a manifest may be compressed
+	skip   bool            // of a playlist only what is new
+	close  bool            // the connection ends with the answer
+	length int             // bytes of the whole head
 }
 
 var (
@@ -131,7 +131,9 @@ func parseHead(b []byte) (h head, kind headKind) {
 			}
 		case 15:
 			if exchange.Is(name, "accept-encoding") {
-				h.gzip = h.path.File != live.FileSegment && exchange.TakesGzip(value)
+				if h.path.File != live.FileSegment {
+					h.coding = exchange.BestCoding(value)
+				}
 			}
 		case 17:
 			if exchange.Is(name, "transfer-encoding") {

@@ -258,7 +258,9 @@ func askedBy(r *h2.Request) (a exchange.Asked, ours bool) {
 			}
 			a.More.Set(name, string(f.Value))
 		case len(name) == 15 && string(name) == "accept-encoding":
-			a.Gzip = a.Path.File != live.FileSegment && exchange.TakesGzip(f.Value)
+			if a.Path.File != live.FileSegment {
+				a.Coding = exchange.BestCoding(f.Value)
+			}
 		case len(name) == 6 && string(name) == "expect":
 			return a, false
 		}

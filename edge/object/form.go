@@ -3,8 +3,13 @@ package object
 import (
 	"bytes"
 	"compress/gzip"
+	"io"
 	"strings"
 	"sync"
+
+	"github.com/andybalholm/brotli"
+
+	"headwater/edge/exchange"
 )
 
 // A Form is another way to say what an object is: compressed, or of a playlist
@@ -27,14 +32,15 @@ const (
 	kinds  = Behind + Behinds
 
 	Behinds = 3
+	codings = len(exchange.Codings)
 )
 
 // Form returns an object in a form: compressed, and as something else, which is what
 // the function makes of it, always the same. Its body must have ended well.
-func (c *Cache) Form(o *Object, gzipped bool, as As, make func([]byte) []byte) *Form {
-	i, tag := 2*as, ""
-	if gzipped {
-		i, tag = i+1, "-gzip"
+func (c *Cache) Form(o *Object, coding exchange.Coding, as As, make func([]byte) []byte) *Form {
+	i, tag := codings*int(as)+int(coding), ""
+	if coding != exchange.Identity {
+		tag = "-" + exchange.Codings[coding]
 	}
 	switch {
 	case as >= Behind:
@@ -43,7 +49,7 @@ func (c *Cache) Form(o *Object, gzipped bool, as As, make func([]byte) []byte) *
 		tag += "-delta"
 	}
 	if o.forms.Load() == nil {
-		o.forms.CompareAndSwap(nil, new([2 * kinds]Form))
+		o.forms.CompareAndSwap(nil, new([int(kinds) * codings]Form))
 	}
 	f := &o.forms.Load()[i]
 	f.once.Do(func() {
@@ -51,10 +57,10 @@ func (c *Cache) Form(o *Object, gzipped bool, as As, make func([]byte) []byte) *
 		if f.Body = whole; make != nil {
 			f.Body = make(f.Body)
 		}
-		if gzipped {
-			f.Body = compress(f.Body)
+		if coding != exchange.Identity {
+			f.Body = compress(f.Body, coding)
 		}
-		if gzipped || len(f.Body) != len(whole) { // else it is the whole
+		if coding != exchange.Identity || len(f.Body) != len(whole) { // else it is the whole
 			c.grow(o, int64(len(f.Body)))
 		}
 		if v := o.Header["Etag"]; len(v) > 0 {
@@ -67,14 +73,26 @@ func (c *Cache) Form(o *Object, gzipped bool, as As, make func([]byte) []byte) *
 	return f
 }
 
+// A compressor writes what is written to it to another writer.
+type compressor interface {
+	io.WriteCloser
+	Reset(io.Writer)
+}
+
+// brotliLevel takes as long as gzip does, and is a fifth smaller.
+const brotliLevel = 4
+
 // compressors are used again: each has most of a megabyte, and lists are made anew
 // every second.
-var compressors = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+var compressors = [...]sync.Pool{
+	exchange.Gzip:   {New: func() any { return gzip.NewWriter(nil) }},
+	exchange.Brotli: {New: func() any { return brotli.NewWriterLevel(nil, brotliLevel) }},
+}
 
-func compress(b []byte) []byte {
+func compress(b []byte, coding exchange.Coding) []byte {
 	var out bytes.Buffer
-	w := compressors.Get().(*gzip.Writer)
-	defer compressors.Put(w)
+	w := compressors[coding].Get().(compressor)
+	defer compressors[coding].Put(w)
 	w.Reset(&out)
 	w.Write(b) // into memory: neither fails
 	w.Close()

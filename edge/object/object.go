@@ -44,7 +44,7 @@ type Object struct {
 	more    chan struct{}           // closed when visible grows or done is set
 	parked  map[exchange.Parked]int // and what each has seen: told when there is more
 
-	forms atomic.Pointer[[2 * kinds]Form] // nil: none was asked for
+	forms atomic.Pointer[[int(kinds) * codings]Form] // nil: none was asked for
 
 	// Guarded by the cache's mu.
 	standing
