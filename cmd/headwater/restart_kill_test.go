@@ -215,7 +215,10 @@ func (l *ledger) verify(some int) {
 		ask = append(ask, l.acked[i])
 	}
 	l.mu.Unlock()
-	for _, x := range ask {
+	busy := 0 // times that the origin asked to come again
+	for len(ask) > 0 {
+		x := ask[0]
+		ask = ask[1:]
 		l.looks++
 		req, err := http.NewRequest(http.MethodGet, "http://"+l.askOf+"/"+x.path, nil)
 		if err != nil {
@@ -229,6 +232,10 @@ func (l *ledger) verify(some int) {
 		b, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		switch {
+		case resp.StatusCode == http.StatusServiceUnavailable && busy < 1000: // of a busy machine: whoever watches comes again
+			busy++
+			ask = append(ask, x)
+			time.Sleep(20 * time.Millisecond)
 		case err != nil || resp.StatusCode != http.StatusOK:
 			l.lost++
 			l.t.Errorf("LOST: %s: %d %v %s", x.path, resp.StatusCode, err, strings.TrimSpace(string(b)))
