@@ -65,6 +65,8 @@ func TestGenerationByOperator(t *testing.T) {
 		r.generate(`{"rendition": "x"}`, 400, "bad-request")
 		r.generate(`{"rendition": "v", "pipeline": "b"}`, 400, "bad-request")
 		r.generate(`{"rendition": "v", "from": `+n.String()+`}`, 400, "bad-request") // it is published
+		r.generate(`{"rendition": "v", "from": `+live.Number(live.MaxNumber).String()+`}`, 400, "bad-request")
+		r.generate(`{"rendition": "v", "from": "+61m"}`, 400, "bad-request") // none could begin before
 
 		from := n + 3
 		g := r.generate(`{"rendition": "v", "from": `+from.String()+`}`, 200, "")

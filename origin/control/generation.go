@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"headwater/live"
 	"headwater/origin/book"
@@ -17,6 +18,17 @@ type generationRequest struct {
 	Rendition string `json:"rendition"`
 	Pipeline  string `json:"pipeline"`
 	From      point  `json:"from"` // none: the first by which all players know of it
+}
+
+// mostAhead is how long before it begins a generation can be begun. It is not taken back,
+// and no other can begin before it: a digit too many would leave none for the event.
+const mostAhead = time.Hour
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func answerGenerations(w http.ResponseWriter, v *book.View) error {
@@ -50,6 +62,9 @@ func (s *server) postGeneration(c *change) error {
 		}
 		if least := e.UnpublishedFrom(&e.View().Record); b.From < least {
 			return &live.FieldError{Field: "from", Reason: fmt.Sprintf("segment %d is published: it may be %d or later", b.From, least)}
+		}
+		if most := tl.At(later(s.Clock.Now(), cfg.Start).Add(mostAhead)); b.From > most {
+			return &live.FieldError{Field: "from", Reason: fmt.Sprintf("segment %d is more than %v ahead: it may be %d or sooner, since none can begin before one that is known", b.From, mostAhead, most)}
 		}
 	}
 	if b.Inits, err = s.refused(c, e, &in); err != nil {
