@@ -124,6 +124,8 @@ func (l *log) awaitFiles(ctx context.Context, which func(*logFile) bool) error {
 		}
 		select {
 		case <-unread:
+		case <-l.left:
+			return store.ErrClosed
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -155,13 +157,7 @@ func (l *log) readPostponed(ctx context.Context) {
 			}
 		}
 		if ctx.Err() != nil {
-			l.mu.Lock()
-			for _, f := range l.pending { // the store is closing: nobody waits who gets an answer
-				close(f.unread)
-			}
-			l.pending = nil
-			l.mu.Unlock()
-			l.postponed.Store(0)
+			close(l.left) // the store is closing. They stay unread: nobody must take them for empty
 			return
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -130,16 +131,29 @@ func TestNewerFilesReadFirst(t *testing.T) {
 	})
 }
 
-// TestCloseWhileFilesAreUnread ends who waits for them without a request under way.
+// TestCloseWhileFilesAreUnread ends who waits for them, and drops none of them: what was
+// not read is not what nobody needs.
 func TestCloseWhileFilesAreUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemFS()
 		files(t, m, []store.Item{newItem("1", 9000)}, []store.Item{newItem("2", 9000)})
+		before := m.paths("d/media/")
 		s := openMem(t, m, Options{})
 		s.cancel()
+		synctest.Wait()
+		if _, err := s.Get(t.Context(), media, "1"); !errors.Is(err, store.ErrClosed) {
+			t.Errorf("what is not read any more: %v", err)
+		}
+		// As a look of the janitor that was under way when the store was closed.
+		if err := s.media.retain(t.Context()); err != nil {
+			t.Error(err)
+		}
 		mustClose(t, s)
 		if lost := s.Losses(); len(lost) > 0 {
 			t.Errorf("lost %v", lost)
+		}
+		if after := m.paths("d/media/"); !slices.Equal(after, before) {
+			t.Errorf("there are %v, and were %v", after, before)
 		}
 	})
 }
