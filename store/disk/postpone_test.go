@@ -158,6 +158,49 @@ func TestCloseWhileFilesAreUnread(t *testing.T) {
 	})
 }
 
+// TestRangesAreWrittenWhileFilesAreRead is for the race detector: a file is sealed while
+// others are read.
+func TestRangesAreWrittenWhileFilesAreRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemFS()
+		twins := files(t, m, []store.Item{newItem("1", 9000)}, []store.Item{newItem("2", 9000)})
+		m.all = true
+		for _, path := range twins { // damaged where a start does not look: it is made anew
+			m.names[path].data[fileHeaderLen+headSize] ^= 1
+		}
+		var mu sync.Mutex
+		reads := make(map[string]int)
+		reading, pass := make(chan string), make(chan bool)
+		m.setFault(func(op, path string) error {
+			if op != "read" || !strings.HasSuffix(path, twinSuffix) || !strings.Contains(path, "media") {
+				return nil
+			}
+			mu.Lock()
+			reads[path]++
+			second := reads[path] == 2
+			mu.Unlock()
+			if second {
+				reading <- path
+				<-pass
+			}
+			return nil
+		})
+		s := openMem(t, m, Options{})
+		for range twins {
+			<-reading
+			pass <- true
+			s.media.writeRanges()
+		}
+		if err := s.media.awaitAll(t.Context()); err != nil {
+			t.Error(err)
+		}
+		m.setFault(nil)
+		if lost := s.Losses(); len(lost) > 0 {
+			t.Errorf("lost %v", lost)
+		}
+	})
+}
+
 // TestRangesAreOnlyBelievedWhole: without RANGES, or with one that is damaged or not of
 // this store as it is now, a start reads all, and writes it anew.
 func TestRangesAreOnlyBelievedWhole(t *testing.T) {

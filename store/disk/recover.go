@@ -450,12 +450,12 @@ func (l *log) adopt(f *logFile, found recovered) error {
 			return err
 		}
 	}
-	if i := slices.IndexFunc(found.records, func(r record) bool { return r.kind == kindSeal }); i >= 0 {
-		f.sealAt = found.records[i].offset
-	} else if found.whole {
-		f.sealAt = found.twin.seal.offset
-	}
-	if f.unread == nil {
+	if f.unread == nil { // of one that was postponed both is done
+		if i := slices.IndexFunc(found.records, func(r record) bool { return r.kind == kindSeal }); i >= 0 {
+			f.sealAt = found.records[i].offset
+		} else if found.whole {
+			f.sealAt = found.twin.seal.offset
+		}
 		l.keep(f)
 	}
 	if was := l.manifest.known(l.namespace, f.id); was.ID == 0 && !frozen && !l.opt.Cache {

@@ -139,22 +139,22 @@ func byOffset(a, b entry) int { return int(min(max(a.offset-b.offset, -1), 1)) }
 
 // readTwin reads a file's twin. What cannot be read is not there.
 func (l *log) readTwin(f *logFile) twin {
-	file, size, err := f.twin, f.twinEnd.Load(), error(nil) // of one that was postponed it is open
-	if file == nil {
-		file, size, err = l.fs.Open(f.twinPath)
-	}
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			l.logger.Error("the twin of a log file cannot be opened", "file", f.twinPath, "error", err)
+	if f.twin == nil { // of one that was postponed it is open
+		file, size, err := l.fs.Open(f.twinPath)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				l.logger.Error("the twin of a log file cannot be opened", "file", f.twinPath, "error", err)
+			}
+			return twin{end: fileHeaderSize}
 		}
-		return twin{end: fileHeaderSize}
+		f.twin = file
+		f.twinEnd.Store(size)
 	}
+	size := f.twinEnd.Load()
 	b := make([]byte, size)
-	n, _ := file.ReadAt(b, 0)
+	n, _ := f.twin.ReadAt(b, 0)
 	t := parseTwin(b[:n], f.id, l.namespace)
 	t.clean = t.clean && int64(n) == size
-	f.twin = file
-	f.twinEnd.Store(size)
 	return t
 }
 
@@ -174,7 +174,9 @@ func (l *log) writeTwin(f *logFile, entries []entry, seal []byte) error {
 		}
 		return err
 	}
+	l.mu.Lock() // RANGES may be written meanwhile
 	f.twin = file
+	l.mu.Unlock()
 	f.twinEnd.Store(int64(len(b)))
 	return nil
 }
