@@ -171,7 +171,9 @@ func (r Rendition) as(told *Rendition) Rendition {
 	return r
 }
 
-func (c *Config) validateGenerations() error {
+// ValidateGenerations says what is wrong with them: nobody takes a configuration of which
+// they are.
+func (c *Config) ValidateGenerations() error {
 	index, from := 0, Number(-1)
 	for i, g := range c.Generations {
 		at := "generations[" + strconv.Itoa(i) + "]."

@@ -214,7 +214,7 @@ func (c *Config) UnmarshalJSON(b []byte) error {
 	if err := e.Validate(); err != nil {
 		return err
 	}
-	return c.validateGenerations()
+	return c.ValidateGenerations()
 }
 
 // Timeline returns the timeline of one rendition: the event's, with the

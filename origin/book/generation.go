@@ -268,6 +268,12 @@ func (e *Event) Begun(rec *Record, b Beginning) (live.Generation, error) {
 		LearnFrom(&told, in.Tells(name))
 		g.Renditions = append(g.Renditions, live.Renewed{Rendition: told, Digest: in.Digest.String()})
 	}
+	// It is not taken back: what edges would not read would be the end of the event.
+	next := *c
+	next.Generations = begin(c.Generations, &g)
+	if err := next.ValidateGenerations(); err != nil {
+		return g, err
+	}
 	return g, nil
 }
 
@@ -278,10 +284,14 @@ func (in *Init) Tells(rendition string) *live.Rendition {
 	if t.KID != [16]byte{} {
 		kid = live.FormatUUID(t.KID)
 	}
+	pssh := base64.StdEncoding.EncodeToString(t.PSSH)
+	if _, ok := live.SplitPSSH(pssh); !ok {
+		pssh = "" // too much to tell, or none: players have the init segment's own
+	}
 	return &live.Rendition{Name: rendition, Codecs: t.Codecs, Width: t.Width, Height: t.Height,
 		Timescale: int64(t.Timescale), SampleRate: t.SampleRate, Channels: t.Channels,
 		ChannelConfig: t.ChannelConfig, JOC: t.JOC, SAR: t.SAR, Color: t.Color,
-		Scheme: t.Scheme, KID: kid, PSSH: base64.StdEncoding.EncodeToString(t.PSSH)}
+		Scheme: t.Scheme, KID: kid, PSSH: pssh}
 }
 
 // KeepGenerations stores the init segments that a generation is to begin with.

@@ -25,6 +25,9 @@ func (s *Server) renew(p *publication, in *book.Init) (of int, ok bool) {
 	if v.Config().OnNewInit != live.NewInitGeneration || !may || s.publishes(p, v) {
 		return 0, false
 	}
+	if len(v.Config().Generations) >= live.MaxGenerations {
+		return 0, false // nothing of it is stored: there is no end to what may come
+	}
 	rendition := p.path.Rendition
 	inits := map[string]*book.Init{rendition: in}
 	if err := s.Book.KeepGenerations(p.r.Context(), p.event, inits); err != nil {
