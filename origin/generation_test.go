@@ -2,6 +2,7 @@ package origin
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -141,13 +142,17 @@ func TestGenerationNext(t *testing.T) {
 		r.putInits("a", "b")
 		r.putSegment("a", "v", r.next(), take{}, 201)
 		r.want(r.put("a/v/init.mp4", r.m.inits["w"]), 412, "init-differs")
-		if w := r.want(r.control("POST", "/generations?dry_run=true", `{}`), 200, ""); !strings.Contains(w.Body.String(), `"dry_run": true`) {
-			t.Errorf("%s", w.Body)
+		would := r.want(r.control("POST", "/generations?dry_run=true", `{}`), 200, "").Body.String()
+		if !strings.Contains(would, `"dry_run": true`) {
+			t.Errorf("%s", would)
 		}
 		r.wantRefused("a/v")
 		first := r.generate(`{}`, 200, "")
 		if lead := time.Until(r.tl.Start(first.From)); lead < 20*time.Second || lead > 22*time.Second+time.Millisecond {
 			t.Errorf("it begins in %v: an MPD may be 20 s old", lead)
+		}
+		if says := fmt.Sprintf(`"generation 1 from segment %d on, %s: v `, first.From, r.tl.Start(first.From).Format(live.TimeLayout)); !strings.Contains(would, says) {
+			t.Errorf("a rehearsal says %s, not %s", would, says)
 		}
 		time.Sleep(5 * time.Second)
 		r.want(r.put("a/a/init.mp4", r.m.otherTimescale("a")), 412, "init-differs")

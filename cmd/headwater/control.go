@@ -88,6 +88,9 @@ func (s *eventSession) change(ctx context.Context, c eventChange) error {
 			}
 			c.what += ": " + scopeText(e.Scope, body["all"] == true)
 		}
+		if c.verb == "generation" && len(e.Changes) > 0 {
+			c.what = strings.Join(e.Changes, "; ") + "; " + c.what
+		}
 		if s.dryRun {
 			e.print(s.env.stdout, s.id, &c, true)
 			fmt.Fprintln(s.env.stdout, "Nothing was changed.")

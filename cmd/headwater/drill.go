@@ -54,7 +54,7 @@ type drillFlags struct {
 
 func (f *drillFlags) register(o *options) {
 	o.Int(&f.viewers, "viewers", 20, "`NUMBER` of viewers that watch")
-	o.String(&f.dir, "dir", "", "`DIR` for stores and logs, a directory below it for each drill; default that for temporary files")
+	o.String(&f.dir, "dir", "", "`DIR` for stores and logs, made where it is not there, a directory below it for each drill; default that for temporary files")
 	o.List(&f.edges, "edge", "base `URL` of an edge of a system that runs already, to make drills there")
 	o.String(&f.event, "event", "", "with --edge: `TENANT/EVENT` to watch there")
 	o.List(&f.nodes, "node", "with --edge: `NAME=PID` of a process on this machine, or NAME=PID@HOST:PORT with where its /metrics are; names are origin1, origin2, edge1, edge2, and a and b for packagers")
@@ -89,6 +89,11 @@ func runDrill(ctx context.Context, env *environment, args []string) error {
 	words := env.stdout
 	if f.asJSON {
 		words = env.stderr
+	}
+	if f.dir != "" {
+		if err := os.MkdirAll(f.dir, 0o755); err != nil {
+			return usagef("--dir: %v", err)
+		}
 	}
 	cfg := drill.Config{Program: self, Viewers: f.viewers, Dir: f.dir}
 	if cfg.Attached, err = f.attached(); err != nil {

@@ -38,7 +38,11 @@ func TestDrillsAreFound(t *testing.T) {
 	if code != exitDone || strings.Count(out, "viewers see: ") != len(drill.List()) {
 		t.Errorf("exit %d: %s", code, out)
 	}
-	for _, args := range [][]string{{"drill"}, {"drill", "kill-packagr"}, {"drill", "all", "--viewers", "0"}, {"drill", "stop-edge", "--event", "t/e"}, {"drill", "stop-edge", "--edge", "http://h", "--event", "t/e", "--node", "edge=7"}} {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"drill"}, {"drill", "kill-packagr"}, {"drill", "all", "--viewers", "0"}, {"drill", "kill-packager", "--dir", filepath.Join(file, "below")}, {"drill", "stop-edge", "--event", "t/e"}, {"drill", "stop-edge", "--edge", "http://h", "--event", "t/e", "--node", "edge=7"}} {
 		if code, _, errs := invoke(t, t.Context(), nil, "", args...); code != exitUsage {
 			t.Errorf("%v: exit %d: %s", args, code, errs)
 		}

@@ -523,9 +523,15 @@ func beginGeneration(ctx context.Context, s *eventSession) error {
 		what: "viewers get the new init segment; pipelines that have the old one serve no more from there on",
 		undone: func(answer []byte) string {
 			var g live.Generation
-			if json.Unmarshal(answer, &g) == nil {
-				fmt.Fprintf(s.env.stderr, "Generation %d begins with segment %d.\n", g.Index, g.From)
+			if json.Unmarshal(answer, &g) != nil {
+				return ""
 			}
+			at := ""
+			if cfg, err := s.config(ctx); err == nil {
+				tl := cfg.Event.Timeline()
+				at = ", at " + tl.Start(g.From).Format(live.TimeLayout)
+			}
+			fmt.Fprintf(s.env.stderr, "Generation %d begins with segment %d%s.\n", g.Index, g.From, at)
 			return ""
 		}})
 }

@@ -23,7 +23,8 @@ type Effect struct {
 	// would get, something as it is.
 	NothingLeft bool `json:"nothing_left"`
 	// Of a PUT of an event: created, changed or unchanged; what of its
-	// configuration changes; and what of that a person should mean.
+	// configuration changes; and what of that a person should mean. Of a generation:
+	// when it would begin, and with what.
 	Result   string   `json:"result,omitempty"`
 	Changes  []string `json:"changes,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
@@ -72,6 +73,9 @@ func (s *server) rehearse(c *change, touched *live.Scope, f func(rec *book.Recor
 	}
 	out := effectOf(e, c.verb, then, touched, s.Clock.Now())
 	out.NothingLeft = out.NothingLeft || c.blackout
+	if x.Generation != nil {
+		out.Changes = []string{beginning(x.Generation, &rec.Config)}
+	}
 	if c.verb == configureVerb {
 		out.compare(rec.Config.Event, e.View().Config().Event, s.Clock.Now())
 	}

@@ -93,6 +93,20 @@ func (s *server) postGeneration(c *change) error {
 	})
 }
 
+// beginning says of a generation when it begins, and with what.
+func beginning(g *live.Generation, cfg *live.Config) string {
+	var with []string
+	for _, r := range g.Renditions {
+		words := r.Name
+		if r.Width > 0 {
+			words += fmt.Sprintf(" %dx%d", r.Width, r.Height)
+		}
+		with = append(with, words+" "+r.Codecs)
+	}
+	tl := cfg.Event.Timeline()
+	return fmt.Sprintf("generation %d from segment %d on, %s: %s", g.Index, g.From, tl.Start(g.From).Format(live.TimeLayout), strings.Join(with, ", "))
+}
+
 // refused are the init segments that a request means, by rendition.
 func (s *server) refused(c *change, e *book.Event, in *generationRequest) (map[string]*book.Init, error) {
 	cfg := e.View().Config()
