@@ -87,9 +87,10 @@ func (l *look) see(seg *segment, tl *live.Timeline) {
 	if e == nil || e.init != init && !bytes.Equal(e.init.data, init.data) {
 		if e != nil {
 			close(e.feed)
+			delete(l.eyes, of)
 		}
 		switch {
-		case init.track.Encrypted, e == nil && len(l.eyes) == maxEyes:
+		case init.track.Encrypted, len(l.eyes) == maxEyes:
 			if !l.blind[of] {
 				l.blind[of] = true
 				l.sender.log.Warn("a rendition is not watched", "rendition", of, "encrypted", init.track.Encrypted)

@@ -203,3 +203,34 @@ func TestLookDies(t *testing.T) {
 		l.wg.Wait()
 	}
 }
+
+// TestLookOfWhatIsEncryptedLater: a rendition that is encrypted from some segment on is
+// watched until then, and again when it is not any more.
+func TestLookOfWhatIsEncryptedLater(t *testing.T) {
+	e := testEvent(fixtureStart, "a-en")
+	tl := e.Timeline()
+	ctx, cancel := context.WithCancel(t.Context())
+	snd := newSender(ctx, senderConfig{clock: NewClock(nil, quiet()), timeline: e.Timeline, count: newCounters(), log: quiet()})
+	l := newLook(ctx, "/no/such/program", snd)
+	defer func() { cancel(); snd.close(); l.wg.Wait() }()
+	var clear *segment
+	for _, seg := range clipSegments(t, e, 12) {
+		if seg.init {
+			clear = seg
+			l.begin(seg)
+			continue
+		}
+		switch seg.number {
+		case 4:
+			track, init := *clear.track, *clear
+			track.Encrypted, init.track, init.data = true, &track, append(slices.Clone(clear.data), 0)
+			l.begin(&init)
+		case 8:
+			l.begin(clear)
+		}
+		l.see(seg, &tl)
+		if watched, want := l.eyes["a-en"] != nil, seg.number < 4 || seg.number >= 8; watched != want {
+			t.Errorf("%d: watched: %v, want %v", seg.number, watched, want)
+		}
+	}
+}
