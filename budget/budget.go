@@ -10,6 +10,7 @@ import (
 	"runtime/metrics"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Parts of a limit, in percent. The collector needs the rest, to work at all: garbage
@@ -139,7 +140,10 @@ func (b *Budget) Let(n int64) bool {
 	if !b.RoomFirst(n) {
 		return false
 	}
-	b.since.Add(n)
+	// Most of what was let in has left again when half of what there was is gone.
+	if since := b.since.Add(n); b.Counted()+b.rest.Load()+2*since > b.limit/100*forFirst {
+		b.collect()
+	}
 	return true
 }
 
@@ -147,13 +151,26 @@ func (b *Budget) room(n, percent int64) bool {
 	if b == nil || b.Counted()+b.rest.Load()+b.since.Load()+n <= b.limit/100*percent {
 		return true
 	}
-	// What was measured may be gone: nothing is refused for long for what is garbage.
+	b.collect() // what was measured may be gone: nothing is refused for long for what is garbage
+	return false
+}
+
+// A collection that is asked for is followed by none for pauses times as long, and for
+// leastPause: however much is refused, most of the processors is for what is not.
+const (
+	pauses     = 9
+	leastPause = 100 * time.Millisecond
+)
+
+// collect has the collector come round, and measures.
+func (b *Budget) collect() {
 	if b.collecting.CompareAndSwap(false, true) {
 		go func() {
-			defer b.collecting.Store(false)
+			began := time.Now()
 			runtime.GC()
 			b.look()
+			time.Sleep(max(pauses*time.Since(began), leastPause))
+			b.collecting.Store(false)
 		}()
 	}
-	return false
 }

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 var kept [][]byte // what the tests have, so that it is in use
@@ -109,4 +111,39 @@ func TestCollectionsMeasure(t *testing.T) {
 			t.Errorf("%d", rest)
 		}
 	}
+}
+
+// However much is refused, the collector is not all that works.
+func TestRefusalsCollectNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(1) // for which there is never room
+		collected := 0
+		b.Tell(func(int64) { collected++ })
+		for range 100 { // a second
+			if b.Room(1) {
+				t.Fatal("there is room")
+			}
+			synctest.Wait()
+			time.Sleep(10 * time.Millisecond)
+		}
+		if collected < 2 || collected > 12 {
+			t.Errorf("collected %d times for 100 refusals in a second", collected)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// Connections that come and go are not refused for those that have gone.
+func TestConnectionsThatHaveGoneAreNotHeldAgainstOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(1 << 30)
+		for i := range 1000 { // ten times what there is
+			if !b.Let(8 << 20) {
+				t.Fatalf("connection %d is refused, and there is none", i)
+			}
+			synctest.Wait()
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+	})
 }
