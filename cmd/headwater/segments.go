@@ -28,6 +28,7 @@ type segmentHistory struct {
 		Digest        string    `json:"digest"`
 		Reason        string    `json:"reason"`
 		Defects       string    `json:"defects"`
+		Quality       string    `json:"quality"`
 		ChosenAt      time.Time `json:"chosen_at"`
 		FirstServedAt time.Time `json:"first_served_at"`
 		Node          string    `json:"node"`
@@ -43,6 +44,7 @@ type segmentHistory struct {
 		Pipeline  string    `json:"pipeline"`
 		Digest    string    `json:"digest"`
 		Defects   string    `json:"defects"`
+		Quality   string    `json:"quality"`
 		Size      int64     `json:"size"`
 		Published time.Time `json:"published"`
 		Masked    bool      `json:"masked"`
@@ -80,17 +82,25 @@ func (c *control) segments(ctx context.Context, path string, asJSON bool) error 
 
 const timeOfDay = "15:04:05.000"
 
+// shape says what is wrong with the media, and what is wanting in what it shows.
+func shape(defects, quality string) string {
+	if quality == "" {
+		return cmp.Or(defects, "clean")
+	}
+	return cmp.Or(defects, "clean") + ", quality " + quality
+}
+
 func (s *segmentHistory) print(w io.Writer) {
 	fmt.Fprintf(w, "%s %d, %s, %s\n", s.Rendition, s.Number, s.Start.Format("2006-01-02 "+timeOfDay), s.Place)
 	for _, x := range s.Candidates {
-		what := []string{cmp.Or(x.Defects, "clean"), fmt.Sprintf("%d bytes", x.Size)}
+		what := []string{shape(x.Defects, x.Quality), fmt.Sprintf("%d bytes", x.Size)}
 		if x.Masked {
 			what = append(what, "masked")
 		}
 		fmt.Fprintf(w, "  published\t%s\t%s\t%s\t%s\n", x.Published.Format(timeOfDay), x.Pipeline, x.Digest, strings.Join(what, ", "))
 	}
 	for _, x := range s.Served {
-		fmt.Fprintf(w, "  served\t%s\t%s\t%s\t%s: %s, chosen %s by %s\n", x.FirstServedAt.Format(timeOfDay), x.Pipeline, x.Digest, cmp.Or(x.Defects, "clean"), x.Reason, x.ChosenAt.Format(timeOfDay), x.Node)
+		fmt.Fprintf(w, "  served\t%s\t%s\t%s\t%s: %s, chosen %s by %s\n", x.FirstServedAt.Format(timeOfDay), x.Pipeline, x.Digest, shape(x.Defects, x.Quality), x.Reason, x.ChosenAt.Format(timeOfDay), x.Node)
 	}
 	for _, x := range s.Refused {
 		fmt.Fprintf(w, "  refused\t%s\t%d\t%s\t%s, last %s\n", x.FirstAt.Format(timeOfDay), x.Status, x.Problem, count(int(x.Count), "time"), x.LastAt.Format(timeOfDay))
