@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headwater/announce"
 	"headwater/live"
 	"headwater/origin/layout"
 	"headwater/store"
@@ -102,6 +103,43 @@ func TestStartReadsTheLiveWindowFirst(t *testing.T) {
 				t.Errorf("the rehearsal does not know of the old segment: %s", x.w.Body)
 			}
 		}
+		stop()
+	})
+}
+
+// TestWhatIsNotReadYetIsNotMissed: a look for what came late while the node was not there
+// finds what it has yet to read, of which nobody had to tell it.
+func TestWhatIsNotReadYetIsNotMissed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := memory.New(memory.Options{})
+		r, stop := stoppableRig(t, Config{Store: st})
+		ev := testEvent()
+		longEvent(&ev)
+		r.create(ev)
+		r.putInits("a")
+		n := r.next()
+		older := n - live.Number(9*time.Minute/r.tl.Segment())
+		r.putSegment("a", "v", older, take{}, 201)
+		r.putSegment("a", "v", n, take{}, 201)
+		stop()
+		h := &heldScans{Store: st, before: layout.NumberKey(n - 1000), open: make(chan struct{})}
+		bus := announce.NewLocal()
+		again, stop := stoppableRig(t, Config{Store: h, Bus: deaf{bus}})
+		if len(again.o.book.Get(testID).Candidates("v", older)) > 0 {
+			t.Fatal("all was read at the start")
+		}
+		synctest.Wait()
+		if err := bus.Announce(announce.Message{Kind: announce.Missed, Since: time.Now()}); err != nil { // as a connection begins
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if len(again.o.book.Get(testID).Candidates("v", older)) == 0 {
+			t.Error("it was not looked for what came late")
+		}
+		if got := again.counted("missed_announcements_total"); got != 0 {
+			t.Errorf("%v announcements were missed", got)
+		}
+		close(h.open)
 		stop()
 	})
 }

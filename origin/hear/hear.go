@@ -218,6 +218,12 @@ func (l *Listener) catchUp(ctx context.Context, id live.EventID, r reading) (new
 	if r.settle > 0 {
 		since = r.since.Add(-max(window, settleBack))
 	}
+	// What was not read yet since this node started is not what was missed.
+	event := v.Config().Event.Timeline()
+	first := max(event.At(since), event.First())
+	if err := l.look.Know(ctx, e, e.Unknown(first, live.MaxNumber)); err != nil {
+		return 0, err
+	}
 	var errs []error
 	for name, tl := range v.Timelines {
 		if err := l.book.FillInits(ctx, e, name); err != nil {
@@ -231,8 +237,7 @@ func (l *Listener) catchUp(ctx context.Context, id live.EventID, r reading) (new
 			errs = append(errs, err)
 		}
 	}
-	tl := v.Config().Event.Timeline()
-	if err := book.ReadPins(ctx, l.look.Store, e, max(tl.At(since), tl.First()), live.MaxNumber); err != nil {
+	if err := book.ReadPins(ctx, l.look.Store, e, first, live.MaxNumber); err != nil {
 		errs = append(errs, err)
 	}
 	return news, errors.Join(errs...)
