@@ -114,7 +114,7 @@ func (x *Turn) Give() {
 	defer t.mu.Unlock()
 	if i := slices.Index(t.running, x); i >= 0 {
 		t.running = slices.Delete(t.running, i, i+1)
-		t.waiting[x.class].charge(x.who.Tenant, now.Sub(x.since))
+		t.waiting[x.class].charge(x.who.Tenant, min(now.Sub(x.since), t.lease)) // more where all stood still
 		t.next(now)
 	} else if x.ready != nil {
 		t.waiting[x.class].remove(x)

@@ -297,3 +297,43 @@ func TestSpellPauses(t *testing.T) {
 		}
 	})
 }
+
+// A process that stood still while somebody had a turn does not hold that against it: it
+// owes no more than a turn may last.
+func TestWhoHadATurnWhileAllStoodStillOwesALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const lease = 2 * time.Millisecond
+		turns, got := NewTurns(1, lease), make(chan string, 16)
+		x := turns.Take(t.Context(), Live, Taker{Tenant: "a"})
+		for _, tenant := range []string{"a", "b", "b"} {
+			times := 1
+			if tenant == "b" {
+				times = 101 // again and again
+			}
+			go func() {
+				for range times {
+					x := turns.Take(context.Background(), Live, Taker{Tenant: tenant})
+					got <- tenant
+					time.Sleep(quantum)
+					x.Give()
+				}
+			}()
+			synctest.Wait()
+		}
+		turns.mu.Lock()
+		x.since = x.since.Add(-time.Minute)
+		turns.mu.Unlock()
+		x.Give()
+		others := 0
+		for <-got != "a" {
+			others++
+		}
+		if most := int(lease/quantum) + 2; others > most {
+			t.Errorf("b had %d turns before a, at most %d", others, most)
+		}
+		for range 202 - others {
+			<-got
+		}
+		time.Sleep(time.Second) // all are done
+	})
+}
