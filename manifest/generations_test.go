@@ -291,3 +291,26 @@ func TestPeriodsOfGenerations(t *testing.T) {
 		}
 	})
 }
+
+// A multivariant playlist tells of the codecs of now: it is not kept over the beginning of
+// a generation that has others.
+func TestMultivariantIsNotKeptAcrossGenerations(t *testing.T) {
+	in := Input{Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v720, aEn), func(c *live.Config) {
+		c.Generations = []live.Generation{{Index: 1, From: 30, Renditions: []live.Renewed{renewed(v720, "hvc1.1.6.L93.B0", 1280, 720)}}}
+	}), Published: newest(20)}
+	tl := in.Config.Event.Timeline()
+	for _, before := range []time.Duration{time.Minute, steady, 3 * time.Second, time.Millisecond, 0, -time.Second} {
+		in.Now = tl.Start(30).Add(-before)
+		want := steady
+		if before > 0 {
+			want = min(want, before)
+		}
+		if d := Lifetime(in, live.FileHLS, ""); d != want {
+			t.Errorf("%v before: kept for %v, want %v", before, d, want)
+		}
+		b, err := Multivariant(in)
+		if err != nil || strings.Contains(string(b), "hvc1") != (before <= 0) {
+			t.Errorf("%v before: %v\n%s", before, err, b)
+		}
+	}
+}

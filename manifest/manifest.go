@@ -85,7 +85,13 @@ func Lifetime(in Input, file live.File, rendition string) time.Duration {
 		if !in.allKnown() {
 			return learning
 		}
-		return steady
+		d := steady
+		for _, g := range in.Config.Generations { // from then on it tells of its codecs
+			if until := tl.Start(g.From).Sub(in.Now); until > 0 {
+				d = min(d, until)
+			}
+		}
+		return d
 	case live.FilePlaylist:
 		tl := in.Config.Timeline(rendition)
 		newest := in.newest(&tl, rendition)
