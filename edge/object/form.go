@@ -79,7 +79,8 @@ type compressor interface {
 	Reset(io.Writer)
 }
 
-// brotliLevel takes as long as gzip does, and is a fifth smaller.
+// brotliLevel takes up to twice as long as gzip does. Of it media playlists are less than
+// two thirds as long as of that, those of hours a third, and other lists hardly shorter.
 const brotliLevel = 4
 
 // compressors are used again: each has most of a megabyte, and lists are made anew
