@@ -6,6 +6,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"headwater/clock"
 	"headwater/live"
 	"headwater/store/memory"
 )
@@ -144,6 +147,42 @@ func TestVerdictsThatAreNone(t *testing.T) {
 		w := r.want(r.put("b/v/"+live.SegmentName(n), r.m.segment(r.tl, "v", n, take{mark: "b"}), "Live-Quality", "score=3"), 200, "")
 		if got := w.Header().Get("Live-Quality"); got != "score=3" {
 			t.Fatalf("%q", got)
+		}
+	})
+}
+
+// TestVerdictTellsNoTime: it comes when somebody has watched, not when its segment was over.
+func TestVerdictTellsNoTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		clk := clock.New(clock.Config{})
+		r := newRig(t, Config{Clock: clk})
+		r.putInits("a")
+		n := r.next()
+		r.publishAs("a", n, "Live-Clock", live.ClockSaid{Time: time.Now()}.String())
+		r.verdict("a", n, "black;ms=2000", 200, "")
+		heard := func(of clock.Kind) float64 {
+			reg := prometheus.NewRegistry()
+			reg.MustRegister(clk)
+			all, err := reg.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range all {
+				for _, m := range f.Metric {
+					if f.GetName() == "headwater_clock_sources" && m.Label[0].GetValue() == string(of) {
+						return m.GetGauge().GetValue()
+					}
+				}
+			}
+			t.Fatalf("no %s is counted", of)
+			return 0
+		}
+		if packagers, pipelines := heard(clock.Packager), heard(clock.Pipeline); packagers != 1 || pipelines != 0 {
+			t.Errorf("%v packagers and %v pipelines are heard", packagers, pipelines)
+		}
+		r.publishAs("a", n-1)
+		if got := heard(clock.Pipeline); got != 1 {
+			t.Errorf("%v pipelines are heard", got)
 		}
 	})
 }

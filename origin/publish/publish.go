@@ -329,7 +329,7 @@ func (s *Server) place(p *publication) error {
 		}
 		return live.ErrOutside.With(fmt.Sprintf("segment %d is outside the event: first %d, %s", n, tl.First(), last))
 	}
-	if p.r.Header[live.HeaderClock] == nil { // who says what his clock says is heard once
+	if p.r.Header[live.HeaderClock] == nil && !p.verdict { // who says what his clock says is heard once, and a verdict comes when it comes
 		s.Clock.Arrival(p.path.Event.String()+"/"+p.path.Pipeline, tl.End(n), tl.Deadline(n), p.received)
 	}
 	if ahead := tl.Start(n).Sub(came); ahead > s.FutureTolerance {
