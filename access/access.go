@@ -149,7 +149,7 @@ func (v Verdict) Problem(w Want) *live.Problem {
 	case Allowed:
 		return nil
 	case Unknown:
-		return live.ErrUnauthorized.With("send Authorization: Bearer SECRET, or Basic with SECRET as the password")
+		return live.ErrUnauthorized.With("send Authorization: Bearer SECRET, or Basic with SECRET as the password, or over TLS show a certificate that the credentials name")
 	case WrongTenant:
 		return live.ErrForbidden.With(fmt.Sprintf("the credentials are not for tenant %q", w.Tenant))
 	case WrongPipeline:

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -64,6 +65,27 @@ func TestHearingOfAPeer(t *testing.T) {
 		if seen, ok := next.sees["a"]; ok && !seen.Equal(at(9)) {
 			t.Errorf("%s: a was seen at %v", name, seen)
 		}
+	}
+}
+
+// Why a peer does not come up is told once for each reason; nothing is of one that did.
+func TestPeerThatDoesNotComeUp(t *testing.T) {
+	gone, stranger := errors.New("connection refused"), fmt.Errorf("%w: it says %q", errNotPeer, "c")
+	k := known{misses: 1}
+	if k.unheard(gone) {
+		t.Error("it may come yet")
+	}
+	k.misses = probeMisses
+	for i, c := range []struct {
+		err  error
+		want bool
+	}{{gone, true}, {gone, false}, {stranger, true}, {stranger, false}} {
+		if got := k.unheard(c.err); got != c.want {
+			t.Errorf("probe %d: %v", i, got)
+		}
+	}
+	if up := (&known{member: member{id: "n1"}, misses: probeMisses}); up.unheard(gone) {
+		t.Error("it was up: that it is down is told")
 	}
 }
 

@@ -41,6 +41,7 @@ type known struct {
 	contact  time.Time            // when the last probe that was answered was sent
 	answered time.Time            // when that was
 	sees     map[string]time.Time // when it last had contact to others, by our clock
+	said     string               // why it has not come up yet, as it was logged last
 }
 
 // Watch probes the peers, until ctx ends: for their lives, for when they take on
@@ -104,7 +105,10 @@ func (s *Site) probe(ctx context.Context, p *peer) (live.SiteNode, error) {
 	}
 	resp.Body.Close()
 	told, err = live.ParseSiteNode(resp.Header.Values(live.HeaderSite))
-	if err != nil || told.Name != p.Name {
+	switch {
+	case err != nil || told.Name == "":
+		return told, fmt.Errorf("%w, or does not take this one for a node, by secret or certificate: it answers %d, and does not say who it is", errNotPeer, resp.StatusCode)
+	case told.Name != p.Name:
 		return told, fmt.Errorf("%w: it says %q", errNotPeer, told.Name)
 	}
 	return told, nil
@@ -116,7 +120,11 @@ func (s *Site) learn(p *peer, told live.SiteNode, err error, asked, answered tim
 		p.mu.Lock()
 		p.misses++
 		dead := p.misses >= probeMisses || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, errNotPeer)
+		unheard := p.unheard(err)
 		p.mu.Unlock()
+		if unheard {
+			s.log.Warn("peer has not come up", "peer", p.Name, "err", err)
+		}
 		if dead {
 			s.u.Failed(p.Parent, err, true)
 		}
@@ -138,6 +146,16 @@ func (s *Site) learn(p *peer, told live.SiteNode, err error, asked, answered tim
 	if news.changed || s.lost() {
 		s.u.Change()
 	}
+}
+
+// unheard reports whether to say why a peer does not come up that never was: one that
+// goes down is told of as any parent is. Each reason is told once.
+func (k *known) unheard(err error) bool {
+	if k.id != "" || k.misses < probeMisses || k.said == err.Error() {
+		return false
+	}
+	k.said = err.Error()
+	return true
 }
 
 // A hearing is what the answer to a probe means.
