@@ -75,7 +75,7 @@ func (l *look) begin(seg *segment) {
 
 // see takes a segment that is sent now.
 func (l *look) see(seg *segment, tl *live.Timeline) {
-	if l == nil {
+	if l == nil || seg.track.Type == live.Text { // text shows nothing that ffmpeg's filters would find
 		return
 	}
 	init := l.inits[seg.rendition]

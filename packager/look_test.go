@@ -234,3 +234,28 @@ func TestLookOfWhatIsEncryptedLater(t *testing.T) {
 		}
 	}
 }
+
+// TestLookReadsNoText: of captions nothing is watched: ffmpeg would die of each.
+func TestLookReadsNoText(t *testing.T) {
+	e := testEvent(fixtureStart, "v180", "a-en")
+	tl := e.Timeline()
+	ctx, cancel := context.WithCancel(t.Context())
+	snd := newSender(ctx, senderConfig{clock: NewClock(nil, quiet()), timeline: e.Timeline, count: newCounters(), log: quiet()})
+	l := newLook(ctx, "/no/such/program", snd)
+	defer func() { cancel(); snd.close(); l.wg.Wait() }()
+	for _, seg := range clipSegments(t, e, 2) {
+		if seg.rendition == "a-en" {
+			track, text := *seg.track, *seg
+			track.Type, text.track = live.Text, &track
+			seg = &text
+		}
+		if seg.init {
+			l.begin(seg)
+		} else {
+			l.see(seg, &tl)
+		}
+	}
+	if l.eyes["v180"] == nil || len(l.eyes) != 1 {
+		t.Errorf("%d are watched", len(l.eyes))
+	}
+}
