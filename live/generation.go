@@ -17,8 +17,11 @@ import (
 // What is before the first is of generation 0. Renditions change together, so that a
 // generation is one discontinuity of HLS and one Period of DASH.
 
-// MaxGenerations bounds what event.json carries.
-const MaxGenerations = 64
+// What event.json carries of generations: so many, and so much in all.
+const (
+	MaxGenerations     = 64
+	MaxGenerationBytes = 1 << 20
+)
 
 // A Generation is from one number on, up to that of the next.
 type Generation struct {

@@ -43,8 +43,9 @@ const (
 	unknownAtOnce = 64
 	// untoldEvery is how often at most it is said that no parent told of an event.
 	untoldEvery = 5 * time.Second
-	// maxConfigBytes bounds an event.json.
-	maxConfigBytes = 1 << 20
+	// maxConfigBytes bounds an event.json: what an operator said, as much again that
+	// was learnt, and live.MaxGenerationBytes.
+	maxConfigBytes = 4 << 20
 )
 
 // A follower fetches an event's configuration, and then each change of it by

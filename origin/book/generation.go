@@ -3,6 +3,7 @@ package book
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -273,6 +274,9 @@ func (e *Event) Begun(rec *Record, b Beginning) (live.Generation, error) {
 	next.Generations = begin(c.Generations, &g)
 	if err := next.ValidateGenerations(); err != nil {
 		return g, err
+	}
+	if b, err := json.Marshal(next.Generations); err != nil || len(b) > live.MaxGenerationBytes {
+		return g, live.ErrBadRequest.With(fmt.Sprintf("an event has at most %d bytes of generations: %d", live.MaxGenerationBytes, len(b)))
 	}
 	return g, nil
 }

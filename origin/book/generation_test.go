@@ -2,6 +2,8 @@ package book
 
 import (
 	"encoding/binary"
+	"encoding/json"
+	"strconv"
 	"testing"
 	"time"
 
@@ -9,14 +11,41 @@ import (
 	"headwater/live"
 )
 
+// box is a pssh box that says how much it has.
+func box(data int, said uint32) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(32+data))
+	b = append(b, "pssh\x00\x00\x00\x000123456789abcdef"...)
+	return append(binary.BigEndian.AppendUint32(b, said), make([]byte, data)...)
+}
+
+// TestGenerationsAreBounded: event.json is as large as edges take, however many
+// renditions have however much to tell.
+func TestGenerationsAreBounded(t *testing.T) {
+	rec := &Record{Config: live.Config{Event: live.Event{Start: time.Unix(0, 0)}}}
+	inits := make(map[string]*Init)
+	for i := range 30 {
+		name := "v" + strconv.Itoa(i)
+		rec.Config.Renditions = append(rec.Config.Renditions, live.Rendition{Name: name, Type: live.Video, Bandwidth: 1})
+		inits[name] = &Init{Track: cmaf.Track{Type: live.Video, Timescale: 90000, PSSH: box(2000, 2000)}}
+	}
+	for n := live.Number(1); ; n++ {
+		g, err := new(Event).Begun(rec, Beginning{From: n, Inits: inits})
+		if err != nil {
+			if n < 8 || n > 16 {
+				t.Errorf("generation %d: %v", n, err)
+			}
+			return
+		}
+		rec.Apply(&Edit{Generation: &g})
+		if b, _ := json.Marshal(rec.Config.Generations); len(b) > live.MaxGenerationBytes {
+			t.Fatalf("%d generations are %d bytes", n, len(b))
+		}
+	}
+}
+
 // TestBegunIsReadByEdges: what a generation tells is what a configuration may have,
 // whatever init segment it begins with, and wherever.
 func TestBegunIsReadByEdges(t *testing.T) {
-	box := func(data int, said uint32) []byte {
-		b := binary.BigEndian.AppendUint32(nil, uint32(32+data))
-		b = append(b, "pssh\x00\x00\x00\x000123456789abcdef"...)
-		return append(binary.BigEndian.AppendUint32(b, said), make([]byte, data)...)
-	}
 	for _, c := range []struct {
 		name  string
 		track cmaf.Track
