@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -53,6 +54,9 @@ type sighted struct {
 const (
 	maxEyes   = 8 // a process each
 	lookQueue = 3 // segments that wait for an eye: then it cannot follow
+	// lookWaits is how many segments ffmpeg may have been given and not judged. More than
+	// that its buffers do not hold: it shows none of what it reads.
+	lookWaits = 60
 	// goodWords is for how many segments after one that was found wanting the origin
 	// hears that there is a picture again: it counts what was said of the last 8.
 	goodWords = 12
@@ -61,6 +65,8 @@ const (
 	mostLookBackoff = time.Minute
 	lookMark        = "seen"
 )
+
+var errSaysNothing = errors.New("it says nothing of what it is given")
 
 func newLook(ctx context.Context, path string, s *sender) *look {
 	return &look{ctx: ctx, path: path, sender: s, inits: map[string]*segment{}, eyes: map[string]*eye{}, blind: map[string]bool{}, queue: lookQueue}
@@ -239,7 +245,11 @@ func (l *look) run(e *eye) error {
 				mu.Lock()
 				w.expect(x.seg.number, x.from, x.to)
 				also[x.seg.number] = x.also
+				silent := len(w.pending) > lookWaits
 				mu.Unlock()
+				if silent {
+					return errSaysNothing
+				}
 				if _, err := in.Write(x.seg.data); err != nil {
 					return err
 				}

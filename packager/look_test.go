@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -257,5 +259,45 @@ func TestLookReadsNoText(t *testing.T) {
 	}
 	if l.eyes["v180"] == nil || len(l.eyes) != 1 {
 		t.Errorf("%d are watched", len(l.eyes))
+	}
+}
+
+// TestLookSaysNothing: what watches and never says anything is begun anew, and what it was
+// given is not kept for ever.
+func TestLookSaysNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mute")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\ncat >/dev/null\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	e := testEvent(fixtureStart, "a-en")
+	tl := e.Timeline()
+	ctx, cancel := context.WithCancel(t.Context())
+	count := newCounters()
+	snd := newSender(ctx, senderConfig{clock: NewClock(nil, quiet()), timeline: e.Timeline, count: count, log: quiet()})
+	l := newLook(ctx, path, snd)
+	l.queue = 2 * lookWaits
+	for _, seg := range clipSegments(t, e, 2) {
+		if seg.init {
+			l.begin(seg)
+			continue
+		}
+		for n := range live.Number(lookWaits) {
+			next := *seg
+			next.number = 2*n + seg.number
+			l.see(&next, &tl)
+		}
+	}
+	for count.snapshot().LookDeaths == 0 {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal("nobody noticed")
+		}
+	}
+	cancel()
+	snd.close()
+	l.wg.Wait()
+	if n := count.snapshot().Unseen; n < lookWaits {
+		t.Errorf("%d segments were not seen", n)
 	}
 }
