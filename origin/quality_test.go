@@ -120,7 +120,9 @@ func TestVerdictsAreDurable(t *testing.T) {
 		n := r.next()
 		r.publishAs("a", n, "Live-Quality", "silent;ms=700")
 		r.publishAs("b", n)
-		r.verdict("a", n, "black;ms=1900", 200, "")
+		r.verdict("a", n, "black;ms=300", 200, "")
+		time.Sleep(time.Second)
+		r.verdict("a", n, "black;ms=1900", 200, "") // it was worse
 		time.Sleep(time.Second)
 		synctest.Wait()
 		stop()

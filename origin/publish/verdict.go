@@ -45,7 +45,7 @@ func (s *Server) judged(p *publication, before live.Quality) {
 	known := before.Wants()
 	p.wants = slices.DeleteFunc(c.Quality.Wants(), func(k string) bool { return slices.Contains(known, k) })
 	p.news = append(p.news, announce.Message{Kind: announce.Published, Event: p.path.Event, Life: p.event.Life, Rendition: p.path.Rendition, Candidate: c})
-	if len(p.wants) > 0 {
+	if len(c.Quality.Wants()) > 0 { // what was worse than it was said to be, too
 		s.Journal.Enter(p.event.Named(), journal.Entry{Rendition: p.path.Rendition, Number: c.Number, Pipeline: c.Pipeline, Region: c.Region,
 			Digest: c.Digest.String(), Quality: c.Quality.String(), Turn: journal.Verdict, First: s.Clock.Now().UnixNano(), By: s.Book.Node})
 	}
