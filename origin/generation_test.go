@@ -123,6 +123,12 @@ func TestGenerationByOperator(t *testing.T) {
 		check(again)
 		again.wantBytes("v/init.mp4", r.m.inits["v"])
 		again.wantBytes("v/init.1.mp4", r.m.inits["w"])
+		for _, x := range []*rig{r, again} {
+			w := x.get("v/init.1.mp4")
+			if src, err := live.ParseSource(w.Header().Get(live.HeaderPipeline)); err != nil || src.Pipeline != "a" {
+				t.Errorf("its init segment is of %v, %v", src, err)
+			}
+		}
 		again.wantBytes("v/"+live.SegmentName(from), r.another(from, "a"))
 		again.wantBytes("v/"+live.SegmentName(from-1), r.m.segment(r.tl, "v", from-1, take{mark: "b"}))
 		until(r.tl.End(last + 2))

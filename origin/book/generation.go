@@ -48,7 +48,7 @@ func (g *Book) KeepRefused(ctx context.Context, e *Event, rendition string, in *
 }
 
 func (g *Book) putInit(ctx context.Context, e *Event, rendition, key string, in *Init) error {
-	meta, err := layout.EncodeMeta(live.Candidate{Pipeline: in.Source.Pipeline, Region: in.Source.Region, Digest: in.Digest, Published: in.Published}, e.Life)
+	meta, err := layout.EncodeNamedMeta(live.Candidate{Pipeline: in.Source.Pipeline, Region: in.Source.Region, Digest: in.Digest, Published: in.Published}, e.Life)
 	if err != nil {
 		return fmt.Errorf("origin: init segment: %w", err)
 	}
@@ -64,6 +64,9 @@ func (g *Book) takeLater(e *Event, rendition string, item store.Item) (bool, err
 	pipeline, refused := strings.CutSuffix(item.Key, refusedSuffix)
 	if !refused && !strings.HasPrefix(item.Key, generationPrefix) {
 		return false, nil
+	}
+	if !refused {
+		pipeline = "" // the key does not say whose it is, and what was stored at first neither
 	}
 	c, life, err := layout.DecodeMeta(item, 0, pipeline)
 	if err != nil || life != e.Life {

@@ -27,7 +27,9 @@ func (s *Server) sendInit(d *delivery) (step, error) {
 	h := d.w.Header()
 	rendition, _ := d.view.Config().Rendition(d.path.Rendition)
 	h.Set("Content-Type", rendition.Type.ContentType())
-	h.Set(live.HeaderPipeline, s.answering(in.Source).String())
+	if in.Source.Pipeline != "" {
+		h.Set(live.HeaderPipeline, s.answering(in.Source).String())
+	}
 	h.Set(live.HeaderContentDigest, in.Digest.String())
 	h.Set(live.HeaderPublished, live.FormatPublished(in.Published))
 	h.Set("ETag", in.Digest.ETag())

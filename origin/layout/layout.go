@@ -15,6 +15,7 @@
 package layout
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,9 +72,10 @@ func ParseSegmentKey(key string) (live.Number, string, error) {
 
 // segmentMeta is what is known of a stored segment without its bytes.
 type segmentMeta struct {
-	Defects   string `json:"defects,omitempty"` // as Live-Defects
-	Quality   string `json:"quality,omitempty"` // as Live-Quality
-	Digest    string `json:"digest"`            // as Content-Digest
+	Defects   string `json:"defects,omitempty"`  // as Live-Defects
+	Quality   string `json:"quality,omitempty"`  // as Live-Quality
+	Digest    string `json:"digest"`             // as Content-Digest
+	Pipeline  string `json:"pipeline,omitempty"` // where the key does not name it
 	Region    string `json:"region,omitempty"`
 	Published int64  `json:"published"` // Unix ns, when storing began
 	Life      int64  `json:"life,omitempty"`
@@ -87,7 +89,16 @@ type segmentMeta struct {
 
 // EncodeMeta is the metadata of a candidate of one life of an event.
 func EncodeMeta(c live.Candidate, life int64) ([]byte, error) {
-	return json.Marshal(segmentMeta{Defects: c.Findings.String(), Quality: c.Quality.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life, Generation: c.Generation,
+	return encodeMeta(c, life, "")
+}
+
+// EncodeNamedMeta is that of an item whose key does not name the pipeline.
+func EncodeNamedMeta(c live.Candidate, life int64) ([]byte, error) {
+	return encodeMeta(c, life, c.Pipeline)
+}
+
+func encodeMeta(c live.Candidate, life int64, pipeline string) ([]byte, error) {
+	return json.Marshal(segmentMeta{Pipeline: pipeline, Defects: c.Findings.String(), Quality: c.Quality.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life, Generation: c.Generation,
 		Start: c.Span.Start, End: c.Span.End, Timescale: c.Span.Timescale})
 }
 
@@ -106,7 +117,7 @@ func DecodeMeta(item store.Item, n live.Number, pipeline string) (live.Candidate
 	if err := json.Unmarshal(item.Meta, &m); err != nil {
 		return live.Candidate{}, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
 	}
-	c := live.Candidate{Pipeline: pipeline, Region: m.Region, Number: n, Size: item.Size, Generation: m.Generation, Published: time.Unix(0, m.Published).UTC(),
+	c := live.Candidate{Pipeline: cmp.Or(m.Pipeline, pipeline), Region: m.Region, Number: n, Size: item.Size, Generation: m.Generation, Published: time.Unix(0, m.Published).UTC(),
 		Span: live.Span{Start: m.Start, End: m.End, Timescale: m.Timescale}}
 	var err error
 	if m.Defects != "" {
