@@ -172,3 +172,11 @@ func TestFlip(t *testing.T) {
 		t.Errorf("%d flipped, %d changed, %v", n, bits, err)
 	}
 }
+
+// Where it was not well before, the operator is told which errors viewers met.
+func TestNotWellBefore(t *testing.T) {
+	err := errNotWell(Saw{Segments: 3, Errors: []string{"2 times: malformed header (of x)"}})
+	if !strings.Contains(err.Error(), "3 segments and saw 1 kind of error; 2 times: malformed header (of x)") {
+		t.Error(err)
+	}
+}

@@ -69,6 +69,11 @@ func Run(ctx context.Context, cfg Config, d *Drill) (Result, error) {
 	return r, nil
 }
 
+// errNotWell says what viewers saw before anything was broken, each kind of error too.
+func errNotWell(was Saw) error {
+	return fmt.Errorf("it was not well before anything was broken: viewers got %d segments and saw %s", was.Segments, strings.Join(append([]string{was.String()}, was.Errors...), "; "))
+}
+
 func run(ctx context.Context, cfg *Config, d *Drill, r *Result) (err error) {
 	var s *system
 	if cfg.Attached != nil {
@@ -97,7 +102,7 @@ func run(ctx context.Context, cfg *Config, d *Drill, r *Result) (err error) {
 		return err
 	}
 	if was := sawOf(crowd.Report()); was.Segments == 0 || was.String() != "nothing" {
-		return fmt.Errorf("it was not well before anything was broken: viewers got %d segments and saw %s", was.Segments, was)
+		return errNotWell(was)
 	}
 	look, end := context.WithCancel(ctx)
 	l := newLookout(ctx, s, s.signsHere(d.Expect.Signs))
