@@ -90,7 +90,7 @@ func TestAdBreak(t *testing.T) {
 			return bad, nil
 		}
 	}
-	for i, bad := range watch(t, oneByOne(screens), func(context.Context) {
+	for i, bad := range watch(t, play{Seconds: 32, Patience: 40, Screens: screens}, func(context.Context) {
 		if err := announce("ad"); err != nil {
 			t.Error(err)
 		}

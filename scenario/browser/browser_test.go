@@ -90,8 +90,8 @@ type play struct {
 	Screens  []*screen `json:"screens"`
 }
 
-// oneByOne is how players are watched that may take their time to begin.
-func oneByOne(screens []*screen) play { return play{Seconds: 32, Patience: 40, Screens: screens} }
+// watched is for how many seconds a player is watched, once it plays.
+const watched = 46
 
 // watch has all screens play at once, calls whilePlaying when every picture moves,
 // and returns what was noticed at each.
@@ -160,7 +160,7 @@ func watchAgain(t *testing.T, s *scenario.System, screens ...*screen) {
 	settled(t, s)
 	for try := range 3 {
 		var again []*screen
-		for i, bad := range watch(t, oneByOne(screens), trouble(t, s)) {
+		for i, bad := range watch(t, play{Seconds: watched, Patience: 40, Screens: screens}, trouble(t, s)) {
 			if len(bad) == 0 {
 				continue
 			}
@@ -176,7 +176,8 @@ func watchAgain(t *testing.T, s *scenario.System, screens ...*screen) {
 }
 
 // trouble is what happens while a player plays: a's segments lose frames, then
-// a dies and comes back, and one segment is lost in both pipelines.
+// a dies and comes back, one segment is lost in both pipelines, and the encoders come
+// back with other pictures, with which an operator begins a generation.
 func trouble(t *testing.T, s *scenario.System) func(ctx context.Context) {
 	return func(ctx context.Context) {
 		corrupt, _ := scenario.FindFault("corrupt-a")
@@ -210,6 +211,7 @@ func trouble(t *testing.T, s *scenario.System) func(ctx context.Context) {
 				t.Error(err)
 			}
 		}
+		renew(ctx, t, s)
 	}
 }
 
@@ -234,8 +236,8 @@ func (r *seen) faults() (out []string) {
 		out = append(out, fmt.Sprintf("the picture stood still for %.1f s at %.1f", st.Seconds, st.At))
 	}
 	// Players slow down a little to keep their distance from the live edge.
-	if r.Progress < 28 {
-		out = append(out, fmt.Sprintf("played %.1f s of 32", r.Progress))
+	if r.Progress < watched-4 {
+		out = append(out, fmt.Sprintf("played %.1f s of %d", r.Progress, watched))
 	}
 	if len(r.Jumps) > 0 {
 		out = append(out, fmt.Sprintf("the picture jumped: %v", r.Jumps))
@@ -270,8 +272,8 @@ func ours(t *testing.T, s *scenario.System) *screen {
 		if err := json.Unmarshal(report, &r); err != nil {
 			return nil, err
 		}
-		if r.Progress < 28 || !r.Live {
-			bad = append(bad, fmt.Sprintf("played %.1f s of 32, live %v", r.Progress, r.Live))
+		if r.Progress < watched-4 || !r.Live {
+			bad = append(bad, fmt.Sprintf("played %.1f s of %d, live %v", r.Progress, watched, r.Live))
 		}
 		// It stays closer to the live edge than to have what stands in for the lost one
 		// in time: it waits for that, or goes on with the one after.
@@ -285,17 +287,17 @@ func ours(t *testing.T, s *scenario.System) *screen {
 	}}
 }
 
-// TestPlayers has nobody notice that a pipeline is corrupt, dies and comes back, and
-// that a segment is lost in both.
+// TestPlayers has nobody notice that a pipeline is corrupt, dies and comes back, that a
+// segment is lost in both, and that encoders come back with other pictures.
 func TestPlayers(t *testing.T) {
 	needBrowser(t)
-	s := start(t, nil)
+	s := start(t, renewable)
 	watchAgain(t, s, of(s, "hls", live.HLSName), of(s, "dash", live.MPDName), of(s, "shaka", live.MPDName))
 }
 
 // TestMorePlayers is the same with others.
 func TestMorePlayers(t *testing.T) {
 	needBrowser(t)
-	s := start(t, nil)
+	s := start(t, renewable)
 	watchAgain(t, s, of(s, "videojs", live.HLSName), of(s, "shaka", live.HLSName), of(s, "rx", live.MPDName), ours(t, s))
 }
