@@ -219,7 +219,7 @@ func TestWordOfTheGone(t *testing.T) {
 			c.Exchange(clock.Origin, "origin", now.Add(300*time.Second), now, now, 2)
 			time.Sleep(time.Second)
 		}
-		off := func() time.Duration { return c.Now().Sub(time.Now()).Round(time.Second) }
+		off := func() time.Duration { return time.Until(c.Now()).Round(time.Second) }
 		if off() != 300*time.Second {
 			t.Fatalf("off by %v: it does not follow its origin", off())
 		}

@@ -41,7 +41,6 @@ type eye struct {
 	init  *segment
 	video bool
 	feed  chan sighted
-	also  []string // renditions that show the same
 }
 
 // A sighted is a segment for an eye.
