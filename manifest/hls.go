@@ -22,8 +22,9 @@ const (
 	keepListed = 12
 	// gapsBefore is how many segments before the first are listed as gaps while it is
 	// not there: players give an event up that has no playlist, or one without
-	// segments.
-	gapsBefore = holdBack
+	// segments. hls.js begins at the first of them, and passes over two target durations
+	// at most where nothing has been played yet.
+	gapsBefore = 1
 	// maxListed is how many segments a playlist lists, a day of two seconds each: one
 	// of a longer window is of no use to a player, and would cost it, and whoever makes
 	// it, a hundred megabytes.
@@ -34,8 +35,8 @@ const (
 // Errors are *live.Problem, ready to be answered: live.ErrNoRendition,
 // live.ErrNoInit while its init segment is not known, live.ErrGone once all
 // segments have left the DVR window or the event is over without one, and
-// live.ErrEarly before the first where that is number 0: of others there are
-// gaps before it.
+// live.ErrEarly before the first where that is number 0: of others there is
+// a gap before it.
 //
 // A segment's media sequence number is its number, in every rendition. There
 // is no EXT-X-PLAYLIST-TYPE: a DVR window goes on moving after the event's

@@ -198,7 +198,7 @@ func TestPlaylistsBeforeTheStartAndOfNothing(t *testing.T) {
 		now   time.Duration
 		want  string
 	}{
-		{7, -time.Hour, head + "4" + then + "4" + gap + "4.m4s\n#EXTINF:2.000,\n#EXT-X-GAP\n5.m4s\n#EXTINF:2.000,\n#EXT-X-GAP\n6.m4s\n"},
+		{7, -time.Hour, head + "6" + then + "8" + gap + "6.m4s\n"},
 		{1, 2 * time.Second, head + "0" + then + "8" + gap + "0.m4s\n"},
 	} {
 		if b, err := Media(of(c.first, c.now), "v"); err != nil || string(b) != c.want {
