@@ -116,8 +116,8 @@ func TestBadParents(t *testing.T) {
 					return
 				}
 				errs := r.Errors
-				if (first.name == "lying" || second.name == "lying") && len(errs) == 1 && errs[0].Count <= int64(viewers) {
-					errs = nil // of the first lie the beginning may have been shown
+				if (first.name == "lying" || second.name == "lying") && len(errs) == 1 && errs[0].Count <= int64(2*viewers) {
+					errs = nil // of the first lies, one for each rendition at once, the beginning may have been shown
 				}
 				if r.Stalls > 0 || r.Gaps > 0 || len(errs) > 0 || r.Verified == 0 {
 					t.Errorf("%s and %s: %d stalls, %d gaps, %v", first.name, second.name, r.Stalls, r.Gaps, r.Errors)
