@@ -15,6 +15,8 @@ import (
 
 // paths returns the files of the memory whose path has all of the parts, in order.
 func (m *memFS) paths(parts ...string) (paths []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for path := range m.names {
 		if !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(path, p) }) {
 			paths = append(paths, path)
@@ -193,12 +195,13 @@ func TestControlRotsWhileOpen(t *testing.T) {
 	s := openMem(t, m, Options{})
 	old, new := newItem("event", 500), newItem("event", 600)
 	mustPut(t, s, control, old, new)
-	m.mu.Lock()
 	for _, kind := range []string{"d/control/", "d/twins/control"} {
-		f := m.names[m.paths(kind)[0]]
+		path := m.paths(kind)[0]
+		m.mu.Lock()
+		f := m.names[path]
 		f.data[strings.Index(string(f.data), string(new.Value[:100]))] ^= 1
+		m.mu.Unlock()
 	}
-	m.mu.Unlock()
 	wantItems(t, s, control, old)
 	got, err := s.Scan(t.Context(), control, store.ScanOptions{Values: true})
 	if err != nil || len(got.Items) != 1 || string(got.Items[0].Value) != string(old.Value) {
