@@ -1,7 +1,8 @@
 // Package need says what a test needs, and is the one place that leaves a test out.
 // There are three reasons for that. The quick loop, make check (go test -short), leaves
 // out what takes long, and make test runs that. The other two are out of the project's
-// hands, and say NOT TESTED: what it may not bring along, and what only root may do.
+// hands, and say NOT TESTED: what it may not bring along, and what only root may do where a
+// user may not be root of a namespace either.
 // architecture_test.go names the tests with these. A program that is missing is no reason:
 // scripts/setup.sh, which make check and make test both begin with, installs it.
 package need
