@@ -190,16 +190,7 @@ func TestLookDies(t *testing.T) {
 				l.see(seg, &tl)
 			}
 		}
-		for {
-			if s := count.snapshot(); s.LookDeaths >= 2 && s.Unseen > 0 { // one of video, one of sound
-				break
-			}
-			select {
-			case <-time.After(time.Millisecond):
-			case <-t.Context().Done():
-				t.Fatal("nobody noticed")
-			}
-		}
+		await(t, func() bool { s := count.snapshot(); return s.LookDeaths >= 2 && s.Unseen > 0 }) // one of video, one of sound
 		cancel()
 		snd.close()
 		l.wg.Wait()
@@ -287,17 +278,23 @@ func TestLookSaysNothing(t *testing.T) {
 			l.see(&next, &tl)
 		}
 	}
-	for count.snapshot().LookDeaths == 0 {
-		select {
-		case <-time.After(time.Millisecond):
-		case <-t.Context().Done():
-			t.Fatal("nobody noticed")
-		}
-	}
+	await(t, func() bool { return count.snapshot().LookDeaths > 0 })
 	cancel()
 	snd.close()
 	l.wg.Wait()
 	if n := count.snapshot().Unseen; n < lookWaits {
 		t.Errorf("%d segments were not seen", n)
+	}
+}
+
+// await looks until it is noticed.
+func await(t *testing.T, noticed func() bool) {
+	t.Helper()
+	for !noticed() {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal("nobody noticed")
+		}
 	}
 }
