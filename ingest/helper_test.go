@@ -17,6 +17,7 @@ import (
 
 	"headwater/cmaf"
 	"headwater/internal/memnet"
+	"headwater/listen"
 	"headwater/live"
 	"headwater/packager"
 )
@@ -106,7 +107,7 @@ func newWorld(t *testing.T, ev *live.Event, edit func(*Config)) *world {
 	}
 	var servers []*http.Server
 	for host, h := range map[string]http.Handler{"origin:7001": w.origin, "ingest:7006": w.srv} {
-		s := &http.Server{Handler: h}
+		s := listen.NewServer(h, slog.New(slog.DiscardHandler))
 		servers = append(servers, s)
 		go s.Serve(n.Listen(host))
 	}

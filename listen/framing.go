@@ -42,6 +42,17 @@ func framed(h http.Handler) http.Handler {
 		}
 		switch r.Method {
 		case http.MethodPut, http.MethodPost: // their handlers read it
+			if r.ContentLength == 0 {
+				break
+			}
+			body := &timedBody{ReadCloser: r.Body}
+			own := *r // net/http goes on with its own body
+			own.Body = body
+			h.ServeHTTP(w, &own)
+			if body.late {
+				letHear(w)
+			}
+			return
 		default:
 			if r.ContentLength != 0 && !takeBody(w, r) {
 				return

@@ -11,7 +11,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"headwater/internal/selfsigned"
 )
@@ -121,3 +124,63 @@ func FuzzOwner(f *testing.F) {
 		}
 	})
 }
+
+// A halfConn notices when one half of it is closed, and the other.
+type halfConn struct {
+	net.Conn
+	half, whole chan time.Time
+}
+
+func (c halfConn) CloseWrite() error { c.half <- time.Now(); return nil }
+func (c halfConn) Close() error      { c.whole <- time.Now(); return c.Conn.Close() }
+
+// TestAnswerToALateBody: who still sends when his body is given up can read why before
+// the connection is gone.
+func TestAnswerToALateBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		conn := halfConn{server, make(chan time.Time, 1), make(chan time.Time, 9)}
+		l := &oneConn{conns: make(chan net.Conn, 1), closed: make(chan struct{})}
+		l.conns <- conn
+		srv := NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
+			if _, err := io.ReadAll(r.Body); err != nil {
+				w.Header().Set("Connection", "close")
+				http.Error(w, "late", http.StatusRequestTimeout)
+			}
+		}), slog.New(slog.DiscardHandler))
+		go srv.Serve(l)
+		io.WriteString(client, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+		answer, err := io.ReadAll(client)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") {
+			t.Fatalf("%q %v", answer, err)
+		}
+		end := <-conn.whole
+		select {
+		case half := <-conn.half:
+			if left := end.Sub(half); left < 100*time.Millisecond {
+				t.Errorf("closed %v after the answer", left)
+			}
+		default:
+			t.Error("closed at once")
+		}
+		srv.Close()
+	})
+}
+
+type oneConn struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (l *oneConn) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
