@@ -38,6 +38,7 @@ const (
 	boxEdts FourCC = 0x65647473
 	boxElng FourCC = 0x656c6e67
 	boxElst FourCC = 0x656c7374
+	boxEmib FourCC = 0x656d6962
 	boxEmsg FourCC = 0x656d7367
 	boxFrma FourCC = 0x66726d61
 	boxFree FourCC = 0x66726565

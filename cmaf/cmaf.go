@@ -66,6 +66,8 @@ type Track struct {
 	Scheme string
 	KID    [16]byte
 	PSSH   []byte
+	// EventMessages says that samples hold event messages (ISO/IEC 23001-18, evte).
+	EventMessages bool
 	// Descriptions counts the sample entries: a fragment may refer to 1..Descriptions.
 	Descriptions int
 	// The defaults of trex (ISO/IEC 14496-12, 8.8.3).

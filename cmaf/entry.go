@@ -250,6 +250,7 @@ func (t *Track) describe(e *entry) error {
 		return t.audioCodecs(e)
 	}
 	t.Codecs = e.format.String()
+	t.EventMessages = t.Type == "" && t.Codecs == "evte"
 	if t.Type == live.Text && t.Codecs == "stpp" {
 		t.Codecs = timedTextCodecs(p[plainFields:])
 	}

@@ -132,7 +132,7 @@ func TestFillersOfOddSources(t *testing.T) {
 func TestFillersSayNothingTwice(t *testing.T) {
 	m := single(t, "avc-aac.mp4", 1)
 	src := join(box("styp", "lmsg", uint32(0), "lmsg"), full("prft", 1, 0, uint32(1), uint64(5), uint64(7)),
-		full("emsg", 1, 0, make([]byte, 30)), full("sidx", 0, 0, make([]byte, 32)), m.segments[1])
+		anEvent, full("sidx", 0, 0, make([]byte, 32)), m.segments[1])
 	b, err := Filler(src, m.track, window(m.track, 1, 2, 1), window(m.track, 2, 2, 1), 2)
 	if err != nil {
 		t.Fatal(err)

@@ -113,7 +113,7 @@ func TestFormsOfFragments(t *testing.T) {
 		{name: "an mdat of nothing first", form: plain, mdat: join(box("mdat"), box("free", "xyz"), mdat)},
 		{name: "boxes before", form: plain, head: join(
 			box("styp", "msdh", uint32(0), "msdh"), full("prft", 1, 0, uint32(1), uint64(5), uint64(7)),
-			full("emsg", 1, 0, make([]byte, 30)), full("sidx", 0, 0, make([]byte, 32)), box("free"), box("abcd", "any"))},
+			anEvent, full("sidx", 0, 0, make([]byte, 32)), box("free"), box("abcd", "any"))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			media := c.mdat

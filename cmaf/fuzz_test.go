@@ -49,8 +49,10 @@ func seeds(t testing.TB) map[string]map[string][]byte {
 			"data-before-it":    handSegment(tfhd(base|tfhdSize, uint32(2)), tfdt(1000), full("trun", 0, trunDataOffset, uint32(10), int32(-20))),
 			"64-bit-mdat":       join(moof(tfhd(base), tfdt(1000), run), []byte("\x00\x00\x00\x01mdat\x00\x00\x00\x00\x00\x00\x01\xa0"), make([]byte, 400)),
 			"size-of-0":         join(plain[:92], []byte("\x00\x00\x00\x00mdat")), "transport-stream": fixture(t, "stream.ts")[:376],
+			"emsg-of-both-versions": join(AppendEvent(AppendEvent(nil, &eventOld), &eventNew), plain),
+			"emsg-without-ends":     join(full("emsg", 0, 0, "urn:x\x00value"), plain), "emsg-cut-off": join(full("emsg", 1, 0, uint32(1)), plain),
 			"styp-prft-emsg-sidx": join(AppendStyp(nil), full("prft", 1, 0, uint32(1), uint64(5), uint64(7)),
-				full("emsg", 1, 0, make([]byte, 30)), full("sidx", 0, 0, make([]byte, 32)), plain),
+				anEvent, full("sidx", 0, 0, make([]byte, 32)), plain),
 		},
 		"FuzzStream": {
 			"init-and-fragment": short, "encrypted": protectedStream, "by-hand": join(video, plain),
@@ -59,7 +61,8 @@ func seeds(t testing.TB) map[string]map[string][]byte {
 			"two-tracks": join(twoTracks(t), box("moof", full("mfhd", 0, 0, uint32(1)),
 				box("traf", full("tfhd", 0, tfhdSize|tfhdDuration, uint32(1), uint32(9), uint32(3)), tfdt(5), full("trun", 0, 1, uint32(2), int32(148))),
 				box("traf", full("tfhd", 0, tfhdSize|tfhdDuration, uint32(2), uint32(9), uint32(4)), tfdt(5), full("trun", 0, 0, uint32(2)))), box("mdat", "aaabbbccccdddd")),
-			"prft-and-emsg":    join(video, full("prft", 1, 0, uint32(1), uint64(5), uint64(7)), full("emsg", 1, 0, make([]byte, 30)), plain),
+			"event-messages":   join(evteInit(), evteFragment(1000, box("emeb"), instance(eventNew, -500), instance(eventNew, 1<<62))),
+			"prft-and-emsg":    join(video, full("prft", 1, 0, uint32(1), uint64(5), uint64(7)), anEvent, plain),
 			"moof-before-moov": plain, "sample-groups": join(secret.init, box("moof", full("mfhd", 0, 0, uint32(1)), box("traf", tfhd(base), tfdt(0),
 				full("trun", 0, 0x201, uint32(1), int32(140), uint32(4)), full("sbgp", 0, 0, "seig", uint32(1), uint32(1), uint32(0x10001)),
 				full("senc", 0, 0, uint32(1), uint64(1)))), box("mdat", "dddd")),
@@ -238,7 +241,16 @@ func FuzzStream(f *testing.F) {
 				in = p.Init
 				continue
 			}
+			if len(p.Events) > MaxEvents {
+				t.Fatalf("%d event messages", len(p.Events))
+			}
 			for i := range p.Fragment.Tracks {
+				for _, e := range EventsOf(p, &p.Fragment.Tracks[i]) {
+					x := Box{Type: boxEmsg, Header: 8, Data: AppendEvent(nil, &e)}
+					if back, ok, err := parseEvent(x); err != nil || !ok || !back.Same(&e) {
+						t.Fatalf("%+v, written and read it is %+v, %v, %v", e, back, ok, err)
+					}
+				}
 				again(t, in, p, &p.Fragment.Tracks[i])
 			}
 		}

@@ -28,6 +28,8 @@ type Report struct {
 	Keyframe      bool   // the first sample is a sync sample
 	Fragments     int    // moof boxes
 	FrameDuration uint32 // the most common sample duration, in the track's timescale
+	// Events are its event messages, as far as they can be read. Data is of the segment.
+	Events []Event
 	// Foreign says what does not fit the init segment, where that is found.
 	Foreign string
 }
@@ -86,6 +88,9 @@ type Report struct {
 // wholly outside the window, and whether samples that have data have it inside
 // of the mdat boxes.
 //
+// Event messages that are cut off, or more than MaxEvents of them, are malformed: not
+// all players look where they read.
+//
 // Data that would lie past the end of the segment is malformed, like a box
 // that runs past it: a player would wait for those bytes, and take them from
 // the segment that comes next. So are more samples than the segment has bytes.
@@ -97,7 +102,9 @@ func Inspect(seg []byte, t *Track, w Window) (Report, error) {
 	if err := in.presented(seg); err != nil {
 		panic(err) // read has read the same boxes
 	}
-	return in.report(), nil
+	r := in.report()
+	r.Events = in.events
+	return r, nil
 }
 
 // An inspection is the state of one Inspect.
@@ -113,6 +120,8 @@ type inspection struct {
 	mdatCount int
 	mdatsMore []extent
 
+	events     []Event
+	messages   int // emsg boxes
 	fragments  int
 	wrongTrack bool
 	mismatch   bool
@@ -170,6 +179,10 @@ func (in *inspection) read(seg []byte) error {
 			in.media(extent{x.Offset + int64(x.Header), x.End()})
 		case boxMoof:
 			in.fragments++
+		case boxEmsg:
+			if err := in.message(x); err != nil {
+				return err
+			}
 		}
 	}
 	if in.fragments == 0 {
@@ -267,6 +280,19 @@ func (in *inspection) traf(x Box, moof, follow int64) (int64, error) {
 		in.start, in.end, in.first, in.last = f.decode, f.decode, f.decode, f.decode
 	}
 	return end, nil
+}
+
+// message reads an emsg box. One that does not hold what it says, or so many that
+// each player would have to go through them, is no part of a segment.
+func (in *inspection) message(x Box) error {
+	if in.messages++; in.messages > MaxEvents {
+		return malformed(x.Offset, "more than %d event messages", MaxEvents).in(x.Type)
+	}
+	e, ok, err := parseEvent(x)
+	if ok {
+		in.events = append(in.events, e)
+	}
+	return err
 }
 
 // media notes the payload of an mdat.

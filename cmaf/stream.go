@@ -30,8 +30,8 @@ type Part struct {
 	Raw []byte
 	// Producer are the prft boxes since the part before.
 	Producer []ProducerTime
-	// Events are the emsg boxes since the part before, whole.
-	Events [][]byte
+	// Events are what the emsg boxes since the part before say, as far as it can be read.
+	Events []Event
 	// Last says that it is of the last segment of its track: its styp has the
 	// brand lmsg (ISO/IEC 23009-1, 7.3.1).
 	Last bool
@@ -65,7 +65,7 @@ type Reader struct {
 
 	ftyp     []byte
 	producer []ProducerTime
-	events   [][]byte
+	events   []Event
 	last     bool
 	err      error
 }
@@ -186,14 +186,17 @@ func (r *Reader) other(h header) error {
 		if err != nil {
 			return err
 		}
-		if len(r.producer)+len(r.events) >= 256 {
+		if len(r.producer)+len(r.events) >= MaxEvents {
 			return nil // nothing takes them: a stream of only these must not fill memory
 		}
+		x := Box{Type: h.typ, Header: h.len, Data: b, Offset: at}
 		if h.typ == boxEmsg {
-			r.events = append(r.events, b)
+			if e, ok, err := parseEvent(x); ok && err == nil {
+				r.events = append(r.events, e) // of what is broken the media is not
+			}
 			return nil
 		}
-		p, err := parseProducerTime(Box{Type: h.typ, Header: h.len, Data: b, Offset: at})
+		p, err := parseProducerTime(x)
 		if err != nil {
 			return err
 		}

@@ -80,16 +80,15 @@ func TestReaderDoesNotWaitForTheNextPart(t *testing.T) {
 
 func TestReaderKeepsWhatBelongsToAPart(t *testing.T) {
 	m := single(t, "avc-aac.mp4", 1)
-	emsg := full("emsg", 1, 0, make([]byte, 30))
 	prft := full("prft", 1, 24, uint32(1), uint64(0xebd3_7a20_8000_0000), uint64(77))
 	old := full("prft", 0, 0, uint32(1), uint64(0xebd3_7a20_0000_0000), uint32(78))
-	b := join(m.init, prft, old, emsg, full("sidx", 0, 0, make([]byte, 32)), m.segments[0], box("mfra", "any"), m.init, m.segments[1])
+	b := join(m.init, prft, old, anEvent, full("emsg", 1, 0, "cut off"), full("sidx", 0, 0, make([]byte, 32)), m.segments[0], box("mfra", "any"), m.init, m.segments[1])
 	ps := parts(t, b)
 	if len(ps) != 4 || ps[2].Init == nil {
 		t.Fatalf("%d parts", len(ps))
 	}
 	p := ps[1]
-	if len(p.Events) != 1 || !bytes.Equal(p.Events[0], emsg) {
+	if len(p.Events) != 1 || !bytes.Equal(AppendEvent(nil, &p.Events[0]), anEvent) {
 		t.Errorf("events %v", p.Events)
 	}
 	at := time.Date(2025, 5, 17, 21, 12, 0, 0, time.UTC)

@@ -43,6 +43,16 @@ func (a anchor) String() string {
 // in is the shift in a timescale.
 func (a anchor) in(timescale uint32) int64 { return toTicks(a.shift, timescale) }
 
+// move gives event messages that say when they are the event's times. Those of version
+// 0 count from media that is moved.
+func (a anchor) move(events []cmaf.Event) {
+	for i := range events {
+		if events[i].Version > 0 {
+			events[i].Time += a.in(events[i].Timescale)
+		}
+	}
+}
+
 // evidence is what is known of a fragment that is to be placed.
 type evidence struct {
 	decode   int64 // of its first sample, as it came

@@ -188,8 +188,9 @@ type source struct {
 	track   *cmaf.Track
 	samples []cmaf.Sample
 	data    [][]byte
-	long    int64 // ticks
-	zero    int64 // decode time of its first sample
+	long    int64                // ticks
+	zero    int64                // decode time of its first sample
+	events  map[int][]cmaf.Event // by segment
 }
 
 // sources are the tracks of a file of real encodes: v720, v360, a-en.
@@ -279,7 +280,11 @@ func (s *source) between(dst []byte, from, to time.Duration) []byte {
 // segment is the k-th of two seconds.
 func (s *source) segment(k int) []byte {
 	const d = 2 * time.Second
-	return s.between(cmaf.AppendStyp(nil), time.Duration(k)*d, time.Duration(k+1)*d)
+	head := cmaf.AppendStyp(nil)
+	for _, e := range s.events[k] {
+		head = cmaf.AppendEvent(head, &e)
+	}
+	return s.between(head, time.Duration(k)*d, time.Duration(k+1)*d)
 }
 
 // clean fails where not all of n numbers from the first on are there, without defects.

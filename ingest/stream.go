@@ -48,6 +48,7 @@ type stream struct {
 	target  *packager.FeedStream
 	tracks  map[uint32]string // renditions, by track ID
 	idle    error             // why nothing of it is published, nil where something is
+	tells   bool              // it has event messages, which go into others' segments
 
 	// Of who has feeding.
 	anchor anchor
@@ -147,7 +148,7 @@ func (s *stream) take(a arrival) error {
 		}
 	}
 	s.pending = append(s.pending, a)
-	if decided && s.target == nil && s.idle == nil && s.init != nil {
+	if decided && s.target == nil && s.idle == nil && !s.tells && s.init != nil {
 		s.join()
 	}
 	p.mu.Unlock()
@@ -197,6 +198,11 @@ func (s *stream) assign(which map[trackKey]live.Rendition, a anchor) {
 		return
 	}
 	p := s.pub
+	if slices.ContainsFunc(s.init.Tracks, func(t cmaf.Track) bool { return t.EventMessages }) {
+		s.tells = true
+		p.log.Info("a stream has event messages: they go into the segments of the picture", "stream", s.name)
+		return
+	}
 	err := p.misfit(p.candidates([]*stream{s}))
 	if !slices.ContainsFunc(s.init.Tracks, func(t cmaf.Track) bool { return t.Type != "" }) {
 		s.idle = errNoMedia
@@ -225,7 +231,7 @@ func (s *stream) drain(ctx context.Context) error {
 	p := s.pub
 	for {
 		p.mu.Lock()
-		pending, target, idle := s.pending, s.target, s.idle
+		pending, target, idle, tells := s.pending, s.target, s.idle, s.tells
 		s.pending = nil
 		for _, a := range pending {
 			p.free(a.held)
@@ -233,6 +239,12 @@ func (s *stream) drain(ctx context.Context) error {
 		p.mu.Unlock()
 		if len(pending) == 0 {
 			return nil
+		}
+		if tells {
+			for _, a := range pending {
+				s.tell(a)
+			}
+			continue
 		}
 		if target == nil {
 			if idle == errNoMedia {
@@ -276,6 +288,23 @@ func (s *stream) feed(ctx context.Context, target *packager.FeedStream, a arriva
 	return err
 }
 
+// tell gives the event messages of a part to the packager, with the event's times: they
+// count as the media of the encoder does.
+func (s *stream) tell(a arrival) {
+	if a.part.Fragment == nil {
+		return
+	}
+	s.pub.mu.Lock()
+	anchor := s.pub.anchor
+	s.pub.mu.Unlock()
+	var events []cmaf.Event
+	for i := range a.part.Fragment.Tracks {
+		events = append(events, cmaf.EventsOf(a.part, &a.part.Fragment.Tracks[i])...)
+	}
+	anchor.move(events)
+	s.pub.feed.Tell(events)
+}
+
 // place moves a fragment to where it is in the event.
 func (s *stream) place(a arrival) error {
 	p, f := s.pub, a.part.Fragment
@@ -308,6 +337,7 @@ func (s *stream) place(a arrival) error {
 		kept = append(kept, t)
 	}
 	f.Tracks = kept
+	s.anchor.move(a.part.Events)
 	return nil
 }
 

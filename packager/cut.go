@@ -9,8 +9,9 @@ import (
 // media time.
 type sample struct {
 	cmaf.Sample
-	data  []byte
-	whole *wholeFragment // set where it must stay with the others of its fragment
+	data   []byte
+	events []cmaf.Event   // messages that came before it
+	whole  *wholeFragment // set where it must stay with the others of its fragment
 }
 
 // A wholeFragment is a fragment that is written as it came.
@@ -41,13 +42,14 @@ type cutter struct {
 	needSync  bool   // after a jump: drop up to the next key frame
 	lost      int    // samples of number that were not gathered
 	lostTicks int64  // how long they last
-	told      bool   // that they are dropped has been said
+	warned    bool   // that they are dropped has been said
 	sync      bool   // the last sample was one, before what is held
 	gathered  []sample
-	held      *sample // a key frame before the boundary: does a nearer one follow?
-	next      int64   // decode time that follows on the last sample
-	shown     int64   // latest end of presentation gathered
-	bytes     int64   // held in memory
+	held      *sample      // a key frame before the boundary: does a nearer one follow?
+	next      int64        // decode time that follows on the last sample
+	shown     int64        // latest end of presentation gathered
+	bytes     int64        // held in memory
+	told      []cmaf.Event // for the next sample that is gathered
 }
 
 func (c *cutter) video() bool { return c.rendition.Type == live.Video }
@@ -149,6 +151,10 @@ func (c *cutter) gather(s *sample) {
 	if end := presentation(s.Sample, c.track) + int64(s.Duration); len(c.gathered) == 0 || end > c.shown {
 		c.shown = end
 	}
+	s.events, c.told = c.told, nil
+	for i := range s.events {
+		c.bytes += int64(len(s.events[i].Data)) + sampleOverhead
+	}
 	c.gathered = append(c.gathered, *s)
 	c.bytes += int64(len(s.data)) + sampleOverhead
 }
@@ -164,8 +170,8 @@ const (
 func (c *cutter) lose(s *sample) {
 	c.lost++
 	c.lostTicks += int64(s.Duration)
-	if !c.told && (c.lost > primingFrames || c.lostTicks*1000 > primingMS*int64(c.track.Timescale)) {
-		c.told = true
+	if !c.warned && (c.lost > primingFrames || c.lostTicks*1000 > primingMS*int64(c.track.Timescale)) {
+		c.warned = true
 		c.dropped(c.why, c.number)
 	}
 }
@@ -184,7 +190,7 @@ func (c *cutter) finish() {
 		c.dropped(DropNoKeyframe, c.number)
 	}
 	c.gathered, c.bytes = nil, 0
-	c.lost, c.lostTicks, c.told = 0, 0, false
+	c.lost, c.lostTicks, c.warned = 0, 0, false
 }
 
 // flush emits all that is left: the input has ended, or another begins.

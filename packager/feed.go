@@ -21,6 +21,7 @@ type Feed struct {
 	begun, ended chan struct{}
 	out          chan *segment
 	once         sync.Once
+	telling      telling
 
 	// Set before begun is closed.
 	newSplitter func(explicit map[uint32]string) *splitter
@@ -62,7 +63,9 @@ type FeedStream struct {
 	tracks map[uint32]string
 	turn   chan struct{} // full while one of the following runs
 
-	splitter *splitter // of who has the turn
+	// Of who has the turn.
+	splitter *splitter
+	heard    int // of what the feed was told
 }
 
 // Take cuts a part of the stream, an init segment first, and returns when the
@@ -72,6 +75,9 @@ func (s *FeedStream) Take(ctx context.Context, p *cmaf.Part) error {
 	return s.do(ctx, func() error {
 		if p.Init == nil && len(s.splitter.inits) == 0 {
 			return fmt.Errorf("%w: a fragment before any init segment", ErrInput)
+		}
+		if events, now := s.feed.telling.since(s.heard); p.Init == nil && s.splitter.hears() {
+			s.splitter.told, s.heard = merge(s.splitter.told, events), now
 		}
 		return s.splitter.part(p)
 	})

@@ -68,7 +68,7 @@ func newSegment(rendition string, track *cmaf.Track, n live.Number, samples []sa
 		table[i] = samples[i].Sample
 		size += len(samples[i].data) + 16 + len(samples[i].Aux) + 8
 	}
-	dst, seq := cmaf.AppendStyp(make([]byte, 0, size)), uint32(n)
+	dst, seq := appendEvents(cmaf.AppendStyp(make([]byte, 0, size)), track, samples), uint32(n)
 	for from := 0; from < len(samples); {
 		to := from + 1
 		for to < len(samples) && samples[to].whole == samples[from].whole {

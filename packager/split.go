@@ -39,6 +39,7 @@ type splitter struct {
 	cutters map[uint32]*cutter     // by track ID of the input
 	inits   map[string]initVersion // newest, by rendition
 	ready   []*segment
+	told    []cmaf.Event // of event message tracks, not given to a cutter yet
 	err     error
 }
 
@@ -108,7 +109,9 @@ func (s *splitter) part(p *cmaf.Part) error {
 	}
 	var pieces []piece
 	for i := range p.Fragment.Tracks {
-		if t := &p.Fragment.Tracks[i]; t.Track != nil && s.lanes[t.ID] != nil && len(t.Samples) > 0 {
+		if t := &p.Fragment.Tracks[i]; t.Track != nil && t.Track.EventMessages {
+			s.told = merge(s.told, cmaf.EventsOf(p, t))
+		} else if t.Track != nil && s.lanes[t.ID] != nil && len(t.Samples) > 0 {
 			pieces = append(pieces, s.lanes[t.ID].take(newPiece(p, t))...)
 		}
 	}
@@ -148,6 +151,7 @@ func (s *splitter) cut(pieces []piece) error {
 			s.count.with(func(c *Stats) { c.ClockSteps++ })
 			s.log.Warn("the encoder's clock stepped while its decode times went on: nothing is moved", "track", p.track.ID, "off", s.clock.off())
 		}
+		s.tell(p)
 		c := s.cutters[p.track.ID]
 		if c == nil {
 			continue
@@ -185,7 +189,7 @@ func (s *splitter) samples(p *cmaf.Part, t *cmaf.TrackFragment) ([]sample, error
 			return nil, fmt.Errorf("%w: sample %d of track %d lies outside of its fragment", ErrInput, i, t.ID)
 		}
 		x.Decode += shift
-		out[i] = sample{x, data, whole}
+		out[i] = sample{Sample: x, data: data, whole: whole}
 	}
 	return out, nil
 }
