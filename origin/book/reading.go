@@ -251,7 +251,7 @@ func ReadPins(ctx context.Context, s store.Store, e *Event, from, to live.Number
 			}
 			return
 		}
-		if x.Digest == "" || x.Turn == journal.InPlace || err != nil {
+		if !x.Choice() || err != nil {
 			return
 		}
 		e.Adopt(x.Rendition, x.Number, &Pin{Reason: selection.Reason(x.Reason), Pin: selection.Pin{Pipeline: x.Pipeline, Region: x.Region, Digest: digest,

@@ -23,12 +23,12 @@ type History map[slotKey][]*Entry
 // reason, becomes one; so does what a node served again and again in place of a
 // choice that it could not have yet.
 func (h History) Add(x *Entry) {
-	if x.Turn == Verdict {
-		return // that is the candidates' to tell
+	if x.Turn < 0 && x.Turn != InPlace {
+		return // of verdicts the candidates tell; more there may be of a later version
 	}
 	k := slotKey{x.Rendition, x.Number}
 	for _, old := range h[k] {
-		if old.Problem != x.Problem || old.Digest != x.Digest || old.Turn != x.Turn || old.By != x.By {
+		if old.Problem != x.Problem || old.Pipeline != x.Pipeline || old.Digest != x.Digest || old.Turn != x.Turn || old.By != x.By {
 			continue
 		}
 		if old.Reason == "" {

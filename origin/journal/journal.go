@@ -104,8 +104,13 @@ type Entry struct {
 const InPlace = -1
 
 // Verdict is the turn of what is no choice: what was said of a candidate's quality
-// after it was published.
+// after it was published. It is not among a batch's entries, where origins that know
+// nothing of verdicts would take it for a choice.
 const Verdict = -2
+
+// Choice reports whether an entry says what was chosen. Turns below zero that are not
+// known here are of a later version, and no choices.
+func (e *Entry) Choice() bool { return e.Digest != "" && e.Turn >= 0 }
 
 // An entryKey is what makes one entry of several.
 type entryKey struct {
@@ -113,7 +118,8 @@ type entryKey struct {
 	rendition string
 	number    live.Number
 	problem   string // of a refusal
-	digest    string // of a choice
+	pipeline  string // of a choice, whose bytes may be another's too
+	digest    string
 	turn      int64
 }
 
@@ -121,6 +127,7 @@ type entryKey struct {
 type batch struct {
 	Life    int64    `json:"life,omitempty"`
 	Entries []*Entry `json:"entries"`
+	Said    []*Entry `json:"said,omitempty"` // the verdicts
 
 	of  Life
 	key string
@@ -143,7 +150,7 @@ func New(cfg Config) *Journal {
 // Enter takes an entry of an event. Those that are the same but for when and how
 // often become one.
 func (j *Journal) Enter(of Life, e Entry) {
-	k := entryKey{of, e.Rendition, e.Number, e.Problem, e.Digest, e.Turn}
+	k := entryKey{of, e.Rendition, e.Number, e.Problem, e.Pipeline, e.Digest, e.Turn}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch old := j.pending[k]; {
@@ -229,13 +236,17 @@ func (j *Journal) gather() {
 	for k, e := range j.pending {
 		at := block{k.of, k.number - k.number%journalBlock}
 		b := open[at]
-		if b == nil || len(b.Entries) == maxBatch {
+		if b == nil || b.len() == maxBatch {
 			j.count++
 			b = &batch{Life: k.of.Life, of: k.of, key: layout.NumberKey(at.first) + j.Node + "-" + strconv.FormatInt(j.count, 10)}
 			open[at] = b
 			j.batches = append(j.batches, b)
 		}
-		b.Entries = append(b.Entries, e)
+		if e.Turn == Verdict {
+			b.Said = append(b.Said, e)
+		} else {
+			b.Entries = append(b.Entries, e)
+		}
 	}
 	clear(j.pending)
 }
@@ -247,10 +258,10 @@ func (j *Journal) wrote(b *batch, err error) {
 		j.signal() // to be tried again
 		return
 	}
-	j.held -= len(b.Entries)
+	j.held -= b.len()
 	j.batches = slices.DeleteFunc(j.batches, func(x *batch) bool { return x == b })
 	if err == nil {
-		j.written.Add(float64(len(b.Entries)))
+		j.written.Add(float64(b.len()))
 	}
 }
 
@@ -297,8 +308,10 @@ func (j *Journal) Read(ctx context.Context, of Life, from, to live.Number, f fun
 	return err
 }
 
+func (b *batch) len() int { return len(b.Entries) + len(b.Said) }
+
 func (b *batch) each(from, to live.Number, f func(*Entry)) {
-	for _, x := range b.Entries {
+	for _, x := range slices.Concat(b.Entries, b.Said) {
 		if x.Number >= from && x.Number <= to {
 			f(x)
 		}
