@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -91,4 +92,48 @@ func TestBodyInRealTime(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestClockHearsOfABodysEnd: a segment that is sent while it is filmed says what time it
+// is when its last byte comes, and not two seconds too early, when its headers do; one that
+// is refused for what its headers say, when they come.
+func TestClockHearsOfABodysEnd(t *testing.T) {
+	const offset = `headwater_clock_offset_seconds{source="pipeline"} `
+	says := func(r *rig) float64 {
+		_, after, _ := strings.Cut(r.metricsText(), offset)
+		text, _, _ := strings.Cut(after, "\n")
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.putInits("a")
+		n := r.next() + 2
+		seg := r.m.segment(r.tl, "v", n, take{})
+		body, packager := io.Pipe()
+		until(r.tl.Start(n))
+		go func() {
+			packager.Write(seg[:len(seg)/2])
+			until(r.tl.End(n))
+			packager.Write(seg[len(seg)/2:])
+			packager.Close()
+		}()
+		r.want(serve(r.pub, request("PUT", fmt.Sprintf("/acme/final/a/v/%d.m4s", n), body)), 201, "")
+		// In time is until the deadline: 2.5 s after its end.
+		if got := says(r); got < 0 || got > 2.5 {
+			t.Errorf("the pipeline's clock is told to be %v s ahead", got)
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.putInits("a")
+		n := r.next() + 100
+		r.want(r.put(fmt.Sprintf("a/v/%d.m4s", n), []byte("never read")), 400, "number-in-future")
+		if got := says(r); got < 190 || got > 210 {
+			t.Errorf("the pipeline's clock is told to be %v s ahead", got)
+		}
+	})
 }

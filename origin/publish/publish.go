@@ -329,17 +329,27 @@ func (s *Server) place(p *publication) error {
 		}
 		return live.ErrOutside.With(fmt.Sprintf("segment %d is outside the event: first %d, %s", n, tl.First(), last))
 	}
-	if p.r.Header[live.HeaderClock] == nil && !p.verdict { // who says what his clock says is heard once, and a verdict comes when it comes
-		s.Clock.Arrival(p.path.Event.String()+"/"+p.path.Pipeline, tl.End(n), tl.Deadline(n), p.received)
-	}
 	if ahead := tl.Start(n).Sub(came); ahead > s.FutureTolerance {
+		s.hearArrival(p, tl.Start(n), p.received) // or a clock that is behind would never hear of it
 		return live.ErrFuture.With(fmt.Sprintf("segment %d begins at %s, %v ahead of this origin's clock: check the packager's clock and the event's start, first_number and media_time",
 			n, tl.Start(n).Format(live.TimeLayout), ahead.Truncate(time.Second)))
 	}
 	if tl.Place(n, came) == live.Gone {
+		s.hearArrival(p, tl.Start(n), p.received)
 		return live.ErrOutside.With(fmt.Sprintf("segment %d left the DVR window at %s", n, tl.GoneAt(n).Format(live.TimeLayout)))
 	}
 	return nil
+}
+
+// hearArrival has the clock hear that what was filmed until whole was here at an instant: the
+// first frame when the headers of a segment are, which may come while it is filmed, and
+// the last one at the end of its body. Who says what his clock says is heard once, and a
+// verdict comes when it comes.
+func (s *Server) hearArrival(p *publication, whole, at time.Time) {
+	if p.r.Header[live.HeaderClock] == nil && !p.verdict && p.path.File == live.FileSegment {
+		tl := p.view.Timelines[p.path.Rendition]
+		s.Clock.Arrival(p.path.Event.String()+"/"+p.path.Pipeline, whole, tl.Deadline(p.path.Number), at)
+	}
 }
 
 // know has a node that has just started read first what was published of the slot, and
@@ -418,7 +428,12 @@ func (s *Server) read(p *publication) error {
 		return live.ErrMalformedMedia.With("the body is empty")
 	}
 	p.step(stepRead, p.elapsed())
-	return p.end()
+	if err := p.end(); err != nil {
+		return err
+	}
+	tl := p.view.Timelines[p.path.Rendition]
+	s.hearArrival(p, tl.End(p.path.Number), time.Now())
+	return nil
 }
 
 // verify holds the body against the packager's digest.
