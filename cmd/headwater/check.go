@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -45,7 +46,9 @@ func checkDisk(ctx context.Context, env *environment, a store.Address, accept bo
 	report, err := st.Check(ctx, func(p disk.Problem) { fmt.Fprintf(env.stdout, "bad: %v\n", p) }, func(r disk.CheckReport, total int64) {
 		far.say("%d%%: %d of %d bytes, %s", 100*r.Bytes/max(total, 1), r.Bytes, total, count(r.Problems, "problem"))
 	})
-	report.Problems += sayLosses(env.stdout, st.Losses())
+	lost, lostErr := st.Losses(ctx)
+	err = errors.Join(err, lostErr)
+	report.Problems += sayLosses(env.stdout, lost)
 	if accept && err == nil {
 		err = st.AcceptLosses(ctx)
 	}

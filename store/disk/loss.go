@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,11 +32,13 @@ func (x Loss) String() string {
 }
 
 // Losses returns what is lost and would still be served: it has neither expired nor
-// been put again.
-func (s *Store) Losses() []Loss {
-	var all []Loss
+// been put again. It waits until all files have been read; where ctx ends before that,
+// or a file cannot be, it returns what is known with the error.
+func (s *Store) Losses(ctx context.Context) (all []Loss, err error) {
 	for _, l := range s.logs() {
-		_ = l.awaitAll(context.Background())
+		if e := l.awaitAll(ctx); e != nil {
+			err = errors.Join(err, fmt.Errorf("disk store: %w", e))
+		}
 		l.sumUp(l.opt.Now())
 		l.mu.RLock()
 		for _, f := range l.files {
@@ -43,7 +46,7 @@ func (s *Store) Losses() []Loss {
 		}
 		l.mu.RUnlock()
 	}
-	return all
+	return all, err
 }
 
 // sumUp forgets the losses that are none any more, and counts the others.

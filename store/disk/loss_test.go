@@ -82,7 +82,7 @@ func TestWhatIsLostIsKnown(t *testing.T) {
 						t.Errorf("start %d: keys %q, want %q", start, got, c.there)
 					}
 					var lost []string
-					for _, x := range s.Losses() {
+					for _, x := range losses(t, s) {
 						key := x.Key
 						if key == "" {
 							key = "?"
@@ -116,7 +116,7 @@ func TestWhatIsLostIsKnown(t *testing.T) {
 						mustPut(t, s, media, again)
 					}
 				}
-				if lost := s.Losses(); c.lost != "?" && len(lost) > 0 {
+				if lost := losses(t, s); c.lost != "?" && len(lost) > 0 {
 					t.Errorf("still lost: %v", lost)
 				}
 				mustClose(t, s)
@@ -237,7 +237,7 @@ func TestOlderVersionBetween(t *testing.T) {
 		if got := keysOf(t, s, control); got != "new" {
 			t.Errorf("keys %q", got)
 		}
-		if lost := s.Losses(); len(lost) > 0 {
+		if lost := losses(t, s); len(lost) > 0 {
 			t.Errorf("lost: %v", lost)
 		}
 		mustClose(t, s)
@@ -265,7 +265,7 @@ func TestSwappedFiles(t *testing.T) {
 	for range 2 {
 		s := openMem(t, m, Options{})
 		wantItems(t, s, media, items...)
-		if lost := s.Losses(); len(lost) > 0 {
+		if lost := losses(t, s); len(lost) > 0 {
 			t.Errorf("lost %v", lost)
 		}
 		mustClose(t, s)
@@ -305,8 +305,8 @@ func TestLossesExpire(t *testing.T) {
 	log := m.paths("d/media/")[0]
 	delete(m.names, log)
 	s = openMem(t, m, Options{})
-	if len(s.Losses()) != 1 {
-		t.Fatalf("lost %v", s.Losses())
+	if len(losses(t, s)) != 1 {
+		t.Fatalf("lost %v", losses(t, s))
 	}
 	s.media.sumUp(time.Now().Add(2 * time.Hour))
 	if err := s.media.retain(t.Context()); err != nil {
@@ -350,7 +350,7 @@ func TestWhatWasNeverThereIsNoLoss(t *testing.T) {
 				mustClose(t, s)
 				s = openMem(t, m, Options{})
 				wantItems(t, s, media, item)
-				if lost := s.Losses(); len(lost) > 0 || s.Condition() != nil {
+				if lost := losses(t, s); len(lost) > 0 || s.Condition() != nil {
 					t.Errorf("lost: %v; %v", lost, s.Condition())
 				}
 			})
@@ -381,8 +381,8 @@ func TestLossOfMediaThatNothingTellsOf(t *testing.T) {
 	if left := m.paths("d/media/"); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
-	if len(s.Losses()) != 1 {
-		t.Errorf("lost: %v", s.Losses())
+	if len(losses(t, s)) != 1 {
+		t.Errorf("lost: %v", losses(t, s))
 	}
 	if err := s.AcceptLosses(t.Context()); err != nil {
 		t.Fatal(err)
@@ -410,14 +410,14 @@ func TestWhatIsDeletedIsNoLoss(t *testing.T) {
 	mustClose(t, s)
 	delete(m.names, m.paths("d/media/")[0])
 	s = openMem(t, m, Options{})
-	if lost := s.Losses(); len(lost) != 2 || lost[0].Record != other || lost[1].Record != media || lost[1].Key != "l" {
+	if lost := losses(t, s); len(lost) != 2 || lost[0].Record != other || lost[1].Record != media || lost[1].Key != "l" {
 		t.Errorf("lost: %v", lost)
 	}
 	if err := s.DeleteRecord(t.Context(), other, nextToken()); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if lost := s.Losses(); len(lost) != 1 || lost[0].Record != media {
+		if lost := losses(t, s); len(lost) != 1 || lost[0].Record != media {
 			t.Errorf("lost: %v", lost)
 		}
 		mustClose(t, s)
@@ -469,7 +469,7 @@ func TestDroppedOnAFullDisk(t *testing.T) {
 		killed := m.clone()
 		mustClose(t, s)
 		s = openMem(t, killed, opt)
-		if lost := s.Losses(); len(lost) > 0 {
+		if lost := losses(t, s); len(lost) > 0 {
 			t.Errorf("lost: %v", lost)
 		}
 		mustClose(t, s)
@@ -490,4 +490,14 @@ func TestStartWritesTheManifestOnce(t *testing.T) {
 	if n := m.count("rename") - before; n != 2 {
 		t.Errorf("%d files are put in the place of others, want the two copies of the manifest", n)
 	}
+}
+
+// losses is what a store has lost, once all of it has been read.
+func losses(t *testing.T, s *Store) []Loss {
+	t.Helper()
+	all, err := s.Losses(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }

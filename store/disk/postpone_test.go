@@ -123,7 +123,7 @@ func TestNewerFilesReadFirst(t *testing.T) {
 		for range 3 {
 			s := openMem(t, m, Options{})
 			wantItems(t, s, media, b)
-			if lost := s.Losses(); len(lost) > 0 {
+			if lost := losses(t, s); len(lost) > 0 {
 				t.Errorf("lost %v", lost)
 			}
 			mustClose(t, s)
@@ -149,8 +149,8 @@ func TestCloseWhileFilesAreUnread(t *testing.T) {
 			t.Error(err)
 		}
 		mustClose(t, s)
-		if lost := s.Losses(); len(lost) > 0 {
-			t.Errorf("lost %v", lost)
+		if lost, err := s.Losses(t.Context()); len(lost) > 0 || !errors.Is(err, store.ErrClosed) {
+			t.Errorf("lost %v, %v", lost, err)
 		}
 		if after := m.paths("d/media/"); !slices.Equal(after, before) {
 			t.Errorf("there are %v, and were %v", after, before)
@@ -195,7 +195,7 @@ func TestRangesAreWrittenWhileFilesAreRead(t *testing.T) {
 			t.Error(err)
 		}
 		m.setFault(nil)
-		if lost := s.Losses(); len(lost) > 0 {
+		if lost := losses(t, s); len(lost) > 0 {
 			t.Errorf("lost %v", lost)
 		}
 	})
@@ -250,7 +250,7 @@ func TestRangesAreOnlyBelievedWhole(t *testing.T) {
 			}
 			s := openMem(t, m, Options{})
 			wantItems(t, s, media, items...)
-			if lost := s.Losses(); len(lost) > 0 {
+			if lost := losses(t, s); len(lost) > 0 {
 				t.Errorf("lost %v", lost)
 			}
 			mustClose(t, s)

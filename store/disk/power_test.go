@@ -73,7 +73,7 @@ func powerFailures(t *testing.T, seed uint64, lives int) {
 		if st := s.Stats(); st.Media.CorruptRecords+st.Control.CorruptRecords > 0 {
 			t.Errorf("life %d: damage where there is none: %+v", life, st)
 		}
-		if lost := s.Losses(); len(lost) > 0 {
+		if lost := losses(t, s); len(lost) > 0 {
 			t.Errorf("life %d: lost, though the disk loses nothing: %v", life, lost)
 		}
 		for _, c := range clients {

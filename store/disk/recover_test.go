@@ -312,7 +312,7 @@ func TestFileThatDoesNotOpen(t *testing.T) {
 	for range 2 {
 		s = openMem(t, m, Options{})
 		wantItems(t, s, media, small)
-		if lost := s.Losses(); len(lost) != 1 || lost[0].Key != "large" || lost[0].Record != media || s.Condition() == nil {
+		if lost := losses(t, s); len(lost) != 1 || lost[0].Key != "large" || lost[0].Record != media || s.Condition() == nil {
 			t.Errorf("lost %v, %v", lost, s.Condition())
 		}
 		mustClose(t, s)
@@ -321,7 +321,7 @@ func TestFileThatDoesNotOpen(t *testing.T) {
 	s = openMem(t, m, Options{})
 	defer mustClose(t, s)
 	wantItems(t, s, media, large, small)
-	if lost := s.Losses(); len(lost) > 0 || s.Condition() != nil {
+	if lost := losses(t, s); len(lost) > 0 || s.Condition() != nil {
 		t.Errorf("lost %v, %v", lost, s.Condition())
 	}
 }
