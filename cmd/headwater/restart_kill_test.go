@@ -60,6 +60,9 @@ func TestKillOrigin(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("after %d kills: %s", kill, p.log.String())
 		}
+		if kill%50 == 49 {
+			t.Logf("%d kills, %d segments acknowledged", kill+1, len(l.acked))
+		}
 	}
 	p := &process{t: t, args: args}
 	p.start(binary)
@@ -70,14 +73,14 @@ func TestKillOrigin(t *testing.T) {
 		t.Errorf("store check: exit %d: %s%s", code, out, errs)
 	}
 	slices.Sort(starts)
-	t.Logf("%d kills, %d segments acknowledged, %d looks at them, %d lost, %d bad; starts: median %v, longest %v",
-		kills, len(l.acked), l.looks, l.lost, l.bad, starts[len(starts)/2].Round(time.Millisecond), starts[len(starts)-1].Round(time.Millisecond))
+	t.Logf("%d kills, %d segments acknowledged, %d refused, %d looks at them, %d lost, %d bad; starts: median %v, longest %v",
+		kills, len(l.acked), l.refused, l.looks, l.lost, l.bad, starts[len(starts)/2].Round(time.Millisecond), starts[len(starts)-1].Round(time.Millisecond))
 }
 
 // awaitReady waits until an origin says that it is.
 func awaitReady(t testing.TB, p *process, control string) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		resp, err := http.Get("http://" + control + "/readyz")
 		if err == nil {
 			resp.Body.Close()
@@ -101,9 +104,10 @@ type ledger struct {
 	client           *http.Client
 	looks, lost, bad int
 
-	mu    sync.Mutex // guards the following
-	next  live.Number
-	acked []acknowledged
+	mu      sync.Mutex // guards the following
+	next    live.Number
+	acked   []acknowledged
+	refused int // since the machine was busy
 }
 
 type acknowledged struct {
@@ -116,7 +120,7 @@ func newLedger(t *testing.T, publish, deliver string) *ledger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &ledger{t: t, publishTo: publish, askOf: deliver, next: 1, client: &http.Client{Timeout: 20 * time.Second}}
+	l := &ledger{t: t, publishTo: publish, askOf: deliver, next: 1, client: &http.Client{Timeout: 2 * time.Minute}}
 	for _, track := range part.Init.Tracks {
 		if track.Type == live.Audio {
 			if l.init, err = part.Init.Single(part.Raw, track.ID); err != nil {
@@ -134,14 +138,17 @@ func newLedger(t *testing.T, publish, deliver string) *ledger {
 
 const killedEvent = "acme/final"
 
+// killedFor is how long the event has gone on: a kill is of about a hundred segments.
+const killedFor = 30 * 24 * time.Hour
+
 // create makes an event that has gone on for so long that there is enough to publish.
 func (l *ledger) create(control string) {
 	ev := live.Default()
-	ev.Start = time.Now().Add(-70 * time.Hour).UTC().Truncate(8 * time.Second)
-	ev.FirstNumber, ev.DVRSeconds = 1, 3*24*3600
+	ev.Start = time.Now().Add(-killedFor).UTC().Truncate(8 * time.Second)
+	ev.FirstNumber, ev.DVRSeconds = 1, int64((killedFor + 24*time.Hour).Seconds())
 	l.timeline = ev.Timeline()
-	body := fmt.Sprintf(`{"start": %q, "first_number": 1, "dvr_seconds": 259200, "pipelines": [{"name": "a"}, {"name": "b"}],
-		"renditions": [{"name": "v", "type": "audio", "bandwidth": 100000}]}`, ev.Start.Format(live.TimeLayout))
+	body := fmt.Sprintf(`{"start": %q, "first_number": 1, "dvr_seconds": %d, "pipelines": [{"name": "a"}, {"name": "b"}],
+		"renditions": [{"name": "v", "type": "audio", "bandwidth": 100000}]}`, ev.Start.Format(live.TimeLayout), ev.DVRSeconds)
 	if code, why := l.put("http://"+control+"/v1/events/"+killedEvent, []byte(body), "application/json"); code != http.StatusCreated {
 		l.t.Fatalf("creating the event: %d %s", code, why)
 	}
@@ -195,6 +202,10 @@ func (l *ledger) publish(dead <-chan struct{}) {
 			case code == http.StatusCreated:
 				l.mu.Lock()
 				l.acked = append(l.acked, acknowledged{killedEvent + "/v/" + live.SegmentName(n), live.DigestOf(data)})
+				l.mu.Unlock()
+			case code == http.StatusServiceUnavailable:
+				l.mu.Lock()
+				l.refused++
 				l.mu.Unlock()
 			case code != 0:
 				l.t.Errorf("segment %d of %s: %d %s", n, pipeline, code, why)
