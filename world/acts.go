@@ -62,6 +62,10 @@ var kinds = []kind{
 	{"announcements-late", 2, 40 * time.Second, func(r *rand.Rand, _ *Plan, a *Act) { a.Amount = 10 << r.IntN(10) },
 		func(w *world, a Act) { w.bus.set(func(f *flaws) { f.late += a.ms() }) },
 		func(w *world, a Act) { w.bus.set(func(f *flaws) { f.late -= a.ms() }) }},
+	{"announcements-reordered", 2, 40 * time.Second, aimShare, func(w *world, a Act) { w.bus.set(func(f *flaws) { f.stray += a.share() }) },
+		func(w *world, a Act) { w.bus.set(func(f *flaws) { f.stray -= a.share() }) }},
+	{"announcements-replayed", 1, 40 * time.Second, aimShare, func(w *world, a Act) { w.bus.set(func(f *flaws) { f.again += a.share() }) },
+		func(w *world, a Act) { w.bus.set(func(f *flaws) { f.again -= a.share() }) }},
 	{"storm", 4, 10 * time.Second, func(r *rand.Rand, p *Plan, a *Act) {
 		a.Node, a.Amount = one(r, p.edges()), 5+r.IntN(60)
 	}, func(w *world, a Act) { w.storm(a) }, nothing},

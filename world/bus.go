@@ -10,7 +10,8 @@ import (
 
 // A bus carries announcements between origins over the network: each as late as a
 // packet, what a cut keeps is lost, and with luck the bus finds that out and says
-// so. Some come twice. From one node they arrive in order, as the contract says.
+// so. Some come twice. From one node they arrive in order, as the contract says, but
+// for acts that have some stray or come again long after.
 type bus struct {
 	net *network
 
@@ -23,8 +24,14 @@ type bus struct {
 // flaws are what acts make of it: shares of messages, and how late.
 type flaws struct {
 	lose, double float64
+	stray, again float64 // what comes after what was sent later, and what comes once more
 	late         time.Duration
 }
+
+const (
+	strayFor = 3 * time.Second  // at most
+	againFor = 50 * time.Second // at most
+)
 
 func newBus(n *network, rng *rand.Rand) *bus {
 	return &bus{net: n, rng: rng, ends: map[string]*busEnd{}}
@@ -94,6 +101,13 @@ func (b *bus) send(from string, to *busEnd, m announce.Message) {
 	if b.flaws.late > 0 {
 		d += time.Duration(b.rng.Int64N(int64(b.flaws.late)))
 	}
+	if b.rng.Float64() < b.flaws.again {
+		b.tellLater(to.node, d+time.Duration(b.rng.Int64N(int64(againFor))), m)
+	}
+	if b.rng.Float64() < b.flaws.stray {
+		b.tellLater(to.node, d+time.Duration(b.rng.Int64N(int64(strayFor))), m)
+		return
+	}
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	for range times {
@@ -105,6 +119,16 @@ func (b *bus) send(from string, to *busEnd, m announce.Message) {
 		to.queue = append(to.queue, m)
 		time.AfterFunc(time.Until(at), to.arrive)
 	}
+}
+
+// tellLater brings a message past all others to a node, perhaps to one of its later runs.
+func (b *bus) tellLater(node string, d time.Duration, m announce.Message) {
+	time.AfterFunc(d, func() {
+		b.mu.Lock()
+		e := b.ends[node]
+		b.mu.Unlock()
+		e.tell(m)
+	})
 }
 
 // lose notes that a message is lost; where it is found out, the bus says so with

@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"time"
 
-	"headwater/cmaf"
 	"headwater/live"
 )
 
@@ -110,20 +110,15 @@ var marks = []string{"a", "b", "a2", "b2"}
 
 // ofNumber reports whether some encoder made these bytes of the number.
 func (w *world) ofNumber(n live.Number, d live.Digest) bool {
-	return slices.ContainsFunc(marks, func(mark string) bool { return live.DigestOf(w.medium.segment(&w.tl, n, mark)) == d })
+	return slices.ContainsFunc(marks, func(mark string) bool { return w.medium.digest(&w.tl, n, mark) == d })
 }
 
 // fills reports whether these bytes stand in for the number: made of what some
 // encoder made of a number before it, as long as one may stand in.
 func (w *world) fills(n live.Number, d live.Digest) bool {
-	window := func(n live.Number) (win cmaf.Window) {
-		win.Start, win.End = w.tl.Media(n, int64(w.medium.track.Timescale))
-		return win
-	}
 	for m := n - 1; m >= w.tl.First() && m >= n-live.Number(live.MaxFilled/w.tl.Segment()); m-- {
 		for _, mark := range marks {
-			data, err := cmaf.Filler(w.medium.segment(&w.tl, m, mark), w.medium.track, window(m), window(n), uint32(n))
-			if err == nil && live.DigestOf(data) == d {
+			if w.medium.filler(&w.tl, m, n, mark) == d {
 				return true
 			}
 		}
@@ -182,6 +177,20 @@ func (w *world) nothingLost(ctx context.Context, origin string) {
 			}
 			w.ledger.counts["acknowledged segments looked for"]++
 		}
+	}
+}
+
+// heapMost is what a world may take: what its nodes, of which there are four at most, may
+// keep of segments (8 MB each), and as much again for all else.
+const heapMost = 64 << 20
+
+// bounded looks at what is in memory when all has been well for a while.
+func (w *world) bounded() {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if w.heap = m.HeapAlloc; w.heap > heapMost {
+		w.violate(time.Now(), "memory is bounded", "%d bytes are in use", w.heap)
 	}
 }
 

@@ -20,9 +20,19 @@ const frames = 4
 type medium struct {
 	init  []byte
 	track *cmaf.Track
+
+	mu      sync.Mutex // guards the following: what was made is asked for again and again
+	made    map[made][]byte
+	digests map[made]live.Digest
 }
 
-func newMedium() medium {
+// made names what an encoder makes of a number, or what of a number stands in for it.
+type made struct {
+	n, of live.Number
+	mark  string
+}
+
+func newMedium() *medium {
 	part, err := cmaf.NewReader(bytes.NewReader(clip.A)).Next()
 	if err != nil {
 		panic(err) // it is in the binary
@@ -39,14 +49,58 @@ func newMedium() medium {
 		if err != nil {
 			panic(err)
 		}
-		return medium{b, &one.Tracks[0]}
+		return &medium{init: b, track: &one.Tracks[0], made: map[made][]byte{}, digests: map[made]live.Digest{}}
 	}
 	panic("world: the clip has no video")
 }
 
-// segment is what an encoder makes of a number. The mark is in every picture: what
-// another encoder makes is other bytes.
-func (m medium) segment(tl *live.Timeline, n live.Number, mark string) []byte {
+// segment is what an encoder makes of a number. Nobody may change it.
+func (m *medium) segment(tl *live.Timeline, n live.Number, mark string) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := made{n, n, mark}
+	b := m.made[key]
+	if b == nil {
+		b = m.encode(tl, n, mark)
+		m.made[key] = b
+	}
+	return b
+}
+
+// digest is that of a segment.
+func (m *medium) digest(tl *live.Timeline, n live.Number, mark string) live.Digest {
+	data := m.segment(tl, n, mark)
+	return m.once(made{n, n, mark}, func() live.Digest { return live.DigestOf(data) })
+}
+
+// filler is the digest of what of one number stands in for another; zero: nothing.
+func (m *medium) filler(tl *live.Timeline, of, n live.Number, mark string) live.Digest {
+	window := func(n live.Number) (win cmaf.Window) {
+		win.Start, win.End = tl.Media(n, int64(m.track.Timescale))
+		return win
+	}
+	from := m.segment(tl, of, mark)
+	return m.once(made{n, of, mark}, func() (d live.Digest) {
+		if data, err := cmaf.Filler(from, m.track, window(of), window(n), uint32(n)); err == nil {
+			d = live.DigestOf(data)
+		}
+		return d
+	})
+}
+
+func (m *medium) once(key made, digest func() live.Digest) live.Digest {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, ok := m.digests[key]
+	if !ok {
+		d = digest()
+		m.digests[key] = d
+	}
+	return d
+}
+
+// encode puts the mark into every picture: what another encoder makes is other bytes.
+func (m *medium) encode(tl *live.Timeline, n live.Number, mark string) []byte {
 	start, end := tl.Media(n, int64(m.track.Timescale))
 	var samples []cmaf.Sample
 	at := func(i int) int64 { return start + (end-start)*int64(i)/frames }
@@ -71,7 +125,7 @@ func (m medium) segment(tl *live.Timeline, n live.Number, mark string) []byte {
 // An encoder is what a packager reads: the init segment at once, then each segment
 // when its last frame has been taken.
 type encoder struct {
-	medium medium
+	medium *medium
 	tl     live.Timeline
 	next   live.Number
 	mark   string
@@ -80,7 +134,7 @@ type encoder struct {
 	once   sync.Once
 }
 
-func newEncoder(m medium, tl live.Timeline, mark string) *encoder {
+func newEncoder(m *medium, tl live.Timeline, mark string) *encoder {
 	return &encoder{medium: m, tl: tl, next: max(tl.At(time.Now())+1, tl.First()), mark: mark,
 		ready: m.init, closed: make(chan struct{})}
 }

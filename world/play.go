@@ -27,7 +27,7 @@ type world struct {
 	id     live.EventID
 	event  live.Event
 	tl     live.Timeline
-	medium medium
+	medium *medium
 
 	net   *network
 	bus   *bus
@@ -44,6 +44,7 @@ type world struct {
 	ledger     *ledger
 	story      *story
 	violations []Violation // guarded by story.mu
+	heap       uint64
 	tasks      sync.WaitGroup
 	todo       chan func() // for the goroutine that plays
 }
@@ -57,6 +58,7 @@ type Result struct {
 	Counts     map[string]int `json:"counts"`
 	Simulated  time.Duration  `json:"simulated"`
 	Took       time.Duration  `json:"took"` // by the real clock
+	Heap       uint64         `json:"heap"` // bytes that the whole world took at its end
 	// Trace is the same for two runs that went the same way, to the nanosecond.
 	Trace uint64 `json:"trace"`
 }
@@ -72,6 +74,7 @@ func Play(p Plan, logs io.Writer) Result {
 		r.Simulated = time.Since(w.began)
 	})
 	w.ordered()
+	r.Heap = w.heap
 	r.Violations, r.Story, r.Counts, r.Trace = w.violations, w.story.lines, w.ledger.counts, w.ledger.trace
 	for _, a := range p.Acts {
 		r.Faults[a.Kind]++
@@ -150,6 +153,7 @@ func (w *world) play() {
 	for _, o := range w.plan.origins() {
 		w.nothingLost(watching, o)
 	}
+	w.bounded()
 	w.over.Store(true)
 	leave()
 	viewers.Wait()

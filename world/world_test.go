@@ -164,6 +164,7 @@ func TestOneClock(t *testing.T) {
 		{"an origin", []Act{at("origin1", 60, 20, 5000), at("origin1", 235, 5, -300_000)}, true},
 		{"an edge", []Act{at("edge1", 60, 20, -5000), at("edge1", 235, 5, 300_000)}, true},
 		{"a packager", []Act{at("packager-a", 60, 20, 5000), at("packager-a", 235, 5, -300_000)}, true},
+		{"both packagers", []Act{at("packager-a", 60, 40, 5000), at("packager-b", 70, 40, 300_000)}, true},
 		{"two", []Act{at("origin1", 60, 40, 5000), at("edge1", 70, 40, 5000)}, false},
 		{"everybody", []Act{at(everybody, 60, 40, 5000)}, false},
 	} {
@@ -203,4 +204,17 @@ func TestBytesOfEachSegment(t *testing.T) {
 	if a, b := m.segment(&w.tl, 7, "a"), m.segment(&w.tl, 7, "b"); string(a) == string(b) {
 		t.Error("two encoders make the same bytes")
 	}
+}
+
+// BenchmarkWorld is what a world costs, of those that any seed makes.
+func BenchmarkWorld(b *testing.B) {
+	hours := 0.0
+	for i := 0; b.Loop(); i++ {
+		r := Play(NewPlan(uint64(1+i%4), 15*time.Minute), nil)
+		hours += r.Simulated.Hours()
+		if len(r.Violations) > 0 {
+			b.Fatal(r.Violations)
+		}
+	}
+	b.ReportMetric(hours/b.Elapsed().Seconds(), "hours/s")
 }

@@ -69,6 +69,7 @@ type simulation struct {
 	SimulatedHours float64          `json:"simulated_hours"`
 	Seconds        float64          `json:"seconds"`
 	HoursPerSecond float64          `json:"hours_per_second"`
+	HeapBytes      uint64           `json:"heap_bytes"` // of the world that took most at its end
 	Faults         map[string]int   `json:"faults"`
 	Counts         map[string]int   `json:"counts"`
 	Failures       []*world.Result  `json:"failures"`
@@ -188,6 +189,7 @@ func (f *simulateFlags) plans() (func(yield func(world.Plan) bool), error) {
 func (s *simulation) add(r *world.Result) {
 	s.Worlds++
 	s.SimulatedHours += r.Simulated.Hours()
+	s.HeapBytes = max(s.HeapBytes, r.Heap)
 	for k, n := range r.Faults {
 		s.Faults[k] += n
 	}
@@ -249,7 +251,7 @@ func again(p *world.Plan) string {
 }
 
 func (s *simulation) print(w io.Writer) {
-	fmt.Fprintf(w, "%d worlds, %.1f hours simulated in %.0f s: %.2f hours per second\n", s.Worlds, s.SimulatedHours, s.Seconds, s.HoursPerSecond)
+	fmt.Fprintf(w, "%d worlds, %.1f hours simulated in %.0f s: %.2f hours per second; %d MB of memory at most\n", s.Worlds, s.SimulatedHours, s.Seconds, s.HoursPerSecond, s.HeapBytes>>20)
 	for _, of := range []struct {
 		title string
 		m     map[string]int
