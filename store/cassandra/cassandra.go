@@ -29,8 +29,10 @@
 // # What is left over
 //
 // Chunks of a put that broke off, and of an item that was replaced or deleted,
-// are named by no row. Where the item expires they have its time to live. The
-// others, in practice large values of control, are swept: see Sweep.
+// are named by no row. Where the item expires they have its time to live. What a
+// process leaves of a put that failed, and what an item of control was that it
+// replaced, it removes; what processes left that ended before, of control, is swept: see
+// leftover.go.
 package cassandra
 
 import (
@@ -56,7 +58,9 @@ type Store struct {
 	policy  *policy
 	spaces  map[string]*space
 
-	putItem, getItem, scanItems, putChunk, getChunk, deleteBucket, directory *request
+	putItem, getItem, scanItems, putChunk, getChunk, dropChunk, deleteBucket, directory *request
+
+	left leftovers
 
 	// attempts are those under way, which may outlast their operation.
 	attempts sync.WaitGroup
@@ -85,7 +89,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{
 		opt: o, session: session, policy: policy, spaces: make(map[string]*space),
 		putItem: newRequest("put item", goalRow), getItem: newRequest("get item", goalRow), scanItems: newRequest("scan items", goalRow),
-		putChunk: newRequest("put chunk", goalChunk), getChunk: newRequest("get chunk", goalChunk),
+		putChunk: newRequest("put chunk", goalChunk), getChunk: newRequest("get chunk", goalChunk), dropChunk: newRequest("drop chunk", goalChunk),
 		deleteBucket: newRequest("delete record", goalRow), directory: newRequest("directory", goalRow),
 	}
 	s.Front = store.NewFront(store.Backend{Name: "cassandra store", Now: o.Now, Put: s.put, Get: s.get, Scan: s.scan, Delete: s.delete, Close: s.close})
@@ -99,6 +103,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	aside, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.aside.Go(func() { s.sweep(aside) })
+	s.aside.Go(func() { s.tidy(aside) })
 	return s, nil
 }
 
@@ -183,7 +188,7 @@ func (s *Store) Signals() []store.Signal {
 }
 
 func (s *Store) requests() []*request {
-	return []*request{s.putItem, s.getItem, s.scanItems, s.putChunk, s.getChunk, s.deleteBucket, s.directory}
+	return []*request{s.putItem, s.getItem, s.scanItems, s.putChunk, s.getChunk, s.dropChunk, s.deleteBucket, s.directory}
 }
 
 func (s *Store) close() error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"time"
 
 	"headwater/store"
@@ -27,9 +26,9 @@ type CheckReport struct {
 	Bytes  int64 // of their values
 	Dead   int   // deleted or expired, and not yet forgotten
 
-	// Orphans are chunks that no item names: of a put that broke off, or of
-	// an item that was replaced or deleted. They end by their time to live, or
-	// by Sweep.
+	// Orphans are chunks that no item names, and that are older than OrphanAge: of a
+	// put that broke off, or of an item that was replaced or deleted, by a process that
+	// ended before it could look. They end by their time to live, or by Sweep.
 	Orphans int
 
 	Problems int
@@ -81,9 +80,12 @@ func (c *checker) run(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	return c.s.orphans(ctx, c.namespace, c.part, func(string, string, store.Token, int) error {
-		c.sum.Orphans++
-		return nil
+	return c.s.chunks(ctx, c.sp, c.part, func(record, key string, t store.Token, _ int) error {
+		got, err := c.s.versions(ctx, c.sp, store.Record{Namespace: c.namespace, ID: record}, key)
+		if err == nil && newestToken(got.heads) != encodeToken(t) {
+			c.sum.Orphans++
+		}
+		return err
 	})
 }
 
@@ -152,10 +154,9 @@ func (c *checker) item(ctx context.Context, record, key string, r row) error {
 	return nil
 }
 
-// orphans finds the chunks of a namespace that no item names. It tells part of
-// each part of the ring that it has looked at.
-func (s *Store) orphans(ctx context.Context, namespace string, part func(), found func(record, key string, t store.Token, i int) error) error {
-	sp := s.spaces[namespace]
+// chunks calls f for the chunks of a namespace that are too old to be of a put under
+// way. It tells part of each part of the ring that it has looked at.
+func (s *Store) chunks(ctx context.Context, sp *space, part func(), f func(record, key string, t store.Token, i int) error) error {
 	return ring(func(from, to int64) error {
 		defer part()
 		it := s.session.Query(sp.checkChunks, from, to).IterContext(ctx)
@@ -168,14 +169,8 @@ func (s *Store) orphans(ctx context.Context, namespace string, part func(), foun
 			if err != nil || s.opt.Now().Sub(time.Unix(0, t.Time)) < s.opt.OrphanAge {
 				continue
 			}
-			_, newest, _, err := s.row(ctx, sp, store.Record{Namespace: namespace, ID: record}, key)
-			if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt) {
+			if err := f(record, key, t, i); err != nil {
 				return err
-			}
-			if newest != string(token) {
-				if err := found(record, key, t, i); err != nil {
-					return err
-				}
 			}
 		}
 		if err := it.Close(); err != nil {
@@ -183,44 +178,4 @@ func (s *Store) orphans(ctx context.Context, namespace string, part func(), foun
 		}
 		return nil
 	})
-}
-
-// Sweep removes the chunks of control that no item names. Those of media end by
-// their time to live.
-func (s *Store) Sweep(ctx context.Context) (removed int, err error) {
-	sp := s.spaces[store.Control]
-	if sp == nil {
-		return 0, nil
-	}
-	err = s.orphans(ctx, store.Control, func() {}, func(record, key string, t store.Token, i int) error {
-		removed++
-		return s.do(ctx, s.putChunk, func(ctx context.Context) error {
-			return s.exec(ctx, sp.dropChunk, t.Time, record, key, []byte(encodeToken(t)), i)
-		})
-	})
-	if err != nil {
-		return removed, fmt.Errorf("cassandra store: sweep: %w", err)
-	}
-	return removed, nil
-}
-
-// sweepEvery is how often every process sweeps: several at once do no harm.
-const sweepEvery = 6 * time.Hour
-
-// sweep sweeps now and then, until ctx ends.
-func (s *Store) sweep(ctx context.Context) {
-	for {
-		timer := time.NewTimer(sweepEvery/2 + rand.N(sweepEvery))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		}
-		if removed, err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			s.opt.Logger.Warn("cassandra: sweeping what is left over", "removed", removed, "err", err)
-		} else if removed > 0 {
-			s.opt.Logger.Info("cassandra: swept what was left over", "chunks", removed)
-		}
-	}
 }

@@ -5,15 +5,18 @@ import (
 	"errors"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"headwater/store"
 	"headwater/store/storetest"
 )
 
-// TestContract has every operation done by either of two stores, as two origins do.
+// TestContract has every operation done by either of two stores, as two origins do,
+// which remove what they replace as soon as they can.
 func TestContract(t *testing.T) {
 	storetest.Checks(t, 8)
 	o := inCommon(t)
+	o.ReplacedAge = time.Millisecond
 	storetest.Run(t, func(t *testing.T) store.Store { return pair{open(t, o), open(t, o)} })
 }
 

@@ -130,15 +130,20 @@ func (h *head) item(key string) store.Item {
 // newest returns the version that decides, of those that a row holds: nearly
 // always one, several where tokens share their nanosecond.
 func newest(versions map[blob][]byte) (head, string, error) {
-	var token string
-	for t := range versions {
-		token = max(token, string(t)) // encoded tokens order as tokens do
-	}
+	token := newestToken(versions)
 	if token == "" {
 		return head{}, "", store.ErrNotFound
 	}
 	h, err := decodeHead(token, versions[blob(token)])
 	return h, token, err
+}
+
+// newestToken is the token of the version that decides, "" where there is none.
+func newestToken(versions map[blob][]byte) (token string) {
+	for t := range versions {
+		token = max(token, string(t)) // encoded tokens order as tokens do
+	}
+	return token
 }
 
 const tokenSize = 16

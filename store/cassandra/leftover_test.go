@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,12 +15,12 @@ import (
 	"headwater/store/cassandra"
 )
 
-// TestLeftovers: chunks of a put that broke off between staging and commit, and
-// of an item that was replaced, do not stay: they have the item's time to live,
-// or are swept.
+// TestLeftovers: of a process that ended before it looked again, chunks of a put that
+// broke off between staging and commit, and of an item that was replaced, do not stay:
+// they have the item's time to live, or are swept by another process.
 func TestLeftovers(t *testing.T) {
 	o := optionsFor(t, "leftovers")
-	o.OrphanAge = time.Millisecond
+	o.OrphanAge, o.ReplacedAge = time.Hour, time.Hour
 	initialise(t, o)
 	st := open(t, o)
 	defer st.Close()
@@ -66,6 +70,15 @@ func TestLeftovers(t *testing.T) {
 		}
 	}
 
+	// What may be of a put under way is left alone, and no orphan.
+	if removed, err := st.Sweep(t.Context()); err != nil || removed != 0 {
+		t.Errorf("%d chunks were removed that may be of a put under way: %v", removed, err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.OrphanAge = time.Millisecond
+	st = open(t, o)
 	for i, want := range []int{6, 0} {
 		if removed, err := st.Sweep(t.Context()); err != nil || removed != want {
 			t.Errorf("sweep %d removed %d chunks, want %d: %v", i+1, removed, want, err)
@@ -77,5 +90,100 @@ func TestLeftovers(t *testing.T) {
 	}
 	if got, err := st.Get(t.Context(), control, "rewritten"); err != nil || !bytes.Equal(got.Value, kept.Value) {
 		t.Errorf("%d bytes, %v", len(got.Value), err)
+	}
+}
+
+// TestReplacedAreRemoved: of an item of control that several processes replace again and
+// again, and that others read, one version is left, and of puts that failed nothing is;
+// of media that failed, too.
+func TestReplacedAreRemoved(t *testing.T) {
+	o := inCommon(t)
+	o.ReplacedAge, o.OrphanAge = time.Millisecond, time.Millisecond
+	reader := open(t, o)
+	defer reader.Close()
+	tokens := store.NewTokens()
+	control := store.Record{Namespace: store.Control, ID: fmt.Sprintf("%s/%x", t.Name(), rand.Uint64())}
+	item := func(key string) store.Item {
+		return store.Item{Key: key, Token: tokens.Next(), Value: valueOf(key), Size: 600_000}
+	}
+	var writers, readers sync.WaitGroup
+	written := make(chan struct{})
+	var broken atomic.Int32
+	for range 3 {
+		st := open(t, o)
+		defer st.Close()
+		writers.Go(func() {
+			for i := range 12 {
+				if err := st.Put(t.Context(), control, item("k")); err != nil {
+					t.Error(err)
+				}
+				r := control
+				if i%2 == 0 {
+					r.Namespace = store.Media
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				ctx = store.WithTrace(ctx, func(step string, _ time.Duration) {
+					if step == "staged" {
+						cancel()
+					}
+				})
+				x := item("broken")
+				if r.Namespace == store.Media {
+					x.Expires = time.Now().Add(time.Hour)
+				}
+				if err := st.Put(ctx, r, x); errors.Is(err, context.Canceled) {
+					broken.Add(1)
+				} else {
+					t.Error(err)
+				}
+				cancel()
+			}
+		})
+	}
+	readers.Go(func() {
+		for read := 0; ; read++ {
+			select {
+			case <-written:
+				return
+			default:
+			}
+			got, err := reader.Get(t.Context(), control, "k")
+			if errors.Is(err, store.ErrNotFound) && read == 0 {
+				read = -1
+				continue // nothing is there yet
+			}
+			if err != nil || !bytes.Equal(got.Value, valueOf("k")) {
+				t.Errorf("%d bytes, %v", len(got.Value), err)
+				return
+			}
+		}
+	})
+	writers.Wait()
+	close(written)
+	readers.Wait()
+	if n := broken.Load(); n != 36 {
+		t.Fatalf("%d puts broke off", n)
+	}
+	newest, err := reader.Get(t.Context(), control, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunks := func(namespace string) (n int) {
+		it := raw(t).Query("SELECT idx FROM common_"+namespace+".chunks WHERE record = ? ALLOW FILTERING", control.ID).Iter()
+		n = it.NumRows()
+		if err := it.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	deadline := time.Now().Add(time.Minute)
+	for chunks(store.Control) != 3 || chunks(store.Media) != 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d chunks of control and %d of media are left, want 3 and 0", chunks(store.Control), chunks(store.Media))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if got, err := reader.Get(t.Context(), control, "k"); err != nil || got.Token != newest.Token {
+		t.Errorf("%v, %v", got.Token, err)
 	}
 }

@@ -38,6 +38,10 @@ type Options struct {
 	// way. Default 10 minutes.
 	OrphanAge time.Duration
 
+	// ReplacedAge is for how long what an item of control was before it was
+	// replaced stays. Default 30 seconds.
+	ReplacedAge time.Duration
+
 	// Now says what time it is. Default time.Now.
 	Now func() time.Time
 
@@ -118,6 +122,9 @@ func (o Options) withDefaults() Options {
 	if o.OrphanAge == 0 {
 		o.OrphanAge = 10 * time.Minute
 	}
+	if o.ReplacedAge == 0 {
+		o.ReplacedAge = 30 * time.Second
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -147,8 +154,8 @@ func (o Options) Validate() error {
 	if o.Replication != nil && o.Replication[o.DC] == 0 {
 		return fmt.Errorf("data centre %q is not among the replication's: %v", o.DC, slices.Sorted(maps.Keys(o.Replication)))
 	}
-	if o.Retention < time.Minute || o.Timeout <= 0 {
-		return errors.New("retention is less than a minute, or the timeout is not positive")
+	if o.Retention < time.Minute || o.Timeout <= 0 || o.OrphanAge < 0 || o.ReplacedAge < 0 {
+		return errors.New("retention is less than a minute, or a time is not positive")
 	}
 	return nil
 }

@@ -78,17 +78,22 @@ func missing(err error, t store.Token, now time.Time) error {
 
 // row reads an item's row: its newest version, and that one's inline value.
 func (s *Store) row(ctx context.Context, sp *space, r store.Record, key string) (h head, token string, inline []byte, err error) {
-	got, err := ask(ctx, s, s.getItem, func(ctx context.Context) (got row, err error) {
-		if err = s.one(ctx, []any{&got.heads, &got.values}, sp.getItem, r.ID, bucketOf(key), key); errors.Is(err, gocql.ErrNotFound) {
-			return row{}, nil
-		}
-		return got, err
-	})
+	got, err := s.versions(ctx, sp, r, key)
 	if err != nil {
 		return h, "", nil, err
 	}
 	h, token, err = newest(got.heads)
 	return h, token, got.values[blob(token)], err
+}
+
+// versions reads an item's row, which may be empty.
+func (s *Store) versions(ctx context.Context, sp *space, r store.Record, key string) (row, error) {
+	return ask(ctx, s, s.getItem, func(ctx context.Context) (got row, err error) {
+		if err = s.one(ctx, []any{&got.heads, &got.values}, sp.getItem, r.ID, bucketOf(key), key); errors.Is(err, gocql.ErrNotFound) {
+			return row{}, nil
+		}
+		return got, err
+	})
 }
 
 // value returns a version's value, read and verified.

@@ -33,30 +33,51 @@ func (s *Store) put(ctx context.Context, r store.Record, item store.Item) (err e
 		h.sums = []uint32{checksum(item.Value)}
 		// A request may outlast Put, the caller's bytes must not.
 		value[blob(encodeToken(h.token))] = append([]byte{}, item.Value...)
-		if err := s.list(ctx, sp, r.ID, bucketOf(item.Key), h.expires); err != nil {
-			return err
-		}
 	} else {
 		h.sums = make([]uint32, parts(h.size, false))
-		// Staged, and beside that the bucket listed: only then committed.
-		err := each(ctx, 1+len(h.sums), 1+parallel, func(ctx context.Context, i int) error {
-			if i == 0 {
-				return s.list(ctx, sp, r.ID, bucketOf(item.Key), h.expires)
-			}
-			i--
-			data := item.Value[i*chunkSize : min((i+1)*chunkSize, len(item.Value))]
-			h.sums[i] = checksum(data)
-			return s.stage(ctx, sp, r, item.Key, h.token, i, data, ttl)
-		})
-		if err != nil {
-			return err
-		}
 	}
-	staged := time.Now()
-	store.Trace(ctx, "staged", staged.Sub(began))
-	err = s.commit(ctx, sp, r, item.Key, h, value, ttl)
-	store.Trace(ctx, "committed", time.Since(staged))
+	before, err := s.prepare(ctx, sp, r, item, h, ttl)
+	if err == nil {
+		staged := time.Now()
+		store.Trace(ctx, "staged", staged.Sub(began))
+		err = s.commit(ctx, sp, r, item.Key, h, value, ttl)
+		store.Trace(ctx, "committed", time.Since(staged))
+	}
+	s.leave(s.opt.ReplacedAge, before...)
+	own := left{itemKey: itemKey{sp, r.ID, item.Key}, token: h.token, parts: len(h.sums)}
+	switch {
+	case h.inline:
+	case err != nil:
+		s.leave(s.opt.OrphanAge, own) // until then it may be tried again
+	case r.Namespace == store.Control:
+		s.leave(s.opt.ReplacedAge, own) // another may have come before it, who did not see it
+	}
 	return err
+}
+
+// prepare does what comes before the row is written: it stages the chunks, and beside
+// that lists the bucket and, of control, reads what the put replaces.
+func (s *Store) prepare(ctx context.Context, sp *space, r store.Record, item store.Item, h *head, ttl int) (before []left, err error) {
+	tasks := []func(context.Context) error{
+		func(ctx context.Context) error { return s.list(ctx, sp, r.ID, bucketOf(item.Key), h.expires) },
+	}
+	if r.Namespace == store.Control {
+		tasks = append(tasks, func(ctx context.Context) error { before = s.replaced(ctx, sp, r, item.Key); return nil })
+	}
+	chunks := len(h.sums)
+	if h.inline {
+		chunks = 0
+	}
+	err = each(ctx, len(tasks)+chunks, len(tasks)+parallel, func(ctx context.Context, i int) error {
+		if i < len(tasks) {
+			return tasks[i](ctx)
+		}
+		i -= len(tasks)
+		data := item.Value[i*chunkSize : min((i+1)*chunkSize, len(item.Value))]
+		h.sums[i] = checksum(data)
+		return s.stage(ctx, sp, r, item.Key, h.token, i, data, ttl)
+	})
+	return before, err
 }
 
 // commit writes the row: what readers see changes here.
@@ -71,10 +92,16 @@ func (s *Store) commit(ctx context.Context, sp *space, r store.Record, key strin
 // are not many tombstones at once.
 func (s *Store) bury(ctx context.Context, sp *space, r store.Record, key string, t store.Token) error {
 	life := deadFor + rand.N(deadFor)
+	var before []left
+	if r.Namespace == store.Control {
+		before = s.replaced(ctx, sp, r, key)
+	}
 	if err := s.list(ctx, sp, r.ID, bucketOf(key), s.opt.Now().Add(life).UnixMilli()); err != nil {
 		return err
 	}
-	return s.commit(ctx, sp, r, key, &head{token: t, dead: true}, map[blob][]byte{}, seconds(life.Milliseconds()))
+	err := s.commit(ctx, sp, r, key, &head{token: t, dead: true}, map[blob][]byte{}, seconds(life.Milliseconds()))
+	s.leave(s.opt.ReplacedAge, before...)
+	return err
 }
 
 // stage writes one chunk. Requests may outlast it, so they get a copy of data,

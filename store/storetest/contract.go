@@ -361,9 +361,15 @@ func (s *suite) expiredShadowsOlder() {
 	s.wantErr("get", err, store.ErrNotFound)
 }
 
-// readersSeeWholeItems: metadata and value always belong together.
+// readersSeeWholeItems: metadata and value always belong together, also where what was
+// replaced is removed while somebody reads it.
 func (s *suite) readersSeeWholeItems() {
-	r := s.media("r")
+	for _, namespace := range []string{store.Media, store.Control} {
+		s.readersOf(store.Record{Namespace: namespace, ID: s.id})
+	}
+}
+
+func (s *suite) readersOf(r store.Record) {
 	s.put(r, s.item("k", 1))
 	whole := func(i store.Item) {
 		if want := fmt.Sprintf("%x", sha256.Sum256(i.Value)); string(i.Meta) != want || i.Size != int64(len(i.Value)) {
@@ -398,7 +404,7 @@ func (s *suite) readersSeeWholeItems() {
 	for w := range 3 {
 		writers.Go(func() {
 			for n := range 20 {
-				if err := s.s.Put(s.ctx, r, s.item("k", 1+(w*20+n)*1000)); err != nil {
+				if err := s.s.Put(s.ctx, r, s.item("k", 1+(w*20+n)*10_000)); err != nil {
 					s.Errorf("put: %v", err)
 				}
 			}
