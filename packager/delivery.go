@@ -62,8 +62,9 @@ func (d *delivery) next(now time.Time) hedge.Move[*request] {
 	} else if n > 0 {
 		stalled := open[n-1]
 		to, at = pick(d.dests, stalled.To.to, now)
-		// While it is slow a second would make it slower.
-		wait = max(at.Sub(now), d.share-still(stalled, now))
+		// While it is slow a second would make it slower. And what takes no longer than
+		// all do has not stalled: the store is slow, and not this attempt.
+		wait = max(at.Sub(now), max(d.share, d.sender.count.usual(now))-still(stalled, now))
 	}
 	if wait > 0 {
 		return hedge.Move[*request]{At: minTime(now.Add(wait), d.deadline)}
@@ -89,7 +90,12 @@ func (d *delivery) begun(a *attempt) {
 func (d *delivery) answered(ctx context.Context, a *attempt) (over bool) {
 	r := a.Value
 	switch r.verdict {
-	case acked, refused:
+	case acked:
+		now := time.Now()
+		d.sender.count.answer(now, still(a, now))
+		d.final = r
+		return true
+	case refused:
 		d.final = r
 		return true
 	}

@@ -105,6 +105,47 @@ type counters struct {
 	s     Stats
 	acks  [1024]time.Duration // ring
 	nAcks int
+
+	answers  [64]answered // ring
+	nAnswers int
+}
+
+// answered is how long an attempt that was acknowledged had been silent before.
+type answered struct {
+	at    time.Time
+	after time.Duration
+}
+
+// What is usual is that of the last answers, where there are some.
+const (
+	usualFor   = 30 * time.Second
+	leastUsual = 8
+)
+
+// answer counts an attempt that was acknowledged.
+func (c *counters) answer(at time.Time, after time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answers[c.nAnswers%len(c.answers)] = answered{at, after}
+	c.nAnswers++
+}
+
+// usual is what no attempt takes that has not stalled: half as long again as nine of ten
+// were silent that were acknowledged lately; 0 where too few are known.
+func (c *counters) usual(now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []time.Duration
+	for _, a := range c.answers[:min(c.nAnswers, len(c.answers))] {
+		if now.Sub(a.at) < usualFor {
+			all = append(all, a.after)
+		}
+	}
+	if len(all) < leastUsual {
+		return 0
+	}
+	slices.Sort(all)
+	return all[(len(all)-1)*9/10] * 3 / 2
 }
 
 func newCounters() *counters {
