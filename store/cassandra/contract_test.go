@@ -17,12 +17,14 @@ func TestContract(t *testing.T) {
 	storetest.Checks(t, 8)
 	o := inCommon(t)
 	o.ReplacedAge = time.Millisecond
+	o.Timeout = 2 * time.Minute // the largest item on a busy machine
 	storetest.Run(t, func(t *testing.T) store.Store { return pair{open(t, o), open(t, o)} })
 }
 
 func TestContractInTrouble(t *testing.T) {
 	storetest.Checks(t, 3)
 	o := inCommon(t)
+	o.Timeout = 2 * time.Minute
 	storetest.Run(t, func(t *testing.T) store.Store { return storetest.Troubled(open(t, o)) })
 }
 
