@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"time"
 )
@@ -13,7 +14,6 @@ type fault struct {
 	what string // for the table
 	do   func(ctx context.Context, s *system) error
 	undo func(ctx context.Context, s *system) error
-	for_ time.Duration // until undo; 0: 30 s
 }
 
 func none(context.Context, *system) error { return nil }
@@ -55,7 +55,7 @@ var faults = []fault{
 			}
 			return nil
 		},
-		undo: none, for_: 31 * time.Second,
+		undo: none,
 	},
 	{
 		name: "memcached-killed", what: "both memcacheds of us-east-1 killed, started again",
@@ -101,7 +101,7 @@ var faults = []fault{
 			}
 			return nil
 		},
-		undo: none, for_: 31 * time.Second,
+		undo: none,
 	},
 	{
 		name: "nats", what: "both NATS servers killed, started again",
@@ -126,4 +126,31 @@ var faults = []fault{
 		do:   func(_ context.Context, s *system) error { return s.net.cut() },
 		undo: func(_ context.Context, s *system) error { return s.net.heal() },
 	},
+}
+
+// killAfter is how long an origin is there at most before the next one is killed.
+const killAfter = 2 * time.Second
+
+// killing kills one of the origins of a region after the other, at any moment, and
+// starts it again; of two at a time one serves.
+func killing(times int) fault {
+	return fault{
+		name: "kills", what: fmt.Sprintf("one of three origins killed (kill -9) and started again, in turn, %d times", times),
+		do: func(ctx context.Context, s *system) error {
+			origins := s.regions[0].origins
+			for i := range times {
+				o := origins[i%len(origins)]
+				if err := o.Kill(); err != nil {
+					return err
+				}
+				time.Sleep(rand.N(killAfter / 4))
+				if err := o.Start(ctx); err != nil {
+					return err
+				}
+				time.Sleep(rand.N(killAfter))
+			}
+			return nil
+		},
+		undo: none,
+	}
 }

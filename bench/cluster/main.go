@@ -34,25 +34,26 @@ func main() {
 	viewers := flag.Int("viewers", 40, "`NUMBER` of viewers over both edges")
 	length := flag.Duration("for", 30*time.Second, "`TIME` that a fault lasts")
 	keep := flag.Duration("keep", 0, "`TIME` to leave the system running afterwards, to look at it")
+	kills := flag.Int("kills", 0, "`NUMBER` of times that one of three origins is killed (kill -9), in turn, in one region, instead of the faults")
 	extra := flag.String("origin-flags", "", "more `FLAGS` for every origin")
 	flag.Parse()
 	extraOrigin = strings.Fields(*extra)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *only, *nodes, *viewers, *length, *keep); err != nil {
+	if err := run(ctx, *only, *nodes, *viewers, *kills, *length, *keep); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, only string, nodes, viewers int, length, keep time.Duration) error {
+func run(ctx context.Context, only string, nodes, viewers, kills int, length, keep time.Duration) error {
 	dir, err := os.MkdirTemp("", "headwater-cluster-")
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "logs and data:", dir)
 	begun := time.Now()
-	s, err := newSystem(ctx, dir, nodes)
+	s, err := newSystem(ctx, dir, nodes, kills > 0)
 	if err != nil {
 		return err
 	}
@@ -61,19 +62,26 @@ func run(ctx context.Context, only string, nodes, viewers int, length, keep time
 		return err
 	}
 	for _, p := range s.regions {
-		if err := p.packager.Start(ctx); err != nil {
-			return err
+		for _, k := range p.packagers {
+			if err := k.Start(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	fmt.Fprintf(os.Stderr, "all is up after %v\n", time.Since(begun).Round(time.Second))
 	if err := s.live(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("%d Cassandra nodes in each of 2 regions, 2 memcached zones, 1 NATS server, 2 origins, 1 edge and 1 packager in each, %d viewers; %s, %d CPUs\n\n",
-		nodes, viewers, runtime.Version(), runtime.NumCPU())
+	first := s.regions[0]
+	fmt.Printf("%d regions, in each %d Cassandra nodes, 2 memcached zones, 1 NATS server, %d origins, 1 edge and %d packagers, %d viewers; %s, %d CPUs\n\n",
+		len(s.regions), nodes, len(first.origins), len(first.packagers), viewers, runtime.Version(), runtime.NumCPU())
 	fmt.Println("| what went wrong | acknowledged | of them lost | not at every origin in 20 s | acknowledgement p50 / p99 / max ms | refused for a while | viewers' segments | errors | stalls | gaps | publish to viewer p50 / p99 / max ms |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|")
-	for _, f := range faults {
+	happens := faults
+	if kills > 0 {
+		happens, only = []fault{killing(kills)}, ""
+	}
+	for _, f := range happens {
 		if only != "" && !slices.Contains(strings.Split(only, ","), f.name) {
 			continue
 		}
@@ -150,7 +158,7 @@ type figures struct {
 func (s *system) measure(ctx context.Context, f fault, viewers int, length time.Duration) error {
 	fmt.Fprintln(os.Stderr, "==", f.name)
 	from := time.Now()
-	args := []string{"load", "--event", eventID, "--viewers", strconv.Itoa(viewers), "--json", "--for", (length + 15*time.Second).String()}
+	args := []string{"load", "--event", eventID, "--viewers", strconv.Itoa(viewers), "--json", "--for", "2h"} // until it is told to end
 	for _, p := range s.regions {
 		args = append(args, "--edge", "http://"+p.addr(hostEdge)+":8080")
 	}
@@ -182,6 +190,14 @@ func (s *system) measure(ctx context.Context, f fault, viewers int, length time.
 		return ctx.Err()
 	}
 	if err := f.undo(ctx, s); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(11 * time.Second):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := load.Process.Signal(os.Interrupt); err != nil {
 		return err
 	}
 	if err := <-decoded; err != nil {
@@ -235,8 +251,8 @@ var ackLine = regexp.MustCompile(`time=(\S+) .*msg="segment (?:published|backfil
 // acks reads what the packagers were told in a time.
 func (s *system) acks(from, to time.Time) ([]ack, error) {
 	var all []ack
-	for _, p := range s.regions {
-		f, err := os.Open(p.packager.Log)
+	for _, p := range s.packagers() {
+		f, err := os.Open(p.Log)
 		if err != nil {
 			return nil, err
 		}
@@ -347,8 +363,8 @@ func (s *system) published(ctx context.Context, control string, from, to int64) 
 // final stops the packagers, starts every origin anew, so that nothing is in
 // memory, and looks in the store for all that was ever acknowledged.
 func (s *system) final(ctx context.Context) error {
-	for _, p := range s.regions {
-		p.packager.Stop()
+	for _, k := range s.packagers() {
+		k.Stop()
 	}
 	for _, p := range s.regions {
 		for _, o := range p.origins {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,7 +24,8 @@ const eventID = "acme/final"
 
 // A system is the whole of Headwater in two regions, each part a process of
 // its own: three Cassandra nodes, two memcached zones, a NATS server, two
-// origins, an edge and a packager in each.
+// origins, an edge and a packager in each. Or in one, with three origins and the
+// packagers of both pipelines.
 type system struct {
 	dir     string
 	bin     string // headwater
@@ -38,15 +40,19 @@ type place struct {
 	nodes     []*cassandratest.Node
 	memcached [2]*proc.Process
 	nats      *proc.Process
-	origins   [2]*proc.Process
+	origins   []*proc.Process
 	edge      *proc.Process
-	packager  *proc.Process
-	pipeline  string
+	packagers []*packager
+}
+
+type packager struct {
+	*proc.Process
+	pipeline string
 }
 
 // Addresses within a region: Cassandra is at .1 to .3.
 const (
-	hostOrigin    = 11 // and 12
+	hostOrigin    = 11 // to 13
 	hostMemcached = 14 // and 15
 	hostNATS      = 16
 	hostEdge      = 17
@@ -67,8 +73,8 @@ func build(dir, name, module, pkg string) (string, error) {
 	return bin, nil
 }
 
-// newSystem starts everything but the packagers.
-func newSystem(ctx context.Context, dir string, nodes int) (_ *system, err error) {
+// newSystem starts everything but the packagers: in one region or in two.
+func newSystem(ctx context.Context, dir string, nodes int, alone bool) (_ *system, err error) {
 	s := &system{dir: dir}
 	defer func() {
 		if err != nil {
@@ -87,16 +93,22 @@ func newSystem(ctx context.Context, dir string, nodes int) (_ *system, err error
 		return nil, err
 	}
 	for i, r := range regions {
-		s.regions = append(s.regions, &place{region: r, pipeline: string(rune('a' + i))})
+		p := &place{region: r, origins: make([]*proc.Process, 2), packagers: []*packager{{pipeline: string(rune('a' + i))}}}
+		if alone {
+			p.origins, p.packagers = make([]*proc.Process, 3), []*packager{{pipeline: "a"}, {pipeline: "b"}}
+		}
+		if s.regions = append(s.regions, p); alone {
+			break
+		}
 	}
 	if err := s.startCassandra(ctx, nodes); err != nil {
 		return nil, err
 	}
 	fmt.Fprintln(os.Stderr, "cassandra is up")
-	east, west := s.regions[0], s.regions[1]
+	east := s.regions[0]
 	log := func(name string) string { return filepath.Join(dir, name+".log") }
 	for i, p := range s.regions {
-		other := s.regions[1-i]
+		other := s.regions[len(s.regions)-1-i] // itself, where it is alone
 		for z := range p.memcached {
 			addr := p.addr(hostMemcached + z)
 			p.memcached[z] = &proc.Process{Name: fmt.Sprintf("memcached-%s-%d", p.name, z), Log: log(fmt.Sprintf("memcached-%s-%d", p.name, z)), Ready: proc.Accepts(addr + ":11211"), Make: func() *exec.Cmd {
@@ -114,20 +126,22 @@ func newSystem(ctx context.Context, dir string, nodes int) (_ *system, err error
 		}
 		p.edge = &proc.Process{Name: "edge-" + p.name, Log: log("edge-" + p.name), Ready: proc.Answers("http://" + p.addr(hostEdge) + ":8080/readyz"), Make: func() *exec.Cmd {
 			args := []string{"edge", "--insecure", "--metrics", "viewers", "--listen", p.addr(hostEdge) + ":8080", "--region", p.name}
-			for _, q := range []*place{p, other} {
+			for _, q := range slices.Compact([]*place{p, other}) {
 				for o := range q.origins {
 					args = append(args, "--parent", q.name+"="+q.origin(o, 7002))
 				}
 			}
 			return p.in(s.bin, args...)
 		}}
-		p.packager = &proc.Process{Name: "packager-" + p.pipeline, Log: log("packager-" + p.pipeline), Make: func() *exec.Cmd {
-			args := []string{"packager", "--clip", "--event", eventID, "--pipeline", p.pipeline, "--log-level", "debug", "--event-url", p.origin(0, 7002)}
-			for o := range p.origins {
-				args = append(args, "--to", p.origin(o, 7001))
-			}
-			return p.in(s.bin, args...)
-		}}
+		for _, k := range p.packagers {
+			k.Process = &proc.Process{Name: "packager-" + k.pipeline, Log: log("packager-" + k.pipeline), Make: func() *exec.Cmd {
+				args := []string{"packager", "--clip", "--event", eventID, "--pipeline", k.pipeline, "--log-level", "debug", "--event-url", p.origin(0, 7002)}
+				for o := range p.origins {
+					args = append(args, "--to", p.origin(o, 7001))
+				}
+				return p.in(s.bin, args...)
+			}}
+		}
 	}
 	out, err := east.in(s.bin, "store", "init", "--store", s.store(east)).CombinedOutput()
 	if err != nil {
@@ -136,9 +150,9 @@ func newSystem(ctx context.Context, dir string, nodes int) (_ *system, err error
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	for _, p := range []*place{east, west} {
+	for _, p := range s.regions {
 		wg.Go(func() {
-			for _, x := range []*proc.Process{p.nats, p.memcached[0], p.memcached[1], p.origins[0], p.origins[1], p.edge} {
+			for _, x := range slices.Concat([]*proc.Process{p.nats, p.memcached[0], p.memcached[1]}, p.origins, []*proc.Process{p.edge}) {
 				if e := x.Start(ctx); e != nil {
 					mu.Lock()
 					errs = append(errs, e)
@@ -190,7 +204,9 @@ func (s *system) originArgs(p, other *place, o int) []string {
 		"--cache", fmt.Sprintf("memcached://zone-a=%s:11211;zone-b=%s:11211", p.addr(hostMemcached), p.addr(hostMemcached+1)),
 		"--announce", fmt.Sprintf("nats://%s:4222,%s:4222", p.addr(hostNATS), other.addr(hostNATS))}
 	for i := range other.origins {
-		args = append(args, "--fallback", other.origin(i, 7002))
+		if other != p {
+			args = append(args, "--fallback", other.origin(i, 7002))
+		}
 	}
 	return append(args, extraOrigin...)
 }
@@ -207,7 +223,7 @@ func (s *system) createEvent(ctx context.Context) error {
 	start := time.Now().Add(8 * time.Second).Truncate(8 * time.Second)
 	ev, err := json.Marshal(map[string]any{
 		"start": start.UTC().Format(time.RFC3339), "first_number": start.Unix() / 2,
-		"pipelines":  []map[string]string{{"name": "a", "region": s.regions[0].name}, {"name": "b", "region": s.regions[1].name}},
+		"pipelines":  []map[string]string{{"name": "a", "region": s.regions[0].name}, {"name": "b", "region": s.regions[len(s.regions)-1].name}},
 		"renditions": json.RawMessage(out),
 	})
 	if err != nil {
@@ -259,7 +275,12 @@ func call(ctx context.Context, method, url string, body []byte, into any) error 
 
 func (s *system) close() {
 	for _, p := range s.regions {
-		for _, x := range []*proc.Process{p.packager, p.edge, p.origins[0], p.origins[1], p.memcached[0], p.memcached[1], p.nats} {
+		for _, k := range p.packagers {
+			if k.Process != nil {
+				k.Kill()
+			}
+		}
+		for _, x := range slices.Concat([]*proc.Process{p.edge, p.memcached[0], p.memcached[1], p.nats}, p.origins) {
 			if x != nil {
 				x.Kill()
 			}
@@ -271,4 +292,12 @@ func (s *system) close() {
 	if s.net != nil {
 		s.net.close()
 	}
+}
+
+// packagers are those of all regions.
+func (s *system) packagers() (all []*packager) {
+	for _, p := range s.regions {
+		all = append(all, p.packagers...)
+	}
+	return all
 }
