@@ -75,6 +75,19 @@ func (p *Process) Start(ctx context.Context) error {
 	}
 }
 
+// Running reports whether it was started and has not ended, by itself or otherwise.
+func (p *Process) Running() bool {
+	if p.cmd == nil {
+		return false
+	}
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // Tail is the end of its output.
 func (p *Process) Tail() string {
 	b, _ := os.ReadFile(p.Log)

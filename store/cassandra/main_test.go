@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"headwater/store"
 	"headwater/store/cassandra"
@@ -25,7 +26,10 @@ var shared = storetest.Shared[*cassandratest.Cluster]{Start: func(ctx context.Co
 	return cassandratest.Start(ctx, cassandratest.Options{Quick: true})
 }}
 
-var schema sync.Once // of inCommon
+var (
+	schema sync.Once // of inCommon
+	unfit  error     // why no keyspace could be made: whoever needs one fails at once
+)
 
 func TestMain(m *testing.M) { shared.Main(m) }
 
@@ -43,6 +47,7 @@ func optionsFor(t testing.TB, keyspace string) cassandra.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.Timeout = time.Minute // three nodes share a machine with other tests
 	return o
 }
 
@@ -52,13 +57,21 @@ func inCommon(t testing.TB) cassandra.Options {
 	t.Helper()
 	o := optionsFor(t, "common")
 	schema.Do(func() { initialise(t, o) })
+	if unfit != nil {
+		t.Fatal(unfit)
+	}
 	return o
 }
 
 func initialise(t testing.TB, o cassandra.Options) {
 	t.Helper()
-	if err := cassandra.Init(t.Context(), o, func(s string) { t.Log(s) }); err != nil {
-		t.Fatal(err)
+	if unfit == nil {
+		if unfit = cassandra.Init(t.Context(), o, func(s string) { t.Log(s) }); unfit != nil {
+			t.Log(shared.Get(t).Trouble())
+		}
+	}
+	if unfit != nil {
+		t.Fatal(unfit)
 	}
 }
 

@@ -151,7 +151,7 @@ func (m *migration) run(ctx context.Context) error {
 	if err := m.exec(ctx, statement(createVersion, m.keyspace, 0)); err != nil {
 		return err
 	}
-	if err := m.session.AwaitSchemaAgreement(ctx); err != nil {
+	if err := m.agree(ctx); err != nil {
 		return err
 	}
 	unlock, err := m.lock(ctx)
@@ -180,7 +180,7 @@ func (m *migration) run(ctx context.Context) error {
 			}
 		}
 	}
-	if err := m.session.AwaitSchemaAgreement(ctx); err != nil {
+	if err := m.agree(ctx); err != nil {
 		return err
 	}
 	if err := m.exec(ctx, "INSERT INTO "+m.keyspace+".schema_version (name, version, compatible) VALUES ('schema', ?, ?)", schemaVersion, compatible); err != nil {
@@ -188,6 +188,24 @@ func (m *migration) run(ctx context.Context) error {
 	}
 	m.say(fmt.Sprintf("keyspace %s was at version %d and is now at %d", m.keyspace, have, schemaVersion))
 	return nil
+}
+
+// agree waits until every node has the schema, and says who has another.
+func (m *migration) agree(ctx context.Context) error {
+	err := m.session.AwaitSchemaAgreement(ctx)
+	if err == nil {
+		return nil
+	}
+	var host, version string
+	var each []string
+	for _, q := range []string{"SELECT broadcast_address, schema_version FROM system.local", "SELECT peer, schema_version FROM system.peers"} {
+		rows := m.session.Query(q).Consistency(gocql.One).IterContext(ctx)
+		for rows.Scan(&host, &version) {
+			each = append(each, host+" has "+version)
+		}
+		_ = rows.Close() // what was learned is said
+	}
+	return fmt.Errorf("the nodes do not agree on the schema (%s), is one down? nodetool describecluster tells; run this again when it is back: %w", strings.Join(each, ", "), err)
 }
 
 // replicate creates the keyspace, or adds to its replication what was asked for.
@@ -203,7 +221,7 @@ func (m *migration) replicate(ctx context.Context) error {
 			return err
 		}
 		m.say(fmt.Sprintf("keyspace %s is created, replicated %s", m.keyspace, replicationCQL(m.opt.Replication)))
-		return m.session.AwaitSchemaAgreement(ctx)
+		return m.agree(ctx)
 	case err != nil:
 		return err
 	case m.opt.Replication == nil:
@@ -229,7 +247,7 @@ func (m *migration) replicate(ctx context.Context) error {
 		return err
 	}
 	m.say(fmt.Sprintf("keyspace %s is now replicated %s: what is in it gets its new copies by nodetool rebuild (a new data centre) or nodetool repair --full", m.keyspace, replicationCQL(m.opt.Replication)))
-	return m.session.AwaitSchemaAgreement(ctx)
+	return m.agree(ctx)
 }
 
 func replicationCQL(r map[string]int) string {

@@ -20,7 +20,7 @@ type Options struct {
 	// DCs names the data centre of each node; each node is a rack of its own.
 	// The default is three nodes of dc1.
 	DCs []string
-	// HeapMB is each node's Java heap in MiB, 384 by default. A node takes
+	// HeapMB is each node's Java heap in MiB, 512 by default. A node takes
 	// about 500 MiB more outside of it.
 	HeapMB int
 	// Quick has the nodes start soon rather than run fast: for tests, which end
@@ -52,7 +52,7 @@ func Start(ctx context.Context, opt Options) (*Cluster, error) {
 		opt.DCs = []string{"dc1", "dc1", "dc1"}
 	}
 	if opt.HeapMB == 0 {
-		opt.HeapMB = 384
+		opt.HeapMB = 512
 	}
 	lib, err := jars(ctx)
 	if err != nil {
@@ -93,20 +93,59 @@ func Start(ctx context.Context, opt Options) (*Cluster, error) {
 		}
 		c.Nodes = append(c.Nodes, n)
 	}
+	for round := 1; ; round++ {
+		if err = c.start(ctx); err == nil {
+			return c, nil
+		}
+		err = fmt.Errorf("%w\n%s", err, c.Trouble())
+		if round == rounds || ctx.Err() != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		fmt.Fprintln(os.Stderr, "cassandratest: starting again with empty nodes:", err)
+		for _, n := range c.Nodes {
+			if err := n.clear(); err != nil {
+				return nil, errors.Join(err, c.Close())
+			}
+		}
+	}
+}
+
+// rounds is how often empty nodes are started until they agree: of those that meet
+// on a machine that is too busy, one may not get the schema for good.
+const rounds = 3
+
+// start runs all nodes, and returns when they have agreed on a change of the schema.
+func (c *Cluster) start(ctx context.Context) error {
 	errs := make([]error, len(c.Nodes))
 	var wg sync.WaitGroup
 	for i, n := range c.Nodes {
 		wg.Go(func() { errs[i] = n.Start(ctx) })
 	}
 	wg.Wait()
-	err = errors.Join(errs...)
-	if err == nil {
-		err = c.settle(ctx)
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
+	return c.settle(ctx)
+}
+
+// Trouble is what the nodes say of themselves when something is wrong with them: who has
+// ended, and the last warnings and errors of each.
+func (c *Cluster) Trouble() string {
+	var b strings.Builder
+	for _, n := range c.Nodes {
+		fmt.Fprintf(&b, "node %s: running %v\n", n.Host, n.p.Running())
+		log, _ := os.ReadFile(n.Log())
+		var lines []string
+		for line := range strings.Lines(string(log)) {
+			if strings.HasPrefix(line, "WARN") || strings.HasPrefix(line, "ERROR") || strings.HasPrefix(line, "java.") || strings.Contains(line, "OutOfMemory") {
+				lines = append(lines, line)
+			}
+		}
+		for _, line := range lines[max(0, len(lines)-10):] {
+			b.WriteString("  " + line)
+		}
 	}
-	return c, nil
+	return b.String()
 }
 
 // Hosts returns the nodes' addresses, all on the default port.

@@ -107,7 +107,7 @@ func (n *Node) arguments() ([]string, error) {
 	}
 	args := []string{
 		"-javaagent:" + jamm[0], fmt.Sprintf("-Xms%dM", n.heap), fmt.Sprintf("-Xmx%dM", n.heap), "-Xss256k",
-		"-XX:MaxDirectMemorySize=256M", "-XX:-UsePerfData", "-Djdk.attach.allowAttachSelf=true",
+		"-XX:MaxDirectMemorySize=256M", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError", "-Djdk.attach.allowAttachSelf=true",
 	}
 	if n.quick {
 		args = append(args, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:+UnlockDiagnosticVMOptions", "-XX:-BytecodeVerificationRemote")
@@ -146,6 +146,15 @@ func (n *Node) Start(ctx context.Context) error {
 // Kill ends the node at once, as kill -9 does, and waits for its end. What it
 // had acknowledged is in its commit log.
 func (n *Node) Kill() error { return n.p.Kill() }
+
+// clear kills the node and forgets what it had.
+func (n *Node) clear() error {
+	err := n.Kill()
+	for _, d := range []string{"data", "commitlog", "saved_caches", "hints", "cdc"} {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(n.dir, d)))
+	}
+	return err
+}
 
 // Pause stops the node where it stands; its connections stay open.
 func (n *Node) Pause() error { return n.p.Pause() }

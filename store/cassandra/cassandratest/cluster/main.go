@@ -22,7 +22,7 @@ import (
 
 func main() {
 	dcs := flag.String("dcs", "dc1,dc1,dc1", "data centre of each node, with commas")
-	heap := flag.Int("heap", 384, "Java heap of each node in MiB")
+	heap := flag.Int("heap", 512, "Java heap of each node in MiB")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
