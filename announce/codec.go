@@ -60,7 +60,8 @@ type candidateJSON struct {
 	Size      int64       `json:"size"`
 	Published int64       `json:"published"` // Unix ns
 	// Of which generation its init segment is.
-	Generation int `json:"generation,omitempty"`
+	Generation int    `json:"generation,omitempty"`
+	Key        string `json:"key,omitempty"` // as live.SegmentKey
 	// Where the media lies; absent where it is not known.
 	Start     int64 `json:"start,omitempty"`
 	End       int64 `json:"end,omitempty"`
@@ -77,7 +78,7 @@ func Encode(w Wire) ([]byte, error) {
 		c := w.Candidate
 		j.Life, j.Rendition = w.Life, w.Rendition
 		j.Candidate = &candidateJSON{Pipeline: c.Pipeline, Region: c.Region, Number: c.Number, Defects: c.Findings.String(), Quality: c.Quality.String(),
-			Digest: c.Digest.String(), Size: c.Size, Published: c.Published.UnixNano(), Generation: c.Generation,
+			Digest: c.Digest.String(), Size: c.Size, Published: c.Published.UnixNano(), Generation: c.Generation, Key: string(c.Key),
 			Start: c.Span.Start, End: c.Span.End, Timescale: c.Span.Timescale}
 	}
 	if w.Kind == Pinned && !w.Beat {
@@ -215,6 +216,9 @@ func (j *wireJSON) wire() (Wire, error) {
 		}
 		if w.Candidate.Quality.String() != c.Quality {
 			return Wire{}, fmt.Errorf("quality %q is not in its one form", c.Quality)
+		}
+		if w.Candidate.Key, err = live.ParseSegmentKey(c.Key); err != nil {
+			return Wire{}, err
 		}
 		if w.Candidate.Digest, err = live.ParseDigest([]string{c.Digest}); err != nil {
 			return Wire{}, err

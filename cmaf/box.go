@@ -64,6 +64,7 @@ const (
 	boxSchi FourCC = 0x73636869
 	boxSchm FourCC = 0x7363686d
 	boxSenc FourCC = 0x73656e63
+	boxSgpd FourCC = 0x73677064
 	boxSidx FourCC = 0x73696478
 	boxSinf FourCC = 0x73696e66
 	boxSkip FourCC = 0x736b6970

@@ -82,6 +82,7 @@ type Track struct {
 	EditOffset int64
 
 	codings []coding // of the sample entries, in their order
+	open    []bool   // of them, which are not protected
 	ivSize  int      // of each sample's initialization vector, encrypted tracks (tenc)
 }
 

@@ -197,7 +197,7 @@ func (t *Track) descriptions(stsd Box) error {
 		return err
 	}
 	t.Config = stsd.Data
-	t.Descriptions, t.codings = 0, nil
+	t.Descriptions, t.codings, t.open = 0, nil, nil
 	n := be32(p)
 	for s := stsd.children(8); s.more(); {
 		x, err := s.next()
@@ -220,7 +220,7 @@ func (t *Track) descriptions(stsd Box) error {
 				return err
 			}
 		}
-		t.codings = append(t.codings, t.coding(&e))
+		t.codings, t.open = append(t.codings, t.coding(&e)), append(t.open, !e.protected())
 		if t.Descriptions > 1 {
 			continue
 		}

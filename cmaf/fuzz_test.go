@@ -164,6 +164,9 @@ func FuzzInspect(f *testing.F) {
 						t.Fatalf("%q of %d ms", r.Findings, w.SegmentMS)
 					}
 				}
+				if k, err := live.ParseSegmentKey(string(KeyOf(b, track))); err != nil || !track.Encrypted && k != "" {
+					t.Fatalf("key %q of %+v: %v", k, track, err)
+				}
 				if r.Findings.MissingMS() > w.SegmentMS || r.Span.Start > r.Span.End || r.Samples < 0 || r.Fragments < 1 {
 					t.Fatalf("%+v in %+v", r, w)
 				}

@@ -14,8 +14,10 @@ type Candidate struct {
 	Size     int64 // bytes
 	// Generation is that of the init segment that it was published for.
 	Generation int
-	Span       Span      // where its media lies; zero where that is not known
-	Published  time.Time // when the origin made it durable
+	// Key is by what it is encrypted, where that is not what its init segment says.
+	Key       SegmentKey
+	Span      Span      // where its media lies; zero where that is not known
+	Published time.Time // when the origin made it durable
 }
 
 // Clean reports whether inspection found nothing wrong.

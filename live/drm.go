@@ -3,11 +3,17 @@ package live
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+	"unique"
 )
 
 // Limits of what an event says of DRM.
@@ -15,6 +21,7 @@ const (
 	MaxDRM      = 256
 	maxPSSH     = 8192 // characters of base64
 	maxKeyURL   = 2048
+	maxXML      = 16 << 10
 	psshHeader  = 28 // size, type, version and flags, system ID, and the size of what follows
 	uuidLetters = 36
 )
@@ -32,6 +39,10 @@ type DRM struct {
 	// PSSH has pssh boxes of the system, in base64. Without it those of the init
 	// segment are told.
 	PSSH string `json:"pssh,omitempty"`
+	// ContentProtection is what DASH says of the system besides, in place of PSSH: XML
+	// elements for its ContentProtection, each in a namespace that it declares. It is
+	// CPIX's ContentProtectionData.
+	ContentProtection string `json:"content_protection,omitempty"`
 	// LicenseURL is where licenses are to be had, for DASH.
 	LicenseURL string `json:"license_url,omitempty"`
 	// KeyURI, KeyFormat and KeyFormatVersions are for HLS (RFC 8216bis, 4.4.4.4): in the
@@ -60,6 +71,9 @@ func (e *Event) validateDRM() error {
 		if !ok || slices.ContainsFunc(boxes, func(b PSSH) bool { return b.System != d.System }) {
 			return badField(at+"pssh", "is not base64 of pssh boxes of that system, %d characters at most", maxPSSH)
 		}
+		if err := validElements(d.ContentProtection); err != nil {
+			return badField(at+"content_protection", "%v", err)
+		}
 		if u, err := url.Parse(d.LicenseURL); d.LicenseURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || !quotable(d.LicenseURL)) {
 			return badField(at+"license_url", "%q is not an absolute http or https URL", clip(d.LicenseURL))
 		}
@@ -74,6 +88,76 @@ func (e *Event) validateDRM() error {
 		}
 	}
 	return nil
+}
+
+// mpdNamespace is DASH's own: what is of it has its place in an MPD.
+const mpdNamespace = "urn:mpeg:dash:schema:mpd:2011"
+
+// validElements says why text is not XML that can stand as it is inside of an element of
+// an MPD: nothing but whole elements, in other namespaces than DASH's, which they declare
+// themselves (cenc: is declared there). Entities, comments and instructions are not taken.
+func validElements(text string) error {
+	if len(text) > maxXML || !utf8.ValidString(text) {
+		return fmt.Errorf("is not UTF-8 of at most %d bytes", maxXML)
+	}
+	d := xml.NewDecoder(strings.NewReader(text))
+	var open []xml.Name
+	scopes := []map[string]string{{"": mpdNamespace, "cenc": "urn:mpeg:cenc:2013", "xml": "http://www.w3.org/XML/1998/namespace"}}
+	for {
+		token, err := d.RawToken()
+		if err == io.EOF && len(open) == 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("is not well-formed: %w", err)
+		}
+		switch x := token.(type) {
+		case xml.StartElement:
+			scope, err := inScope(x, scopes[len(scopes)-1])
+			if err != nil {
+				return err
+			}
+			scopes, open = append(scopes, scope), append(open, x.Name)
+		case xml.EndElement:
+			if n := len(open); n == 0 || open[n-1] != x.Name {
+				return fmt.Errorf("ends %s, which did not begin", x.Name.Local)
+			}
+			scopes, open = scopes[:len(scopes)-1], open[:len(open)-1]
+		case xml.CharData:
+			if len(open) == 0 && strings.TrimSpace(string(x)) != "" {
+				return errors.New("has text outside of elements")
+			}
+		default:
+			return errors.New("has more than elements and text")
+		}
+	}
+}
+
+// inScope is which namespaces there are inside of an element.
+func inScope(x xml.StartElement, outer map[string]string) (map[string]string, error) {
+	inner := maps.Clone(outer)
+	for _, a := range x.Attr {
+		switch {
+		case a.Name.Space == "xmlns":
+			inner[a.Name.Local] = a.Value
+		case a.Name.Space == "" && a.Name.Local == "xmlns":
+			inner[""] = a.Value
+		}
+	}
+	if ns := inner[x.Name.Space]; ns == "" || ns == mpdNamespace {
+		return nil, fmt.Errorf("element %s is in no namespace of its own", clip(x.Name.Local))
+	}
+	seen := map[xml.Name]bool{}
+	for _, a := range x.Attr {
+		if a.Name.Space != "" && a.Name.Space != "xmlns" && inner[a.Name.Space] == "" {
+			return nil, fmt.Errorf("attribute %s is in no namespace", clip(a.Name.Local))
+		}
+		if seen[a.Name] {
+			return nil, fmt.Errorf("attribute %s is there twice", clip(a.Name.Local))
+		}
+		seen[a.Name] = true
+	}
+	return inner, nil
 }
 
 func (r *Rendition) validateProtection(at string) error {
@@ -156,4 +240,58 @@ func validUUID(s string) bool {
 // quotable reports whether s can stand in a quoted string of a playlist as a URI.
 func quotable(s string) bool {
 	return len(s) <= maxKeyURL && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' })
+}
+
+// A SegmentKey is by which key a segment is encrypted, where its init segment says
+// another: the key's UUID, and behind a space the pssh boxes that go with it, in base64,
+// where there are any. Empty it is what the init segment says.
+type SegmentKey string
+
+// KeyNone is that of a segment in the clear, of an encrypted rendition.
+const KeyNone SegmentKey = "none"
+
+// NewSegmentKey is that of a key; pssh boxes that are too large or none are left out.
+func NewSegmentKey(kid, pssh string) SegmentKey {
+	if _, ok := SplitPSSH(pssh); ok && pssh != "" && len(pssh) <= maxSegmentPSSH {
+		kid += " " + pssh
+	}
+	return unique.Make(SegmentKey(kid)).Value() // many segments have it
+}
+
+// maxSegmentPSSH bounds what each segment brings along.
+const maxSegmentPSSH = 4096
+
+// ParseSegmentKey takes what a SegmentKey is, and nothing else.
+func ParseSegmentKey(s string) (SegmentKey, error) {
+	k := SegmentKey(s)
+	if k == "" || k == KeyNone {
+		return k, nil
+	}
+	kid, pssh := k.Split()
+	if validUUID(kid) && NewSegmentKey(kid, pssh) == k {
+		return NewSegmentKey(kid, pssh), nil
+	}
+	return "", fmt.Errorf("live: %q is no segment's key", clip(s))
+}
+
+// Split gives the key's UUID and its pssh boxes.
+func (k SegmentKey) Split() (kid, pssh string) {
+	kid, pssh, _ = strings.Cut(string(k), " ")
+	return kid, pssh
+}
+
+// Of is a rendition as it is encrypted in such a segment.
+func (k SegmentKey) Of(r Rendition) Rendition {
+	switch k {
+	case "":
+	case KeyNone:
+		r.Scheme, r.KID, r.PSSH = "", "", ""
+	default:
+		kid, pssh := k.Split()
+		if kid != r.KID || pssh != "" { // those of the init segment are for the other key
+			r.PSSH = pssh
+		}
+		r.KID = kid
+	}
+	return r
 }

@@ -86,3 +86,63 @@ func TestDRMOfAnEvent(t *testing.T) {
 		}
 	}
 }
+
+// TestContentProtection: what goes into MPDs as it is must not be able to break them.
+func TestContentProtection(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"": true,
+		`<mspr:pro xmlns:mspr="urn:microsoft:playready">AAAA</mspr:pro>`:                               true,
+		"\n <cenc:pssh>AAAA</cenc:pssh>\n <pro xmlns=\"urn:x\"><b x:y=\"1\" xmlns:x=\"urn:y\"/></pro>": true,
+		`<a xmlns="urn:x"><![CDATA[</a>]]></a>`:                                                        true,
+		`<pro>AAAA</pro>`:                                                                              false, // DASH's own
+		`<x:pro xmlns:x="urn:mpeg:dash:schema:mpd:2011"/>`:                                             false,
+		`<x:pro>AAAA</x:pro>`:                                                                          false, // undeclared
+		`<x:pro xmlns:x=""/>`:                                                                          false,
+		`<a xmlns="urn:x" y:z="1"/>`:                                                                   false,
+		`<a xmlns="urn:x" z="1" z="2"/>`:                                                               false,
+		`<a xmlns="urn:x"><b></a>`:                                                                     false,
+		`<a xmlns="urn:x">`:                                                                            false,
+		`</ContentProtection><a xmlns="urn:x"/>`:                                                       false,
+		`text`:                                                                                         false,
+		`<a xmlns="urn:x"/>text`:                                                                       false,
+		`<!-- --><a xmlns="urn:x"/>`:                                                                   false,
+		`<?xml version="1.0"?><a xmlns="urn:x"/>`:                                                      false,
+		`<!DOCTYPE a><a xmlns="urn:x"/>`:                                                               false,
+		`<a xmlns="urn:x">&b;</a>`:                                                                     false,
+		"<a xmlns=\"urn:x\">\xff</a>":                                                                  false,
+		`<a xmlns="urn:x">` + strings.Repeat("x", maxXML) + `</a>`:                                     false,
+	} {
+		ev := Event{DRM: []DRM{{System: "edef8ba9-79d6-4ace-a3c8-27dcd51d21ed", ContentProtection: text}}}
+		if err := ev.validateDRM(); (err == nil) != ok {
+			t.Errorf("%.70s: %v", text, err)
+		}
+	}
+}
+
+func TestSegmentKey(t *testing.T) {
+	const kid, other = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", "1f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+	text := base64.StdEncoding.EncodeToString
+	box := text(psshOf(0xab, 0, "data"))
+	r := Rendition{Scheme: "cenc", KID: kid, PSSH: "own"}
+	for s, want := range map[string]Rendition{
+		"":                r,
+		"none":            {},
+		kid:               r,
+		other:             {Scheme: "cenc", KID: other},
+		kid + " " + box:   {Scheme: "cenc", KID: kid, PSSH: box},
+		other + " " + box: {Scheme: "cenc", KID: other, PSSH: box},
+	} {
+		k, err := ParseSegmentKey(s)
+		if err != nil || k.Of(r) != want {
+			t.Errorf("%q: %+v, %v", s, k.Of(r), err)
+		}
+	}
+	for _, s := range []string{"None", "x", kid + " ", kid + " %", kid + " AAAA", strings.ToUpper(kid), kid + " " + box + " "} {
+		if k, err := ParseSegmentKey(s); err == nil {
+			t.Errorf("%q is taken: %q", s, k)
+		}
+	}
+	if k := NewSegmentKey(kid, text(psshOf(1, 0, strings.Repeat("x", maxSegmentPSSH)))); k != kid {
+		t.Errorf("boxes too large to be told: %.80s", k)
+	}
+}

@@ -41,14 +41,17 @@ func Delta(playlist []byte) []byte {
 		whole, rest = whole+d, next
 	}
 	skipped, us := 0, int64(0)
-	var mapped []byte // the newest init segment among what is skipped
+	var mapped, keyed []byte // the newest init segment and keys among what is skipped
 	for len(entries) > 0 {
-		d, m, rest := entry(entries)
+		d, e, rest := entry(entries)
 		if whole-us-d < keep*1_000_000 {
 			break
 		}
-		if m != nil {
-			mapped = m
+		if e.mapped != nil {
+			mapped = e.mapped
+		}
+		if e.keyed != nil {
+			keyed = e.keyed
 		}
 		skipped, us, entries = skipped+1, us+d, rest
 	}
@@ -60,9 +63,7 @@ func Delta(playlist []byte) []byte {
 	b = append(b, head...)
 	b = appendInt(append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...), int64(skipped))
 	b = append(b, '\n')
-	if mapped != nil {
-		b = append(append(b, mapped...), '\n')
-	}
+	b = append(append(b, keyed...), mapped...)
 	b = append(b, timeTag...)
 	b = start.Add(time.Duration(us)*time.Microsecond).AppendFormat(b, timeLayout)
 	return append(append(b, '\n'), entries...)
@@ -71,30 +72,33 @@ func Delta(playlist []byte) []byte {
 // timeLayout is how EXT-X-PROGRAM-DATE-TIME is written.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
-// entry reads the lines of one segment, up to its URL: how long it lasts, and the lines
-// of the init segment that it brings, if any, and of its keys.
-func entry(b []byte) (us int64, mapped, rest []byte) {
-	var keys []byte
+// said is what an entry says of its init segment and its keys: lines.
+type said struct{ mapped, keyed []byte }
+
+// entry reads the lines of one segment, up to its URL: how long it lasts, and what it
+// brings.
+func entry(b []byte) (us int64, brings said, rest []byte) {
 	for len(b) > 0 {
 		all := b
 		line, next, _ := bytes.Cut(b, []byte("\n"))
 		b = next
-		if keys == nil && bytes.HasPrefix(line, []byte(keyTag)) {
-			keys = all
-		}
+		whole := all[:len(all)-len(b)]
 		if v, ok := bytes.CutPrefix(line, extinfTag); ok {
 			us = microseconds(v)
 		}
-		if bytes.HasPrefix(line, []byte(mapTag)) {
-			if mapped = line; keys != nil { // they stand before it
-				mapped = keys[:len(keys)-len(all)+len(line)]
-			}
+		switch {
+		case bytes.HasPrefix(line, []byte(mapTag)):
+			brings.mapped = whole
+		case bytes.HasPrefix(line, []byte(keyTag)) && brings.keyed == nil:
+			brings.keyed = whole
+		case bytes.HasPrefix(line, []byte(keyTag)): // they lie side by side
+			brings.keyed = brings.keyed[:len(brings.keyed)+len(whole)]
 		}
 		if len(line) == 0 || line[0] != '#' {
 			break
 		}
 	}
-	return us, mapped, b
+	return us, brings, b
 }
 
 // microseconds reads a decimal number of seconds up to the comma.

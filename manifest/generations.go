@@ -42,18 +42,18 @@ func (in *Input) begins(n live.Number) bool {
 }
 
 // appendMap says which init segment a rendition's segments have from n on, and which keys.
-func (in *Input) appendMap(b []byte, rendition string, n live.Number) []byte {
-	b = in.appendKeys(b, rendition, n)
+func (in *Input) appendMap(b []byte, rendition string, n live.Number, keys []byte) []byte {
 	index, _ := in.Config.InitAt(rendition, n)
+	b = append(b, keys...)
 	return append(append(append(b, mapTag...), live.InitFile(index)...), "\"\n"...)
 }
 
 const mapTag = "#EXT-X-MAP:URI=\""
 
 // appendDiscontinuity begins a generation.
-func (in *Input) appendDiscontinuity(b []byte, tl *live.Timeline, rendition string, n live.Number) []byte {
+func (in *Input) appendDiscontinuity(b []byte, tl *live.Timeline, rendition string, n live.Number, keys []byte) []byte {
 	b = append(b, "#EXT-X-DISCONTINUITY\n"...)
-	b = in.appendMap(b, rendition, n)
+	b = in.appendMap(b, rendition, n, keys)
 	return tl.Start(n).AppendFormat(b, "#EXT-X-PROGRAM-DATE-TIME:"+timeLayout+"\n")
 }
 

@@ -155,6 +155,7 @@ var golden = []struct {
 		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, protected(v1080, "cbcs", kidHigh), protected(v720, "cbcs", kidLow), protected(aEn, "cbcs", kidLow)), func(c *live.Config) {
 			c.DRM = []live.DRM{
 				{System: widevine, LicenseURL: "https://keys.example.com/w?a=1&b=2"},
+				{System: playReady, ContentProtection: `<mspr:pro xmlns:mspr="urn:microsoft:playready">b2JqZWN0</mspr:pro>`},
 				{System: fairPlay, KeyURI: "skd://keys.example.com/{kid}"},
 				{System: fairPlay, KID: kidHigh, KeyURI: "skd://keys.example.com/high"},
 				{System: clearKey, KID: "00000000-0000-0000-0000-000000000000", KeyURI: "urn:x"},

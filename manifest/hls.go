@@ -93,13 +93,18 @@ func Media(in Input, rendition string) ([]byte, error) {
 		}
 		b = append(b, '\n')
 	}
-	b = in.appendMap(b, rendition, oldest)
+	keys := in.keys(rendition, oldest, newest)
+	b = in.appendMap(b, rendition, oldest, keys.text)
 	b = in.appendDateRanges(b, &tl, oldest)
 	if from > oldest {
 		b = appendInt(append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...), int64(from-oldest))
 		b = append(b, '\n')
-		if in.Config.GenerationAt(from-1) != in.Config.GenerationAt(oldest) {
-			b = in.appendMap(b, rendition, from-1) // it is among what is skipped
+		changed := keys.upTo(&in, oldest+1, from-1) // among what is skipped
+		switch {
+		case in.Config.GenerationAt(from-1) != in.Config.GenerationAt(oldest):
+			b = in.appendMap(b, rendition, from-1, keys.text)
+		case changed:
+			b = append(b, keys.text...)
 		}
 	}
 	start := tl.Start(from)
@@ -108,8 +113,12 @@ func Media(in Input, rendition string) ([]byte, error) {
 	}
 	b = start.AppendFormat(b, "#EXT-X-PROGRAM-DATE-TIME:"+timeLayout+"\n")
 	for n := from; n <= newest; n++ {
-		if n > oldest && in.begins(n) {
-			b = in.appendDiscontinuity(b, &tl, rendition, n)
+		changed := n > oldest && keys.upTo(&in, n, n)
+		switch {
+		case n > oldest && in.begins(n):
+			b = in.appendDiscontinuity(b, &tl, rendition, n, keys.text)
+		case changed:
+			b = append(b, keys.text...)
 		}
 		b = inf.append(b, n)
 		if n < tl.First() || in.Lost != nil && in.Lost(rendition, n) {

@@ -38,7 +38,7 @@ const (
 )
 
 // Input is all that a manifest is made of. The functions are called from
-// inside MPD, Multivariant and Media, Lost up to once per listed segment. Either
+// inside MPD, Multivariant and Media, Lost and Key up to once per listed segment. Each
 // may be nil.
 type Input struct {
 	// Config is the event as event.json carries it, valid. Renditions without
@@ -52,6 +52,9 @@ type Input struct {
 	// Lost reports that a segment is known never to come (410). Players are
 	// told to skip it.
 	Lost func(rendition string, n live.Number) bool
+	// Key is by which key a segment is encrypted, where that is known (nil: as its init
+	// segment says).
+	Key func(rendition string, n live.Number) (live.SegmentKey, bool)
 	// Average is the measured average bit rate of renditions in bits per second,
 	// where it is known.
 	Average map[string]int64

@@ -42,7 +42,7 @@ func Multivariant(in Input) ([]byte, error) {
 	b := append(make([]byte, 0, 1024+512*len(in.Config.Renditions)), "#EXTM3U\n#EXT-X-VERSION:"...)
 	b = append(appendInt(b, hlsVersion), "\n#EXT-X-INDEPENDENT-SEGMENTS\n"...)
 	b = appendSessionData(b, in.Config.SessionData)
-	b = appendSessionKeys(b, in.Config.DRM, slices.Concat(videos, audios, texts))
+	b = in.appendSessionKeys(b, &tl)
 	for i, g := range groups {
 		b = appendMedia(b, "AUDIO", groupID("audio", i), g, len(videos) == 0)
 	}

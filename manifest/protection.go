@@ -75,7 +75,7 @@ func protectionOf(all []live.DRM, r *live.Rendition) []live.DRM {
 
 // over is a, and of b what a does not say.
 func over(a, b live.DRM) live.DRM {
-	for _, f := range []struct{ dst, src *string }{{&a.PSSH, &b.PSSH}, {&a.LicenseURL, &b.LicenseURL}, {&a.KeyURI, &b.KeyURI},
+	for _, f := range []struct{ dst, src *string }{{&a.PSSH, &b.PSSH}, {&a.ContentProtection, &b.ContentProtection}, {&a.LicenseURL, &b.LicenseURL}, {&a.KeyURI, &b.KeyURI},
 		{&a.KeyFormat, &b.KeyFormat}, {&a.KeyFormatVersions, &b.KeyFormatVersions}} {
 		if *f.dst == "" {
 			*f.dst = *f.src
@@ -98,11 +98,15 @@ func (p *period) protection(x *xmlWriter, r *live.Rendition) {
 	for _, d := range protectionOf(p.config.DRM, r) {
 		x.start("ContentProtection")
 		x.attr("schemeIdUri", "urn:uuid:"+d.System)
-		boxes, _ := live.SplitPSSH(d.PSSH)
-		for _, b := range boxes {
-			x.start("cenc:pssh")
-			x.text(base64.StdEncoding.EncodeToString(b.Box))
-			x.end()
+		if d.ContentProtection != "" { // with pssh, where it is to be there
+			x.elements(d.ContentProtection)
+		} else {
+			boxes, _ := live.SplitPSSH(d.PSSH)
+			for _, b := range boxes {
+				x.start("cenc:pssh")
+				x.text(base64.StdEncoding.EncodeToString(b.Box))
+				x.end()
+			}
 		}
 		if d.LicenseURL != "" {
 			x.start("dashif:Laurl")
@@ -124,15 +128,73 @@ func (in *Input) isEncrypted(rendition string) bool {
 	})
 }
 
-// appendKeys says which keys a rendition's segments have from n on.
-func (in *Input) appendKeys(b []byte, rendition string, n live.Number) []byte {
-	if r, _ := in.Config.RenditionAt(rendition, n); r.Scheme != "" {
-		return appendKeys(b, keyTag, in.Config.DRM, &r)
+// A keyring is what a playlist says of the keys of the segment that it has come to.
+type keyring struct {
+	rendition  string
+	encrypted  bool // any segment may be
+	key        live.SegmentKey
+	generation int    // of the init segment
+	text       []byte // tags
+}
+
+// keys are those of the first segment of a playlist: where nothing is known of it, of the
+// first of which something is.
+func (in *Input) keys(rendition string, oldest, newest live.Number) keyring {
+	k := keyring{rendition: rendition, encrypted: in.isEncrypted(rendition)}
+	if !k.encrypted {
+		return k
 	}
-	if in.isEncrypted(rendition) { // in another generation
-		return append(b, keyTag+"METHOD=NONE\n"...)
+	k.generation, _ = in.Config.InitAt(rendition, oldest)
+	for n := oldest; in.Key != nil && n <= newest; n++ {
+		if generation, _ := in.Config.InitAt(rendition, n); generation != k.generation {
+			break
+		}
+		if key, ok := in.Key(rendition, n); ok {
+			k.key = key
+			break
+		}
 	}
-	return b
+	k.text = in.keyTags(rendition, oldest, k.key)
+	return k
+}
+
+// upTo goes on to segment n, from the one after which it is. It reports whether any on
+// the way has other tags than the one before it.
+func (k *keyring) upTo(in *Input, from, n live.Number) (changed bool) {
+	for ; k.encrypted && from <= n; from++ {
+		key, generation := k.key, k.generation
+		if generation, _ = in.Config.InitAt(k.rendition, from); generation != k.generation {
+			key = ""
+		}
+		if in.Key != nil {
+			if is, ok := in.Key(k.rendition, from); ok {
+				key = is
+			}
+		}
+		kid, pssh := key.Split()
+		was, had := k.key.Split()
+		if generation == k.generation && (key == k.key || kid == was && pssh == "" && had != "") {
+			continue // not every segment says all
+		}
+		k.key, k.generation = key, generation
+		if text := in.keyTags(k.rendition, from, key); len(text) > 0 && !bytes.Equal(text, k.text) {
+			k.text, changed = text, true
+		}
+	}
+	return changed
+}
+
+// keyTags says which keys a rendition's segments have from n on, which have one of their
+// own.
+func (in *Input) keyTags(rendition string, n live.Number, key live.SegmentKey) []byte {
+	r, _ := in.Config.RenditionAt(rendition, n)
+	if r.Scheme != "" {
+		r = key.Of(r)
+	}
+	if r.Scheme != "" {
+		return appendKeys(nil, keyTag, in.Config.DRM, &r)
+	}
+	return []byte(keyTag + "METHOD=NONE\n") // others are not
 }
 
 const keyTag = "#EXT-X-KEY:"
@@ -152,7 +214,7 @@ func appendKeys(b []byte, tag string, all []live.DRM, r *live.Rendition) []byte 
 		if uri == "" && d.System != clearKey {
 			uri = keyData(&d)
 		}
-		if uri == "" || name == "" {
+		if uri == "" || name == "" || kid == "" && strings.Contains(d.KeyURI, "{kid}") { // {kid} stands for nothing
 			continue
 		}
 		a := attributes{b: append(b, tag...)}
@@ -184,14 +246,24 @@ func keyData(d *live.DRM) string {
 	return "data:text/plain;base64," + base64.StdEncoding.EncodeToString(boxes[0].Box)
 }
 
-// appendSessionKeys has players ask for all keys before they need them.
-func appendSessionKeys(b []byte, all []live.DRM, rs []*live.Rendition) []byte {
+// appendSessionKeys has players ask for all keys before they need them: those of what is
+// filmed now first, then of the other generations that are to come or not gone yet.
+func (in *Input) appendSessionKeys(b []byte, tl *live.Timeline) []byte {
+	oldest := tl.Oldest(in.Now)
+	of := []live.Number{tl.At(in.Now), oldest}
+	for _, g := range in.Config.Generations {
+		if g.From > oldest {
+			of = append(of, g.From)
+		}
+	}
 	seen := map[string]bool{}
-	for _, r := range rs {
-		for line := range bytes.Lines(appendKeys(nil, "#EXT-X-SESSION-KEY:", all, r)) {
-			if !seen[string(line)] {
-				seen[string(line)] = true
-				b = append(b, line...)
+	for _, n := range of {
+		for _, r := range in.Config.RenditionsAt(n) {
+			for line := range bytes.Lines(appendKeys(nil, "#EXT-X-SESSION-KEY:", in.Config.DRM, &r)) {
+				if known(&r) && !seen[string(line)] {
+					seen[string(line)] = true
+					b = append(b, line...)
+				}
 			}
 		}
 	}

@@ -75,6 +75,13 @@ func (x *xmlWriter) attrPositive(name string, v int64) {
 
 func (x *xmlWriter) attrDuration(name string, d time.Duration) { x.attr(name, isoDuration(d)) }
 
+// elements are some that were written by others, well-formed and in namespaces of their own.
+func (x *xmlWriter) elements(text string) {
+	x.closeTag()
+	x.indent()
+	x.b = append(x.b, strings.TrimSpace(text)...)
+}
+
 // text is all that the element that was just begun holds.
 func (x *xmlWriter) text(s string) {
 	x.closeTag()

@@ -81,6 +81,7 @@ func (e *Ear) Wait(what string, done func(all []announce.Message) bool) {
 // Candidate is a candidate with something in every field.
 func Candidate(n live.Number) live.Candidate {
 	return live.Candidate{Pipeline: "a", Region: "us-east-1", Number: n, Findings: live.Findings{{Kind: live.Short, MissingMS: 400}, {Kind: "strange", Samples: 2}}, Quality: live.Quality{Said: true, Score: 40, BlackMS: 2000},
+		Key:    live.KeyNone,
 		Digest: live.DigestOf(fmt.Append(nil, n)), Size: 1_500_000, Span: live.Span{Start: 180_000, End: 360_000, Timescale: 90_000}, Published: time.Unix(1795405280, 123_456_789).UTC()}
 }
 

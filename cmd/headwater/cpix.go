@@ -23,6 +23,7 @@ type cpix struct {
 		System    string `xml:"systemId,attr"`
 		PSSH      string `xml:"urn:dashif:org:cpix PSSH"`
 		KeyURI    string `xml:"urn:dashif:org:cpix URIExtXKey"`
+		DASH      string `xml:"urn:dashif:org:cpix ContentProtectionData"`
 		Signaling []struct {
 			Playlist string `xml:"playlist,attr"`
 			Data     string `xml:",chardata"`
@@ -85,6 +86,9 @@ func parseCPIX(b []byte) ([]live.DRM, error) {
 			return nil, fmt.Errorf("%w: URIExtXKey of %s: %w", errCPIX, d.System, err)
 		}
 		d.KeyURI = uri
+		if d.ContentProtection, err = unbase64(s.DASH); err != nil {
+			return nil, fmt.Errorf("%w: ContentProtectionData of %s: %w", errCPIX, d.System, err)
+		}
 		for _, g := range s.Signaling {
 			text, err := unbase64(g.Data)
 			if err != nil {

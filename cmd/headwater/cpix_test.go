@@ -25,6 +25,9 @@ func TestCPIX(t *testing.T) {
 	}{
 		{"a URI, and tags of the media playlist", of("<URIExtXKey>" + b64([]byte("skd://k1")) + "</URIExtXKey><HLSSignalingData playlist=\"media\">\n" + tag + "</HLSSignalingData>"),
 			[]live.DRM{{System: fairPlay, KID: kid, KeyURI: "skd://k1", KeyFormat: "com.apple.streamingkeydelivery", KeyFormatVersions: "1"}}},
+		{"elements of an MPD", of("<ContentProtectionData>" + b64([]byte(`<x:a xmlns:x="urn:x">b</x:a>`)) + "</ContentProtectionData>"),
+			[]live.DRM{{System: fairPlay, KID: kid, ContentProtection: `<x:a xmlns:x="urn:x">b</x:a>`}}},
+		{"elements that are no base64", of("<ContentProtectionData>%</ContentProtectionData>"), nil},
 		{"tags of the other playlist", of("<HLSSignalingData playlist=\"master\">" + tag + "</HLSSignalingData><PSSH>AA\n==</PSSH>"),
 			[]live.DRM{{System: fairPlay, KID: kid, PSSH: "AA=="}}},
 		{"nothing of a system", head + secret + "</CPIX>", nil},

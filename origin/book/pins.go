@@ -77,6 +77,20 @@ func (e *Event) known(rendition string, n live.Number) ([]live.Candidate, *Pin) 
 	return nil, nil
 }
 
+// KeyOf is by which key what serves of a segment is encrypted, or will be; ok is false
+// where nothing of it is known.
+func (e *Event) KeyOf(v *View, rendition string, n live.Number) (k live.SegmentKey, ok bool) {
+	cs, pin := e.known(rendition, n)
+	for _, c := range v.unmasked(cs, rendition, n) {
+		if served := pin != nil && pin.Pipeline == c.Pipeline && pin.Digest == c.Digest; served || !ok {
+			if k, ok = c.Key, true; served {
+				break
+			}
+		}
+	}
+	return k, ok
+}
+
 // before is what is known of the segments before one.
 func (e *Event) before(v *View, rendition string, n live.Number) []selection.Past {
 	tl := v.Timelines[rendition]

@@ -68,6 +68,9 @@ func (p *page) serves(v *book.View, newest live.Number, now time.Time) bool {
 func (p *page) make(d *delivery, newest live.Number, now time.Time) {
 	in := manifest.Input{Config: d.view.Config(), Now: now, Notifications: d.view.Record.Notifications}
 	in.Lost = d.lostAt(now)
+	in.Key = func(rendition string, n live.Number) (live.SegmentKey, bool) {
+		return d.event.KeyOf(d.view, rendition, n)
+	}
 	in.DeltaUpdates, in.Skip = true, skips(d.r)
 	in.Published = func(rendition string) (live.Number, bool) { return d.decided(rendition, now) }
 	*p = page{view: d.view, newest: newest, at: now, contentType: manifest.HLSType}

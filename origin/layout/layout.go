@@ -80,7 +80,8 @@ type segmentMeta struct {
 	Published int64  `json:"published"` // Unix ns, when storing began
 	Life      int64  `json:"life,omitempty"`
 	// Of which generation its init segment is, or it.
-	Generation int `json:"generation,omitempty"`
+	Generation int    `json:"generation,omitempty"`
+	Key        string `json:"key,omitempty"` // as live.SegmentKey
 	// Where the media lies, as live.Span; absent where it is not known.
 	Start     int64 `json:"start,omitempty"`
 	End       int64 `json:"end,omitempty"`
@@ -98,7 +99,7 @@ func EncodeNamedMeta(c live.Candidate, life int64) ([]byte, error) {
 }
 
 func encodeMeta(c live.Candidate, life int64, pipeline string) ([]byte, error) {
-	return json.Marshal(segmentMeta{Pipeline: pipeline, Defects: c.Findings.String(), Quality: c.Quality.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life, Generation: c.Generation,
+	return json.Marshal(segmentMeta{Pipeline: pipeline, Defects: c.Findings.String(), Quality: c.Quality.String(), Digest: c.Digest.String(), Region: c.Region, Published: c.Published.UnixNano(), Life: life, Generation: c.Generation, Key: string(c.Key),
 		Start: c.Span.Start, End: c.Span.End, Timescale: c.Span.Timescale})
 }
 
@@ -129,6 +130,9 @@ func DecodeMeta(item store.Item, n live.Number, pipeline string) (live.Candidate
 		if c.Quality, err = live.ParseQuality([]string{m.Quality}); err != nil {
 			return c, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
 		}
+	}
+	if c.Key, err = live.ParseSegmentKey(m.Key); err != nil {
+		return c, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)
 	}
 	if c.Digest, err = live.ParseDigest([]string{m.Digest}); err != nil {
 		return c, 0, fmt.Errorf("origin: metadata of %s: %w", item.Key, err)

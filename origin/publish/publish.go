@@ -475,7 +475,7 @@ func (s *Server) inspect(p *publication) error {
 	}
 	p.cand = live.Candidate{
 		Pipeline: p.source.Pipeline, Region: p.source.Region, Number: p.path.Number, Digest: p.cand.Digest, Size: int64(len(p.body)),
-		Generation: p.of, Span: p.found.Span, Findings: p.claimed.Merge(p.found.Findings), Quality: p.quality.Within(tl.Segment()),
+		Generation: p.of, Key: cmaf.KeyOf(p.body, &p.init.Track), Span: p.found.Span, Findings: p.claimed.Merge(p.found.Findings), Quality: p.quality.Within(tl.Segment()),
 	}
 	if s.Clock.At(p.received).After(tl.Deadline(p.path.Number)) {
 		p.cand.Findings = p.cand.Findings.Merge(live.Findings{{Kind: live.Late}})

