@@ -7,8 +7,8 @@ import (
 )
 
 // Filler makes a segment that stands in for one that is lost, out of one of the
-// same track from before it: from is the window of that one, to that of the lost
-// one, seq its sequence number. The same input gives the same bytes, wherever.
+// same track from before it, or from behind it: from is the window of that one, to that of
+// the lost one, seq its sequence number. The same input gives the same bytes, wherever.
 //
 // It begins where the segment before ends, as far as that can be known: on src's
 // grid of frames. What it shows:
@@ -158,7 +158,7 @@ func (f *filler) begins(boundary int64) int64 {
 	ahead := boundary - f.first
 	switch {
 	case f.t.Type == live.Audio && (off >= 0 && off < f.frame || !whole):
-		return f.first + (ahead+f.frame-1)/f.frame*f.frame
+		return f.first + floorDiv(ahead+f.frame-1, f.frame)*f.frame
 	case whole:
 		return f.first + rounded(ahead+off, f.frame)*f.frame
 	}

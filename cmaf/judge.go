@@ -306,7 +306,16 @@ func rounded(a, b int64) int64 {
 	if b == 0 {
 		return 0
 	}
-	return (a + b/2) / b
+	return floorDiv(a+b/2, b)
+}
+
+// floorDiv is a/b rounded down, also of a below 0.
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
 }
 
 // A bill adds up findings to no more than the whole segment.

@@ -29,6 +29,9 @@ type Generation struct {
 	Index int `json:"index"`
 	// From is its first segment.
 	From Number `json:"from"`
+	// Skipped is how many indices before it are of generations that were taken back
+	// before they began: no viewer came to them.
+	Skipped int `json:"skipped,omitempty"`
 	// Renditions are those that have an init segment of their own in it. The
 	// others go on with the one that they have.
 	Renditions []Renewed `json:"renditions"`
@@ -91,6 +94,34 @@ func (c *Config) GenerationAt(n Number) (index int) {
 		index = c.Generations[i].Index
 	}
 	return index
+}
+
+// DiscontinuityAt is how many generations have begun before or with a segment, since the
+// event did.
+func (c *Config) DiscontinuityAt(n Number) int {
+	index := c.GenerationAt(n)
+	if g := c.Generation(index); g != nil {
+		return index - g.Skipped
+	}
+	return index
+}
+
+// NeededGenerations is what is left of generations without what no segment from oldest on
+// is of.
+func NeededGenerations(all []Generation, oldest Number) []Generation {
+	var out []Generation
+	for i, g := range all {
+		if i+1 < len(all) && all[i+1].From <= oldest { // it tells of renditions that none after it renews
+			g.Renditions = slices.DeleteFunc(slices.Clone(g.Renditions), func(r Renewed) bool {
+				return slices.ContainsFunc(all[i+1:], func(x Generation) bool { return x.From <= oldest && x.Renewed(r.Name) != nil })
+			})
+			if len(g.Renditions) == 0 {
+				continue
+			}
+		}
+		out = append(out, g)
+	}
+	return out
 }
 
 // Renewal is what was the last at a segment to give a rendition another init
@@ -180,6 +211,9 @@ func (c *Config) ValidateGenerations() error {
 	index, from := 0, Number(-1)
 	for i, g := range c.Generations {
 		at := "generations[" + strconv.Itoa(i) + "]."
+		if g.Skipped < 0 || g.Skipped >= g.Index {
+			return badField(at+"skipped", "%d of the %d before generation %d", g.Skipped, g.Index-1, g.Index)
+		}
 		if g.Index <= index || g.From <= from || g.From > MaxNumber {
 			return badField(at+"from", "generation %d from %d does not follow generation %d from %d", g.Index, g.From, index, from)
 		}

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // TestInitFiles: each generation has one name, without aliases.
@@ -112,4 +114,40 @@ func TestGenerationsOnTheWire(t *testing.T) {
 			t.Errorf("%s is taken", name)
 		}
 	}
+}
+
+// TestNeededGenerations: what is left out changes nothing of what is not gone.
+func TestNeededGenerations(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := Config{}
+		from, skipped := Number(0), 0
+		for i := range rapid.IntRange(0, 12).Draw(t, "generations") {
+			from += Number(rapid.IntRange(1, 9).Draw(t, "after"))
+			skips := rapid.IntRange(0, 1).Draw(t, "skips")
+			skipped += skips
+			g := Generation{Index: i + 1 + skipped, From: from, Skipped: skipped}
+			for _, name := range []string{"v", "w", "a"} {
+				if rapid.Bool().Draw(t, name) || name == "a" && len(g.Renditions) == 0 {
+					g.Renditions = append(g.Renditions, Renewed{Rendition: Rendition{Name: name}})
+				}
+			}
+			c.Generations = append(c.Generations, g)
+		}
+		oldest := Number(rapid.IntRange(0, 120).Draw(t, "oldest"))
+		less := Config{Generations: NeededGenerations(c.Generations, oldest)}
+		for n := oldest; n < oldest+130; n++ {
+			if c.GenerationAt(n) != less.GenerationAt(n) || c.DiscontinuityAt(n) != less.DiscontinuityAt(n) {
+				t.Fatalf("segment %d is of generation %d, and of %d", n, less.GenerationAt(n), c.GenerationAt(n))
+			}
+			for _, name := range []string{"v", "w", "a"} {
+				was, _ := c.InitAt(name, n)
+				if is, _ := less.InitAt(name, n); is != was {
+					t.Fatalf("segment %d of %s has init segment %d, and not %d", n, name, is, was)
+				}
+			}
+		}
+		if gone := len(less.Generations); oldest > from && gone > 3 { // one for each rendition
+			t.Fatalf("%d generations are left of %d", gone, len(c.Generations))
+		}
+	})
 }

@@ -41,6 +41,7 @@ type configJSON struct {
 	Masks         []Mask           `json:"masks,omitempty"`
 	Invalidations []Invalidation   `json:"invalidations,omitempty"`
 	Generations   []Generation     `json:"generations,omitempty"`
+	TakenBack     int              `json:"taken_back,omitempty"`
 }
 
 // putJSON is what PUT takes. What GET added is accepted and ignored, so that
@@ -54,6 +55,7 @@ type putJSON struct {
 	Invalidations json.RawMessage `json:"invalidations"`
 	RefusedInits  json.RawMessage `json:"refused_inits"`
 	Generations   json.RawMessage `json:"generations"`
+	TakenBack     json.RawMessage `json:"taken_back"`
 }
 
 // ParseEvent reads an event strictly: unknown or repeated fields (letters count
@@ -190,12 +192,15 @@ type Config struct {
 	Invalidations []Invalidation
 	// Generations, by their index: see Generation.
 	Generations []Generation
+	// TakenBack is the highest index of a generation that was taken back before it began:
+	// no other has it again.
+	TakenBack int
 }
 
 // MarshalJSON writes one flat object: the event's fields and the config's own.
 func (c Config) MarshalJSON() ([]byte, error) {
 	return json.Marshal(configJSON{eventJSON: c.Event.wire(), Version: c.Version, FlushVersion: c.FlushVersion,
-		LatenessMS: c.LatenessMS, Masks: c.Masks, Invalidations: c.Invalidations, Generations: c.Generations})
+		LatenessMS: c.LatenessMS, Masks: c.Masks, Invalidations: c.Invalidations, Generations: c.Generations, TakenBack: c.TakenBack})
 }
 
 // UnmarshalJSON reads leniently (a newer origin may send more) but validates
@@ -210,7 +215,7 @@ func (c *Config) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	*c = Config{Event: e, Version: w.Version, FlushVersion: w.FlushVersion,
-		LatenessMS: w.LatenessMS, Masks: w.Masks, Invalidations: w.Invalidations, Generations: w.Generations}
+		LatenessMS: w.LatenessMS, Masks: w.Masks, Invalidations: w.Invalidations, Generations: w.Generations, TakenBack: w.TakenBack}
 	if err := e.Validate(); err != nil {
 		return err
 	}

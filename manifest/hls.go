@@ -80,7 +80,7 @@ func Media(in Input, rendition string) ([]byte, error) {
 	b = appendInt(append(b, "#EXTM3U\n#EXT-X-VERSION:"...), version)
 	b = appendInt(append(b, "\n#EXT-X-TARGETDURATION:"...), target)
 	b = appendInt(append(b, "\n#EXT-X-MEDIA-SEQUENCE:"...), int64(oldest))
-	if index := in.Config.GenerationAt(oldest); index > 0 {
+	if index := in.Config.DiscontinuityAt(oldest); index > 0 {
 		b = appendInt(append(b, "\n#EXT-X-DISCONTINUITY-SEQUENCE:"...), int64(index))
 	}
 	b = append(b, "\n#EXT-X-INDEPENDENT-SEGMENTS\n"...)

@@ -260,7 +260,7 @@ func TestGenerationOnEveryNode(t *testing.T) {
 }
 
 // TestFillersOfGenerations: what stands in for a lost segment is made of one of its own
-// generation, with that init segment; before there is one the segment is lost.
+// generation, with that init segment: from before it, or, of its first, from behind.
 func TestFillersOfGenerations(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Config{}, func(ev *live.Event) { ev.OnLost = live.LostFill })
@@ -273,19 +273,76 @@ func TestFillersOfGenerations(t *testing.T) {
 		until(r.tl.End(from + 1))
 		r.putAnother("a", from+1, 201, "") // n+1 and the first of the generation are lost
 		until(r.tl.Deadline(from + 2).Add(time.Second))
-		for m, want := range map[live.Number]int{n + 1: 200, from: 410, from + 1: 200, from + 2: 200} {
+		for m, want := range map[live.Number]int{n + 1: 200, from: 200, from + 1: 200, from + 2: 200} {
 			w := r.getSegment("v", m)
 			filled := strings.HasPrefix(w.Header().Get(live.HeaderDefects), "filled")
 			if w.Code != want || filled != (want == 200 && m != from+1) {
 				t.Errorf("segment %d: %d %v", m, w.Code, w.Header())
 			}
-			if pipeline := map[live.Number]string{n + 1: "b", from + 2: "a"}[m]; pipeline != "" && !strings.HasPrefix(w.Header().Get(live.HeaderPipeline), pipeline) {
+			if pipeline := map[live.Number]string{n + 1: "b", from: "a", from + 2: "a"}[m]; pipeline != "" && !strings.HasPrefix(w.Header().Get(live.HeaderPipeline), pipeline) {
 				t.Errorf("segment %d is made of %s", m, w.Header().Get(live.HeaderPipeline))
 			}
 		}
 		text := r.playlist("v")
-		if _, after, _ := strings.Cut(text, "\n"+live.SegmentName(n)); strings.Count(after, "#EXT-X-GAP") != 1 || !strings.Contains(text, "#EXT-X-GAP\n"+live.SegmentName(from)) {
+		if _, after, _ := strings.Cut(text, "\n"+live.SegmentName(n)); strings.Contains(after, "#EXT-X-GAP") {
 			t.Errorf("media playlist:\n%s", text)
+		}
+	})
+}
+
+// TestGenerationTakenBack: one that has not begun may be taken back, and viewers go on as
+// if there had been none; the next has another number, and is one discontinuity all the same.
+func TestGenerationTakenBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := memory.New(memory.Options{})
+		r := newRig(t, Config{Store: st})
+		r.putInits("a", "b")
+		n := r.next()
+		r.putSegment("b", "v", n, take{}, 201)
+		r.want(r.put("a/v/init.mp4", r.m.inits["w"]), 412, "init-differs")
+		wrong := r.generate(`{}`, 200, "")
+		r.want(r.control("DELETE", "/generations/2", ""), 404, "not-found")
+		r.want(r.control("DELETE", "/generations/x", ""), 404, "not-found")
+		if would := r.want(r.control("DELETE", "/generations/1?dry_run=true", ""), 200, "").Body.String(); !strings.Contains(would, `"taken back: generation 1 from segment `) {
+			t.Errorf("a rehearsal says %s", would)
+		}
+		if mpd := r.want(r.get("manifest.mpd"), 200, "").Body.String(); strings.Count(mpd, "<Period") != 2 {
+			t.Errorf("MPD before:\n%s", mpd)
+		}
+		r.want(r.control("DELETE", "/generations/1", ""), 200, "")
+		if mpd := r.want(r.get("manifest.mpd"), 200, "").Body.String(); strings.Count(mpd, "<Period") != 1 {
+			t.Errorf("MPD after:\n%s", mpd)
+		}
+		r.want(r.get("v/init.1.mp4"), 404, "no-init")
+		until(r.tl.End(wrong.From))
+		r.putSegment("b", "v", wrong.From, take{}, 201)
+		r.putAnother("a", wrong.From, 409, "other-generation")
+		r.want(r.put("a/v/init.mp4", r.m.inits["v"]), 200, "")
+		r.putSegment("a", "v", wrong.From, take{}, 201)
+
+		r.want(r.put("a/v/init.mp4", r.m.inits["w"]), 412, "init-differs")
+		from := wrong.From + 2
+		if g := r.generate(`{"from": `+from.String()+`}`, 200, ""); g.Index != 2 || g.Skipped != 1 {
+			t.Errorf("%+v", g)
+		}
+		r.putSegment("b", "v", from-1, take{}, 201)
+		until(r.tl.End(from))
+		r.want(r.control("DELETE", "/generations/2", ""), 400, "bad-request") // viewers have come to it
+		r.putAnother("a", from, 201, "")
+		r.wantBytes("v/"+live.SegmentName(from), r.another(from, "a"))
+		check := func(r *rig) {
+			t.Helper()
+			r.wantBytes("v/init.2.mp4", r.m.inits["w"])
+			if text := r.playlist("v"); strings.Count(text, "#EXT-X-DISCONTINUITY\n") != 1 || !strings.Contains(text, "#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"init.2.mp4\"") {
+				t.Errorf("media playlist:\n%s", text)
+			}
+		}
+		check(r)
+		again := openRig(t, Config{Store: st})
+		check(again)
+		until(r.tl.GoneAt(from).Add(-time.Second)) // the window begins with it
+		if text := again.playlist("v"); !strings.Contains(text, "#EXT-X-DISCONTINUITY-SEQUENCE:1\n") {
+			t.Errorf("media playlist of later:\n%.600s", text)
 		}
 	})
 }

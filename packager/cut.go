@@ -34,6 +34,7 @@ type cutter struct {
 	timeline  func() live.Timeline
 	emit      func(c *cutter, n live.Number, samples []sample)
 	dropped   func(reason string, n live.Number)
+	misfit    func(gop int64) // key frames come so often, which is not when segments begin
 
 	begun     bool
 	anew      bool // the encoder began anew
@@ -50,6 +51,7 @@ type cutter struct {
 	shown     int64        // latest end of presentation gathered
 	bytes     int64        // held in memory
 	told      []cmaf.Event // for the next sample that is gathered
+	keys      keyFrames
 }
 
 func (c *cutter) video() bool { return c.rendition.Type == live.Video }
@@ -132,6 +134,38 @@ func (c *cutter) apply(s *sample, f fate) {
 	c.gather(s)
 }
 
+// A keyFrames says how far apart those of a track are, and how many segments in a row
+// began without one.
+type keyFrames struct {
+	seen        bool
+	last, apart int64 // decode time of the newest; 0: not known
+	without     int
+	told        bool
+}
+
+// toldAfter is how many segments in a row are no accident.
+const toldAfter = 3
+
+// pass takes note of a sample of video, which may begin a segment. It reports whether that
+// they do not begin with key frames is to be said: it is once.
+func (k *keyFrames) pass(s *sample, begins bool) (tell bool) {
+	if s.Sync {
+		if k.seen {
+			k.apart = s.Decode - k.last
+		}
+		k.seen, k.last = true, s.Decode
+	}
+	switch {
+	case begins && s.Sync:
+		k.without = 0
+	case begins:
+		k.without++
+	}
+	tell = k.without >= toldAfter && k.apart > 0 && !k.told
+	k.told = k.told || tell
+	return tell
+}
+
 func (c *cutter) begin(f fate) {
 	c.begun, c.number, c.why, c.needSync, c.shown = true, f.number, f.drop, f.needSync, 0
 }
@@ -148,6 +182,9 @@ func (c *cutter) gather(s *sample) {
 		return
 	}
 	c.needSync = false
+	if c.video() && c.keys.pass(s, len(c.gathered) == 0) && c.misfit != nil {
+		c.misfit(c.keys.apart)
+	}
 	if end := presentation(s.Sample, c.track) + int64(s.Duration); len(c.gathered) == 0 || end > c.shown {
 		c.shown = end
 	}

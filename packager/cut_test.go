@@ -327,3 +327,28 @@ func TestRescale(t *testing.T) {
 		}
 	}
 }
+
+// TestMisfit: of key frames that come elsewhere than segments begin it is said once how
+// far apart they are; of one that is missing, or late once, nothing.
+func TestMisfit(t *testing.T) {
+	for name, c := range map[string]struct {
+		keys []int64
+		want string
+	}{
+		"on the grid":             {[]int64{0, 2000, 4000, 6000, 8000, 10000}, ""},
+		"two in a segment":        {[]int64{0, 1000, 2000, 3000, 4000, 6000, 7200, 8000, 10000}, ""},
+		"each 1.92 s":             {[]int64{0, 1920, 3840, 5760, 7680, 9600, 11520}, "1920"},
+		"each 2 s, half way":      {[]int64{1000, 3000, 5000, 7000, 9000, 11000}, "2000"},
+		"one is 0.2 s late":       {[]int64{0, 2000, 4200, 6000, 8000, 10000}, ""},
+		"none for three segments": {[]int64{0, 2000, 10000}, "2000"},
+		"one, and then none":      {[]int64{0}, ""},
+	} {
+		r := newCutRun(live.Video)
+		var said []string
+		r.c.misfit = func(gop int64) { said = append(said, fmt.Sprint(gop)) }
+		r.add(frames(0, 12_000, c.keys...))
+		if got := strings.Join(said, " "); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}

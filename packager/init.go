@@ -50,6 +50,7 @@ type initState struct {
 	// Guarded by sender.mu.
 	fit    fit
 	detail string // why it was refused
+	waits  bool   // for a generation to begin, as was said of a segment
 }
 
 // lost reports whether segments made for this init segment may not be sent. It

@@ -213,6 +213,16 @@ func (s *sender) dropped(reason, rendition string, n live.Number) {
 
 func (s *sender) refuse(seg *segment, a answer) {
 	s.count.with(func(c *Stats) { c.Refused[a.code]++ })
+	if a.code == live.ErrGeneration.Code && seg.of != nil { // so it is for a while, with every segment
+		told := false
+		s.change(func() { told, seg.of.waits = seg.of.waits, true })
+		level := slog.LevelWarn
+		if told {
+			level = slog.LevelDebug
+		}
+		s.log.Log(s.ctx, level, "segment refused: its init segment is of another generation; more of them are not logged", "rendition", seg.rendition, "number", seg.number, "to", a.from.base, "detail", a.detail)
+		return
+	}
 	s.log.Error("segment refused", "rendition", seg.rendition, "number", seg.number, "to", a.from.base, "code", a.code, "detail", a.detail)
 }
 

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
+	"time"
 
 	"headwater/cmaf"
 	"headwater/live"
@@ -250,6 +252,7 @@ func (s *splitter) begin(p *cmaf.Part) error {
 		cutters[t.ID] = &cutter{
 			rendition: r, track: track, timeline: s.timeline, emit: s.emit,
 			dropped: func(reason string, n live.Number) { s.count.dropped(s.log, reason, r.Name, n) },
+			misfit:  func(gop int64) { s.misfit(r.Name, gop, int64(track.Timescale)) },
 		}
 	}
 	for _, c := range before {
@@ -262,6 +265,22 @@ func (s *splitter) begin(p *cmaf.Part) error {
 		}
 	}
 	return nil
+}
+
+// misfit says once of an encoder that its key frames are not where segments begin: such
+// segments have a defect, and no cut can mend that.
+func (s *splitter) misfit(rendition string, gop, scale int64) {
+	tl := s.timeline()
+	seconds := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'g', 6, 64) + " s" }
+	apart := time.Duration(float64(gop) / float64(scale) * float64(time.Second))
+	advice := "set its key frames to each " + seconds(tl.Segment())
+	if r := apart.Round(time.Millisecond); r > 0 && tl.Segment()%r == 0 {
+		advice = "have it begin a multiple of that after the event's start, or say by its decode times when it is"
+	} else {
+		advice += ", or make an event with segments of " + seconds(apart)
+	}
+	s.log.Warn("segments begin without key frames (no-keyframe): the encoder has them elsewhere", "rendition", rendition,
+		"key_frames_apart", seconds(apart), "segments", seconds(tl.Segment()), "advice", advice)
 }
 
 func (s *splitter) emit(c *cutter, n live.Number, samples []sample) {

@@ -43,7 +43,8 @@ Verbs:
   flush TENANT/EVENT            make caches drop everything of the event
   generation TENANT/EVENT       begin a generation with init segments that were refused, of --rendition or all,
                                 of --pipeline where theirs differ, from segment --from on; without it, or with
-                                --from next, from the first by which every player has heard of it
+                                --from next, from the first by which every player has heard of it;
+                                or --take-back one that has not begun
   audit [TENANT/EVENT]          what was done and tried, by whom and from where, of one event or of all:
                                 --from, --to (times), --limit; by default of the last day
 
@@ -74,6 +75,7 @@ type eventFlags struct {
 	dryRun, yes, replace, adopt bool
 	asJSON                      bool
 	limit                       int
+	takeBack                    int
 }
 
 // maxBreak bounds --ad-break.
@@ -100,6 +102,7 @@ func (f *eventFlags) register(o *options) {
 	o.Bool(&f.all, "all", "mask: all pipelines, which leaves viewers with nothing")
 	o.String(&f.from, "from", "", "first `SEGMENT`: a number or a time")
 	o.String(&f.to, "to", "", "last `SEGMENT`, inclusive: a number or a time")
+	o.Int(&f.takeBack, "take-back", 0, "generation: take back the one of this `INDEX`, before it begins")
 	o.Int(&f.limit, "limit", 100, "audit: `NUMBER` of entries, the newest, at most 1000")
 	o.Bool(&f.asJSON, "json", "segments: print what the control API answers")
 	o.Bool(&f.dryRun, "dry-run", "say what would be touched, and change nothing")
@@ -140,7 +143,7 @@ func eventVerbs() map[string]eventVerb {
 		"unmask":     {unmaskSegments, "id" + asking},
 		"invalidate": {invalidateSegments, "pipeline region rendition from to" + asking},
 		"flush":      {flushEvent, asking},
-		"generation": {beginGeneration, "rendition pipeline from" + asking},
+		"generation": {beginGeneration, "rendition pipeline from take-back" + asking},
 		"audit":      {auditEvents, "from to limit"},
 	}
 }
@@ -518,6 +521,13 @@ func auditEvents(ctx context.Context, s *eventSession) error {
 
 // beginGeneration has viewers get another init segment from a number on.
 func beginGeneration(ctx context.Context, s *eventSession) error {
+	if s.takeBack != 0 {
+		if s.rendition != "" || s.pipeline != "" || s.from != "" {
+			return usagef("--take-back: goes without --rendition, --pipeline and --from")
+		}
+		return s.change(ctx, eventChange{verb: "generation", method: http.MethodDelete, sub: "/generations/" + strconv.Itoa(s.takeBack),
+			what: "viewers go on with the init segment that they have; pipelines that have the other one are refused until they PUT one that fits"})
+	}
 	return s.change(ctx, eventChange{verb: "generation", method: http.MethodPost, sub: "/generations", yes: false, silent: true,
 		body: s.scope(map[string]any{}, "pipeline", "rendition", "from"),
 		what: "viewers get the new init segment; pipelines that have the old one serve no more from there on",
@@ -532,7 +542,7 @@ func beginGeneration(ctx context.Context, s *eventSession) error {
 				at = ", at " + tl.Start(g.From).Format(live.TimeLayout)
 			}
 			fmt.Fprintf(s.env.stderr, "Generation %d begins with segment %d%s.\n", g.Index, g.From, at)
-			return ""
+			return s.again("generation", "--take-back", strconv.Itoa(g.Index))
 		}})
 }
 

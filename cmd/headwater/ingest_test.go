@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"headwater/internal/need"
+	"headwater/live"
 )
 
 // recipes are the commands of docs/ingest.md, by heading.
@@ -63,9 +65,9 @@ func newIngestSite(t *testing.T, flags ...string) *ingestSite {
 }
 
 // history is what was published of an event.
-func (s *ingestSite) history(t *testing.T, event string) []segmentHistory {
+func (s *ingestSite) history(t *testing.T, event string, from, to int64) []segmentHistory {
 	t.Helper()
-	resp, err := http.Get("http://" + s.control + "/v1/events/" + event + "/segments?from=0&to=100")
+	resp, err := http.Get(fmt.Sprintf("http://%s/v1/events/%s/segments?from=%d&to=%d", s.control, event, from, to))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,8 +91,8 @@ func (s *ingestSite) whole(t *testing.T, event string, renditions, segments int)
 	t.Helper()
 	by := map[string]int{}
 	last := map[string]int64{}
-	history := s.history(t, event)
-	for patience := time.Now().Add(10 * time.Second); ; history = s.history(t, event) { // what was taken is published soon after
+	history := s.history(t, event, 0, 100)
+	for patience := time.Now().Add(10 * time.Second); ; history = s.history(t, event, 0, 100) { // what was taken is published soon after
 		clear(by)
 		for _, h := range history {
 			if len(h.Candidates) > 0 {
@@ -209,4 +211,107 @@ func TestRecipes(t *testing.T) {
 			s.whole(t, w.event, w.renditions, 6)
 		})
 	}
+}
+
+// TestEncoderComesBack has a real encoder end, and one come back under the same name with
+// another size and codec: by the event's policy a generation begins, and what is on either
+// side is played with its own init segment, without a hole between them.
+func TestEncoderComesBack(t *testing.T) {
+	need.Long(t, "plays in real time")
+	t.Parallel()
+	s := newIngestSite(t)
+	const event = "acme/back"
+	start := time.Now().UTC().Truncate(2 * time.Second)
+	first := start.Unix() / 2
+	body := fmt.Sprintf(`{"start": %q, "first_number": %d, "on_new_init": "generation", "pipelines": [{"name": "a"}],
+		"renditions": [{"name": "video", "type": "video", "bandwidth": 500000}]}`, start.Format(time.RFC3339), first)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+s.control+"/v1/events/"+event, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		t.Fatal(resp.Status)
+	}
+	encode := func(size string, how ...string) {
+		t.Helper()
+		args := append([]string{"-nostdin", "-hide_banner", "-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=" + size + ":rate=25", "-t", "16", "-preset", "ultrafast", "-bf", "0", "-g", "50"}, how...)
+		args = append(args, "-f", "mp4", "-movflags", "+cmaf+frag_keyframe+empty_moov+default_base_moof+skip_trailer", "-method", "POST", "http://"+s.ingest+"/"+event+"/a/Streams(video.cmfv)")
+		if out, err := exec.CommandContext(t.Context(), need.Program(t, "ffmpeg"), args...).CombinedOutput(); err != nil {
+			t.Fatalf("ffmpeg: %v: %s", err, out)
+		}
+	}
+	encode("320x180", "-c:v", "libx264", "-sc_threshold", "0")
+	encode("640x360", "-c:v", "libx265", "-tag:v", "hvc1", "-x265-params", "scenecut=0:log-level=error")
+
+	get := func(path string) (int, http.Header, []byte) {
+		t.Helper()
+		resp, err := http.Get("http://" + s.deliver + "/" + event + "/" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, resp.Header, b
+	}
+	var cfg live.Config
+	if _, _, b := get("event.json"); json.Unmarshal(b, &cfg) != nil || len(cfg.Generations) != 1 {
+		t.Fatalf("generations: %+v", cfg.Generations)
+	}
+	g := cfg.Generations[0]
+	if r := g.Renewed("video"); r == nil || r.Width != 640 || !strings.HasPrefix(r.Codecs, "hvc1.") {
+		t.Fatalf("it has %+v", r)
+	}
+	// shows is what a decoder makes of a segment.
+	shows := func(n live.Number) (filled bool, what string) {
+		t.Helper()
+		index, _ := cfg.InitAt("video", n)
+		_, _, in := get("video/" + live.InitFile(index))
+		status, h, seg := get("video/" + live.SegmentName(n))
+		if status != http.StatusOK {
+			t.Fatalf("segment %d: %d", n, status)
+		}
+		cmd := exec.CommandContext(t.Context(), need.Program(t, "ffprobe"), "-v", "error", "-count_frames", "-show_entries", "stream=codec_name,width,nb_read_frames", "-of", "csv=p=0", "-i", "pipe:0")
+		cmd.Stdin = bytes.NewReader(slices.Concat(in, seg))
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("ffprobe: %v: %s", err, out)
+		}
+		return strings.HasPrefix(h.Get(live.HeaderDefects), "filled"), strings.TrimSpace(string(out))
+	}
+	oldest, newest := live.Number(-1), live.Number(-1)
+	for _, h := range s.history(t, event, first, first+60) {
+		if len(h.Candidates) > 0 {
+			if newest = live.Number(h.Number); oldest < 0 {
+				oldest = newest
+			}
+		}
+	}
+	if oldest < 0 || newest < g.From+2 {
+		t.Fatalf("published from %d to %d, the generation begins with %d", oldest, newest, g.From)
+	}
+	fillers := 0
+	for n := oldest; n < newest; n++ { // the last is cut off
+		want := "h264,320,50"
+		if n >= g.From {
+			want = "hevc,640,50"
+		}
+		filled, got := shows(n)
+		if filled {
+			fillers++
+			want, got = want[:strings.LastIndexByte(want, ',')], got[:strings.LastIndexByte(got, ',')]
+		}
+		if got != want && n != g.From-1 {
+			t.Errorf("segment %d, of which the generation begins with %d: %s, want %s", n, g.From, got, want)
+		}
+	}
+	t.Logf("segments %d to %d, %d of them fillers; the generation begins with %d", oldest, newest, fillers, g.From)
 }

@@ -48,8 +48,13 @@ type Edit struct {
 	Of        int             `json:"of,omitempty"`    // in which generation
 	// Generation is begun, or goes into the one that begins with the same segment.
 	Generation *live.Generation `json:"generation,omitempty"`
-	Mask       *live.Mask       `json:"mask,omitempty"`
-	Unmask     string           `json:"unmask,omitempty"`
+	// Oldest is the first segment that was not gone when it was: generations of which no
+	// segment is needed any more are left out.
+	Oldest live.Number `json:"oldest,omitempty"`
+	// TakeBack is the index of a generation that has not begun.
+	TakeBack int        `json:"take_back,omitempty"`
+	Mask     *live.Mask `json:"mask,omitempty"`
+	Unmask   string     `json:"unmask,omitempty"`
 	// Invalidate has no versions: they follow from the edits before.
 	Invalidate []live.Invalidation `json:"invalidate,omitempty"`
 	Flush      bool                `json:"flush,omitempty"`
@@ -75,7 +80,7 @@ type Edit struct {
 
 // configures reports whether the edit changes event.json.
 func (x *Edit) configures() bool {
-	return x.Configure != nil || x.Learn != nil || x.Generation != nil || x.Mask != nil || x.Unmask != "" || len(x.Invalidate) > 0 || x.Flush || x.lost
+	return x.Configure != nil || x.Learn != nil || x.Generation != nil || x.TakeBack > 0 || x.Mask != nil || x.Unmask != "" || len(x.Invalidate) > 0 || x.Flush || x.lost
 }
 
 // May is what of an edit's notifications may be done: packagers take nothing back
@@ -128,7 +133,10 @@ func (rec *Record) Apply(x *Edit) {
 		c.Event = KeepLearnt(*x.Configure, c.Event)
 	}
 	if x.Generation != nil {
-		c.Generations = begin(c.Generations, x.Generation)
+		c.Generations = begin(live.NeededGenerations(c.Generations, x.Oldest), x.Generation, c.TakenBack)
+	}
+	if n := len(c.Generations); x.TakeBack > 0 && n > 0 && c.Generations[n-1].Index == x.TakeBack {
+		c.Generations, c.TakenBack = c.Generations[:n-1:n-1], x.TakeBack
 	}
 	if x.Learn != nil && x.Of > 0 {
 		c.Generations = learnIn(c.Generations, x.Of, x.Learn)

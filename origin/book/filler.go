@@ -23,11 +23,17 @@ import (
 //	                      hears of 7, late
 //	hears of 7            8 is made of 7 from now on; caches drop the other soon
 
-// fillsFrom is the first number that may stand in for segment n; n where none may:
-// the policy is another, or operators have taken n away.
+// mayFill reports whether anything may stand in for a segment: else the policy is another,
+// or operators have taken it away.
+func (v *View) mayFill(rendition string, n live.Number) bool {
+	cfg := v.Config()
+	return cfg.OnLost == live.LostFill && slices.ContainsFunc(cfg.Pipelines, func(p live.Pipeline) bool { return !v.Masked(p, rendition, n) })
+}
+
+// fillsFrom is the first number that may stand in for segment n; n where none may.
 func (v *View) fillsFrom(rendition string, n live.Number) live.Number {
 	cfg := v.Config()
-	if cfg.OnLost != live.LostFill || !slices.ContainsFunc(cfg.Pipelines, func(p live.Pipeline) bool { return !v.Masked(p, rendition, n) }) {
+	if !v.mayFill(rendition, n) {
 		return n
 	}
 	tl := v.Timelines[rendition]
@@ -44,19 +50,49 @@ func (in *Init) Filler(tl live.Timeline, src []byte, m, n live.Number) ([]byte, 
 	return cmaf.Filler(src, &in.Track, window(m), window(n), uint32(n))
 }
 
+// fillsTo is the last number that may stand in for segment n where none before it may:
+// n is one of the first of a generation. Of the event's first there is nothing yet.
+func (v *View) fillsTo(rendition string, n live.Number) live.Number {
+	cfg, tl := v.Config(), v.Timelines[rendition]
+	most := live.Number(live.MaxFilled / tl.Segment())
+	index, from := cfg.InitAt(rendition, n)
+	if index == 0 || n-most > from || !v.mayFill(rendition, n) {
+		return n
+	}
+	to := n + most
+	for i := range cfg.Generations {
+		if g := &cfg.Generations[i]; g.From > n && g.Renewed(rendition) != nil {
+			to = min(to, g.From-1)
+		}
+	}
+	return to
+}
+
+// FillsFromBehind reports whether a segment after it may stand in for one.
+func (v *View) FillsFromBehind(rendition string, n live.Number) bool {
+	return v.fillsTo(rendition, n) > n
+}
+
 // Fills reports whether segment m may stand in for n.
 func (v *View) Fills(rendition string, m, n live.Number) bool {
-	return m < n && m >= v.fillsFrom(rendition, n)
+	return m < n && m >= v.fillsFrom(rendition, n) || m > n && m <= v.fillsTo(rendition, n)
 }
 
 // StandIn is what stands in for a segment that is lost: what serves, or would, of
-// the nearest before it. With ok false it is a gap. from is the first of those
-// right before n of which none can serve, as is known here; n where there is no such.
+// the nearest before it, and at the beginning of a generation, where none is, of the
+// nearest behind it. With ok false it is a gap. from is the first of those right before
+// n of which none can serve, as is known here; n where there is no such.
 func (e *Event) StandIn(v *View, rendition string, n live.Number, absent map[live.Digest]bool, now time.Time) (c Choice, from live.Number, ok bool) {
 	from = v.fillsFrom(rendition, n)
 	for m := n - 1; m >= from; m-- {
 		if c = e.Choose(v, rendition, m, absent, now); c.Action == selection.Serve {
 			return c, m + 1, true
+		}
+	}
+	newest, _ := e.Newest(rendition)
+	for m := n + 1; m <= min(newest, v.fillsTo(rendition, n)); m++ {
+		if c = e.Choose(v, rendition, m, absent, now); c.Action == selection.Serve {
+			return c, from, true
 		}
 	}
 	return Choice{}, from, false

@@ -188,6 +188,8 @@ func (e *Event) MayPublish(v *View, rendition, pipeline string, n live.Number) e
 	if g.Of > index {
 		if of := v.Config().Generation(g.Of); of != nil {
 			detail += fmt.Sprintf(", which begins with segment %d", of.From)
+		} else {
+			detail += ", which was taken back: PUT one that fits"
 		}
 	} else {
 		detail += ": PUT one that fits"
@@ -245,43 +247,51 @@ func (rec *Record) Renews(rendition string, d live.Digest, now time.Time) bool {
 	})
 }
 
-// Begun says what a generation is that begins with these init segments, in an event
+// Begin is the edit by which a generation begins with these init segments, in an event
 // as it is; or why it cannot.
-func (e *Event) Begun(rec *Record, b Beginning) (live.Generation, error) {
+func (e *Event) Begin(rec *Record, b Beginning, now time.Time) (Edit, error) {
 	c := &rec.Config
-	g := live.Generation{Index: 1, From: b.From}
-	if n := len(c.Generations); n > 0 {
-		last := &c.Generations[n-1]
-		g.Index = last.Index + 1
+	tl := c.Event.Timeline()
+	oldest := tl.Oldest(now)
+	g := live.Generation{Index: c.TakenBack + 1, From: b.From}
+	x := Edit{Generation: &g, Oldest: oldest}
+	all := live.NeededGenerations(c.Generations, oldest)
+	if n := len(all); n > 0 {
+		last := &all[n-1]
+		g.Index = max(g.Index, last.Index+1)
+		g.Skipped = last.Skipped + g.Index - last.Index - 1
 		switch joins := b.From == last.From; {
 		case joins:
-			g.Index = last.Index
+			g.Index, g.Skipped = last.Index, last.Skipped
 		case b.From < last.From:
-			return g, live.ErrBadRequest.With(fmt.Sprintf("from: generation %d begins later, with segment %d", last.Index, last.From))
+			return x, live.ErrBadRequest.With(fmt.Sprintf("from: generation %d begins later, with segment %d", last.Index, last.From))
 		case n >= live.MaxGenerations:
-			return g, live.ErrBadRequest.With(fmt.Sprintf("an event has at most %d generations", live.MaxGenerations))
+			return x, live.ErrBadRequest.With(fmt.Sprintf("an event has at most %d generations in its DVR window", live.MaxGenerations))
 		}
+	}
+	if len(all) == 0 {
+		g.Skipped = c.TakenBack
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Inits)) {
 		r, ok := c.Rendition(name)
 		if !ok {
-			return g, live.ErrBadRequest.With(fmt.Sprintf("rendition: the event has no %q", name))
+			return x, live.ErrBadRequest.With(fmt.Sprintf("rendition: the event has no %q", name))
 		}
 		in := b.Inits[name]
 		told := live.Rendition{Name: r.Name, Type: r.Type, Bandwidth: r.Bandwidth}
 		LearnFrom(&told, in.Tells(name))
 		g.Renditions = append(g.Renditions, live.Renewed{Rendition: told, Digest: in.Digest.String()})
 	}
-	// It is not taken back: what edges would not read would be the end of the event.
+	// It may not be taken back any more: what edges would not read would be the end of the event.
 	next := *c
-	next.Generations = begin(c.Generations, &g)
+	next.Generations = begin(all, &g, c.TakenBack)
 	if err := next.ValidateGenerations(); err != nil {
-		return g, err
+		return x, err
 	}
 	if b, err := json.Marshal(next.Generations); err != nil || len(b) > live.MaxGenerationBytes {
-		return g, live.ErrBadRequest.With(fmt.Sprintf("an event has at most %d bytes of generations: %d", live.MaxGenerationBytes, len(b)))
+		return x, live.ErrBadRequest.With(fmt.Sprintf("an event has at most %d bytes of generations: %d", live.MaxGenerationBytes, len(b)))
 	}
-	return g, nil
+	return x, nil
 }
 
 // Tells is what an init segment says of its rendition.
@@ -351,11 +361,14 @@ func (e *Event) Accept(rendition, pipeline string, in *Init) {
 }
 
 // begin adds a generation. Where two nodes began one at once the first stands, and the
-// other is of it, with the renditions that the first does not have: a generation's
-// number is never taken back.
-func begin(list []live.Generation, g *live.Generation) []live.Generation {
+// other is of it, with the renditions that the first does not have. One that was taken
+// back meanwhile stays so.
+func begin(list []live.Generation, g *live.Generation, takenBack int) []live.Generation {
 	list = slices.Clone(list)
 	n := len(list)
+	if g.Index <= takenBack {
+		return list
+	}
 	if n == 0 || g.Index > list[n-1].Index && g.From > list[n-1].From {
 		return append(list, *g)
 	}

@@ -21,7 +21,7 @@ func box(data int, said uint32) []byte {
 // TestGenerationsAreBounded: event.json is as large as edges take, however many
 // renditions have however much to tell.
 func TestGenerationsAreBounded(t *testing.T) {
-	rec := &Record{Config: live.Config{Event: live.Event{Start: time.Unix(0, 0)}}}
+	rec := &Record{Config: live.Config{Event: live.Event{Start: time.Unix(0, 0), Segment: live.Duration{Ticks: 2, Timescale: 1}, DVRSeconds: 600}}}
 	inits := make(map[string]*Init)
 	for i := range 30 {
 		name := "v" + strconv.Itoa(i)
@@ -29,14 +29,14 @@ func TestGenerationsAreBounded(t *testing.T) {
 		inits[name] = &Init{Track: cmaf.Track{Type: live.Video, Timescale: 90000, PSSH: box(2000, 2000)}}
 	}
 	for n := live.Number(1); ; n++ {
-		g, err := new(Event).Begun(rec, Beginning{From: n, Inits: inits})
+		x, err := new(Event).Begin(rec, Beginning{From: n, Inits: inits}, time.Unix(0, 0))
 		if err != nil {
 			if n < 8 || n > 16 {
 				t.Errorf("generation %d: %v", n, err)
 			}
 			return
 		}
-		rec.Apply(&Edit{Generation: &g})
+		rec.Apply(&x)
 		if b, _ := json.Marshal(rec.Config.Generations); len(b) > live.MaxGenerationBytes {
 			t.Fatalf("%d generations are %d bytes", n, len(b))
 		}
@@ -61,8 +61,8 @@ func TestBegunIsReadByEdges(t *testing.T) {
 		{"after the last number", cmaf.Track{}, live.MaxNumber + 1, false, false},
 	} {
 		c.track.Type, c.track.Timescale = live.Video, 90000
-		rec := &Record{Config: live.Config{Event: live.Event{Start: time.Unix(0, 0), Renditions: []live.Rendition{{Name: "v", Type: live.Video, Bandwidth: 1}}}}}
-		g, err := new(Event).Begun(rec, Beginning{From: c.from, Inits: map[string]*Init{"v": {Track: c.track}}})
+		rec := &Record{Config: live.Config{Event: live.Event{Start: time.Unix(0, 0), Segment: live.Duration{Ticks: 2, Timescale: 1}, Renditions: []live.Rendition{{Name: "v", Type: live.Video, Bandwidth: 1}}}}}
+		x, err := new(Event).Begin(rec, Beginning{From: c.from, Inits: map[string]*Init{"v": {Track: c.track}}}, time.Unix(0, 0))
 		if (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.name, err)
 			continue
@@ -70,12 +70,58 @@ func TestBegunIsReadByEdges(t *testing.T) {
 		if !c.ok {
 			continue
 		}
-		rec.Apply(&Edit{Generation: &g})
+		rec.Apply(&x)
 		if err := rec.Config.ValidateGenerations(); err != nil {
 			t.Errorf("%s: edges do not read it: %v", c.name, err)
 		}
-		if told := g.Renditions[0].PSSH != ""; told != c.pssh {
+		if told := x.Generation.Renditions[0].PSSH != ""; told != c.pssh {
 			t.Errorf("%s: pssh boxes told: %v", c.name, told)
 		}
+	}
+}
+
+// TestGenerationsWithoutEnd: an event of any length may have generations, as long as not
+// too many are in its DVR window; and a number that was taken back is not given again.
+func TestGenerationsWithoutEnd(t *testing.T) {
+	start := time.Unix(0, 0)
+	rec := &Record{Config: live.Config{Event: live.Event{Start: start, Segment: live.Duration{Ticks: 2, Timescale: 1}, DVRSeconds: 600,
+		Renditions: []live.Rendition{{Name: "v", Type: live.Video, Bandwidth: 1}, {Name: "a", Type: live.Audio, Bandwidth: 1}}}}}
+	e := new(Event)
+	inits := map[string]*Init{"v": {Track: cmaf.Track{Type: live.Video, Timescale: 90000}}}
+	at := func(n live.Number) time.Time { return start.Add(time.Duration(2*n) * time.Second) }
+	for i := 1; i <= 500; i++ {
+		from := live.Number(30 * i) // every minute
+		if inits["a"] = nil; i == 3 {
+			inits["a"] = &Init{Track: cmaf.Track{Type: live.Audio, Timescale: 48000}}
+		} else {
+			delete(inits, "a")
+		}
+		x, err := e.Begin(rec, Beginning{From: from, Inits: inits}, at(from-3))
+		if err != nil {
+			t.Fatalf("generation %d: %v", i, err)
+		}
+		if i == 100 { // it was a mistake
+			rec.Apply(&x)
+			rec.Apply(&Edit{TakeBack: x.Generation.Index})
+			rec.Apply(&x) // of a node that did not know
+			if rec.Config.Generation(100) != nil {
+				t.Fatal("one that was taken back is there")
+			}
+			continue
+		}
+		rec.Apply(&x)
+		if err := rec.Config.ValidateGenerations(); err != nil {
+			t.Fatal(err)
+		}
+		want := i
+		if i > 100 {
+			want--
+		}
+		if index, _ := rec.Config.InitAt("a", from); i >= 3 && index != 3 || rec.Config.GenerationAt(from) != i || rec.Config.DiscontinuityAt(from) != want {
+			t.Fatalf("segment %d is of generation %d, discontinuity %d, with sound of %d; want %d, %d, 3", from, rec.Config.GenerationAt(from), rec.Config.DiscontinuityAt(from), index, i, want)
+		}
+	}
+	if n := len(rec.Config.Generations); n < 10 || n > 14 {
+		t.Errorf("%d generations are left of a window of 10 minutes", n)
 	}
 }

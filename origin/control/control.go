@@ -64,18 +64,19 @@ func New(cfg Config) http.Handler {
 	mux := http.NewServeMux()
 	const event = eventPattern
 	for path, methods := range map[string]map[string]controlFunc{
-		eventsPattern:                 {"GET": s.listEvents},
-		event:                         {"PUT": s.changing(configureVerb, s.putEvent, "replace", "adopt", "yes"), "GET": s.getEvent, "DELETE": s.changing("delete", s.deleteEvent, "yes")},
-		event + "/segments":           {"GET": s.listSegments},
-		event + "/notifications":      {"GET": s.getNotifications, "POST": s.changing("notify", s.postNotification)},
-		event + "/notifications/{id}": {"DELETE": s.changing("withdraw", s.withdrawNotification)},
-		event + "/masks":              {"GET": s.getMasks, "POST": s.changing("mask", s.postMask, "yes")},
-		event + "/masks/{id}":         {"DELETE": s.changing("unmask", s.removeMask)},
-		event + "/generations":        {"GET": s.getGenerations, "POST": s.changing("generation", s.postGeneration)},
-		event + "/invalidations":      {"POST": s.changing("invalidate", s.postInvalidation)},
-		event + "/flush":              {"POST": s.changing("flush", s.flush, "yes")},
-		event + "/audit":              {"GET": s.listAudit},
-		"/v1/audit":                   {"GET": s.listAudit},
+		eventsPattern:                  {"GET": s.listEvents},
+		event:                          {"PUT": s.changing(configureVerb, s.putEvent, "replace", "adopt", "yes"), "GET": s.getEvent, "DELETE": s.changing("delete", s.deleteEvent, "yes")},
+		event + "/segments":            {"GET": s.listSegments},
+		event + "/notifications":       {"GET": s.getNotifications, "POST": s.changing("notify", s.postNotification)},
+		event + "/notifications/{id}":  {"DELETE": s.changing("withdraw", s.withdrawNotification)},
+		event + "/masks":               {"GET": s.getMasks, "POST": s.changing("mask", s.postMask, "yes")},
+		event + "/masks/{id}":          {"DELETE": s.changing("unmask", s.removeMask)},
+		event + "/generations":         {"GET": s.getGenerations, "POST": s.changing("generation", s.postGeneration)},
+		event + "/generations/{index}": {"DELETE": s.changing("take back generation", s.takeBackGeneration)},
+		event + "/invalidations":       {"POST": s.changing("invalidate", s.postInvalidation)},
+		event + "/flush":               {"POST": s.changing("flush", s.flush, "yes")},
+		event + "/audit":               {"GET": s.listAudit},
+		"/v1/audit":                    {"GET": s.listAudit},
 	} {
 		allow := slices.Sorted(maps.Keys(methods))
 		for method, f := range methods {

@@ -24,7 +24,7 @@ type Effect struct {
 	NothingLeft bool `json:"nothing_left"`
 	// Of a PUT of an event: created, changed or unchanged; what of its
 	// configuration changes; and what of that a person should mean. Of a generation:
-	// when it would begin, and with what.
+	// when it would begin, or would have, and with what.
 	Result   string   `json:"result,omitempty"`
 	Changes  []string `json:"changes,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
@@ -75,6 +75,9 @@ func (s *server) rehearse(c *change, touched *live.Scope, f func(rec *book.Recor
 	out.NothingLeft = out.NothingLeft || c.blackout
 	if x.Generation != nil {
 		out.Changes = []string{beginning(x.Generation, &rec.Config)}
+	}
+	if g := e.View().Config().Generation(x.TakeBack); g != nil {
+		out.Changes = []string{"taken back: " + beginning(g, &rec.Config)}
 	}
 	if c.verb == configureVerb {
 		out.compare(rec.Config.Event, e.View().Config().Event, s.Clock.Now())

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -78,19 +79,41 @@ func (s *server) postGeneration(c *change) error {
 	}
 	var begun live.Generation
 	return s.apply(c, nil, existing(c.id, func(rec *book.Record) (book.Edit, error) {
+		now := s.Clock.Now()
 		if !in.From.set() {
-			now := s.Clock.Now()
 			b.From = e.NextGeneration(rec, now, s.Book.Lead(rec), renditions...)
 		}
-		var err error
-		begun, err = e.Begun(rec, b)
-		return book.Edit{Generation: &begun}, err
+		x, err := e.Begin(rec, b, now)
+		begun = *x.Generation
+		return x, err
 	}), func(v *book.View) error {
 		if err := s.Book.OpenFor(c.r.Context(), e, renditions); err != nil {
 			return err // said again it begins no other: the gates are opened
 		}
 		return writeJSON(c.w, http.StatusOK, v.Config().Generation(begun.Index))
 	})
+}
+
+// takeBackGeneration is for one that has not begun: no viewer came to it. Pipelines whose
+// init segment is of it need another.
+func (s *server) takeBackGeneration(c *change) error {
+	index, err := strconv.Atoi(c.r.PathValue("index"))
+	if err != nil {
+		return live.ErrNotHere.For(-1).With("generations have numbers")
+	}
+	return s.apply(c, nil, existing(c.id, func(rec *book.Record) (book.Edit, error) {
+		all := rec.Config.Generations
+		g, tl := rec.Config.Generation(index), rec.Config.Event.Timeline()
+		switch {
+		case g == nil:
+			return book.Edit{}, live.ErrNotHere.For(-1).With(fmt.Sprintf("the event has no generation %d", index))
+		case g.From <= tl.At(s.Clock.Now()):
+			return book.Edit{}, live.ErrBadRequest.With(fmt.Sprintf("generation %d has begun, with segment %d: begin another with the init segment of before, which is refused once more and then meant", index, g.From))
+		case index != all[len(all)-1].Index:
+			return book.Edit{}, live.ErrBadRequest.With(fmt.Sprintf("generation %d comes after it: take that back first", all[len(all)-1].Index))
+		}
+		return book.Edit{TakeBack: index}, nil
+	}), func(v *book.View) error { return answerGenerations(c.w, v) })
 }
 
 // beginning says of a generation when it begins, and with what.

@@ -107,7 +107,14 @@ func (d *delivery) lostAt(now time.Time) func(rendition string, n live.Number) b
 				there = c.Candidate.Number
 			}
 		}
-		return !d.view.Fills(rendition, there, n)
+		if d.view.Fills(rendition, there, n) {
+			return false
+		}
+		if !d.view.FillsFromBehind(rendition, n) {
+			return true
+		}
+		_, _, ok := d.event.StandIn(d.view, rendition, n, nil, now)
+		return !ok
 	}
 }
 

@@ -761,8 +761,11 @@ func (s *Server) refuse(p *publication, err error) {
 	}
 	s.Book.Refused(p.event, "publish", problem)
 	level := s.Log.Warn
-	if problem.Status >= 500 {
+	switch {
+	case problem.Status >= 500:
 		level = s.Log.Error
+	case problem.Code == live.ErrGeneration.Code:
+		level = s.Log.Info // every segment until its generation begins
 	}
 	level("refused a publication", "path", p.r.URL.Path, "status", problem.Status, "problem", problem.Code, "detail", problem.Detail)
 	if p.event != nil {

@@ -25,7 +25,8 @@ func (s *Server) renew(p *publication, in *book.Init) (of int, ok bool) {
 	if v.Config().OnNewInit != live.NewInitGeneration || !may || s.publishes(p, v) {
 		return 0, false
 	}
-	if len(v.Config().Generations) >= live.MaxGenerations {
+	tl := v.Config().Event.Timeline()
+	if len(live.NeededGenerations(v.Config().Generations, tl.Oldest(s.Clock.Now()))) >= live.MaxGenerations {
 		return 0, false // nothing of it is stored: there is no end to what may come
 	}
 	rendition := p.path.Rendition
@@ -43,9 +44,9 @@ func (s *Server) renew(p *publication, in *book.Init) (of int, ok bool) {
 		if rec.Renews(rendition, in.Digest, now) { // somebody else was first
 			return book.Edit{}, book.ErrUnchanged
 		}
-		var err error
-		begun, err = p.event.Begun(rec, book.Beginning{From: p.event.NextGeneration(rec, now, s.Book.Lead(rec), rendition), Inits: inits})
-		return book.Edit{Generation: &begun}, err
+		x, err := p.event.Begin(rec, book.Beginning{From: p.event.NextGeneration(rec, now, s.Book.Lead(rec), rendition), Inits: inits}, now)
+		begun = *x.Generation
+		return x, err
 	})
 	if err != nil {
 		s.Log.Error("no generation begins", "path", p.path.String(), "err", err)
@@ -60,7 +61,6 @@ func (s *Server) renew(p *publication, in *book.Init) (of int, ok bool) {
 	if err := s.Book.OpenFor(p.r.Context(), p.event, []string{rendition}); err != nil {
 		s.Log.Error("a pipeline of the new generation is still refused", "path", p.path.String(), "err", err)
 	}
-	tl := v.Config().Event.Timeline()
 	of, ok, _ = p.event.Fits(v, rendition, in, tl.At(s.Clock.Now()))
 	return of, ok
 }

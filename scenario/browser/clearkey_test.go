@@ -181,7 +181,7 @@ func publish(ctx context.Context, t *testing.T, s *scenario.System, start time.T
 func TestClearKey(t *testing.T) {
 	// Shaka knows no ClearKey in HLS that would not have the key in the playlist.
 	s := watchEncrypted(t, encrypted(t, 0, "--protection_scheme", "cbcs"), renewal{make(chan struct{}), encrypted(t, 1, "--protection_scheme", "cenc")},
-		24, [2]string{"hls", live.HLSName}, [2]string{"shaka", live.MPDName}, [2]string{"dash", live.MPDName}, [2]string{"rx", live.MPDName})
+		18, [2]string{"hls", live.HLSName}, [2]string{"shaka", live.MPDName}, [2]string{"dash", live.MPDName}, [2]string{"rx", live.MPDName})
 	s.names("METHOD=NONE\n", "METHOD=SAMPLE-AES,", "METHOD=SAMPLE-AES-CTR,", "KEYID=0x"+strings.ToUpper(kid), "KEYID=0x"+strings.ToUpper(kid[2:]+kid[:2]))
 }
 
@@ -209,9 +209,10 @@ type playlist struct {
 
 // watchEncrypted has players play encrypted media for so many seconds. It returns a media
 // playlist from when they had.
-func watchEncrypted(t *testing.T, files map[string][][]byte, anew renewal, seconds int, players ...[2]string) (seen playlist) {
+func watchEncrypted(t *testing.T, files map[string][][]byte, anew renewal, seconds int, players ...[2]string) playlist {
 	t.Helper()
 	needBrowser(t)
+	t.Parallel() // there are two of them, which mostly wait
 	var event live.Event
 	s, err := scenario.Start(t.Context(), scenario.Options{
 		Encoder: "none",
