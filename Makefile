@@ -6,6 +6,7 @@
 # make encodes inspects long real encodes, and mutations of them (long form of two tests)
 # make worlds  new simulated worlds for WORLDS, each by its seed (make test: the first WORLDS_TEST)
 # make kills   kill -9 of an origin over a disk store, KILLS times, and all that it acknowledged asked for
+# make cluster-kills  kill -9 of one of three origins over Cassandra, CLUSTER_KILLS times in turn, under viewers
 # make starts  how long an origin takes to start over 1,000 to STARTS segments
 # make mutate  one changed line at a time, to see whether a test fails for it
 
@@ -21,7 +22,7 @@ MUTANTS  ?= 300
 SEED     ?= 1
 MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./edge/front ./origin/book ./origin/publish ./origin/deliver ./origin/control ./origin/hear ./origin/look ./origin/journal ./origin/watch ./packager ./ingest
 
-.PHONY: kills starts worlds test-worlds check lint test test-plays test-servers test-virtual setup bench fuzz mutate build vulnerabilities nightly
+.PHONY: kills cluster-kills starts worlds test-worlds check lint test test-plays test-servers test-virtual setup bench fuzz mutate build vulnerabilities nightly
 
 build:
 	$(GO) build -o build/headwater ./cmd/headwater
@@ -90,10 +91,14 @@ test-worlds: build
 encodes:
 	HEADWATER_ENCODES=1 $(GO) test -timeout 60m -v -run 'TestEncodesAreClean|TestMutationsAreFound' ./cmaf
 
-KILLS  ?= 1000
-STARTS ?= 1000000
+KILLS         ?= 1000
+CLUSTER_KILLS ?= 200
+STARTS        ?= 1000000
 kills:
 	HEADWATER_KILLS=$(KILLS) $(GO) test -count=1 -timeout 120m -v -run 'TestKillOrigin$$' ./cmd/headwater
+
+cluster-kills:
+	cd bench && $(GO) run ./cluster -kills $(CLUSTER_KILLS)
 
 starts:
 	HEADWATER_STARTS=$(STARTS) $(GO) test -timeout 30m -run '^$$' -bench OriginStart -benchtime 1x ./cmd/headwater

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -267,6 +268,39 @@ func TestEditsGoIntoTheRecord(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRecordIsWrittenSeldom: of an event that is edited all the time the record is not
+// written anew for each edit that becomes old enough to go into it.
+func TestRecordIsWrittenSeldom(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st, bus := &writesOf{Store: memory.New(memory.Options{}), key: testID.String()}, announce.NewLocal()
+		rigs := []*rig{newRig(t, Config{Store: st, Bus: bus}), openRig(t, Config{Store: st, Bus: bus})}
+		synctest.Wait()
+		before := st.writes.Load()
+		for i := range 434 {
+			r := rigs[i%2]
+			r.want(r.control("POST", "/notifications", fmt.Sprintf(`{"type":"x","id":"%d","from":1}`, i%8)), 200, "")
+			time.Sleep(time.Second)
+		}
+		if n := st.writes.Load() - before; n < 2 || n > 4 {
+			t.Errorf("the record was written %d times", n)
+		}
+	})
+}
+
+// writesOf counts the writes of one item.
+type writesOf struct {
+	store.Store
+	key    string
+	writes atomic.Int64
+}
+
+func (w *writesOf) Put(ctx context.Context, r store.Record, item store.Item) error {
+	if item.Key == w.key {
+		w.writes.Add(1)
+	}
+	return w.Store.Put(ctx, r, item)
 }
 
 // TestRecordOfAnOlderVersion: one with everything in it, as it was stored before

@@ -121,12 +121,12 @@ func (g *Book) put(ctx context.Context, e *Event, x Edit) error {
 	return err
 }
 
-// fold writes the record of an event anew where there are many edits, or where it
-// cannot be read.
+// fold writes the record of an event anew where there are many edits that are old enough
+// to go into it, not for each that becomes so; or where it cannot be read.
 func (g *Book) fold(ctx context.Context, e *Event) error {
 	due := func() bool {
 		l := &e.View().ledger
-		return len(l.edits) >= foldAt && g.Clock.Since(time.Unix(0, l.edits[0].Token.Time)) >= settled || e.unreadable.Load()
+		return len(l.edits) >= foldAt && g.Clock.Since(time.Unix(0, l.edits[foldAt-1].Token.Time)) >= settled || e.unreadable.Load()
 	}
 	if !due() {
 		return nil
