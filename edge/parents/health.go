@@ -63,7 +63,8 @@ func (h *health) wait(now time.Time) time.Duration {
 	if h.back.IsZero() {
 		return 0
 	}
-	step := now.Sub(h.back) / rampStep
+	// Whoever was put aside between reading the clock and asking comes from before it.
+	step := max(now.Sub(h.back), 0) / rampStep
 	if step >= rampSteps || h.started < rampFirst<<step {
 		return 0
 	}

@@ -56,6 +56,23 @@ func TestComebackIsNoRush(t *testing.T) {
 	}
 }
 
+// Who read the clock, was put aside, and asks when the parent has come back meanwhile, is
+// one of the first: on a busy machine that may be long.
+func TestAskedBeforeItCameBack(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	h := health{down: true}
+	h.recover(now)
+	for range rampFirst {
+		if wait := h.wait(now.Add(-time.Second)); wait != 0 {
+			t.Fatalf("wait for %v", wait)
+		}
+		h.start(now, true)
+	}
+	if wait := h.wait(now.Add(-time.Second)); wait <= 0 {
+		t.Errorf("wait for %v", wait)
+	}
+}
+
 // What has a parent asked after the others, for how long, and what clears it.
 func TestBehind(t *testing.T) {
 	s := func(seconds float64) time.Time { return time.Unix(1e9, int64(seconds*1e9)) }
