@@ -17,6 +17,8 @@ const (
 	TypeSCTE35    = "scte35"
 	TypeSCTE35Out = "scte35-out"
 	TypeSCTE35In  = "scte35-in"
+	// SpliceBack, behind the id of a way out of the programme, is the id of its way back.
+	SpliceBack = "-in"
 )
 
 // An AdBreak is the data of a notification of an ad break, as JSON: what plays in it

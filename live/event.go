@@ -163,6 +163,8 @@ type Rendition struct {
 
 	// Role is what the track is for: one of Roles, or empty.
 	Role Role `json:"role,omitempty"`
+	// InbandEvents are the kinds of event messages that its segments have.
+	InbandEvents EventSchemes `json:"inband_events,omitempty"`
 	// Label is what people read where they choose a track.
 	Label string `json:"label,omitempty"`
 	// Match says which track of an encoder it is, where that sends more than one that
@@ -387,6 +389,9 @@ func (e *Event) validateRenditions() error {
 		}
 		if r.FrameRate != "" && !validFrameRate(r.FrameRate) {
 			return badField(at+"frame_rate", "%q is not a number like 30 or 30000/1001", r.FrameRate)
+		}
+		if err := r.InbandEvents.validate(at); err != nil {
+			return err
 		}
 		if r.Role != "" && !slices.Contains(Roles, r.Role) {
 			return badField(at+"role", "%q is none of %v", clip(string(r.Role)), Roles)

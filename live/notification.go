@@ -2,7 +2,9 @@ package live
 
 import (
 	"fmt"
+	"math"
 	"strings"
+	"time"
 
 	"github.com/dunglas/httpsfv"
 )
@@ -22,6 +24,10 @@ type Notification struct {
 	From Number
 	To   Number // inclusive; 0: no end known (a notification of segment 0 alone cannot be said)
 	Data []byte // opaque to Headwater
+	// At is when exactly it begins, inside of From, to the millisecond; zero: as From does.
+	At time.Time `json:",omitzero"`
+	// Length is how long it lasts, to the millisecond; 0: to the end of To.
+	Length time.Duration `json:",omitzero"`
 }
 
 // Notifications is the current set of an event. Sequence grows with every
@@ -44,6 +50,12 @@ func (n *Notification) Validate() error {
 	}
 	if n.To != 0 && (n.To < n.From || n.To > maxInteger) {
 		return badField("to", "%d is not a segment number from %d on", n.To, n.From)
+	}
+	if !n.At.IsZero() && (n.At.Year() < 1971 || n.At.Year() > 2200 || n.At.Nanosecond()%1e6 != 0) {
+		return badField("at", "%v is no time from 1971 to 2200 in whole milliseconds", n.At)
+	}
+	if n.Length < 0 || n.Length > maxWindowSeconds*time.Second || n.Length%time.Millisecond != 0 {
+		return badField("duration_ms", "%v is not between 0 and %d s in whole milliseconds", n.Length, maxWindowSeconds)
 	}
 	if len(n.Data) > MaxNotificationData {
 		return badField("data", "%d bytes, at most %d", len(n.Data), MaxNotificationData)
@@ -68,6 +80,21 @@ func validToken(s string) bool {
 	return true
 }
 
+// Span is from when to when it is, as exactly as it is said; to is zero where no end is
+// known.
+func (n *Notification) Span(tl *Timeline) (from, to time.Time) {
+	if from = n.At; from.IsZero() {
+		from = tl.Start(n.From)
+	}
+	switch {
+	case n.Length > 0:
+		to = from.Add(n.Length)
+	case n.To != 0 && (n.At.IsZero() || n.To > n.From): // else it is a moment
+		to = tl.End(n.To)
+	}
+	return from, to
+}
+
 // Header is the Live-Notifications form. The set must be valid.
 func (n Notifications) Header() (string, error) {
 	list := httpsfv.List{httpsfv.NewItem(n.Sequence)}
@@ -77,6 +104,12 @@ func (n Notifications) Header() (string, error) {
 		item.Params.Add("from", int64(x.From))
 		if x.To != 0 {
 			item.Params.Add("to", int64(x.To))
+		}
+		if !x.At.IsZero() {
+			item.Params.Add("at", float64(x.At.UnixMilli())/1000)
+		}
+		if x.Length > 0 {
+			item.Params.Add("ms", x.Length.Milliseconds())
 		}
 		if len(x.Data) > 0 {
 			item.Params.Add("data", x.Data)
@@ -158,6 +191,21 @@ func notification(item httpsfv.Item) (Notification, error) {
 		return x, fmt.Errorf("%s: %v", token, err)
 	}
 	x.From, x.To = Number(from), Number(to)
+	if at, ok := item.Params.Get("at"); ok {
+		switch at := at.(type) {
+		case float64:
+			x.At = time.UnixMilli(int64(math.Round(at * 1000))).UTC()
+		case int64:
+			x.At = time.Unix(at, 0).UTC()
+		default:
+			return x, fmt.Errorf("%s: at is not a time in seconds", token)
+		}
+	}
+	ms, err := intParam(item.Params, "ms")
+	if err != nil {
+		return x, fmt.Errorf("%s: %v", token, err)
+	}
+	x.Length = time.Duration(min(ms, maxWindowSeconds*1000+1)) * time.Millisecond
 	if data, ok := item.Params.Get("data"); ok {
 		if x.Data, ok = data.([]byte); !ok {
 			return x, fmt.Errorf("%s: data is not a byte sequence", token)

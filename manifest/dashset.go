@@ -100,6 +100,7 @@ func (s *set) write(x *xmlWriter, p *period, continues string) {
 	if len(s.switchable) > 0 {
 		x.descriptor("SupplementalProperty", switchingScheme, strings.Join(s.switchable, ","))
 	}
+	s.inband(x)
 	if r.Label != "" {
 		x.start("Label")
 		x.text(r.Label)
@@ -130,6 +131,18 @@ func (s *set) write(x *xmlWriter, p *period, continues string) {
 		x.end()
 	}
 	x.end()
+}
+
+// inband says which kinds of event messages its segments have (ISO/IEC 23009-1, 5.10.3.3):
+// players look at no others.
+func (s *set) inband(x *xmlWriter) {
+	var all live.EventSchemes
+	for _, r := range s.renditions {
+		all = all.Add(r.InbandEvents.List()...)
+	}
+	for _, e := range all.List() {
+		x.descriptor("InbandEventStream", e.Scheme, e.Value)
+	}
 }
 
 // color says how samples become light. Who cannot show HDR must not take it.

@@ -218,6 +218,15 @@ var golden = []struct {
 			{Type: live.TypeAdBreak, ID: "b1", From: 20, To: 40},
 		}},
 	}},
+	{"spliced", Input{ // what media said, not on boundaries: out and back, out for 30 s, in two sets with event messages
+		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, spliced(v1080), v720, aEn), short),
+		Now:    at("2026-11-23T20:05:00Z"), Published: newest(149),
+		Notifications: live.Notifications{Sequence: 9, Set: []live.Notification{
+			{Type: live.TypeSCTE35Out, ID: "splice-7-140", From: 140, To: 144, At: at("2026-11-23T20:04:38.5Z"), Length: 9500 * time.Millisecond, Data: []byte{0xfc, 0x30, 0x11}},
+			{Type: live.TypeSCTE35In, ID: "splice-7-140-in", From: 145, To: 145, At: at("2026-11-23T20:04:48Z"), Data: []byte{0xfc, 0x30, 0x12}},
+			{Type: live.TypeSCTE35Out, ID: "splice-8-152", From: 152, To: 168, At: at("2026-11-23T20:05:03.25Z"), Length: 30 * time.Second, Data: []byte{0xfc, 0x30, 0x13}},
+		}},
+	}},
 	{"delta", Input{ // only what is new
 		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v720), func(c *live.Config) { c.DVRSeconds = 300 }),
 		Now:    at("2026-11-23T20:10:00Z"), DeltaUpdates: true, Skip: true,
@@ -305,4 +314,10 @@ func diff(want, got string) string {
 		}
 	}
 	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
+}
+
+// spliced is a rendition whose segments have event messages.
+func spliced(r live.Rendition) live.Rendition {
+	r.InbandEvents = live.NewEventSchemes(live.EventScheme{Scheme: live.SpliceBinary, Value: "1001"}, live.EventScheme{Scheme: "https://aomedia.org/emsg/ID3"})
+	return r
 }

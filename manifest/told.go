@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"hash/fnv"
 	"strings"
+	"time"
 
 	"headwater/live"
 )
@@ -32,7 +33,7 @@ func isListed(n *live.Notification, oldest live.Number) bool { return n.To == 0 
 func (in *Input) appendDateRanges(b []byte, tl *live.Timeline, oldest live.Number) []byte {
 	for i := range in.Notifications.Set {
 		n := &in.Notifications.Set[i]
-		if !isListed(n, oldest) {
+		if !isListed(n, oldest) || in.isBack(n) {
 			continue
 		}
 		a := attributes{b: append(b, "#EXT-X-DATERANGE:"...)}
@@ -44,10 +45,17 @@ func (in *Input) appendDateRanges(b []byte, tl *live.Timeline, oldest live.Numbe
 		} else {
 			a.quoted("CLASS", notificationScheme+":"+n.Type)
 		}
-		a.quoted("START-DATE", tl.Start(n.From).Format(timeLayout))
-		length := ""
-		if n.To != 0 {
-			length = seconds(tl, n)
+		from, to := n.Span(tl)
+		a.quoted("START-DATE", from.Format(timeLayout))
+		length := seconds(from, to)
+		back := in.back(n)
+		switch {
+		case back != nil:
+			until, _ := back.Span(tl)
+			a.word("DURATION", seconds(from, until))
+		case n.Type == live.TypeSCTE35Out:
+			a.word("PLANNED-DURATION", length) // who left may come back at another time
+		default:
 			a.word("DURATION", length)
 		}
 		data := "0x" + strings.ToUpper(hex.EncodeToString(n.Data))
@@ -60,6 +68,9 @@ func (in *Input) appendDateRanges(b []byte, tl *live.Timeline, oldest live.Numbe
 		case len(n.Data) == 0:
 		case n.Type == live.TypeSCTE35Out:
 			a.word("SCTE35-OUT", data)
+			if back != nil {
+				a.word("SCTE35-IN", "0x"+strings.ToUpper(hex.EncodeToString(back.Data)))
+			}
 		case n.Type == live.TypeSCTE35In:
 			a.word("SCTE35-IN", data)
 		case n.Type == live.TypeSCTE35:
@@ -75,9 +86,36 @@ func (in *Input) appendDateRanges(b []byte, tl *live.Timeline, oldest live.Numbe
 // quotable makes of an ID, which may be any printable ASCII, one for a quoted string.
 var quotable = strings.NewReplacer(`"`, "%22", "%", "%25")
 
-// seconds is how long a notification lasts.
-func seconds(tl *live.Timeline, n *live.Notification) string {
-	ms := tl.End(n.To).Sub(tl.Start(n.From)).Milliseconds()
+// back is the way back of a splice out of the programme, where it is told of by a name that
+// goes with the way out: players have both in one date range (RFC 8216bis, 4.4.5.1.1).
+func (in *Input) back(out *live.Notification) *live.Notification {
+	if out.Type != live.TypeSCTE35Out || len(out.Data) == 0 {
+		return nil
+	}
+	for i := range in.Notifications.Set {
+		if n := &in.Notifications.Set[i]; n.Type == live.TypeSCTE35In && n.ID == out.ID+live.SpliceBack && n.From >= out.From && len(n.Data) > 0 {
+			return n
+		}
+	}
+	return nil
+}
+
+// isBack reports whether a notification is written with another.
+func (in *Input) isBack(n *live.Notification) bool {
+	for i := range in.Notifications.Set {
+		if in.back(&in.Notifications.Set[i]) == n {
+			return true
+		}
+	}
+	return false
+}
+
+// seconds is how long something lasts, "" where no end is known.
+func seconds(from, to time.Time) string {
+	if to.IsZero() {
+		return ""
+	}
+	ms := max(to.Sub(from).Milliseconds(), 0)
 	return string(appendPadded(append(appendInt(nil, ms/1000), '.'), ms%1000, 3))
 }
 
@@ -120,12 +158,16 @@ func isSplice(n *live.Notification) bool {
 }
 
 func (p *period) event(x *xmlWriter, n *live.Notification, scheme string) {
-	from := max(n.From, p.shown) // what began before the Period is shown from its beginning on
+	begins := p.tl.Start(p.shown)
+	from, to := n.Span(p.tl)
+	if from.Before(begins) {
+		from = begins // what began before the Period is shown from its beginning on
+	}
 	x.start("Event")
-	x.attrInt("presentationTime", p.tl.Start(from).Sub(p.tl.Start(p.shown)).Milliseconds())
+	x.attrInt("presentationTime", from.Sub(begins).Milliseconds())
 	length := int64(0)
-	if n.To != 0 {
-		length = p.tl.End(n.To).Sub(p.tl.Start(from)).Milliseconds()
+	if !to.IsZero() {
+		length = max(to.Sub(from).Milliseconds(), 0)
 		x.attrInt("duration", length)
 	}
 	id := fnv.New32a()

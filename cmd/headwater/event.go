@@ -33,7 +33,7 @@ Verbs:
   segments TENANT/EVENT         what viewers got, what was published, and what serves now: --from, --to,
                                 --rendition, --json;
                                 by default of the last ten; nothing before the first is published
-  notify TENANT/EVENT           tell viewers: --type, --id, --from, --to, --data; --withdraw takes --id back.
+  notify TENANT/EVENT           tell viewers: --type, --id, --from, --to, --data, or --ad-break, --splice, --scte35; --withdraw takes --id back.
                                 --ad-break 90s [--asset URL ...] is a break from now, or from --from, on in
                                 which players of HLS and DASH show what the URLs have
   mask TENANT/EVENT             take segments out, of --pipeline, --region or --all, from --from: --to, --rendition
@@ -69,7 +69,8 @@ type eventFlags struct {
 	kind, id, data              string
 	pipeline, region, rendition string
 	from, to                    string
-	adBreak                     time.Duration
+	adBreak, splice             time.Duration
+	scte35                      string
 	assets                      []string
 	withdraw, all, never        bool
 	dryRun, yes, replace, adopt bool
@@ -95,6 +96,8 @@ func (f *eventFlags) register(o *options) {
 	o.String(&f.data, "data", "", "notify: `TEXT` for the application, at most 1024 bytes")
 	o.Duration(&f.adBreak, "ad-break", 0, "notify: an ad break that lasts as `LONG`, in whole segments")
 	o.List(&f.assets, "asset", "notify: `URL` of what players show in it: a playlist for those of HLS, or where it ends in .json a list of assets; where it ends in .mpd for those of DASH")
+	o.Duration(&f.splice, "splice", 0, "notify: SCTE-35: out of the programme at --from for as `LONG` (splice_insert)")
+	o.String(&f.scte35, "scte35", "", "notify: a splice_info_section in base64, or hexadecimal behind 0x (`SECTION`), that begins at --from")
 	o.Bool(&f.withdraw, "withdraw", "notify: take the notification of --id back")
 	o.String(&f.pipeline, "pipeline", "", "mask, invalidate, generation: only this `PIPELINE`")
 	o.String(&f.region, "region", "", "mask, invalidate: only this `REGION`")
@@ -137,7 +140,7 @@ func eventVerbs() map[string]eventVerb {
 		"end":        {endEvent, "at never" + asking},
 		"delete":     {deleteEvent, asking},
 		"segments":   {listSegments, "from to rendition json"},
-		"notify":     {notify, "type id from to data ad-break asset withdraw" + asking},
+		"notify":     {notify, "type id from to data ad-break asset splice scte35 withdraw" + asking},
 		"mask":       {maskSegments, "id pipeline region all rendition from to" + asking},
 		"masks":      {listMasks, ""},
 		"unmask":     {unmaskSegments, "id" + asking},
@@ -386,6 +389,8 @@ func notify(ctx context.Context, s *eventSession) error {
 		}
 	case len(s.assets) > 0:
 		return usagef("--asset: what plays in an --ad-break")
+	case s.splice != 0 || s.scte35 != "":
+		return s.notifySplice(ctx)
 	}
 	if s.eventFlags.id == "" {
 		return usagef("--id: name the notification")

@@ -379,6 +379,7 @@ func LearnFrom(r, from *live.Rendition) {
 	setIfEmpty(&r.PSSH, from.PSSH)
 	setIfEmpty(&r.Color, from.Color)
 	setIfEmpty(&r.Channels, from.Channels)
+	r.InbandEvents = r.InbandEvents.Add(from.InbandEvents.List()...)
 }
 
 // KeepLearnt keeps what media told, where the operator leaves it out.

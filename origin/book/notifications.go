@@ -70,7 +70,7 @@ func Notified(set, said []live.Notification) []live.Notification {
 
 // SameNotification reports whether two say the same.
 func SameNotification(a, b live.Notification) bool {
-	return a.Type == b.Type && a.ID == b.ID && a.From == b.From && a.To == b.To && string(a.Data) == string(b.Data)
+	return a.Type == b.Type && a.ID == b.ID && a.From == b.From && a.To == b.To && string(a.Data) == string(b.Data) && a.At.Equal(b.At) && a.Length == b.Length
 }
 
 // MayNotify refuses what would make the set too large.

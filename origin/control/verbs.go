@@ -2,8 +2,10 @@ package control
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
+	"time"
 
 	"headwater/origin/book"
 
@@ -18,6 +20,8 @@ type notificationJSON struct {
 	ID       string      `json:"id"`
 	From     live.Number `json:"from"`
 	To       live.Number `json:"to,omitempty"`
+	At       time.Time   `json:"at,omitzero"`
+	Duration int64       `json:"duration_ms,omitempty"`
 	Data     []byte      `json:"data,omitempty"`
 	Withdraw bool        `json:"withdraw,omitempty"`
 }
@@ -25,7 +29,7 @@ type notificationJSON struct {
 func answerNotifications(w http.ResponseWriter, v *book.View) error {
 	set := []notificationJSON{}
 	for _, n := range v.Record.Notifications.Set {
-		set = append(set, notificationJSON{Type: n.Type, ID: n.ID, From: n.From, To: n.To, Data: n.Data})
+		set = append(set, notificationJSON{Type: n.Type, ID: n.ID, From: n.From, To: n.To, At: n.At, Duration: n.Length.Milliseconds(), Data: n.Data})
 	}
 	return writeJSON(w, http.StatusOK, map[string]any{"sequence": v.Record.Notifications.Sequence, "notifications": set})
 }
@@ -58,8 +62,21 @@ func (s *server) postNotification(c *change) error {
 	}
 	n := live.Notification{Type: in.Type, ID: in.ID, Data: in.Data}
 	tl := e.View().Config().Event.Timeline()
+	if !in.At.IsZero() {
+		n.At = in.At.UTC()
+		if !in.From.set() {
+			in.From = point{text: n.At.Format(time.RFC3339Nano), quoted: true}
+		}
+	}
+	n.Length = time.Duration(min(max(in.Duration, -1), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 	if n.From, n.To, err = readRange(&tl, in.From, in.To, s.Clock.Now()); err != nil {
 		return err
+	}
+	if _, to := n.Span(&tl); n.Length > 0 && !in.To.set() {
+		n.To = max(tl.At(to.Add(-1)), n.From)
+	}
+	if at := tl.At(n.At); !n.At.IsZero() && at != n.From {
+		return &live.FieldError{Field: "at", Reason: fmt.Sprintf("%s is in segment %d, not in %d as from says", n.At.Format(live.TimeLayout), at, n.From)}
 	}
 	if err := n.Validate(); err != nil {
 		return err

@@ -51,6 +51,7 @@ type Server struct {
 	aheads      prometheus.Counter
 	noRoom      prometheus.Counter
 	hearings    map[hearing]prometheus.Counter
+	messages    map[message]prometheus.Counter
 }
 
 // A Config is what the publishing side is built from.
@@ -97,6 +98,7 @@ func New(cfg Config) *Server {
 		aheads:   metric.Counter(cfg.Metrics, "delivered_ahead_total", "Segments that were delivered before they were stored, since storing took longer than its goal."),
 		overGoal: metric.Counter(cfg.Metrics, "publications_over_goal_total", "Publications that took longer than their goal, from the end of the body to the answer."),
 		hearings: metric.Counters(cfg.Metrics, "packager_notifications_total", "Live-Notifications headers of publications by what became of them.", "outcome", hearings),
+		messages: metric.Counters(cfg.Metrics, "event_messages_total", "Event messages (emsg) of publications by what became of them.", "outcome", messages),
 	}
 	byStep := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: metric.Name("publish_step_seconds"), Help: "Steps of publications.",
 		Buckets: []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2}}, []string{"step"})
@@ -168,9 +170,9 @@ func (s *Server) publish(p *publication) error {
 			return err
 		}
 	}
-	rest := [...]func(*publication) error{s.inspect, s.takeTurn, s.reconcile, s.keep, s.notify}
+	rest := []func(*publication) error{s.inspect, s.takeTurn, s.reconcile, s.keep, s.notify, s.signal}
 	if p.path.File == live.FileInit {
-		rest = [...]func(*publication) error{s.takeTurn, s.inspectInit, s.reconcileInit, s.keepInit, s.notify}
+		rest = []func(*publication) error{s.takeTurn, s.inspectInit, s.reconcileInit, s.keepInit, s.notify}
 	}
 	for _, step := range rest {
 		if err := step(p); err != nil {
@@ -741,9 +743,16 @@ func (s *Server) acknowledge(p *publication) {
 // learn does what the packager need not wait for, once it has its answer: a
 // store that hangs must not turn a stored segment into a late one.
 func (s *Server) learn(p *publication) {
-	if p.path.File == live.FileSegment && p.outcome == book.Created && s.wantsFrameRate(p) {
+	if p.path.File != live.FileSegment || p.outcome != book.Created {
+		return
+	}
+	if s.wantsFrameRate(p) {
 		_ = http.NewResponseController(p.w).Flush() // or the answer goes when this returns
 		s.learnFrameRate(p)
+	}
+	if s.wantsEvents(p) {
+		_ = http.NewResponseController(p.w).Flush()
+		s.learnRendition(p, &live.Rendition{Name: p.path.Rendition, InbandEvents: live.NewEventSchemes(schemes(p)...)}, 0)
 	}
 }
 
