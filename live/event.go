@@ -15,7 +15,7 @@ import (
 // inside 128 bits and every list inside memory.
 const (
 	MaxPipelines     = 16
-	MaxRenditions    = 128
+	MaxRenditions    = 512
 	MaxTicks         = 1_000_000_000
 	MinSegment       = 100 * time.Millisecond
 	MaxSegment       = time.Minute

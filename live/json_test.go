@@ -202,7 +202,7 @@ func TestParseEventLimits(t *testing.T) {
 		t.Errorf("too many pipelines: %v", err)
 	}
 	in = strings.Replace(minimal, `[{"name":"v","type":"video","bandwidth":1}]`, list(MaxRenditions+1, `{}`), 1)
-	if _, err := ParseEvent([]byte(in)); err == nil || !strings.Contains(err.Error(), "renditions: 129 given") {
+	if _, err := ParseEvent([]byte(in)); err == nil || !strings.Contains(err.Error(), "renditions: 513 given") {
 		t.Errorf("too many renditions: %v", err)
 	}
 	if _, err := ParseEvent([]byte(`{"masks":` + strings.Repeat("[", 1e6) + `}`)); err == nil {
