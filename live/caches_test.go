@@ -70,7 +70,8 @@ func TestRefuse(t *testing.T) {
 	}{
 		{9, ErrNever, time.Hour, "the event begins with segment 10"},
 		{610, ErrNever, time.Minute, "segment 610 is after the end of the event"},
-		{609, ErrEarly, tl.Due(609).Sub(now), "segment 609 may be asked for from " + tl.Due(609).Format(TimeLayout) + " on"},
+		{tl.Edge(now) + 3, ErrEarly, tl.Due(tl.Edge(now) + 3).Sub(now), "segment 161 may be asked for from " + tl.Due(161).Format(TimeLayout) + " on"},
+		{609, ErrEarly, time.Minute, "segment 609 may be asked for from " + tl.Due(609).Format(TimeLayout) + " on"},
 		{11, ErrGone, time.Hour, "segment 11 left the DVR window at " + tl.GoneAt(11).Format(TimeLayout)},
 		{158, nil, 0, ""}, {tl.Edge(now), nil, 0, ""}, {tl.Edge(now) + 1, nil, 0, ""},
 	} {

@@ -27,7 +27,7 @@ func (tl *Timeline) Refuse(n Number, now time.Time) (r Refusal, life time.Durati
 		}
 	case Early:
 		r.Problem, r.at = ErrEarly, tl.Due(n)
-		life = r.at.Sub(now)
+		life = min(r.at.Sub(now), time.Minute) // and its start
 	case Gone:
 		r.Problem, r.at = ErrGone, tl.GoneAt(n)
 		life = ErrGone.Lifetime

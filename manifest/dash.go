@@ -72,7 +72,7 @@ func (in *Input) mpd(listed bool) ([]byte, error) {
 		for _, s := range sets {
 			var until time.Time
 			if s.newest, until = in.listedTo(s); s.newest < tl.First() {
-				return nil, live.ErrEarly.For(until.Sub(in.Now))
+				return nil, early(until.Sub(in.Now))
 			}
 			p.first = min(p.first, s.newest)
 		}
@@ -88,6 +88,10 @@ func (in *Input) mpd(listed bool) ([]byte, error) {
 		x.attr("xmlns:cenc", "urn:mpeg:cenc:2013")
 		x.attr("xmlns:dashif", "https://dashif.org/CPS")
 	}
+	periods := in.periods(&p)
+	if slices.ContainsFunc(periods, func(q period) bool { return q.misleads() }) {
+		x.attr("xmlns:ffmpeg", ffmpegNamespace)
+	}
 	x.attr("profiles", "urn:mpeg:dash:profile:isoff-live:2011")
 	in.timing(x, &p)
 	x.attrDuration("minBufferTime", roundUp(tl.Segment(), time.Millisecond))
@@ -96,13 +100,16 @@ func (in *Input) mpd(listed bool) ([]byte, error) {
 		serviceDescription(x, &tl)
 	}
 	var before *period
-	for _, q := range in.periods(&p) {
+	for _, q := range periods {
 		if listed && !in.list(&q) {
 			continue // it has not begun
 		}
 		x.start("Period")
 		x.attr("id", q.id())
 		x.attrDuration("start", tl.Start(q.shown).Sub(tl.Start(tl.First())))
+		if q.static { // without it ffmpeg takes the event's duration for the Period's, and asks for what never was
+			x.attrDuration("duration", tl.End(q.last).Sub(tl.Start(q.shown)))
+		}
 		in.eventStreams(x, &q)
 		for _, s := range q.sets {
 			s.write(x, &q, q.continues(s, before))

@@ -379,7 +379,7 @@ func TestManifestsFollowTheTimeline(t *testing.T) {
 			checkListed(t, in, b)
 		case errors.Is(err, live.ErrEarly):
 			var p *live.Problem
-			if d := tl.Due(tl.First()).Sub(in.Now); !errors.As(err, &p) || p.Lifetime != d || d <= 0 {
+			if d := min(tl.Due(tl.First()).Sub(in.Now), steady); !errors.As(err, &p) || p.Lifetime != d || d <= 0 {
 				t.Errorf("ListedMPD: %v for %v, due in %v", err, p.Lifetime, d)
 			}
 		case !errors.Is(err, live.ErrGone) || !tl.Finished(in.Now):

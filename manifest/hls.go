@@ -59,7 +59,7 @@ func Media(in Input, rendition string) ([]byte, error) {
 		return nil, errUnpublished
 	case newest < tl.First():
 		if oldest = max(0, tl.First()-gapsBefore); oldest == tl.First() {
-			return nil, live.ErrEarly.For(max(overdue, tl.Expected(tl.First()).Sub(in.Now)))
+			return nil, early(max(overdue, tl.Expected(tl.First()).Sub(in.Now)))
 		}
 		newest = tl.First() - 1
 	}

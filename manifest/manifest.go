@@ -211,6 +211,10 @@ func (in *Input) newest(tl *live.Timeline, rendition string) live.Number {
 	return max(n, settled)
 }
 
+// early refuses a list in which there is nothing before so long. An event's start may
+// still be moved, so caches are to ask again as of any list.
+func early(d time.Duration) error { return live.ErrEarly.For(min(d, steady)) }
+
 // margin is how long before it leaves the DVR window a segment leaves the
 // manifests: time for an answer to age in caches, and for a player to fetch
 // what it listed.

@@ -1,0 +1,33 @@
+package manifest
+
+// ffmpeg, and what is built on it (mpv, yt-dlp), reckons the number of the newest segment
+// from availabilityStartTime and takes presentationTimeOffset off the time that has passed,
+// as if no Period could begin at another media time than 0. Where decode times count from
+// 1970 it then asks for numbers that never were, as fast as it is refused. It looks for
+// elements by their names alone, in capitals or not and in any namespace, and in a
+// Representation before the AdaptationSet. So one of a namespace of ours, with a small
+// letter, tells it that there is no offset and that numbers count from the event's start.
+// Nobody else takes it for anything, not even who has no idea of namespaces (GStreamer,
+// Go's encoding/xml).
+const (
+	ffmpegNamespace = "urn:headwater:ffmpeg"
+	ffmpegTemplate  = "ffmpeg:segmentTemplate"
+)
+
+// misleads reports whether ffmpeg reckons wrongly by the Period's SegmentTemplate.
+func (p *period) misleads() bool {
+	return !p.static && !p.listed && p.scale.offset(p.tl, p.shown) > 0
+}
+
+// tellFFmpeg tells it in a Representation that has no SegmentTemplate of its own.
+func (p *period) tellFFmpeg(x *xmlWriter) {
+	if !p.misleads() {
+		return
+	}
+	x.start(ffmpegTemplate)
+	x.attrInt("presentationTimeOffset", 0)
+	if first := p.tl.First(); p.first != first {
+		x.attrInt("startNumber", int64(first))
+	}
+	x.end()
+}
