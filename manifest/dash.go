@@ -213,9 +213,9 @@ func (p *period) captured(x *xmlWriter) {
 func (p *period) template(x *xmlWriter, s *set, generation int) {
 	x.start("SegmentTemplate")
 	x.attrInt("timescale", p.scale.timescale)
-	name := "t$Time$"
+	name := timed
 	if !p.listed {
-		name = "$Number$"
+		name = numbered
 		x.attrInt("duration", p.scale.duration)
 		x.attrInt("startNumber", int64(p.first))
 		if p.ends {
@@ -223,10 +223,7 @@ func (p *period) template(x *xmlWriter, s *set, generation int) {
 		}
 	}
 	x.attrPositive("presentationTimeOffset", p.scale.offset(p.tl, p.shown))
-	x.attr("initialization", "$RepresentationID$/"+live.InitFile(generation))
-	// ffmpeg takes a startNumber for the place in the list. So where it is listed a
-	// segment has its time for a name.
-	x.attr("media", "$RepresentationID$/"+name+".m4s")
+	p.names(x, generation, name)
 	if p.listed {
 		x.start("SegmentTimeline")
 		x.start("S")
@@ -237,6 +234,15 @@ func (p *period) template(x *xmlWriter, s *set, generation int) {
 		x.end()
 	}
 	x.end()
+}
+
+// ffmpeg takes a startNumber for the place in the list. So where it is listed a segment has
+// its time for a name.
+const numbered, timed = "$Number$", "t$Time$"
+
+func (p *period) names(x *xmlWriter, generation int, name string) {
+	x.attr("initialization", "$RepresentationID$/"+live.InitFile(generation))
+	x.attr("media", "$RepresentationID$/"+name+".m4s")
 }
 
 // listedTo is the newest number that all renditions of a set may be asked for, and

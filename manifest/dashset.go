@@ -124,10 +124,9 @@ func (s *set) write(x *xmlWriter, p *period, continues string) {
 	}
 	for _, r := range s.renditions {
 		representation(x, r)
-		if same {
-			p.tellFFmpeg(x)
-		} else {
-			generation, _ := p.config.InitAt(r.Name, p.first)
+		generation, _ := p.config.InitAt(r.Name, p.first)
+		p.tellFFmpeg(x, generation, !same)
+		if !same {
 			p.template(x, s, generation)
 		}
 		x.end()

@@ -19,15 +19,21 @@ func (p *period) misleads() bool {
 	return !p.static && !p.listed && p.scale.offset(p.tl, p.shown) > 0
 }
 
-// tellFFmpeg tells it in a Representation that has no SegmentTemplate of its own.
-func (p *period) tellFFmpeg(x *xmlWriter) {
+// tellFFmpeg tells it in a Representation, before the SegmentTemplate where that has its
+// own: it takes the first for all there is.
+func (p *period) tellFFmpeg(x *xmlWriter, generation int, own bool) {
 	if !p.misleads() {
 		return
 	}
 	x.start(ffmpegTemplate)
 	x.attrInt("presentationTimeOffset", 0)
-	if first := p.tl.First(); p.first != first {
+	if first := p.tl.First(); own || p.first != first {
 		x.attrInt("startNumber", int64(first))
+	}
+	if own {
+		x.attrInt("timescale", p.scale.timescale)
+		x.attrInt("duration", p.scale.duration)
+		p.names(x, generation, numbered)
 	}
 	x.end()
 }

@@ -16,23 +16,31 @@ func renewable(ev *live.Event) { ev.OnNewInit = live.NewInitGeneration }
 // renew has the encoder of a come back otherwise, an operator begin a generation with
 // that, and the encoder of b do the same a little later.
 func renew(ctx context.Context, t *testing.T, s *scenario.System) {
-	wait := func(d time.Duration) {
-		select {
-		case <-time.After(d):
-		case <-ctx.Done():
-		}
-	}
-	wait(3 * time.Second)
+	wait(ctx, 3*time.Second)
+	begin(ctx, t, s)
+	wait(ctx, 6*time.Second)
+	s.Pipelines[1].Renew()
+}
+
+// begin has the encoder of a come back otherwise, and an operator begin a generation with
+// that. It returns when that has begun.
+func begin(ctx context.Context, t *testing.T, s *scenario.System) {
 	s.Pipelines[0].Renew()
 	var g live.Generation
 	for ctx.Err() == nil { // until its init segment was refused
-		wait(500 * time.Millisecond)
+		wait(ctx, 500*time.Millisecond)
 		if s.Control(ctx, http.MethodPost, "/generations", map[string]any{}, &g) == nil {
 			break
 		}
 	}
 	begins := time.Until(time.Unix(2*int64(g.From), 0))
 	t.Logf("generation %d of %d renditions in %.1f s", g.Index, len(g.Renditions), begins.Seconds())
-	wait(begins + 6*time.Second)
-	s.Pipelines[1].Renew()
+	wait(ctx, begins)
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
 }

@@ -1,0 +1,138 @@
+package browser
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"headwater/internal/need"
+	"headwater/live"
+	"headwater/scenario"
+)
+
+// counted counts what those who ask are refused.
+func counted(edge http.Handler, refused *atomic.Int64) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		edge.ServeHTTP(&statusCounter{w, refused}, r)
+	})
+}
+
+type statusCounter struct {
+	http.ResponseWriter
+	refused *atomic.Int64
+}
+
+func (c *statusCounter) WriteHeader(status int) {
+	if status >= 400 {
+		c.refused.Add(1)
+	}
+	c.ResponseWriter.WriteHeader(status)
+}
+
+func (c *statusCounter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// read has ffmpeg decode so many seconds of what is at a URL, at most for a while, and
+// returns how many it got.
+func read(t *testing.T, url string, seconds int, within time.Duration) float64 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, need.Program(t, "ffmpeg"), "-nostdin", "-v", "warning", "-i", url,
+		"-map", "0:v:0", "-map", "0:a:0", "-t", strconv.Itoa(seconds), "-c", "copy", "-f", "null", "-progress", "pipe:1", "-")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Logf("ffmpeg: %v: %.2000s", err, said.String())
+	}
+	return lastOf(out, `out_time_us=(\d+)`) / 1e6
+}
+
+// lastOf is the last number of what was printed that a pattern finds, 0 without one.
+func lastOf(out []byte, pattern string) float64 {
+	found := regexp.MustCompile(pattern).FindAllSubmatch(out, -1)
+	if len(found) == 0 {
+		return 0
+	}
+	v, _ := strconv.ParseFloat(string(found[len(found)-1][1]), 64)
+	return v
+}
+
+// TestFFmpeg has ffmpeg follow the MPD, whose media times count from 1970, from the live
+// edge on; then that of a generation that began meanwhile; and when the event has ended what
+// is left of it, without asking for what never was.
+func TestFFmpeg(t *testing.T) {
+	need.Long(t, "plays in real time")
+	need.Program(t, "ffmpeg")
+	var refused atomic.Int64
+	var ev live.Event
+	edit := func(e *live.Event) {
+		renewable(e)
+		ev = *e
+	}
+	s, err := scenario.Start(t.Context(), scenario.Options{Edit: edit, EdgeHandler: func(edge http.Handler) http.Handler { return counted(edge, &refused) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	url := s.EdgeURL() + "/" + s.Event.String() + "/" + live.MPDName
+	await(t, url)
+	follow := func(when string) {
+		t.Helper()
+		before := refused.Load()
+		if got := read(t, url, 8, time.Minute); got < 7.5 {
+			t.Errorf("%s: ffmpeg read %.1f s of 8", when, got)
+		}
+		// A busy machine may be asked for a segment after its deadline.
+		if n := refused.Load() - before; n > 20 {
+			t.Errorf("%s: ffmpeg was refused %d times", when, n)
+		}
+	}
+	follow("live")
+	begin(t.Context(), t, s)
+	follow("after a generation began")
+	ev.End = time.Now().Add(4 * time.Second)
+	if err := s.Control(t.Context(), http.MethodPut, "", ev, nil); err != nil {
+		t.Fatal(err)
+	}
+	for isLive := true; isLive && t.Context().Err() == nil; {
+		resp, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		b.ReadFrom(resp.Body)
+		resp.Body.Close()
+		isLive = !strings.Contains(b.String(), `type="static"`)
+		wait(t.Context(), 500*time.Millisecond)
+	}
+	follow("ended")
+}
+
+// await waits until there is something to play.
+func await(t *testing.T, url string) {
+	t.Helper()
+	for t.Context().Err() == nil {
+		resp, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			wait(t.Context(), 4*time.Second) // what players want to have behind the live edge
+			return
+		}
+		wait(t.Context(), 200*time.Millisecond)
+	}
+}
