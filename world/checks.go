@@ -42,7 +42,7 @@ func (w *world) violate(at time.Time, invariant, format string, a ...any) {
 
 // answered holds what a viewer got against what there is.
 func (w *world) answered(a answer) {
-	quiet := w.plan.Quiet(a.from.Sub(w.began), a.to.Sub(w.began))
+	quiet := w.plan.Quiet(a.edge, a.from.Sub(w.began), a.to.Sub(w.began))
 	l := w.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,6 +75,12 @@ func (w *world) answered(a answer) {
 	default:
 		w.story.add("%v", a)
 	}
+	if !quiet && a.number >= w.tl.First() && w.covered(a) {
+		l.counts["gets beside one fault"]++
+		if a.status != http.StatusOK || a.err != nil || a.filled {
+			w.violate(a.to, "one fault costs viewers nothing", "%v", a)
+		}
+	}
 	if a.status == http.StatusOK && quiet && a.to.After(w.tl.Deadline(a.number)) && a.from.Before(w.tl.Expected(a.number)) {
 		w.violate(a.to, "the budget is kept", "%v", a)
 	}
@@ -102,7 +108,15 @@ func (w *world) right(a answer) {
 // serving, and what was chosen last is written down a moment later.
 func (w *world) alone(n live.Number) bool {
 	at := w.tl.Start(n).Sub(w.began)
-	return w.plan.Quiet(at, at+w.plan.Segment+5*time.Second)
+	return w.plan.Quiet("", at, at+w.plan.Segment+5*time.Second)
+}
+
+// covered reports whether one fault at most, of those that there is a spare for, could
+// keep an answer from being what it should be: when it was asked for, and when it was
+// published.
+func (w *world) covered(a answer) bool {
+	at := w.tl.Start(a.number).Sub(w.began)
+	return w.plan.Covered(a.edge, a.from.Sub(w.began), a.to.Sub(w.began)) && w.plan.Covered(a.edge, at, w.tl.Deadline(a.number).Sub(w.began))
 }
 
 // marks are those of all encoders that there may be.

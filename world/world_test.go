@@ -171,7 +171,7 @@ func TestOneClock(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := p
 			p.Acts = c.acts
-			if got := p.Quiet(65*time.Second, 75*time.Second); got != c.quiet {
+			if got := p.Quiet("", 65*time.Second, 75*time.Second); got != c.quiet {
 				t.Errorf("quiet is %v", got)
 			}
 			r := Play(p, nil)
@@ -182,6 +182,39 @@ func TestOneClock(t *testing.T) {
 				t.Errorf("%v", r.Counts)
 			}
 		})
+	}
+}
+
+// TestCovered: one fault of what there is another of is to cost viewers nothing; two at
+// once may, and so may one of what there is once.
+func TestCovered(t *testing.T) {
+	act := func(kind, node, other string, second int) Act {
+		return Act{Kind: kind, Node: node, Other: other, At: time.Duration(second) * time.Second, For: 10 * time.Second}
+	}
+	for _, c := range []struct {
+		name    string
+		origins int
+		edge    string
+		acts    []Act
+		covered bool
+	}{
+		{"an origin of two", 2, "edge1", []Act{act("kill", "origin1", "", 60)}, true},
+		{"the only origin", 1, "edge1", []Act{act("kill", "origin1", "", 60)}, false},
+		{"a packager", 1, "edge1", []Act{act("cut", "packager-a", "origin1", 60)}, true},
+		{"the edge", 2, "edge1", []Act{act("kill", "edge1", "", 60)}, false},
+		{"another edge", 1, "edge1", []Act{act("kill", "edge2", "", 60), act("drip", "origin1", "edge2", 62)}, true},
+		{"the only way", 1, "edge1", []Act{act("drip", "origin1", "edge1", 62)}, false},
+		{"two", 2, "edge1", []Act{act("kill", "origin1", "", 60), act("cut", "packager-a", "origin2", 65)}, false},
+		{"one after the other", 2, "edge1", []Act{act("kill", "origin1", "", 20), act("cut", "packager-a", "origin2", 65)}, true},
+		{"the store", 2, "edge1", []Act{act("store-refuses", "origin1", "", 60)}, false},
+	} {
+		p := &Plan{Origins: c.origins, Acts: c.acts}
+		if got := p.Covered(c.edge, 65*time.Second, 66*time.Second); got != c.covered {
+			t.Errorf("%s: covered is %v", c.name, got)
+		}
+	}
+	if p := (&Plan{Acts: []Act{act("kill", "edge2", "", 60)}}); !p.Quiet("edge1", 65*time.Second, 66*time.Second) || p.Quiet("edge2", 65*time.Second, 66*time.Second) || p.Quiet("", 65*time.Second, 66*time.Second) {
+		t.Error("what befalls an edge is of its viewers alone")
 	}
 }
 
