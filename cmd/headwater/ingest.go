@@ -65,7 +65,7 @@ func (f *packagerListener) register(o *options) {
 }
 
 // run answers encoders until ctx ends.
-func (f *packagerListener) run(ctx context.Context, cfg packager.Config, stats time.Duration, log *slog.Logger) error {
+func (f *packagerListener) run(ctx context.Context, cfg packager.Config, stats time.Duration, metrics string, log *slog.Logger) error {
 	tenant, _, _ := strings.Cut(cfg.Event, "/")
 	for _, secret := range f.tokens {
 		f.access.publishTokens = append(f.access.publishTokens, tenant+"/"+cfg.Pipeline+"="+secret)
@@ -110,6 +110,11 @@ func (f *packagerListener) run(ctx context.Context, cfg packager.Config, stats t
 		defer reread(certs.Run)()
 	}
 	defer sayIngest(ctx, srv, stats, log)()
+	stop, err := showFigures(ctx, metrics, srv.Packagers, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	return serve(ctx, log, certs, srv.Drain, nil, nil, &listener{flag: "listen", addr: f.address, handler: srv, limits: listen.Limits{Conns: 1024, WriteTimeout: writeTimeout}})
 }
 
@@ -200,10 +205,13 @@ func (l *inMemory) Close() error   { l.once.Do(func() { close(l.closed) }); retu
 func (l *inMemory) Addr() net.Addr { return &net.UnixAddr{Name: l.host, Net: "memory"} }
 
 // newIngest is the ingest of an origin.
-func newIngest(in *inside, guard *access.Guard, create bool, tenantShare int, clk *clock.Clock, log *slog.Logger, metrics prometheus.Registerer) (*ingest.Server, error) {
+func newIngest(in *inside, guard *access.Guard, create, look bool, tenantShare int, clk *clock.Clock, log *slog.Logger, metrics prometheus.Registerer) (*ingest.Server, error) {
 	cfg := ingest.Config{
 		Packager: packager.Config{To: []string{"http://publish:7001"}, EventURL: "http://deliver:7002", EventWait: -1, Dial: in.dial, Time: clk},
 		Log:      log, TenantPercent: tenantShare,
+	}
+	if look {
+		cfg.Packager.Look = "ffmpeg"
 	}
 	if guard != nil {
 		cfg.Allow = allowBy(guard)
@@ -217,7 +225,7 @@ func newIngest(in *inside, guard *access.Guard, create bool, tenantShare int, cl
 	if err != nil {
 		return nil, err
 	}
-	metrics.MustRegister(ingestFigures{srv})
+	metrics.MustRegister(ingestFigures{srv}, packagerFigures{srv.Packagers})
 	return srv, nil
 }
 

@@ -107,7 +107,9 @@ func (s *ingestSite) whole(t *testing.T, event string, renditions, segments int)
 	}
 	for _, h := range history {
 		for _, c := range h.Candidates {
-			if c.Defects != "" && h.Number != last[h.Rendition] {
+			found, err := live.ParseFindings([]string{c.Defects})
+			found = slices.DeleteFunc(found, func(f live.Finding) bool { return f.Kind == live.Late }) // of a busy machine
+			if c.Defects != "" && (err != nil || len(found) > 0) && h.Number != last[h.Rendition] {
 				t.Errorf("%s %s/%d: %s", event, h.Rendition, h.Number, c.Defects)
 			}
 		}
@@ -120,6 +122,28 @@ func (s *ingestSite) whole(t *testing.T, event string, renditions, segments int)
 			t.Errorf("%s %s: %d segments, want %d", event, name, n, segments)
 		}
 	}
+}
+
+// create makes an event that begins now, of segments of 2 s. It returns its first number.
+func (s *ingestSite) create(t *testing.T, event, fields string) (first int64) {
+	t.Helper()
+	start := time.Now().UTC().Truncate(2 * time.Second)
+	first = start.Unix() / 2
+	body := fmt.Sprintf(`{"start": %q, "first_number": %d, "pipelines": [{"name": "a"}], %s}`, start.Format(time.RFC3339), first, fields)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+s.control+"/v1/events/"+event, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		t.Fatal(resp.Status)
+	}
+	return first
 }
 
 // input makes a file of 12 s with picture and sound.
@@ -190,6 +214,27 @@ func TestRecipes(t *testing.T) {
 	beside := strings.NewReplacer("127.0.0.1:7006/acme/dash", listener.args[10]+"/acme/beside")
 	all["by a packager"] = beside.Replace(all["ffmpeg, DASH"])
 	want["by a packager"] = recipe{"acme/beside", 2}
+	// Files that end elsewhere than each two seconds.
+	all["segments of 1.92 s"] = strings.NewReplacer("acme/dash", "acme/odd", "-g 60", "-r 25 -g 48", "-seg_duration 2", "-seg_duration 1.92").Replace(all["ffmpeg, DASH"])
+	want["segments of 1.92 s"] = recipe{"acme/odd", 2}
+	all["files that end at a splice"] = strings.NewReplacer("acme/long", "acme/splice", "-g 60", "-g 600 -force_key_frames 0,2,4,5.2,6,8,10").Replace(all["ffmpeg, one long request for each track"])
+	want["files that end at a splice"] = recipe{"acme/splice", 2}
+	// And what no cut can mend is said.
+	t.Run("key frames elsewhere", func(t *testing.T) {
+		t.Parallel()
+		s.create(t, "acme/misfit", `"renditions": [{"name": "v", "type": "video", "bandwidth": 1000000}, {"name": "a", "type": "audio", "bandwidth": 96000}]`)
+		script := strings.NewReplacer("127.0.0.1:7006", s.ingest, "acme/dash", "acme/misfit", "-g 60", "-r 25 -g 48").Replace(recipes(t)["ffmpeg, DASH"])
+		cmd := exec.CommandContext(t.Context(), "sh", "-ec", script)
+		cmd.Dir = s.dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for patience := time.Now().Add(time.Minute); !strings.Contains(s.origin.log.String(), `key_frames_apart="1.92 s" segments="2 s"`); time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(patience) {
+				t.Fatal("nobody says that key frames come each 1.92 s, and segments each 2 s")
+			}
+		}
+	})
 	for name, w := range want {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -215,39 +260,24 @@ func TestRecipes(t *testing.T) {
 
 // TestEncoderComesBack has a real encoder end, and one come back under the same name with
 // another size and codec: by the event's policy a generation begins, and what is on either
-// side is played with its own init segment, without a hole between them.
+// side is played with its own init segment, without a hole between them. --look sees that the
+// second shows nothing.
 func TestEncoderComesBack(t *testing.T) {
 	need.Long(t, "plays in real time")
 	t.Parallel()
-	s := newIngestSite(t)
+	s := newIngestSite(t, "--look")
 	const event = "acme/back"
-	start := time.Now().UTC().Truncate(2 * time.Second)
-	first := start.Unix() / 2
-	body := fmt.Sprintf(`{"start": %q, "first_number": %d, "on_new_init": "generation", "pipelines": [{"name": "a"}],
-		"renditions": [{"name": "video", "type": "video", "bandwidth": 500000}]}`, start.Format(time.RFC3339), first)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+s.control+"/v1/events/"+event, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusCreated {
-		t.Fatal(resp.Status)
-	}
-	encode := func(size string, how ...string) {
+	first := s.create(t, event, `"on_new_init": "generation", "renditions": [{"name": "video", "type": "video", "bandwidth": 500000}]`)
+	encode := func(picture string, how ...string) {
 		t.Helper()
-		args := append([]string{"-nostdin", "-hide_banner", "-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=" + size + ":rate=25", "-t", "16", "-preset", "ultrafast", "-bf", "0", "-g", "50"}, how...)
+		args := append([]string{"-nostdin", "-hide_banner", "-loglevel", "error", "-re", "-f", "lavfi", "-i", picture + ":rate=25", "-t", "16", "-preset", "ultrafast", "-bf", "0", "-g", "50"}, how...)
 		args = append(args, "-f", "mp4", "-movflags", "+cmaf+frag_keyframe+empty_moov+default_base_moof+skip_trailer", "-method", "POST", "http://"+s.ingest+"/"+event+"/a/Streams(video.cmfv)")
 		if out, err := exec.CommandContext(t.Context(), need.Program(t, "ffmpeg"), args...).CombinedOutput(); err != nil {
 			t.Fatalf("ffmpeg: %v: %s", err, out)
 		}
 	}
-	encode("320x180", "-c:v", "libx264", "-sc_threshold", "0")
-	encode("640x360", "-c:v", "libx265", "-tag:v", "hvc1", "-x265-params", "scenecut=0:log-level=error")
+	encode("testsrc2=size=320x180", "-c:v", "libx264", "-sc_threshold", "0")
+	encode("color=black:size=640x360", "-c:v", "libx265", "-tag:v", "hvc1", "-x265-params", "scenecut=0:log-level=error")
 
 	get := func(path string) (int, http.Header, []byte) {
 		t.Helper()
@@ -311,6 +341,16 @@ func TestEncoderComesBack(t *testing.T) {
 		}
 		if got != want && n != g.From-1 {
 			t.Errorf("segment %d, of which the generation begins with %d: %s, want %s", n, g.From, got, want)
+		}
+	}
+	black := func() bool {
+		return slices.ContainsFunc(s.history(t, event, int64(g.From), int64(newest)), func(h segmentHistory) bool {
+			return len(h.Candidates) > 0 && strings.HasPrefix(h.Candidates[0].Quality, "black")
+		})
+	}
+	for patience := time.Now().Add(time.Minute); !black(); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(patience) {
+			t.Fatal("nobody saw that the second picture is black")
 		}
 	}
 	t.Logf("segments %d to %d, %d of them fillers; the generation begins with %d", oldest, newest, fillers, g.From)

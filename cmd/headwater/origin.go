@@ -53,7 +53,7 @@ func init() { originCommand.run = runOrigin }
 type originFlags struct {
 	publish, deliver, control string
 	ingest                    string
-	create                    bool
+	create, look              bool
 	store, controlStore       string
 	cache                     cacheFlags
 	region                    string
@@ -81,6 +81,7 @@ func (f *originFlags) register(o *options) {
 	o.String(&f.deliver, "deliver", defaultDeliver, "`ADDRESS` of the delivery listener")
 	o.String(&f.control, "control", defaultControl, "`ADDRESS` of the control listener; beyond this machine it wants --credentials")
 	o.String(&f.ingest, "ingest", "", "`ADDRESS` on which encoders may send under names of their own (DASH-IF Live Media Ingest; ffmpeg -f dash, -f hls); beyond this machine it wants --credentials")
+	o.Bool(&f.look, "look", "with --ingest: have ffmpeg watch what comes, beside the publishing, and say where the picture is black or stands still or the sound is silent: a process for each encoder's smallest video and each audio")
 	o.Bool(&f.create, "create", "with --ingest: make events of what comes, where there are none, for who has the right to")
 	f.access.register(o)
 	o.String(&f.roles, "roles", "publish,deliver,control", "`LIST` of the listeners to run")
@@ -136,8 +137,8 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	}
 	if f.ingest != "" {
 		addresses["ingest"] = f.ingest
-	} else if f.create {
-		return usagef("--create: goes with --ingest")
+	} else if f.create || f.look {
+		return usagef("--create and --look: go with --ingest")
 	}
 	if err := f.access.safe(addresses); err != nil {
 		return err
@@ -254,7 +255,7 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	if f.ingest != "" {
 		in := newInside(org, log)
 		defer in.close()
-		srv, err := newIngest(in, guard, f.create, f.tenantShare, clk, log, metrics)
+		srv, err := newIngest(in, guard, f.create, f.look, f.tenantShare, clk, log, metrics)
 		if err != nil {
 			return err
 		}

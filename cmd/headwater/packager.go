@@ -53,6 +53,7 @@ type packagerFlags struct {
 	faults          []string
 	stats           time.Duration
 	look            bool
+	metrics         string
 	logging         logging
 }
 
@@ -74,6 +75,7 @@ func (f *packagerFlags) register(o *options) {
 	o.Duration(&f.drain, "drain", 10*time.Second, "`TIME` after the end of the input in which segments may still be sent")
 	o.List(&f.faults, "fault", "`FAULT` to inject for a drill: drop, truncate, remove-samples:12, shift:400ms, delay:1500ms, stop, black (of the clip), freeze, mute; with rendition=, from=, to=, every=")
 	o.Bool(&f.look, "look", "have ffmpeg watch what is sent, beside the sending, and say where the picture is black or stands still or the sound is silent")
+	o.String(&f.metrics, "metrics", "", "`ADDRESS` of a listener for /metrics (Prometheus) and /healthz; default: none")
 	o.Duration(&f.stats, "stats", 10*time.Second, "`TIME` between lines of what was done; 0 is none")
 	f.logging.flags(o)
 }
@@ -148,7 +150,7 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 		case f.clock != "auto":
 			return usagef("--clock: with --listen each encoder is placed by what it sends")
 		}
-		return f.listen.run(ctx, cfg, f.stats, log)
+		return f.listen.run(ctx, cfg, f.stats, f.metrics, log)
 	}
 	if f.listen.create {
 		return usagef("--create: goes with --listen")
@@ -167,6 +169,13 @@ func runPackager(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
+	stop, err := showFigures(ctx, f.metrics, func() map[string]packager.Stats {
+		return map[string]packager.Stats{f.event + "/" + f.pipeline: p.Stats()}
+	}, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	if f.stats > 0 {
 		tick := time.NewTicker(f.stats)
 		defer tick.Stop()

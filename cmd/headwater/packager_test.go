@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -91,6 +92,42 @@ func TestListenRefusesWhatItHasNoUseFor(t *testing.T) {
 			"--to", "http://127.0.0.1:1", "--event-url", "http://127.0.0.1:1", "--listen", "127.0.0.1:99999"}, flags...)...)
 		if code != exitUsage || !strings.Contains(errs, flags[0]) {
 			t.Errorf("%v: exit %d: %s", flags, code, errs)
+		}
+	}
+}
+
+// TestPackagerMetrics: every figure is there from the start.
+func TestPackagerMetrics(t *testing.T) {
+	p, err := packager.New(packager.Config{Event: "acme/final", Pipeline: "a", To: []string{"http://127.0.0.1:1"}, EventURL: "http://127.0.0.1:1", Clip: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := freePort(t)
+	stop, err := showFigures(t.Context(), address, func() map[string]packager.Stats { return map[string]packager.Stats{"acme/final/a": p.Stats()} }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	resp, err := http.Get("http://" + address + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%v: %s", err, resp.Status)
+	}
+	want := []string{`segments_total{of="acme/final/a",outcome="missed"}`, `refused_total{of="acme/final/a",problem="init-differs"}`, `refused_total{of="acme/final/a",problem="other-generation"}`,
+		`looks_total{of="acme/final/a",outcome="died"}`, `unfit_renditions{of="acme/final/a"}`, `waiting_segments{of="acme/final/a",where="queued"}`, `ack_seconds{of="acme/final/a",quantile="0.99"}`}
+	for _, r := range packager.DropReasons {
+		want = append(want, `dropped_total{of="acme/final/a",reason="`+r+`"}`)
+	}
+	for _, k := range live.Kinds {
+		want = append(want, `findings_total{kind="`+string(k)+`",of="acme/final/a"}`)
+	}
+	for _, w := range want {
+		if !strings.Contains(string(b), "headwater_packager_"+w+" 0\n") {
+			t.Errorf("no %s of 0", w)
 		}
 	}
 }
