@@ -138,6 +138,10 @@ func (t *Turns) start(x *Turn, now time.Time) {
 // way. It takes no lock: who holds that may be one whom the system lets wait.
 func (t *Turns) Urgent() { t.urgent.Store(time.Now().UnixNano()) }
 
+// Calm reports whether nobody has published just now: whoever works for some microseconds
+// needs no turn then. It takes no lock.
+func (t *Turns) Calm() bool { return time.Now().UnixNano()-t.urgent.Load() > int64(quiet) }
+
 // gives reports whether a class gives way now. It needs mu.
 func (t *Turns) gives(c Class, now time.Time) bool {
 	return c > Live && now.Before(t.until())

@@ -106,6 +106,9 @@ func (c *Conn) mayHaveLength(over *tls.ConnectionState) bool {
 // Read notices lines of heads that handlers are not told of, and takes a turn for what
 // it has read.
 func (c *Conn) Read(p []byte) (int, error) {
+	if c.early != nil && !c.early.ended() {
+		return c.early.read(p)
+	}
 	if len(p) == 1 {
 		// net/http watches for the end of a connection while its handler works, which
 		// has the turn.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"headwater/admit"
+	"headwater/listen/plain"
 )
 
 // Limits are what those who connect to a listener may take of a process.
@@ -30,6 +31,9 @@ type Limits struct {
 	Turns *admit.Turns
 	// Reads is the class in which connections read, before it is known what for.
 	Reads admit.Class
+	// Refuse appends the answer to a plain request that is refused without asking
+	// anybody, and nothing where net/http is to have the request. Nil: it has all.
+	Refuse func(b []byte, h *plain.Head) []byte
 	// Open is kept at the number of connections. Optional.
 	Open *atomic.Int64
 	// Dropped is told why a connection was. Optional.
@@ -82,7 +86,11 @@ func (l *Limited) Accept() (net.Conn, error) {
 			l.refuse(nc)
 			continue
 		}
-		return &Conn{Conn: nc, of: l, addr: addr}, nil
+		c := &Conn{Conn: nc, of: l, addr: addr}
+		if l.Refuse != nil {
+			c.early = newEarly(c)
+		}
+		return c, nil
 	}
 }
 
@@ -167,6 +175,7 @@ type Conn struct {
 	refused atomic.Int64               // when it was refused last, as Unix nanoseconds
 	inARow  atomic.Int32
 	length  lengthSeen
+	early   *early // nil: net/http has every request
 
 	writing sync.Mutex // guards the following: who writes
 	since   time.Time  // of the piece that the other side has to read in time

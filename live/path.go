@@ -40,6 +40,11 @@ type EventID struct{ Tenant, Name string }
 
 func (id EventID) String() string { return id.Tenant + "/" + id.Name }
 
+// Append appends String.
+func (id EventID) Append(b []byte) []byte {
+	return append(append(append(b, id.Tenant...), '/'), id.Name...)
+}
+
 // ParseEventID reads TENANT/EVENT.
 func ParseEventID(s string) (EventID, error) {
 	tenant, name, ok := strings.Cut(s, "/")

@@ -20,7 +20,11 @@ func listeners(r *rig) map[string]*wireRig {
 	for name, h := range map[string]http.Handler{"publish": r.pub, "deliver": r.del, "control": r.ctl} {
 		w := &wireRig{rig: r, srv: httptest.NewUnstartedServer(nil)}
 		w.srv.Config = listen.NewServer(h, slog.New(slog.DiscardHandler))
-		w.srv.Listener = listen.Limit(w.srv.Listener, listen.Limits{})
+		var limits listen.Limits
+		if name == "deliver" {
+			limits.Refuse = r.o.Refuse
+		}
+		w.srv.Listener = listen.Limit(w.srv.Listener, limits)
 		w.srv.Start()
 		r.Cleanup(w.srv.Close)
 		all[name] = w

@@ -33,6 +33,7 @@ import (
 	"headwater/admit"
 	"headwater/announce"
 	"headwater/clock"
+	"headwater/listen/plain"
 	"headwater/store"
 )
 
@@ -137,6 +138,15 @@ func (o *Origin) PublishHandler() http.Handler { return o.health.Beside(health.P
 
 // DeliverHandler serves the delivery listener.
 func (o *Origin) DeliverHandler() http.Handler { return o.health.Beside(health.DeliverRole, o.deliver) }
+
+// Refuse appends the answer to a plain request at the delivery listener that memory alone
+// refuses, as DeliverHandler would give it; and nothing where that has to (listen.Limits).
+func (o *Origin) Refuse(b []byte, h *plain.Head) []byte {
+	if path, _, _ := plain.CutQuery(h.Target); health.Serves(path) {
+		return b
+	}
+	return o.deliver.Refuse(b, h)
+}
 
 // ControlHandler serves the control listener.
 func (o *Origin) ControlHandler() http.Handler { return o.health.Beside(health.ControlRole, o.control) }

@@ -32,6 +32,7 @@ type origin struct {
 	first  live.Number // of those that are asked for
 	srv    *http.Server
 	bodies map[string][]byte
+	config []byte // of the event
 }
 
 func startOrigin() (*origin, error) {
@@ -48,6 +49,9 @@ func startOrigin() (*origin, error) {
 	o.first = tl.Edge(time.Now()) - 600
 	config, err := json.Marshal(live.Config{Event: e, Version: 1})
 	if err != nil {
+		return nil, err
+	}
+	if o.config, err = json.Marshal(e); err != nil {
 		return nil, err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -231,14 +235,15 @@ func startAll(o options, p part, dir string, origin *origin) (all []*contender, 
 		{name: "haproxy", label: "HAProxy", refuses: "/refused", most: haproxyMost},
 		{name: bareName, label: "a bare Go loop"},
 		{name: "headwater", label: "**`headwater edge`**"},
+		{name: originName, label: "**`headwater origin`**"},
 	} {
-		if slices.Contains(without, c.name) || p.proto != plain && (c.name == "varnish" || c.name == bareName) {
+		if slices.Contains(without, c.name) || c.name == originName && !p.refusals || p.proto != plain && (c.name == "varnish" || c.name == bareName) {
 			continue
 		}
 		if c.addr, err = freeAddr(); err != nil {
 			return all, err
 		}
-		if c.name != "varnish" && c.name != bareName {
+		if c.name != "varnish" && c.name != bareName && c.name != originName {
 			if c.tlsAddr, err = freeAddr(); err != nil {
 				return all, err
 			}
@@ -250,6 +255,7 @@ func startAll(o options, p part, dir string, origin *origin) (all []*contender, 
 		conf := filepath.Join(home, "conf")
 		var args []string
 		var text []byte
+		control := ""
 		switch c.name {
 		case reference:
 			user := ""
@@ -275,6 +281,10 @@ func startAll(o options, p part, dir string, origin *origin) (all []*contender, 
 			args = []string{bin, "edge", "--metrics", "viewers", "--listen", c.addr, "--parent", "http://" + origin.addr, "--log-level", "error", "--memory", "2GiB", "--header-timeout", "60s", // as nginx has it: thousands of handshakes come first
 
 				"--tls-listen", c.tlsAddr, "--tls-cert", filepath.Join(dir, "cert.pem"), "--tls-key", filepath.Join(dir, "cert.pem")}
+		case originName:
+			if args, control, err = originArgs(bin, c.addr); err != nil {
+				return all, err
+			}
 		}
 		if text != nil {
 			if err := os.WriteFile(conf, text, 0o644); err != nil {
@@ -289,8 +299,42 @@ func startAll(o options, p part, dir string, origin *origin) (all []*contender, 
 			return all, fmt.Errorf("%s: %w", c.name, err)
 		}
 		all = append(all, c)
+		if control != "" {
+			if err := origin.createAt(control); err != nil {
+				return all, err
+			}
+		}
 	}
 	return all, nil
+}
+
+// originName is the real origin: it only refuses here.
+const originName = "origin"
+
+func originArgs(bin, deliver string) (args []string, control string, err error) {
+	publish, err := freeAddr()
+	if err == nil {
+		control, err = freeAddr()
+	}
+	return []string{bin, "origin", "--store", "memory:", "--publish", publish, "--deliver", deliver, "--control", control, "--log-level", "error"}, control, err
+}
+
+// createAt creates the event at a real origin, whose listeners accept by then.
+func (o *origin) createAt(control string) error {
+	req, err := http.NewRequest(http.MethodPut, "http://"+control+"/v1/events/"+o.event.String(), bytes.NewReader(o.config))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		return fmt.Errorf("creating the event: %s", resp.Status)
+	}
+	return nil
 }
 
 // certify writes a certificate and its key.

@@ -116,7 +116,7 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	f.front.nodes = &f.node.nodes
+	f.front.nodes, f.front.near = &f.node.nodes, f.node.near
 	defer reread(watched...)()
 	ed, err := edge.New(cfg)
 	if err != nil {

@@ -26,6 +26,7 @@ type nodeFlags struct {
 	peer, peerFile          string
 	nodes                   nodeListener
 	insecure                bool
+	near                    bool // its site is this machine's, and nodes say no secrets
 }
 
 func (f *nodeFlags) register(o *options) {
@@ -55,6 +56,7 @@ func (f *nodeFlags) apply(cfg *edge.Config, log *slog.Logger) (watched []func(co
 	}
 	known := f.credentials != "" && (cfg.PeerSecret != "" || f.nodes.listen != "" && f.parent.cert != "")
 	if len(cfg.Site) > 0 && !known && !f.insecure {
+		f.near = true
 		for _, base := range cfg.Site {
 			if u, err := url.Parse(base); err == nil && !loopback(withPort(u)) {
 				return nil, usagef("--site: anybody could pass for node %s: give --credentials FILE and --peer-token-file FILE (headwater keys init makes both), or --peer-listen and certificates, or --insecure", base)

@@ -34,7 +34,8 @@ type frontFlags struct {
 	drainDelay, drainTimeout            time.Duration
 	handover                            string
 	metrics                             string
-	nodes                               *nodeListener // nil: nodes come as viewers do
+	nodes                               *nodeListener // nil: nodes come as viewers do,
+	near                                bool          // and only from this machine
 }
 
 func (f *frontFlags) register(o *options) {
@@ -99,8 +100,12 @@ type front struct {
 // fails; then it drains. Every address is listened on before any is served.
 func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logger, ed *edge.Edge, mem *budget.Budget, reg *prometheus.Registry) error {
 	fr := &front{frontFlags: f, log: log, edge: ed, probe: newProber(), ended: make(chan error, 5)}
+	handler := edgefront.Handler(ed)
+	if f.near {
+		handler = nearOnly(handler)
+	}
 	fr.srv = &edgefront.Server{
-		Edge: ed, Handler: fr.probe.answers(edgefront.Handler(ed)), HeaderTimeout: f.headerTimeout, IdleTimeout: f.idleTimeout, MaxHeaderBytes: int(f.maxHeader), MaxStreams: f.maxStreams,
+		Edge: ed, Handler: fr.probe.answers(handler), HeaderTimeout: f.headerTimeout, IdleTimeout: f.idleTimeout, MaxHeaderBytes: int(f.maxHeader), MaxStreams: f.maxStreams,
 		MaxConns: f.connections(log), MaxConnsPerAddress: f.maxPerAddress, WriteTimeout: f.writeTimeout, Room: mem.RoomFirst, Let: func() bool { return mem.Let(edgeConnBytes) }, Log: log, Metrics: reg,
 	}
 	mem.Count(fr.srv.Heads)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"headwater/listen"
+	"headwater/listen/plain"
 	"headwater/live"
 )
 
@@ -153,6 +154,19 @@ func (g *gate) wrap(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// refusing has requests refused before they come to a handler, while the gate is open.
+func (g *gate) refusing(refuse func([]byte, *plain.Head) []byte) func([]byte, *plain.Head) []byte {
+	return func(b []byte, h *plain.Head) []byte {
+		g.mu.Lock()
+		shut := g.shut
+		g.mu.Unlock()
+		if shut {
+			return b
+		}
+		return refuse(b, h)
+	}
 }
 
 func (g *gate) changed() {

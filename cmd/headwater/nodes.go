@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 
 	"headwater/access"
 	"headwater/listen"
+	"headwater/live"
 )
 
 // nodeConns bounds the connections of nodes: each request that is held has one.
@@ -71,6 +73,17 @@ func (n *nodeListener) admit(h http.Handler) http.Handler {
 			return
 		}
 		r.Header.Set("Authorization", n.pass)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// nearOnly has a site whose nodes say no secrets, since all are on this machine, told to who
+// asks from there, and nobody else pass for a node.
+func nearOnly(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if at, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !at.Addr().Unmap().IsLoopback() {
+			r.Header.Del(live.HeaderSite)
+		}
 		h.ServeHTTP(w, r)
 	})
 }

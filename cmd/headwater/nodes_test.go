@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,16 +36,25 @@ func TestNodesByCertificates(t *testing.T) {
 	if err := os.WriteFile(credentials, []byte(`{"credentials":[{"name":"site","certificates":["node-a","node-b"],"grants":["peer"]},{"name":"e","certificates":["encoder"],"grants":["publish:t"]}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	parent := httptest.NewServer(http.NotFoundHandler())
+	asked, answer := make(chan bool, 1), make(chan bool)
+	parent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/t/held/event.json" {
+			asked <- true
+			<-answer
+		}
+		live.ErrNoEvent.Write(w, r)
+	}))
 	defer parent.Close()
 	viewers := map[string]string{"a": freePort(t), "b": freePort(t)}
 	nodes := map[string]string{"a": freePort(t), "b": freePort(t)}
 	site := fmt.Sprintf("a=https://%s,b=https://%s", nodes["a"], nodes["b"])
+	processes := make(map[string]*process)
 	for name := range nodes {
 		p := &process{t: t, args: append([]string{"edge", "--name", name, "--site", site, "--listen", viewers[name], "--parent", parent.URL, "--metrics", "viewers", "--credentials", credentials,
 			"--peer-listen", nodes[name], "--peer-tls-cert", ca.file("node-" + name + ".pem"), "--peer-tls-key", ca.file("node-" + name + ".key"), "--peer-tls-client-ca", ca.file("ca.pem")},
 			ca.flags("parent-", "node-"+name)...)}
 		p.start(binary)
+		processes[name] = p
 		t.Cleanup(func() {
 			p.kill()
 			if t.Failed() {
@@ -97,6 +108,79 @@ func TestNodesByCertificates(t *testing.T) {
 		if status, said := greet(c.url, c.who); status != c.want || len(said) > 0 != c.told {
 			t.Errorf("%s at %s: %d, of the site %q", c.who, c.url, status, said)
 		}
+	}
+
+	// A new certificate is shown to who comes from then on, and who is connected stays so.
+	kept := &http.Client{Transport: &http.Transport{TLSClientConfig: ca.client(certs["node-b"]), MaxConnsPerHost: 1}}
+	defer kept.CloseIdleConnections()
+	reused := false
+	ask := func(ctx context.Context, path string) (int, error) {
+		trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }}
+		req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, "https://"+nodes["a"]+path, nil)
+		if err != nil {
+			return 0, err
+		}
+		resp, err := kept.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		drain(resp)
+		return resp.StatusCode, nil
+	}
+	if status, err := ask(t.Context(), live.TimePath); status != 200 {
+		t.Fatal(status, err)
+	}
+	renewed := ca.sign("node-a", ca.cert)
+	ca.write("node-a", renewed)
+	if err := processes["a"].cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "the new certificate is shown", func() bool { return ca.serial(nodes["a"]) == renewed.Leaf.SerialNumber.Int64() })
+	if status, err := ask(t.Context(), live.TimePath); status != 200 || !reused {
+		t.Errorf("a connection from before: %d, %v, reused: %v", status, err, reused)
+	}
+
+	// Who drains takes no more connections, and answers what it has.
+	done := make(chan string, 1)
+	go func() {
+		status, err := ask(ctx, "/t/held/event.json")
+		done <- fmt.Sprint(status, err)
+	}()
+	<-asked
+	if err := processes["a"].cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "no node can connect", func() bool { return ca.serial(nodes["a"]) < 0 })
+	close(answer)
+	if got := <-done; got != "404 <nil>" {
+		t.Errorf("what was held: %s", got)
+	}
+	if err := processes["a"].cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// waitUntil waits for what must become so, for a minute.
+func waitUntil(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !so(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("in vain: %s", what)
+		}
+	}
+}
+
+// TestNearOnly: a site without secrets is told to who asks on its machine.
+func TestNearOnly(t *testing.T) {
+	for from, want := range map[string]string{"127.0.0.1:1": "x", "[::1]:1": "x", "[::ffff:127.0.0.1]:1": "x", "192.0.2.1:1": "", "[2001:db8::1]:1": "", "nonsense": ""} {
+		r := httptest.NewRequest(http.MethodGet, live.TimePath, nil)
+		r.RemoteAddr = from
+		r.Header.Set(live.HeaderSite, "x")
+		nearOnly(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if got := r.Header.Get(live.HeaderSite); got != want {
+				t.Errorf("%s: %q", from, got)
+			}
+		})).ServeHTTP(httptest.NewRecorder(), r)
 	}
 }
 

@@ -242,6 +242,10 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	defer reread(watched...)()
 
 	var listeners []*listener
+	g := new(gate)
+	refusing := limits["deliver"]
+	refusing.Refuse = g.refusing(org.Refuse)
+	limits["deliver"] = refusing
 	for _, l := range []*listener{
 		{flag: "publish", addr: f.publish, handler: org.PublishHandler()},
 		{flag: "deliver", addr: f.deliver, handler: org.DeliverHandler()},
@@ -263,7 +267,6 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		// What was gathered is still published.
 		drain = func() { srv.Drain(); org.Drain() }
 	}
-	g := new(gate)
 	socks.Yield = yieldAll(ctx, g, disks, log)
 	return serve(ctx, log, certs, drain, socks, g, listeners...)
 }

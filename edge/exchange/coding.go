@@ -1,6 +1,10 @@
 package exchange
 
-import "bytes"
+import (
+	"bytes"
+
+	"headwater/listen/plain"
+)
 
 // A Coding is how a manifest is compressed.
 type Coding uint8
@@ -25,7 +29,7 @@ func BestCoding[T string | []byte](v T) Coding {
 		name, weight, _ := bytes.Cut(member, []byte(";"))
 		name = bytes.TrimSpace(name)
 		for c := Gzip; c <= Brotli; c++ {
-			if !Is(name, Codings[c]) {
+			if !plain.Is(name, Codings[c]) {
 				continue
 			}
 			if q, ok := bytes.CutPrefix(bytes.TrimSpace(weight), []byte("q=")); !ok || len(bytes.Trim(q, "0.")) > 0 {

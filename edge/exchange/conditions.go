@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"headwater/listen/plain"
 )
 
 // Conditions are what a request makes its answer depend on: the fields of RFC
@@ -30,17 +32,17 @@ func ConditionsOf(h http.Header) Conditions {
 // Set takes one field of a head, by its name in any case.
 func (c *Conditions) Set(name []byte, value string) {
 	switch {
-	case Is(name, "range"):
+	case plain.Is(name, "range"):
 		c.byteRange = value
-	case Is(name, "if-range"):
+	case plain.Is(name, "if-range"):
 		c.ifRange = value
-	case Is(name, "if-match"):
+	case plain.Is(name, "if-match"):
 		c.match = join(c.match, value)
-	case Is(name, "if-none-match"):
+	case plain.Is(name, "if-none-match"):
 		c.noneMatch = join(c.noneMatch, value)
-	case Is(name, "if-modified-since"):
+	case plain.Is(name, "if-modified-since"):
 		c.modifiedSince = value
-	case Is(name, "if-unmodified-since"):
+	case plain.Is(name, "if-unmodified-since"):
 		c.unmodifiedSince = value
 	}
 }
@@ -171,14 +173,14 @@ func (p Part) orBad() Part {
 }
 
 // matches reports whether a list of entity tags has one (RFC 9110, 8.8.3.2). What
-// is malformed ends the list.
+// is malformed ends the list, and a * is any, whatever comes behind it, as at an origin.
 func matches(list, etag string, weak bool) bool {
-	if textproto.TrimString(list) == "*" {
-		return true
-	}
 	strong := strings.TrimPrefix(etag, "W/")
 	for {
 		list = strings.TrimLeft(list, " \t,")
+		if strings.HasPrefix(list, "*") {
+			return true
+		}
 		isWeak := strings.HasPrefix(list, "W/")
 		list = strings.TrimPrefix(list, "W/")
 		if !strings.HasPrefix(list, `"`) {
@@ -194,21 +196,4 @@ func matches(list, etag string, weak bool) bool {
 			return true
 		}
 	}
-}
-
-// Is compares the name of a field with a lower-case one.
-func Is(b []byte, name string) bool {
-	if len(b) != len(name) {
-		return false
-	}
-	for i := range len(name) {
-		c := b[i]
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		if c != name[i] {
-			return false
-		}
-	}
-	return true
 }

@@ -4,10 +4,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"headwater/edge/front/h2"
+	"headwater/listen/plain"
 	"headwater/live"
 )
 
@@ -22,46 +22,13 @@ type Fields struct {
 
 // Begin puts status line and date.
 func (f *Fields) Begin(status int, now time.Time) {
-	if f.Header != nil {
-		return // net/http does
-	}
-	if f.Packed {
-		f.Bytes = h2.AppendField(h2.AppendStatus(f.Bytes, status), "Date", datedAt(now).date)
-		return
-	}
-	switch d := datedAt(now); status {
-	case http.StatusOK:
-		f.Bytes = append(f.Bytes, d.ok...)
-	case http.StatusNotFound:
-		f.Bytes = append(f.Bytes, d.notFound...)
+	switch {
+	case f.Header != nil: // net/http does
+	case f.Packed:
+		f.Bytes = h2.AppendField(h2.AppendStatus(f.Bytes, status), "Date", plain.Date(now))
 	default:
-		f.Bytes = appendStart(f.Bytes, status, d.date)
+		f.Bytes = plain.AppendStart(f.Bytes, status, now)
 	}
-}
-
-// appendStart begins an answer's head.
-func appendStart(b []byte, status int, date string) []byte {
-	b = strconv.AppendInt(append(b, "HTTP/1.1 "...), int64(status), 10)
-	b = append(append(append(b, ' '), http.StatusText(status)...), "\r\nDate: "...)
-	return append(append(b, date...), "\r\n"...)
-}
-
-// A dated second: as HTTP writes it, and as the heads begin that most answers have.
-type dated struct {
-	second             int64
-	date, ok, notFound string
-}
-
-var lastDate atomic.Pointer[dated]
-
-func datedAt(now time.Time) *dated {
-	d := lastDate.Load()
-	if second := now.Unix(); d == nil || d.second != second {
-		date := now.UTC().Format(http.TimeFormat)
-		d = &dated{second, date, string(appendStart(nil, http.StatusOK, date)), string(appendStart(nil, http.StatusNotFound, date))}
-		lastDate.Store(d)
-	}
-	return d
 }
 
 // Put adds a field.

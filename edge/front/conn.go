@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"headwater/edge/exchange"
+	"headwater/listen/plain"
 )
 
 // A connState says what a connection waits for.
@@ -164,11 +165,11 @@ func (c *conn) serve() {
 				in = bytes.TrimPrefix(in, crlf) // one empty line is nothing (RFC 9112, 2.2)
 			}
 			h, kind := parseHead(in)
-			if kind == headOther || h.target != "" && l.srv.Edge.OfNode(h.target) {
+			if kind == plain.Other || h.target != "" && l.srv.Edge.OfNode(h.target) {
 				c.handOver(in)
 				return
 			}
-			if kind == headPart || h.length > l.srv.MaxHeaderBytes {
+			if kind == plain.Part || h.length > l.srv.MaxHeaderBytes {
 				break
 			}
 			c.fresh = false

@@ -7,6 +7,7 @@ import (
 
 	"headwater/edge/exchange"
 	"headwater/edge/front/h2"
+	"headwater/listen/plain"
 	"headwater/live"
 )
 
@@ -219,12 +220,12 @@ func askedBy(r *h2.Request) (a exchange.Asked, ours bool) {
 	default:
 		return a, false
 	}
-	target, query, ok := cutQuery(r.Path)
+	target, query, ok := plain.CutQuery(r.Path)
 	a.Skip = ok && exchange.TakesSkip(query)
 	path := text(target)
 	var fault live.PathFault
 	if a.Path, fault = live.ReadPath(path); fault.Is() {
-		if a.Target = path; !wellFormed(target) {
+		if a.Target = path; !plain.WellFormed(target) {
 			return a, false
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"unsafe"
 
-	"headwater/edge/exchange"
 	"headwater/edge/front/h2"
+	"headwater/listen/plain"
 )
 
 // What a request says besides is read where it lies, and only when an event wants to
@@ -31,7 +31,7 @@ func (s *headSaid) Field(name string) string {
 			break
 		}
 		rest = after
-		if len(rest) > len(name) && rest[len(name)] == ':' && exchange.Is(rest[:len(name)], name) {
+		if len(rest) > len(name) && rest[len(name)] == ':' && plain.Is(rest[:len(name)], name) {
 			line, _, _ := bytes.Cut(rest, []byte("\r\n"))
 			found = append(found, textproto.TrimBytes(line[len(name)+1:]))
 		}

@@ -1,7 +1,6 @@
 package book
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"strconv"
@@ -134,6 +133,17 @@ func (e *Event) Stamp(h http.Header, now time.Time) {
 	}
 }
 
+// AppendStamp appends the same fields to a head.
+func (e *Event) AppendStamp(b []byte, now time.Time) []byte {
+	v := e.View()
+	b = append(b, v.stampText...)
+	if edge, ok := e.LiveEdge(v, now); ok {
+		b = strconv.AppendInt(append(b, live.HeaderEdge+": "...), int64(edge), 10)
+		b = append(b, "\r\n"...)
+	}
+	return b
+}
+
 // LiveEdge is the newest published number, of those that may be asked for at
 // now: a packager whose clock is ahead publishes some that nobody is given yet.
 func (e *Event) LiveEdge(v *View, now time.Time) (live.Number, bool) {
@@ -149,6 +159,9 @@ func (e *Event) Published() bool { return e.edge.Load() >= 0 }
 func NoEvent(id live.EventID) error { return live.ErrNoEvent.For(-1).With(NoEventText(id)) }
 
 // NoEventText says so.
-func NoEventText(id live.EventID) string {
-	return fmt.Sprintf("event %v was deleted, or never created", id)
+func NoEventText(id live.EventID) string { return string(AppendNoEvent(nil, id)) }
+
+// AppendNoEvent appends NoEventText.
+func AppendNoEvent(b []byte, id live.EventID) []byte {
+	return append(id.Append(append(b, "event "...)), " was deleted, or never created"...)
 }

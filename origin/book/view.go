@@ -24,7 +24,8 @@ type View struct {
 	JSON          []byte                   // event.json
 	ETag          string
 	Version       string        // Live-Version
-	stamp         http.Header   // what each answer carries of it, shared and never changed
+	stamp         http.Header   // what each answer carries of it, shared and never changed,
+	stampText     []byte        // and the same as fields of a head
 	notifications string        // Live-Notifications; "" where there never were any
 	Changed       chan struct{} // closed when there is a newer one
 }
@@ -57,6 +58,9 @@ func newView(l ledger, rec Record) (*View, error) {
 	v.stamp = http.Header{live.HeaderVersion: {v.Version}}
 	if v.notifications != "" {
 		v.stamp[live.HeaderNotifications] = []string{v.notifications}
+	}
+	for name, values := range v.stamp {
+		v.stampText = append(v.stampText, name+": "+values[0]+"\r\n"...)
 	}
 	return v, nil
 }

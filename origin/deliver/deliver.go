@@ -33,7 +33,6 @@ import (
 	"headwater/clock"
 	"headwater/listen"
 	"headwater/live"
-	"headwater/manifest"
 	"headwater/selection"
 	"headwater/store"
 )
@@ -201,42 +200,30 @@ func (s *Server) parse(d *delivery) (step, error) {
 		d.w.Header().Set("Allow", "GET, HEAD, OPTIONS")
 		return nil, live.ErrMethod.With(d.r.Method + " is not for delivery")
 	}
-	if d.r.URL.Path == live.TimePath {
+	path := pathOf(d.r)
+	if path == live.TimePath {
 		return nil, s.tellTime(d)
 	}
-	var err error
-	// As it was sent: a name with octets that need not be encoded would be an alias.
-	if d.path, err = live.ParsePath(d.r.URL.EscapedPath()); err != nil {
-		return nil, live.ErrNotHere.With(live.PathReason(err))
+	var no refusal
+	if d.path, no = read(path); no.is() {
+		return nil, no.err()
 	}
 	return s.find, nil
 }
 
 // find looks up event and rendition, in memory.
 func (s *Server) find(d *delivery) (step, error) {
-	if d.event = s.Book.Get(d.path.Event); d.event == nil {
-		if !s.Book.HasTenant(d.path.Event.Tenant) {
-			s.name(d, "")
-			return nil, live.ErrNoTenant.With(fmt.Sprintf("no event of tenant %q has been created", d.path.Event.Tenant))
-		}
-		s.name(d, d.path.Event.Tenant)
-		return nil, live.ErrNoEvent.With(book.NoEventText(d.path.Event))
+	var no refusal
+	if d.event, no = s.eventOf(&d.path); no.is() {
+		s.name(d, no.names())
+		return nil, no.err()
 	}
 	d.view = d.event.View()
 	if err := s.authorise(d); err != nil {
 		return nil, err
 	}
-	if d.path.Rendition != "" {
-		if _, ok := d.view.Timelines[d.path.Rendition]; !ok {
-			return nil, live.ErrNoRendition.With(fmt.Sprintf("event %v has no rendition %q", d.path.Event, d.path.Rendition))
-		}
-	}
-	if d.path.File == live.FileTimed {
-		n, ok := manifest.NumberAt(d.view.Config(), d.path.Time)
-		if !ok {
-			return nil, live.ErrNotHere.With(fmt.Sprintf("no segment begins at %d", d.path.Time))
-		}
-		d.path.File, d.path.Number, d.path.Time = live.FileSegment, n, 0
+	if no = within(d.view, &d.path); no.is() {
+		return nil, no.err()
 	}
 	if d.path.File == live.FileSegment {
 		return s.place, nil
@@ -265,12 +252,12 @@ func (s *Server) place(d *delivery) (step, error) {
 		s.places[tl.Place(n, now)].Inc()
 		d.placed = true
 	}
-	if r, life, refused := tl.Refuse(n, now); refused {
+	if no := outside(&tl, n, now); no.is() {
 		if !d.sure {
 			d.sure = true
 			return s.place, s.sure(d)
 		}
-		return nil, r.Err(life)
+		return nil, no.err()
 	}
 	d.class = admit.DVR
 	if tl.Live(n, now) {

@@ -179,11 +179,20 @@ func (h *Readiness) needs(r role) []*Dependency {
 	return []*Dependency{h.Writes, h.Reads}
 }
 
+// Serves reports whether a path is one of those that Beside answers.
+func Serves(path []byte) bool {
+	switch string(path) {
+	case "/healthz", "/readyz", "/metrics":
+		return true
+	}
+	return false
+}
+
 // Beside serves /healthz, /readyz and /metrics of a role, which may be the only
 // one of its process, beside what else it serves.
 func (h *Readiness) Beside(of role, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path := r.URL.Path
+		path := r.URL.EscapedPath() // each has one form
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			path = ""
 		}
