@@ -39,7 +39,10 @@ func TestNodesByCertificates(t *testing.T) {
 	asked, answer := make(chan bool, 1), make(chan bool)
 	parent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/t/held/event.json" {
-			asked <- true
+			select {
+			case asked <- true:
+			default:
+			}
 			<-answer
 		}
 		live.ErrNoEvent.Write(w, r)
@@ -143,7 +146,7 @@ func TestNodesByCertificates(t *testing.T) {
 	// Who drains takes no more connections, and answers what it has.
 	done := make(chan string, 1)
 	go func() {
-		status, err := ask(ctx, "/t/held/event.json")
+		status, err := ask(t.Context(), "/t/held/event.json")
 		done <- fmt.Sprint(status, err)
 	}()
 	<-asked
