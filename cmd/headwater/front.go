@@ -145,8 +145,9 @@ func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logg
 	fr.srv.LingerFor(linger)
 	end, cancel := context.WithTimeout(end, f.drainTimeout)
 	defer cancel()
+	var peers sync.WaitGroup
 	if fr.peers != nil {
-		fr.tasks.Go(func() { _ = fr.peers.Shutdown(end) }) // what is left is closed with the helpers
+		peers.Go(func() { _ = fr.peers.Shutdown(end) }) // what is left is closed with the helpers
 	}
 	switch e := fr.srv.Shutdown(end); {
 	case errors.Is(e, context.DeadlineExceeded):
@@ -154,6 +155,7 @@ func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logg
 	default:
 		err = errors.Join(err, e)
 	}
+	peers.Wait()
 	return err
 }
 
