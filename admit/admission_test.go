@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -54,25 +55,27 @@ func TestAdmissionShedsByDegreesAndClass(t *testing.T) {
 	if r := run(time.Second); r != [classes]float64{} {
 		t.Errorf("refuses %v without a reason", r)
 	}
-	signals.Store = 1.5
+	signals.Store = 1.2
 	if r := run(500 * time.Millisecond); r[Rest] == 0 || r[DVR] != 0 {
 		t.Errorf("%v are refused at first: the lowest goes first", r)
 	}
-	if r := run(500 * time.Millisecond); r[Rest] != 1 && r[DVR] == 0 || r[DVR] >= 1 {
+	if r := run(5 * time.Second); r[Rest] <= r[DVR] || r[DVR] == 0 || r[DVR] >= 0.5 {
 		t.Errorf("%v are refused then: not by degrees", r)
 	}
-	if r := run(10 * time.Second); r != [classes]float64{DVR: 1, Rest: 1} {
-		t.Errorf("%v are refused in the end", r)
+	before := run(5 * time.Minute)
+	if before[Live] != 0 || before[Publish] != 0 || before[DVR] < 0.98 || before[Rest] < 0.98 {
+		t.Errorf("%v are refused in the end", before)
 	}
 	if a.Shed(DVR) == 0 || a.Shed(Live) != 0 || a.Shed(Publish) != 0 {
 		t.Errorf("counted: dvr %d, live %d, publish %d", a.Shed(DVR), a.Shed(Live), a.Shed(Publish))
 	}
-	signals.Store = 0.9
-	if r := run(time.Minute); r[DVR] != 1 {
-		t.Errorf("%v are refused where it is only just not too much", r)
+	signals.Store = 1
+	run(time.Second)
+	if r, before := run(time.Minute), a.Refused(DVR, now); math.Abs(r[DVR]-before) > 1e-9 {
+		t.Errorf("%v are refused where it is just not too much, and %v before", r, before)
 	}
 	signals.Store = 0
-	if r := run(7 * time.Second); r != [classes]float64{} {
-		t.Errorf("%v are refused when it has been over for 7 s", r)
+	if r := run(10 * time.Second); r != [classes]float64{} {
+		t.Errorf("%v are refused when it has been over for 10 s", r)
 	}
 }

@@ -1,6 +1,9 @@
 package admit
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Signals say how far a process is from what it should do. Each is over its target:
 // 1 is at it, more is too much.
@@ -20,46 +23,76 @@ func (s Signals) Pressure() float64 {
 }
 
 // A Control turns pressure over time into how much of each class is refused. It is a
-// value: Next gives the next one. It goes up the faster the higher the pressure is,
-// down slowly, and not at all in between: so it settles where the pressure is just
-// not too much, instead of swinging between all and nothing.
+// value: Next gives the next one.
+//
+// It is made for readers who come back: to refuse one has its effect at once, to refuse
+// one less has it within the Period after which who was refused asks again, and whoever
+// was refused together comes back together. So what is refused has two parts. One
+// follows the pressure at once and gently: of a crowd that comes back the most is let
+// in, and has its answers one after the other, so that it does not stay together. The
+// other grows and falls with what is left of the pressure, slower than readers come
+// back, until the pressure is what it should be, and not at all while that is on its way
+// there by itself. Only where there has been next to none for longer than those who were
+// refused stay away it falls fast: the storm is over.
 type Control struct {
-	at    time.Time
-	level float64 // 0: nothing is refused; 1: all that may be
+	at       time.Time
+	pressure float64       // smoothed,
+	before   float64       // and what that was lately
+	level    float64       // the slow part: e^-level are let in
+	calm     time.Duration // for which there has been next to no pressure
 }
 
 const (
-	easy     = 0.7             // pressure below which the level falls
-	riseTime = time.Second     // from nothing to all, where the pressure is twice what it should be
-	fallTime = 6 * time.Second // from all to nothing
-	steepest = 2               // times riseTime, however high the pressure
-	longest  = time.Second     // that one pressure speaks for, going up
+	smoothing = 150 * time.Millisecond // of the pressure,
+	lately    = time.Second            // and of what it was
+	moves     = 0.03                   // part of it by which it is not what it was
+	gently    = 0.2                    // that is refused at once for each 1 of pressure above 1,
+	atOnce    = 0.8                    // and how much in all
+	slowly    = 0.15                   // of the level, each second, for each 1 of pressure
+	most      = 1.0                    // above or below 1
+	calmBelow = 0.3                    // pressure that is next to none
+	calmFor   = Period                 // until it is over,
+	overTimes = 6                      // and how much faster the level falls then
+	maxLevel  = 4.5                    // a hundredth is always let in: it finds out whether it has become better
+	longest   = time.Second            // that one pressure speaks for
 )
 
 // Next is the control at now, if the pressure was p since it was last asked.
 func (c Control) Next(now time.Time, p float64) Control {
 	passed := now.Sub(c.at)
-	switch {
-	case c.at.IsZero(), passed < 0: // a clock that was set back
+	if c.at.IsZero() || passed < 0 { // a clock that was set back
 		passed = 0
-	case p > 1:
-		c.level += min(p-1, steepest) * min(passed, longest).Seconds() / riseTime.Seconds()
-	case p < easy:
-		c.level -= passed.Seconds() / fallTime.Seconds()
 	}
-	c.at, c.level = now, min(max(c.level, 0), 1)
+	c.at = now
+	c.pressure += (p - c.pressure) * (1 - math.Exp(-passed.Seconds()/smoothing.Seconds()))
+	c.before += (c.pressure - c.before) * (1 - math.Exp(-passed.Seconds()/lately.Seconds()))
+	times := 1.0
+	if c.calm += passed; c.pressure > calmBelow {
+		c.calm = 0
+	} else if c.calm > calmFor {
+		times = overTimes
+	}
+	excess := min(max(c.pressure-1, -most), most)
+	if excess > 0 && c.pressure < c.before*(1-moves) || excess < 0 && c.pressure > c.before*(1+moves) {
+		excess = 0
+	}
+	if excess > 0 {
+		passed = min(passed, longest)
+	}
+	c.level = min(max(c.level+slowly*times*excess*passed.Seconds(), 0), maxLevel)
 	return c
 }
 
 // Refused is the share of a class that is refused, from 0 to 1. The rest goes first;
-// of DVR something is refused when half of the rest is. Nothing that is live is
+// of DVR something is refused when a third of the rest is. Nothing that is live is
 // refused for slowness: it has its turn before, and its own bounds.
 func (c Control) Refused(class Class) float64 {
+	level := c.level - math.Log(1-min(max(gently*(c.pressure-1), 0), atOnce))
 	switch class {
 	case Rest:
-		return min(2*c.level, 1)
+		return 1 - math.Exp(-4*level)
 	case DVR:
-		return max(0, (c.level-0.25)/0.75)
+		return 1 - math.Exp(-max(level-0.1, 0))
 	}
 	return 0
 }

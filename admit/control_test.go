@@ -3,68 +3,184 @@ package admit
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
 
-// A server is a small model of one under load: so much it can answer each second,
-// and what is asked for beyond that waits.
-type server struct {
-	rate    float64 // answers each second that there is time for
-	queue   float64
+// A storm is a small model of readers and of a server that they are too many for. It
+// goes on by ticks.
+type storm struct {
+	capacity float64 // answers each second that there is time for
+	crowd    float64 // that works at once where the pressure is 1
+	readers  int
+	rate     float64 // requests each second; 0: whoever has an answer asks again at once
+	heed     bool    // Retry-After
+
 	control Control
-	now     time.Time
+	rnd     *rand.Rand
+	now     time.Duration
+	free    []*modelReader
+	active  []*modelReader // who is answered, all of them equally fast
+	waiting []*modelReader
+	due     float64
+	seconds []stormSecond
 }
 
-// step is a tenth of a second in which demand is asked for.
-func (s *server) step(demand float64) (refused, wait float64) {
-	const dt = 0.1
-	s.now = s.now.Add(100 * time.Millisecond)
-	refused = s.control.Refused(DVR)
-	s.queue = max(0, min(s.queue+demand*dt*(1-refused)-s.rate*dt, 512)) // no more than there are connections
-	wait = s.queue / s.rate
-	s.control = s.control.Next(s.now, Signals{Turn: wait / turnTarget.Seconds()}.Pressure())
-	return refused, wait
+type modelReader struct {
+	id, asked uint64
+	left      float64 // of its answer
+	until     time.Duration
+	refused   time.Duration // when it was last
+	inARow    int
 }
 
+type stormSecond struct {
+	share, pressure float64 // in the mean
+	served, refused int
+}
+
+const tick = 10 * time.Millisecond
+
+func newStorm(s storm) *storm {
+	s.rnd = rand.New(rand.NewPCG(1, 2))
+	for i := range s.readers {
+		s.free = append(s.free, &modelReader{id: uint64(i), refused: -Period})
+	}
+	return &s
+}
+
+func (s *storm) second() {
+	var x stormSecond
+	for i := range int(time.Second / tick) {
+		s.tick(&x)
+		if i%int(lookEvery/tick) == 0 {
+			p := float64(len(s.active)) / s.crowd * (0.8 + 0.4*s.rnd.Float64())
+			s.control = s.control.Next(time.Unix(1000, 0).Add(s.now), p)
+			x.share += s.control.Refused(DVR) * lookEvery.Seconds()
+			x.pressure += p * lookEvery.Seconds()
+		}
+	}
+	s.seconds = append(s.seconds, x)
+}
+
+func (s *storm) tick(x *stormSecond) {
+	s.now += tick
+	each := s.capacity * tick.Seconds() / float64(len(s.active))
+	s.active = slices.DeleteFunc(s.active, func(r *modelReader) bool {
+		if r.left -= each; r.left > 0 {
+			return false
+		}
+		x.served++
+		s.free = append(s.free, r)
+		return true
+	})
+	s.waiting = slices.DeleteFunc(s.waiting, func(r *modelReader) bool {
+		if r.until > s.now {
+			return false
+		}
+		s.free = append(s.free, r)
+		return true
+	})
+	ask := len(s.free)
+	if s.rate > 0 {
+		s.due += s.rate * tick.Seconds()
+		ask = min(ask, int(s.due))
+		s.due -= math.Floor(s.due)
+	}
+	for _, r := range s.free[:ask] {
+		r.asked++
+		if !Refuses(s.control.Refused(DVR), (r.id*37+r.asked)%260, time.Unix(1000, 0).Add(s.now)) {
+			r.left = 1
+			s.active = append(s.active, r)
+			continue
+		}
+		x.refused++
+		wait := Period
+		if !s.heed {
+			if s.now-r.refused > Period {
+				r.inARow = 0
+			}
+			r.inARow++
+			r.refused = s.now
+			wait = Delay(r.inARow, s.rnd.Float64()) + tick
+		}
+		r.until = s.now + wait
+		s.waiting = append(s.waiting, r)
+	}
+	s.free = slices.Clone(s.free[ask:])
+}
+
+// TestControlSettles: however many readers there are, and whether they stay away for as
+// long as they are told or not, what is refused is about what has to be, does not swing,
+// and ends when they do.
 func TestControlSettles(t *testing.T) {
 	for _, c := range []struct {
-		rate, demand float64
-	}{{400, 300}, {400, 600}, {400, 2000}, {400, 20_000}, {10_000, 50_000}, {50, 1000}} {
-		t.Run(fmt.Sprintf("%.0f of %.0f", c.demand, c.rate), func(t *testing.T) {
-			s := &server{rate: c.rate, now: time.Unix(1000, 0)}
-			var refused, served, waits []float64
-			for i := range 600 {
-				r, w := s.step(c.demand)
-				if i >= 100 { // after ten seconds
-					refused, served, waits = append(refused, r), append(served, min(c.demand*(1-r)/c.rate, 1)), append(waits, w)
+		storm
+		swing float64 // what the share may deviate from its mean
+	}{
+		{storm{capacity: 200, crowd: 400, readers: 2048, rate: 150}, 0},
+		{storm{capacity: 200, crowd: 400, readers: 2048, rate: 300, heed: true}, 0.1},
+		{storm{capacity: 200, crowd: 400, readers: 2048, rate: 1000}, 0.1},
+		{storm{capacity: 200, crowd: 400, readers: 2048, rate: 1000, heed: true}, 0.1},
+		{storm{capacity: 800, crowd: 400, readers: 2048, rate: 4000}, 0.1},
+		{storm{capacity: 800, crowd: 400, readers: 2048, rate: 4000, heed: true}, 0.15},
+		{storm{capacity: 800, crowd: 400, readers: 2048, rate: 18000, heed: true}, 0.15},
+		{storm{capacity: 200, crowd: 400, readers: 512}, 0.1},
+		{storm{capacity: 200, crowd: 400, readers: 512, heed: true}, 0.1},
+		{storm{capacity: 200, crowd: 400, readers: 2048, heed: true}, 0.12},
+		{storm{capacity: 200, crowd: 100, readers: 2048, rate: 1000, heed: true}, 0.15},
+	} {
+		t.Run(fmt.Sprintf("%d readers, %.0f of %.0f, crowd %.0f, heed %v", c.readers, c.rate, c.capacity, c.crowd, c.heed), func(t *testing.T) {
+			s := newStorm(c.storm)
+			for range 60 {
+				s.second()
+			}
+			var shares, served []float64
+			for _, x := range s.seconds[15:] {
+				shares, served = append(shares, x.share), append(served, float64(x.served)/min(c.capacity, max(c.rate, c.capacity*boolean(c.rate == 0))))
+			}
+			mean, dev := spread(shares)
+			used, _ := spread(served)
+			text := ""
+			for i, x := range s.seconds {
+				if i%3 == 0 {
+					text += fmt.Sprintf(" %.2f", x.share)
 				}
 			}
-			mean, dev := spread(refused)
-			need := max(0, 1-c.rate/c.demand)
-			used, _ := spread(served)
-			wait, _ := spread(waits)
-			t.Logf("refused %.2f +- %.3f, %.2f needed; %.2f of the time is used; mean wait %.3f s", mean, dev, need, used, wait)
-			if dev > 0.08 {
+			t.Logf("refused %.2f +- %.3f; %.2f of what can be is served; every third second:%s", mean, dev, used, text)
+			if dev > c.swing {
 				t.Errorf("it swings: %.2f +- %.2f are refused", mean, dev)
 			}
-			if math.Abs(mean-need) > 0.15 {
-				t.Errorf("%.2f are refused, %.2f had to be", mean, need)
+			if used < 0.85 {
+				t.Errorf("%.2f of what can be is served", used)
 			}
-			// The storm is over.
-			over := -1
-			for i := range 200 {
-				if r, _ := s.step(c.rate / 10); r == 0 && over < 0 {
-					over = i
-				} else if r > 0 && over >= 0 {
-					t.Fatalf("refuses again %d steps after it had stopped", i-over)
+			if c.rate > 0 && !c.heed {
+				if need := max(0, 1-c.capacity/c.rate); mean > need+0.1 {
+					t.Errorf("%.2f are refused, %.2f had to be", mean, need)
 				}
 			}
-			if over < 0 || over > 100 {
-				t.Errorf("refuses for %d tenths of a second after the storm", over)
+			// The storm is over.
+			s.rate = c.capacity / 10
+			over := -1
+			for i := range 25 {
+				if s.second(); s.seconds[len(s.seconds)-1].share > 0 {
+					over = i
+				}
+			}
+			if over > 10 {
+				t.Errorf("refuses for %d seconds after the storm", over)
 			}
 		})
 	}
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func spread(v []float64) (mean, dev float64) {
