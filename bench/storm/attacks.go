@@ -89,10 +89,15 @@ func (b *blower) oneByte() error {
 }
 
 // noRead asks for segments and reads nothing.
-func (b *blower) noRead() error {
+func (b *blower) noRead() error { return b.unread(b.rival - 9) }
+
+// noReadLost asks for such as were lost, and reads nothing.
+func (b *blower) noReadLost() error { return b.unread(b.rival + 1) }
+
+func (b *blower) unread(from int64) error {
 	return b.each(68, func(i int, c net.Conn) (string, error) {
 		c.(*net.TCPConn).SetReadBuffer(4 << 10)
-		fmt.Fprintf(c, "GET /%v/%s/%d.m4s HTTP/1.1\r\nHost: x\r\n\r\n", rival, renditions[0].name, b.rival-int64(i%10))
+		fmt.Fprintf(c, "GET /%v/%s/%d.m4s HTTP/1.1\r\nHost: x\r\n\r\n", rival, renditions[0].name, from+int64(i%10))
 		// Only when nothing more is sent it looks what became of it.
 		for end := b.began.Add(b.length); time.Now().Before(end); {
 			time.Sleep(200 * time.Millisecond)

@@ -13,7 +13,7 @@ import (
 var plotted = []string{"dvr-5x", "dvr-5x-heed", "all-5x", "all-5x-heed", "store-stops", "node-stops"}
 
 // draw shows a storm over time: above the publications, each a dot on a scale of
-// logarithms; below what is shed each second, by class.
+// logarithms; below what is shed each second, by class, and which share of DVR that is.
 func draw(w io.Writer, r *result) {
 	const left, wide, high, gap, low = 60, 720, 170, 40, 130
 	end := r.CalmAt
@@ -62,6 +62,13 @@ func draw(w io.Writer, r *result) {
 		}
 		fmt.Fprintf(w, `"/>`+"\n"+`<rect x="%d" y="%.1f" width="10" height="10" fill="%s"/><text x="%d" y="%.1f" fill="#222">%s</text>`+"\n", left+k*100, base+30, c.colour, left+k*100+14, base+39, c.name)
 	}
+	fmt.Fprint(w, `<polyline fill="none" stroke="#222" stroke-dasharray="4 2" points="`)
+	for _, s := range r.Seconds {
+		if len(s.Level) > 0 {
+			fmt.Fprintf(w, "%.1f,%.1f ", x(s.At), base-s.Level["dvr"]*low)
+		}
+	}
+	fmt.Fprintf(w, `"/>`+"\n"+`<text x="%d" y="%.1f" fill="#222">dashed: the share of DVR that is refused, from 0 to 1</text>`+"\n", left+len(classes)*100, base+39)
 	for s := time.Duration(0); s <= end; s += 10 * time.Second {
 		fmt.Fprintf(w, `<text x="%.1f" y="%.1f" text-anchor="middle" fill="#444">%.0f s</text>`+"\n", x(s), base+16, s.Seconds())
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -145,6 +146,29 @@ func (r *result) at(t time.Duration) (x second) {
 	return x
 }
 
+// refused is the share of DVR that was refused while the storm lasted, once it had had
+// the time to settle: in the mean, how much it deviated from that, and from where to
+// where it went.
+func (r *result) refused() string {
+	var in []float64
+	for _, x := range r.Seconds {
+		if x.At > r.StormAt+10*time.Second && x.At < r.CalmAt && len(x.Level) > 0 {
+			in = append(in, x.Level["dvr"])
+		}
+	}
+	if len(in) == 0 || slices.Max(in) == 0 {
+		return ""
+	}
+	var mean, dev float64
+	for _, x := range in {
+		mean += x / float64(len(in))
+	}
+	for _, x := range in {
+		dev += (x - mean) * (x - mean) / float64(len(in))
+	}
+	return fmt.Sprintf("%.2f ± %.2f (%.2f to %.2f)", mean, math.Sqrt(dev), slices.Min(in), slices.Max(in))
+}
+
 // recovery is how long after the storm nothing is shed any more, in seconds.
 func (r *result) recovery() string {
 	last := time.Duration(-1)
@@ -178,7 +202,7 @@ func (r *result) slowest() string {
 	return b.String()
 }
 
-const heading = "| storm | | publish p50 ms idle | storm | p99 ms idle | storm | after | missed | live errors | stalls | to viewer p99 ms idle | storm | requests/s | answers/s of the storm | shed dvr/rest/live | sheds nothing again after s | store reads/s | RSS MB before / most |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|\n"
+const heading = "| storm | | publish p50 ms idle | storm | p99 ms idle | storm | after | missed | live errors | stalls | to viewer p99 ms idle | storm | requests/s | answers/s of the storm | shed dvr/rest/live | share of DVR that is refused, after 10 s | sheds nothing again after s | store reads/s | RSS MB before / most | of the edge |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|\n"
 
 func (r *result) row() string {
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", d.Seconds()*1000) }
@@ -186,9 +210,9 @@ func (r *result) row() string {
 	s50, s99, missed, all := r.quantiles(r.StormAt, r.CalmAt)
 	_, a99, after, _ := r.quantiles(r.CalmAt+2*time.Second, time.Hour)
 	before, end := r.at(r.StormAt), r.at(r.CalmAt+time.Second)
-	most := int64(0)
+	most, mostEdge := int64(0), int64(0)
 	for _, x := range r.Seconds {
-		most = max(most, x.RSS)
+		most, mostEdge = max(most, x.RSS), max(mostEdge, x.EdgeRSS)
 	}
 	length := (r.CalmAt - r.StormAt).Seconds()
 	shed := func(class string) float64 { return end.Shed[class] - before.Shed[class] }
@@ -200,9 +224,9 @@ func (r *result) row() string {
 	if r.Rate > 0 {
 		offered = fmt.Sprintf("%.0f", r.Rate)
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %d of %d | %d | %d | %.0f | %.0f | %s | %s | %.0f / %.0f / %.0f | %s | %.0f | %d / %d |\n",
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %d of %d | %d | %d | %.0f | %.0f | %s | %s | %.0f / %.0f / %.0f | %s | %s | %.0f | %d / %d | %d / %d |\n",
 		r.Says, r.Label, ms(i50), ms(s50), ms(i99), ms(s99), ms(a99), missed+after, all, r.Viewers.errors(), r.Viewers.Stalls, r.Idle.Delay.P99, r.Viewers.Delay.P99,
-		offered, strings.Join(got, ", "), shed("dvr"), shed("rest"), shed("live"), r.recovery(), (end.StoreReads-before.StoreReads)/length, before.RSS>>20, most>>20)
+		offered, strings.Join(got, ", "), shed("dvr"), shed("rest"), shed("live"), r.refused(), r.recovery(), (end.StoreReads-before.StoreReads)/length, before.RSS>>20, most>>20, before.EdgeRSS>>20, mostEdge>>20)
 }
 
 // read takes all results of a directory.

@@ -50,6 +50,7 @@ var storms = []storm{
 	{name: "one-byte", says: "a tenant begins 4,400 PUTs and sends one byte of each", blow: (*blower).oneByte},
 	{name: "edge-slow-read", says: "500 connections read DVR segments through the edge at 4 kB/s", blow: func(b *blower) error { b.target = b.edge; return b.slowRead() }},
 	{name: "no-read", says: "68 readers of a tenant's 30 MB segments do not read", blow: (*blower).noRead, bytes: 30 << 20},
+	{name: "no-read-lost", says: "the same of such as were lost, for which fillers are made", blow: (*blower).noReadLost, bytes: 30 << 20},
 	{name: "idle", says: "360 idle connections to deliver, of 400 descriptors", blow: (*blower).idle, files: 400},
 	{name: "held", says: "20,000 held event.json?after= of an address", blow: (*blower).held},
 	{name: "playlist", says: "64 connections read the media.m3u8 of 60 days", blow: func(b *blower) error { return b.crowd(64, false, b.playlist) }, dvr: 60 * 24 * time.Hour},
@@ -62,6 +63,10 @@ var storms = []storm{
 	{name: "h2-settings", says: "HTTP/2 settings flood, 16 connections", blow: func(b *blower) error { return b.http2(settings) }, tls: true},
 	{name: "h2-ping", says: "HTTP/2 ping flood, 16 connections", blow: func(b *blower) error { return b.http2(ping) }, tls: true},
 	{name: "h2-continuation", says: "HTTP/2 continuation flood, 16 connections", blow: func(b *blower) error { return b.http2(continuation) }, tls: true},
+	{name: "heads", says: "12,000 connections begin heads of 30 kB to origin and edge, and do not end them", blow: (*blower).heads},
+	{name: "bodies", says: "800 PUTs of two tenants bring 3 MB each, and do not end", blow: (*blower).bodies},
+	{name: "tls-no-read", says: "500 connections ask the edge for DVR segments over TLS, and do not read", blow: (*blower).tlsNoRead, tls: true},
+	{name: "h3-no-read", says: "HTTP/3: 1,024 requests on 64 connections for DVR segments, not read", blow: (*blower).http3NoRead, tls: true},
 	{name: "h3", says: "HTTP/3: 16 connections of quic-go read DVR segments", blow: (*blower).http3, tls: true},
 }
 

@@ -20,9 +20,10 @@ import (
 // A second is what the origin said of itself at one time.
 type second struct {
 	At         time.Duration      `json:"at_ns"`
-	Shed       map[string]float64 `json:"shed"`     // by class, in all
-	Answered   map[string]float64 `json:"answered"` // by class, in all
-	Level      map[string]float64 `json:"level,omitempty"`
+	Shed       map[string]float64 `json:"shed"`               // by class, in all
+	Answered   map[string]float64 `json:"answered"`           // by class, in all
+	Level      map[string]float64 `json:"level,omitempty"`    // share that is refused, by class
+	Pressure   map[string]float64 `json:"pressure,omitempty"` // by signal
 	StoreReads float64            `json:"store_reads"`
 	RSS        int64              `json:"rss_bytes"`
 	EdgeRSS    int64              `json:"edge_rss_bytes"`
@@ -39,7 +40,7 @@ func (s *system) watch(ctx context.Context, r *result) {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
-			x := second{At: time.Since(r.Began), Shed: map[string]float64{}, Answered: map[string]float64{}, Level: map[string]float64{}}
+			x := second{At: time.Since(r.Began), Shed: map[string]float64{}, Answered: map[string]float64{}, Level: map[string]float64{}, Pressure: map[string]float64{}}
 			for _, p := range s.origins {
 				x.RSS += resident(p.PID())
 				x.CPU += processor(p.PID())
@@ -84,6 +85,8 @@ func (x *second) read(body io.Reader) {
 			x.Shed[label(labels, "class")] += v
 		case "headwater_origin_shed_ratio":
 			x.Level[label(labels, "class")] += v
+		case "headwater_origin_pressure":
+			x.Pressure[label(labels, "signal")] = v
 		case "headwater_origin_store_reads_total":
 			x.StoreReads += v
 		}
