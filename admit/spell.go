@@ -6,7 +6,7 @@ import (
 )
 
 // A Spell is work that takes longer than a turn should, done in several: who does it
-// pauses between its pieces.
+// pauses before each piece.
 type Spell struct {
 	take func() *Turn
 
@@ -15,11 +15,9 @@ type Spell struct {
 	over bool
 }
 
-// Begin waits for the first turn of a spell. End must follow.
+// Begin begins a spell, which has its first turn after the first pause. End must follow.
 func (t *Turns) Begin(ctx context.Context, c Class, who Taker) *Spell {
-	s := &Spell{take: func() *Turn { return t.Take(ctx, c, who) }}
-	s.turn = s.take()
-	return s
+	return &Spell{take: func() *Turn { return t.Take(ctx, c, who) }}
 }
 
 // Pause lets others have their turns, and goes on with the next one.

@@ -276,6 +276,10 @@ func TestSpellPauses(t *testing.T) {
 		var all sync.WaitGroup
 		defer all.Wait()
 		work := turns.Begin(t.Context(), DVR, Taker{})
+		if len(turns.running) != 0 {
+			t.Error("it has a turn before there is work")
+		}
+		work.Pause()
 		all.Go(func() {
 			for range 100 {
 				time.Sleep(time.Millisecond)

@@ -6,29 +6,18 @@ import (
 	"slices"
 
 	"headwater/live"
+	"headwater/store"
 )
 
-// pieceBytes are digested at once: some tens of microseconds.
-const pieceBytes = 64 << 10
+// digestBytes are digested at once: some tens of microseconds.
+const digestBytes = 64 << 10
 
-type pausesKey struct{}
-
-// WithPauses has who digests bytes on ctx call pause after each piece, so that others
-// work in between: a whole segment takes milliseconds. It is called by one at a time.
-func WithPauses(ctx context.Context, pause func()) context.Context {
-	return context.WithValue(ctx, pausesKey{}, pause)
-}
-
-// DigestOf is live.DigestOf, with the pauses of ctx.
+// DigestOf is live.DigestOf, with the pauses of ctx (store.WithPauses).
 func DigestOf(ctx context.Context, b []byte) (d live.Digest) {
-	pause, ok := ctx.Value(pausesKey{}).(func())
-	if !ok {
-		return live.DigestOf(b)
-	}
 	sum := sha256.New()
-	for piece := range slices.Chunk(b, pieceBytes) {
+	for piece := range slices.Chunk(b, digestBytes) {
+		store.Pause(ctx)
 		sum.Write(piece)
-		pause()
 	}
 	sum.Sum(d[:0])
 	return d

@@ -24,7 +24,14 @@ import (
 //
 // Errors wrap ErrMalformed: src has no samples that could be shown again, or they
 // lie where no segment can.
-func Filler(src []byte, t *Track, from, to Window, seq uint32) ([]byte, error) {
+//
+// It calls pause before each piece of its work of some tens of microseconds; nil is
+// none.
+func Filler(src []byte, t *Track, from, to Window, seq uint32, pause func()) ([]byte, error) {
+	if pause == nil {
+		pause = func() {}
+	}
+	pause()
 	f := filler{t: t, from: from, to: to}
 	if t.Type == live.Text && !t.Encrypted {
 		return f.text(seq)
@@ -48,8 +55,26 @@ func Filler(src []byte, t *Track, from, to Window, seq uint32) ([]byte, error) {
 	default:
 		f.repeat(start, end)
 	}
-	return AppendSegment(nil, seq, t, f.samples, func(i int) []byte { return f.data[i] }), nil
+	size, asked := fillerHead+len(f.samples)*maxTrunEntry, 0
+	for _, d := range f.data {
+		size += len(d)
+	}
+	return AppendSegment(make([]byte, 0, size), seq, t, f.samples, func(i int) []byte {
+		if asked += len(f.data[i]); asked >= fillerPiece {
+			asked = 0
+			pause()
+		}
+		return f.data[i]
+	}), nil
 }
+
+const (
+	// fillerHead and maxTrunEntry are about what stands before and for samples, in
+	// bytes.
+	fillerHead, maxTrunEntry = 512, 16
+	// fillerPiece is copied at once, in bytes.
+	fillerPiece = 256 << 10
+)
 
 // A filler is one that is being made.
 type filler struct {

@@ -58,7 +58,7 @@ func TestFillers(t *testing.T) {
 				}
 				before := r.Span
 				for run := 1; run <= 5; run++ {
-					b, err := Filler(src, m.track, at(i), at(i+run), uint32(i+run))
+					b, err := Filler(src, m.track, at(i), at(i+run), uint32(i+run), nil)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -116,7 +116,7 @@ func TestFillersOfOddSources(t *testing.T) {
 			m := single(t, "avc-aac.mp4", c.track)
 			samples := c.edit(slices.Clone(m.samples[1]))
 			src := AppendSegment(nil, 1, m.track, samples, avcData(samples))
-			b, err := Filler(src, m.track, window(m.track, 1, 2, 1), window(m.track, 2, 2, 1), 2)
+			b, err := Filler(src, m.track, window(m.track, 1, 2, 1), window(m.track, 2, 2, 1), 2, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,7 +133,7 @@ func TestFillersSayNothingTwice(t *testing.T) {
 	m := single(t, "avc-aac.mp4", 1)
 	src := join(box("styp", "lmsg", uint32(0), "lmsg"), full("prft", 1, 0, uint32(1), uint64(5), uint64(7)),
 		anEvent, full("sidx", 0, 0, make([]byte, 32)), m.segments[1])
-	b, err := Filler(src, m.track, window(m.track, 1, 2, 1), window(m.track, 2, 2, 1), 2)
+	b, err := Filler(src, m.track, window(m.track, 1, 2, 1), window(m.track, 2, 2, 1), 2, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestFillersOfKeysThatChange(t *testing.T) {
 		i := bytes.Index(src, []byte(field)) + 12
 		copy(src[i:], binary32(be32(src[i:])+uint32(len(group))))
 	}
-	b, err := Filler(src, m.track, window(m.track, 1, 2, 1), window(m.track, 2, 2, 1), 2)
+	b, err := Filler(src, m.track, window(m.track, 1, 2, 1), window(m.track, 2, 2, 1), 2, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestFillersOfText(t *testing.T) {
 	}{{wvttInit(), "\x00\x00\x00\x08vtte"}, {stppInit(), `<tt xmlns="http://www.w3.org/ns/ttml" xml:lang=""/>`}} {
 		track := handTrack(t, c.init)
 		w := Window{Start: 4000, End: 6000, SegmentMS: 2000}
-		b, err := Filler(nil, track, Window{Start: 2000, End: 4000}, w, 3)
+		b, err := Filler(nil, track, Window{Start: 2000, End: 4000}, w, 3, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,14 +207,14 @@ func TestNoFillers(t *testing.T) {
 	other := *m.track
 	other.ID = 9
 	for name, f := range map[string]func() ([]byte, error){
-		"no samples": func() ([]byte, error) { return Filler(AppendStyp(nil), m.track, from, to, 2) },
-		"cut off":    func() ([]byte, error) { return Filler(m.segments[1][:300], m.track, from, to, 2) },
-		"another's":  func() ([]byte, error) { return Filler(m.segments[1], &other, from, to, 2) },
+		"no samples": func() ([]byte, error) { return Filler(AppendStyp(nil), m.track, from, to, 2, nil) },
+		"cut off":    func() ([]byte, error) { return Filler(m.segments[1][:300], m.track, from, to, 2, nil) },
+		"another's":  func() ([]byte, error) { return Filler(m.segments[1], &other, from, to, 2, nil) },
 		"before all time": func() ([]byte, error) {
-			return Filler(m.segments[1], m.track, from, Window{Start: -1 << 50, End: -1<<50 + 30720}, 2)
+			return Filler(m.segments[1], m.track, from, Window{Start: -1 << 50, End: -1<<50 + 30720}, 2, nil)
 		},
 		"no time at all": func() ([]byte, error) {
-			return Filler(m.segments[1], m.track, from, Window{Start: to.Start, End: to.Start}, 2)
+			return Filler(m.segments[1], m.track, from, Window{Start: to.Start, End: to.Start}, 2, nil)
 		},
 	} {
 		b, err := f()
@@ -248,7 +248,7 @@ func TestSilence(t *testing.T) {
 			sound = AppendChunk(sound, uint32(i), track, f.Samples, func(i int) []byte { return p.Data(f.Samples[i]) })
 			last = f.Samples[len(f.Samples)-1].Decode + 1024
 		}
-		silence, err := Filler(sound, track, Window{Start: 0, End: last}, Window{Start: last, End: 2 * last}, 1)
+		silence, err := Filler(sound, track, Window{Start: 0, End: last}, Window{Start: last, End: 2 * last}, 1, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -284,7 +284,7 @@ func FuzzFiller(f *testing.F) {
 		for _, track := range tracks {
 			from := Window{Start: 1000, End: 1000 + ticks, SegmentMS: 2000}
 			to := Window{Start: from.Start + behind*ticks, End: from.Start + (behind+1)*ticks, SegmentMS: 2000}
-			out, err := Filler(b, track, from, to, uint32(behind))
+			out, err := Filler(b, track, from, to, uint32(behind), nil)
 			if err != nil {
 				ours(t, err)
 				continue
@@ -299,7 +299,7 @@ func FuzzFiller(f *testing.F) {
 			if r.Findings.Has(live.WrongTrack) {
 				t.Fatal(r.Findings)
 			}
-			if again, _ := Filler(b, track, from, to, uint32(behind)); !bytes.Equal(again, out) {
+			if again, _ := Filler(b, track, from, to, uint32(behind), nil); !bytes.Equal(again, out) {
 				t.Fatal("made twice it is another")
 			}
 		}

@@ -104,7 +104,7 @@ func muted(seg *segment, tl *live.Timeline) (*segment, error) {
 	}
 	start, end := tl.Media(seg.number, int64(seg.track.Timescale))
 	w := cmaf.Window{Start: start, End: end, SegmentMS: tl.Segment().Milliseconds()}
-	data, err := cmaf.Filler(seg.data, seg.track, w, w, uint32(seg.number))
+	data, err := cmaf.Filler(seg.data, seg.track, w, w, uint32(seg.number), nil)
 	if err != nil {
 		return nil, err
 	}

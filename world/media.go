@@ -81,7 +81,7 @@ func (m *medium) filler(tl *live.Timeline, of, n live.Number, mark string) live.
 	}
 	from := m.segment(tl, of, mark)
 	return m.once(made{n, of, mark}, func() (d live.Digest) {
-		if data, err := cmaf.Filler(from, m.track, window(of), window(n), uint32(n)); err == nil {
+		if data, err := cmaf.Filler(from, m.track, window(of), window(n), uint32(n), nil); err == nil {
 			d = live.DigestOf(data)
 		}
 		return d

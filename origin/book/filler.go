@@ -41,13 +41,14 @@ func (v *View) fillsFrom(rendition string, n live.Number) live.Number {
 	return max(from, n-live.Number(live.MaxFilled/tl.Segment()), tl.First())
 }
 
-// Filler makes of segment m, whose bytes are src, what stands in for segment n.
-func (in *Init) Filler(tl live.Timeline, src []byte, m, n live.Number) ([]byte, error) {
+// Filler makes of segment m, whose bytes are src, what stands in for segment n, with
+// pauses as cmaf.Filler has them.
+func (in *Init) Filler(tl live.Timeline, src []byte, m, n live.Number, pause func()) ([]byte, error) {
 	window := func(n live.Number) (w cmaf.Window) {
 		w.Start, w.End = tl.Media(n, int64(in.Track.Timescale))
 		return w
 	}
-	return cmaf.Filler(src, &in.Track, window(m), window(n), uint32(n))
+	return cmaf.Filler(src, &in.Track, window(m), window(n), uint32(n), pause)
 }
 
 // fillsTo is the last number that may stand in for segment n where none before it may:

@@ -45,6 +45,7 @@ type Server struct {
 	shared  singleflight.Group // reads of bytes, each once for all who ask
 	tasks   sync.WaitGroup     // attempts at them
 	pages   pages
+	fillers fillers
 
 	places             map[live.Place]prometheus.Counter
 	fallbacks          map[fallbackOutcome]prometheus.Counter
@@ -460,7 +461,7 @@ func (s *Server) fetch(d *delivery) (step, error) {
 		s.storeReads.Inc()
 		work := s.Turns.Begin(ctx, class, who)
 		defer work.End()
-		ctx = blobs.WithPauses(ctx, work.Pause)
+		ctx = store.WithPauses(ctx, work.Pause)
 		return s.obtain(ctx, e, key, c, fallBack)
 	})
 	d.timing.Add("store", time.Since(began))

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"headwater/live"
 	"headwater/manifest"
 	"headwater/selection"
+	"headwater/store"
 )
 
 // initLifetime is short: it costs little to ask again whether an init segment
@@ -89,9 +91,15 @@ func (s *Server) sendManifest(d *delivery) (step, error) {
 		}
 	}
 	p := s.pages.get(pageKey{d.path, skips(d.r)})
-	p.mu.Lock()
+	if !p.mu.TryLock() {
+		d.turn.Give() // it waits for who makes the page
+		p.mu.Lock()
+	}
 	if !p.serves(d.view, newest, now) {
-		p.make(d, newest, now)
+		d.turn.Give()
+		work := s.Turns.Begin(d.r.Context(), d.class, d.taker())
+		p.make(store.WithPauses(context.Background(), work.Pause), d, newest, now)
+		work.End()
 	}
 	made := p.page
 	p.mu.Unlock()

@@ -1,13 +1,16 @@
 package deliver
 
 import (
+	"context"
 	"sync"
 	"time"
 
+	"headwater/blobs"
 	"headwater/live"
 	"headwater/manifest"
 	"headwater/origin/book"
 	"headwater/selection"
+	"headwater/store"
 )
 
 // pages are manifests as they were made last: to make one takes time for each segment
@@ -65,9 +68,12 @@ func (p *page) serves(v *book.View, newest live.Number, now time.Time) bool {
 	return p.view == v && p.newest == newest && age >= 0 && age < min(pageLasts, p.lifetime)
 }
 
-func (p *page) make(d *delivery, newest live.Number, now time.Time) {
+// make makes the page, with the pauses of ctx: of a long DVR window it takes tens of
+// milliseconds.
+func (p *page) make(ctx context.Context, d *delivery, newest live.Number, now time.Time) {
+	store.Pause(ctx)
 	in := manifest.Input{Config: d.view.Config(), Now: now, Notifications: d.view.Record.Notifications}
-	in.Lost = d.lostAt(now)
+	in.Lost = d.lostAt(ctx, now)
 	in.Key = func(rendition string, n live.Number) (live.SegmentKey, bool) {
 		return d.event.KeyOf(d.view, rendition, n)
 	}
@@ -88,14 +94,21 @@ func (p *page) make(d *delivery, newest live.Number, now time.Time) {
 		p.body, p.err = manifest.Media(in, d.path.Rendition)
 	}
 	if p.err == nil {
-		p.etag, p.lifetime = live.DigestOf(p.body).ETag(), manifest.Lifetime(in, d.path.File, d.path.Rendition)
+		p.etag, p.lifetime = blobs.DigestOf(ctx, p.body).ETag(), manifest.Lifetime(in, d.path.File, d.path.Rendition)
 	}
 }
 
+// segmentsAtOnce are looked at at once: some tens of microseconds.
+const segmentsAtOnce = 128
+
 // lostAt reports which of a rendition's segments, asked for in their order, are gaps.
-func (d *delivery) lostAt(now time.Time) func(rendition string, n live.Number) bool {
+func (d *delivery) lostAt(ctx context.Context, now time.Time) func(rendition string, n live.Number) bool {
 	there, begun := live.Number(-1), false // the last that is
+	asked := 0
 	return func(rendition string, n live.Number) bool {
+		if asked++; asked%segmentsAtOnce == 0 {
+			store.Pause(ctx)
+		}
 		in := d.view.Input(rendition, n, d.event.Candidates(rendition, n)) // what came before decides between those that are there
 		if selection.Choose(in, now).Action != selection.Refuse {
 			there, begun = n, true

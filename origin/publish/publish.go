@@ -756,35 +756,6 @@ func (s *Server) learn(p *publication) {
 	}
 }
 
-// refuse maps an error to its status: the one place that does.
-func (s *Server) refuse(p *publication, err error) {
-	var problem *live.Problem
-	switch {
-	case errors.As(err, &problem):
-	case errors.Is(err, store.ErrFull):
-		problem = live.ErrNotStored.With("the store is full")
-	case errors.Is(err, context.Canceled):
-		problem = live.ErrIncomplete.With("the packager left")
-	default:
-		problem = live.ErrNotStored.With(err.Error())
-	}
-	s.Book.Refused(p.event, "publish", problem)
-	level := s.Log.Warn
-	switch {
-	case problem.Status >= 500:
-		level = s.Log.Error
-	case problem.Code == live.ErrGeneration.Code:
-		level = s.Log.Info // every segment until its generation begins
-	}
-	level("refused a publication", "path", p.r.URL.Path, "status", problem.Status, "problem", problem.Code, "detail", problem.Detail)
-	if p.event != nil {
-		p.event.Stamp(p.w.Header(), s.Clock.Now())
-	}
-	p.finishBody()
-	s.tellTime(p)
-	problem.Write(p.w, p.r)
-}
-
 // release gives back what the publication holds: its turn, and what its body had
 // of the bodies gate.
 func (s *Server) release(p *publication) {

@@ -236,7 +236,7 @@ func (l *log) compact(ctx context.Context, f *logFile) error {
 	}
 	l.mu.RUnlock()
 	for _, x := range todo {
-		got, err := l.read(x.rec, x.found, true, nil)
+		got, err := l.read(ctx, x.rec, x.found, true, nil)
 		if errors.Is(err, store.ErrCorrupt) {
 			if older, ok := l.older(x.rec, x.entry.Key, x.entry.Token); ok && l.namespace == store.Control {
 				got, err = older, nil // under the token of what it stands for
