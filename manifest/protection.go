@@ -162,8 +162,9 @@ func (in *Input) keys(rendition string, oldest, newest live.Number) keyring {
 // the way has other tags than the one before it.
 func (k *keyring) upTo(in *Input, from, n live.Number) (changed bool) {
 	for ; k.encrypted && from <= n; from++ {
-		key, generation := k.key, k.generation
-		if generation, _ = in.Config.InitAt(k.rendition, from); generation != k.generation {
+		key := k.key
+		generation, _ := in.Config.InitAt(k.rendition, from)
+		if generation != k.generation {
 			key = ""
 		}
 		if in.Key != nil {

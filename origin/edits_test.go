@@ -283,7 +283,8 @@ func TestRecordIsWrittenSeldom(t *testing.T) {
 			r.want(r.control("POST", "/notifications", fmt.Sprintf(`{"type":"x","id":"%d","from":1}`, i%8)), 200, "")
 			time.Sleep(time.Second)
 		}
-		if n := st.writes.Load() - before; n < 2 || n > 4 {
+		// Each hundred by one of them, or by both at once.
+		if n := st.writes.Load() - before; n < 2 || n > 8 {
 			t.Errorf("the record was written %d times", n)
 		}
 	})

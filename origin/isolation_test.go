@@ -313,7 +313,8 @@ func TestFallback(t *testing.T) {
 	})
 	east := memory.New(memory.Options{})
 	one := newRig(t, Config{Store: east, Bus: bus, Region: "east", Fallback: []string{urls[1]}, FallbackAfter: 20 * time.Millisecond, MemoryBytes: 1})
-	two := newRig(t, Config{Store: west, Bus: bus, Region: "west", Fallback: []string{urls[0]}, FallbackAfter: 20 * time.Millisecond, MemoryBytes: 1})
+	two := newRig(t, Config{Store: west, Bus: bus, Region: "west", Fallback: []string{urls[0]}, FallbackAfter: 20 * time.Millisecond, MemoryBytes: 1},
+		func(ev *live.Event) { ev.Start = one.o.book.Get(testID).View().Config().Event.Start })
 	handlers[0].Store(http.Handler(one.del))
 	handlers[1].Store(http.Handler(two.del))
 	for bus.subscribers.Load() < 2 {

@@ -138,8 +138,24 @@ func TestCloseWhileFilesAreUnread(t *testing.T) {
 		m := newMemFS()
 		files(t, m, []store.Item{newItem("1", 9000)}, []store.Item{newItem("2", 9000)})
 		before := m.paths("d/media/")
+		closed := make(chan struct{})
+		var mu sync.Mutex
+		reads := make(map[string]int)
+		m.setFault(func(op, path string) error {
+			if op == "read" && strings.HasSuffix(path, twinSuffix) && strings.Contains(path, "media") {
+				mu.Lock()
+				reads[path]++
+				after := reads[path] > 1 // the first is the start's own
+				mu.Unlock()
+				if after {
+					<-closed
+				}
+			}
+			return nil
+		})
 		s := openMem(t, m, Options{})
 		s.cancel()
+		close(closed)
 		synctest.Wait()
 		if _, err := s.Get(t.Context(), media, "1"); !errors.Is(err, store.ErrClosed) {
 			t.Errorf("what is not read any more: %v", err)
