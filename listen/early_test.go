@@ -238,7 +238,7 @@ func TestEarlyLimits(t *testing.T) {
 		e.limit = notMine
 		e.setLimit(false)
 		want("nothing has been answered: net/http has set one")
-		e.limit = max(e.limit, forNext)
+		e.limit = forNext
 		e.setLimit(false)
 		want("after an answer", IdleTimeout)
 		time.Sleep(500 * time.Millisecond)
@@ -252,8 +252,82 @@ func TestEarlyLimits(t *testing.T) {
 		time.Sleep(time.Second)
 		e.setLimit(true)
 		want("more of it")
-		e.limit = max(e.limit, forNext)
+		e.limit = forNext
 		e.setLimit(false)
 		want("its answer", IdleTimeout)
 	})
+}
+
+// A noted connection tells of each time that reading it is given.
+type noted struct {
+	*net.TCPConn
+	given chan time.Duration
+}
+
+func (n *noted) SetReadDeadline(t time.Time) error {
+	n.given <- time.Until(t).Round(time.Minute)
+	return n.TCPConn.SetReadDeadline(t)
+}
+
+// connected returns the two ends of a connection.
+func connected(t *testing.T) (client, server net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	return client, server
+}
+
+// TestEarlyGivesEachHeadItsTime: a head that begins in the same piece as the one before it
+// ends has its own time, however long there have been such pieces.
+func TestEarlyGivesEachHeadItsTime(t *testing.T) {
+	client, nc := connected(t)
+	n := &noted{nc.(*net.TCPConn), make(chan time.Duration, 10)}
+	go newEarly(&Conn{Conn: n, of: &Limited{Limits: Limits{Refuse: refuseNo}}}).read(make([]byte, 4096))
+	const no = "GET /no HTTP/1.1\r\nHost: x\r\n\r\n"
+	for i, c := range []struct {
+		sent string
+		want time.Duration
+	}{{no, IdleTimeout}, {no[:10], 0}, {no[10:] + no[:10], 0}, {no[10:] + no[:20], 0}, {no[20:], IdleTimeout}} {
+		if _, err := io.WriteString(client, c.sent); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case got := <-n.given:
+			if got != c.want {
+				t.Fatalf("after piece %d: %v, want %v", i, got, c.want)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("after piece %d: no time is given", i)
+		}
+	}
+}
+
+// TestEarlyCountsWhatWasRead: answers that went at once are read, too: who has read so many
+// has the whole time anew for the next that has to wait.
+func TestEarlyCountsWhatWasRead(t *testing.T) {
+	client, server := connected(t)
+	c := &Conn{Conn: server, of: &Limited{Limits: Limits{Refuse: refuseNo}}, sent: slowBytes - 1}
+	c.early = newEarly(c)
+	const no = "GET /no HTTP/1.1\r\nHost: x\r\n\r\n"
+	if _, err := io.WriteString(client, no); err != nil {
+		t.Fatal(err)
+	}
+	client.(*net.TCPConn).CloseWrite()
+	if _, err := c.Read(make([]byte, 4096)); err != io.EOF {
+		t.Fatal(err)
+	}
+	if c.sent < slowBytes {
+		t.Errorf("%d bytes", c.sent)
+	}
 }

@@ -142,7 +142,7 @@ func (e *early) read(p []byte) (n int, err error) {
 				return h.Length, nil
 			}
 			n = copy(p, p[h.Length:n])
-			e.limit = max(e.limit, forNext)
+			e.limit = forNext // a head that begins behind it has its time anew
 		}
 		e.setLimit(n > 0)
 	}
@@ -225,6 +225,7 @@ func (e *early) refuse(h *plain.Head) (refused bool, err error) {
 		n = e.n
 	}
 	e.answer = nil
+	e.c.wrote(n)
 	if n < len(*b) {
 		_, err = e.c.Write((*b)[n:])
 	}

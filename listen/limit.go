@@ -280,6 +280,15 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// wrote counts what went at once, without Write: who has read as much is not slow.
+func (c *Conn) wrote(n int) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.sent > 0 {
+		c.sent += n
+	}
+}
+
 // piece writes some of p in one turn.
 func (c *Conn) piece(p []byte) (int, error) {
 	c.TakeTurn().Give()

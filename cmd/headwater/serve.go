@@ -59,13 +59,7 @@ func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, dr
 	for i, l := range listeners {
 		servers[i] = listen.NewServer(probe.answers(g.wrap(l.handler)), log)
 		addrs[i] = l.Addr()
-		l.Listener = listen.Limit(l.Listener, l.limits)
-		if certs != nil {
-			// Each held request has a connection of its own, as without TLS.
-			cfg := certs.Config()
-			cfg.NextProtos = []string{"http/1.1"}
-			l.Listener = tls.NewListener(l.Listener, cfg)
-		}
+		l.wrap(certs)
 		log.Info("listening", "for", l.flag, "address", l.Addr().String(), "tls", certs != nil)
 		go func() { failed <- servers[i].Serve(l) }()
 	}
@@ -105,6 +99,19 @@ func serve(ctx context.Context, log *slog.Logger, certs *listen.Certificates, dr
 		}
 	}
 	return err
+}
+
+// wrap puts limits around what it listens on and, with certificates, TLS.
+func (l *listener) wrap(certs *listen.Certificates) {
+	if certs == nil {
+		l.Listener = listen.Limit(l.Listener, l.limits)
+		return
+	}
+	l.limits.Refuse = nil // below TLS it would answer who speaks none
+	// Each held request has a connection of its own, as without TLS.
+	cfg := certs.Config()
+	cfg.NextProtos = []string{"http/1.1"}
+	l.Listener = tls.NewListener(listen.Limit(l.Listener, l.limits), cfg)
 }
 
 // moreThreads lets more of Go's threads run than there are processors, and returns
