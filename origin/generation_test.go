@@ -317,6 +317,9 @@ func TestGenerationTakenBack(t *testing.T) {
 		until(r.tl.End(wrong.From))
 		r.putSegment("b", "v", wrong.From, take{}, 201)
 		r.putAnother("a", wrong.From, 409, "other-generation")
+		// Sent once more it is refused as before: another may be begun with it.
+		r.want(r.put("a/v/init.mp4", r.m.inits["w"]), 412, "init-differs")
+		r.want(r.control("POST", "/generations?dry_run=true", `{}`), 200, "")
 		r.want(r.put("a/v/init.mp4", r.m.inits["v"]), 200, "")
 		r.putSegment("a", "v", wrong.From, take{}, 201)
 

@@ -104,7 +104,7 @@ func (p *Packager) fetch(ctx context.Context, etag string) (*live.Config, string
 // follow learns of changes to the event until ctx ends. Its end and its
 // windows may change; what would move segments may not while they are cut.
 func (p *Packager) follow(ctx context.Context, event *live.Event, etag string) {
-	generations := -1 // of which anything is known
+	generations, takenBack := [2]int{-1}, 0 // how many are known, and the newest's index
 	for fails := 0; ; {
 		begun := time.Now()
 		attempt, cancel := context.WithTimeout(ctx, mostFollow)
@@ -117,10 +117,18 @@ func (p *Packager) follow(ctx context.Context, event *live.Event, etag string) {
 		case err == nil:
 			fails, etag = 0, tag
 			p.change(event, &cfg.Event)
-			if n := len(cfg.Generations); n != generations {
-				generations = n
+			now := [2]int{len(cfg.Generations)}
+			if n := now[0]; n > 0 {
+				now[1] = cfg.Generations[n-1].Index
+			}
+			if now != generations {
+				generations = now
 				p.sender.Load().renew()
 			}
+			if cfg.TakenBack > takenBack {
+				p.sender.Load().askAgain()
+			}
+			takenBack = cfg.TakenBack
 		case errors.Is(err, errUnchanged), errors.Is(err, context.DeadlineExceeded):
 			fails = 0
 		default:

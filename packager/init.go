@@ -188,6 +188,28 @@ func (s *sender) renew() {
 	s.renewed = make(chan struct{})
 }
 
+// askAgain sends the init segments that were taken once more: a generation was taken
+// back, and of one that was taken for it an operator learns, and may begin another with
+// it, once it is refused.
+func (s *sender) askAgain() {
+	var taken []*initState
+	s.change(func() {
+		for _, st := range s.inits {
+			if st.fit == fitTaken {
+				taken = append(taken, st)
+			}
+		}
+		s.total += len(taken)
+	})
+	for _, st := range taken {
+		s.wg.Go(func() {
+			defer s.change(func() { s.total-- })
+			for st.ctx.Err() == nil && !s.tryInit(st.ctx, st, s.dests, s.budget()) {
+			}
+		})
+	}
+}
+
 // initAgain sends the init segment that a segment was made for once more, to
 // the destination that misses it. Segments that miss it together send it once
 // each, one after the other: it is small, and the same bytes again do no harm.

@@ -590,6 +590,37 @@ func TestEndIsTakenBack(t *testing.T) {
 	}
 }
 
+// A packager follows generations: once one is taken back init segments go again.
+func TestFollowsWhatIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, began := clipEvent(t, time.Now()), time.Now()
+		delivery := newMemoryListener()
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			cfg := live.Config{Event: *e, Version: 1}
+			if time.Since(began) > 10*time.Second {
+				cfg.Version, cfg.TakenBack = 2, 1
+			}
+			w.Header().Set("ETag", strconv.FormatInt(cfg.Version, 10))
+			if err := json.NewEncoder(w).Encode(cfg); err != nil {
+				t.Error(err)
+			}
+		})}
+		go srv.Serve(delivery)
+		r := start(t, Config{Clip: true}, delivery)
+		for _, want := range []int{1, 2, 2} { // after 9, 18 and 27 s
+			time.Sleep(9 * time.Second)
+			if got := len(r.origin.saw(initPath)); got != want {
+				t.Errorf("after %v: %d times, want %d", time.Since(began), got, want)
+			}
+		}
+		if err := r.stop(); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		srv.Close()
+		time.Sleep(time.Minute) // for what is still held
+	})
+}
+
 func TestEventThatNeverComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

@@ -304,6 +304,37 @@ func TestSegmentFindsItsInitSegmentRefused(t *testing.T) {
 	})
 }
 
+// What was taken for a generation that is taken back is sent again, and refused then: of
+// what is refused an operator learns. What still fits stays as it is.
+func TestGenerationTakenBack(t *testing.T) {
+	withRig(t, 1, func(r *rig) {
+		o := r.origins[0]
+		o.fitting("A", "B")
+		r.initOf("v720", "B")
+		r.initOf("a-en", "A")
+		r.settle(time.Second)
+		r.askAgain()
+		r.settle(time.Second)
+		if got := r.refusedInits(); len(got) != 0 || len(o.saw(initPath)) != 2 {
+			t.Fatalf("unfit: %v", got)
+		}
+		o.fitting("A")
+		r.askAgain()
+		r.settle(time.Second)
+		if got := r.refusedInits(); len(got) != 1 || got["v720"] == "" {
+			t.Fatalf("unfit: %v", got)
+		}
+		// Another generation is begun with it.
+		o.fitting("A", "B")
+		r.renew()
+		r.settle(time.Second)
+		synctest.Wait()
+		if got := r.refusedInits(); len(got) != 0 {
+			t.Fatalf("unfit: %v", got)
+		}
+	})
+}
+
 // Segments keep the init segment that they were made for: what an encoder made
 // that nobody took is not sent under the next one's, and what was queued when
 // the encoder changed still is.

@@ -126,8 +126,13 @@ type eventSession struct {
 	env  *environment
 	api  *control
 	id   live.EventID
-	path string // of the event in the control API
+	path string   // of the event in the control API
+	gave []string // the flags of the command line
 }
+
+// typed reports whether the command line has a flag: 0 may be a mistake, and is not as if
+// nothing had been said.
+func (s *eventSession) typed(flag string) bool { return slices.Contains(s.gave, flag) }
 
 func eventVerbs() map[string]eventVerb {
 	const asking = " dry-run yes"
@@ -178,7 +183,7 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 		}
 	}
 	c.what = strings.Join(append([]string{verb}, names...), " ")
-	s := &eventSession{eventFlags: &f, env: env, api: c}
+	s := &eventSession{eventFlags: &f, env: env, api: c, gave: o.typed}
 	if verb == "list" {
 		if len(names) > 0 {
 			return usagef("list: takes no name: it lists all events")
@@ -381,15 +386,17 @@ func (s *eventSession) breakFor(ctx context.Context) error {
 
 func notify(ctx context.Context, s *eventSession) error {
 	switch {
-	case s.adBreak > maxBreak || s.adBreak < 0:
-		return usagef("--ad-break: %v is not between 0 and %v", s.adBreak, maxBreak)
+	case s.adBreak > maxBreak || s.adBreak <= 0 && (s.adBreak != 0 || s.typed("ad-break")):
+		return usagef("--ad-break: %v is not more than 0 and at most %v", s.adBreak, maxBreak)
+	case s.adBreak > 0 && (s.splice != 0 || s.scte35 != ""):
+		return usagef("--ad-break: goes without --splice and --scte35: tell of each by itself")
 	case s.adBreak > 0:
 		if err := s.breakFor(ctx); err != nil {
 			return err
 		}
 	case len(s.assets) > 0:
 		return usagef("--asset: what plays in an --ad-break")
-	case s.splice != 0 || s.scte35 != "":
+	case s.splice != 0 || s.scte35 != "" || s.typed("splice"):
 		return s.notifySplice(ctx)
 	}
 	if s.eventFlags.id == "" {
@@ -526,7 +533,10 @@ func auditEvents(ctx context.Context, s *eventSession) error {
 
 // beginGeneration has viewers get another init segment from a number on.
 func beginGeneration(ctx context.Context, s *eventSession) error {
-	if s.takeBack != 0 {
+	if s.takeBack != 0 || s.typed("take-back") {
+		if s.takeBack < 1 {
+			return usagef("--take-back: %d is no generation's index: they count from 1", s.takeBack)
+		}
 		if s.rendition != "" || s.pipeline != "" || s.from != "" {
 			return usagef("--take-back: goes without --rendition, --pipeline and --from")
 		}

@@ -42,12 +42,33 @@ func (o *options) String(p *string, name, value, usage string) {
 func (o *options) Bool(p *bool, name string, usage string) { o.set.BoolVar(p, name, false, usage) }
 func (o *options) Int(p *int, name string, value int, usage string) {
 	o.set.IntVar(p, name, value, usage)
+	o.reads(name, "is no whole number")
 }
 func (o *options) Float(p *float64, name string, value float64, usage string) {
 	o.set.Float64Var(p, name, value, usage)
+	o.reads(name, "is no number")
 }
 func (o *options) Duration(p *time.Duration, name string, value time.Duration, usage string) {
 	o.set.DurationVar(p, name, value, usage)
+	o.reads(name, "is no time like 30s, 1m30s or 500ms")
+}
+
+// reads has a flag say what it wants, where package flag says "parse error".
+func (o *options) reads(name, what string) {
+	f := o.set.Lookup(name)
+	f.Value = plainValue{f.Value, what}
+}
+
+type plainValue struct {
+	flag.Value
+	what string
+}
+
+func (v plainValue) Set(s string) error {
+	if err := v.Value.Set(s); err != nil {
+		return errors.New(v.what)
+	}
+	return nil
 }
 
 // List is a flag that may be given several times; in the environment and as a

@@ -16,10 +16,14 @@ import (
 // or made of --splice, from the very moment of --from on.
 func (s *eventSession) notifySplice(ctx context.Context) error {
 	switch {
-	case s.kind != "" || s.to != "" || s.data != "" || s.withdraw || s.scte35 != "" && s.splice != 0:
-		return usagef("--splice, --scte35: either says what --type, --to and --data do")
-	case s.splice < 0 || s.splice > maxBreak:
-		return usagef("--splice: %v is not between 0 and %v", s.splice, maxBreak)
+	case s.withdraw:
+		return usagef("--withdraw: takes back what has the --id, without --splice and --scte35")
+	case s.scte35 != "" && s.splice != 0:
+		return usagef("--splice: makes a section itself, and goes without --scte35")
+	case s.kind != "" || s.to != "" || s.data != "":
+		return usagef("--splice, --scte35: either says what --type, --to and --data do, and goes without them")
+	case s.splice < 0 || s.splice > maxBreak || s.splice == 0 && s.scte35 == "":
+		return usagef("--splice: %v is not more than 0 and at most %v", s.splice, maxBreak)
 	}
 	m, err := live.ParseMoment("--from", cmp.Or(s.from, "now"))
 	if err != nil {

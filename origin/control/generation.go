@@ -133,6 +133,9 @@ func beginning(g *live.Generation, cfg *live.Config) string {
 // refused are the init segments that a request means, by rendition.
 func (s *server) refused(c *change, e *book.Event, in *generationRequest) (map[string]*book.Init, error) {
 	cfg := e.View().Config()
+	if _, _, ok := cfg.Event.Pipeline(in.Pipeline); in.Pipeline != "" && !ok {
+		return nil, &live.FieldError{Field: "pipeline", Reason: fmt.Sprintf("the event has no %q", in.Pipeline)}
+	}
 	out := make(map[string]*book.Init)
 	var seen []string
 	for _, r := range cfg.Renditions {
