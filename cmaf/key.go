@@ -83,14 +83,14 @@ func (t *Track) fragmentKey(traf Box) (kid [16]byte, protected, ok bool) {
 	if kid, protected = t.KID, entry; len(groups) < 4 {
 		return kid, protected, true
 	}
-	all := groups[4:]
+	described, all := seigs(entries, version), groups[4:]
 	for n := be32(groups); n > 0 && len(all) >= 8; n, all = n-1, all[8:] {
 		count, index := be32(all), be32(all[4:])
 		if count == 0 {
 			continue
 		}
-		if is, id, known := seig(entries, version, index); known {
-			if kid, protected = id, is; is {
+		if i := int64(index) - localGroup - 1; i >= 0 && i < int64(len(described)) {
+			if kid, protected = described[i].kid, described[i].protected; protected {
 				return kid, true, true
 			}
 		} else if index == 0 && entry {
@@ -104,16 +104,23 @@ func (t *Track) fragmentKey(traf Box) (kid [16]byte, protected, ok bool) {
 // (ISO/IEC 14496-12, 8.9.4).
 const localGroup = 0x10000
 
-// seig reads what a fragment describes of a group: whether its samples are protected,
-// and by which key (ISO/IEC 23001-7, 6).
-func seig(p []byte, version byte, index uint32) (protected bool, kid [16]byte, ok bool) {
+// A seig is what a fragment describes of a group: whether its samples are protected, and
+// by which key (ISO/IEC 23001-7, 6).
+type seig struct {
+	protected bool
+	kid       [16]byte
+}
+
+// seigs reads all groups that a fragment describes, once for all its samples: there may be as many of
+// either as a hostile segment has room for.
+func seigs(p []byte, version byte) (out []seig) {
 	const fields = 20
-	if version == 0 || index <= localGroup || len(p) < 8 { // before version 1 no entry says how long it is
-		return false, kid, false
+	if version == 0 || len(p) < 8 { // before version 1 no entry says how long it is
+		return nil
 	}
 	length, n := be32(p), be32(p[4:])
 	p = p[8:]
-	for i := uint32(1); i <= n; i++ {
+	for range min(n, localGroup) {
 		size := length
 		if length == 0 {
 			if len(p) < 4 {
@@ -124,10 +131,8 @@ func seig(p []byte, version byte, index uint32) (protected bool, kid [16]byte, o
 		if size < fields || int64(size) > int64(len(p)) {
 			break
 		}
-		if i == index-localGroup {
-			return p[2] == 1, [16]byte(p[4:fields]), true
-		}
+		out = append(out, seig{p[2] == 1, [16]byte(p[4:fields])})
 		p = p[size:]
 	}
-	return false, kid, false
+	return out
 }

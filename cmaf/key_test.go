@@ -68,3 +68,21 @@ func TestKeyOf(t *testing.T) {
 		t.Errorf("of a track in the clear: %q", got)
 	}
 }
+
+// TestKeyOfManyGroups: as many groups as a segment has room for are read once, not once
+// for each run of samples.
+func TestKeyOfManyGroups(t *testing.T) {
+	const many = 400_000 // groups, and ten times as many runs
+	kid := bytes.Repeat([]byte{0xcd}, 16)
+	clear := append([]byte{0, 0, 0, 0}, make([]byte, 16)...)
+	last := uint32(localGroup) // the last of those that a fragment can have
+	sgpd := full("sgpd", 1, 0, "seig", uint32(20), uint32(many), bytes.Repeat(clear, localGroup-1), []byte{0, 0, 1, 8}, kid, bytes.Repeat(clear, many-localGroup))
+	run := []byte{0, 0, 0, 1, 0, 1, 0xff, 0xff} // of the one before
+	sbgp := full("sbgp", 0, 0, "seig", uint32(10*many+1), bytes.Repeat(run, 10*many), uint32(1), localGroup+last)
+	traf := box("traf", full("tfhd", 0, tfhdDescription, uint32(7), uint32(1)), full("tfdt", 0, 0, uint32(0)), sgpd, sbgp)
+	seg := join(box("moof", full("mfhd", 0, 0, uint32(1)), traf), box("mdat"))
+	track := &Track{ID: 7, Encrypted: true, DefaultDescription: 1, KID: [16]byte(bytes.Repeat([]byte{0xab}, 16)), open: []bool{false}}
+	if got, want := KeyOf(seg, track), live.SegmentKey(live.FormatUUID([16]byte(kid))); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

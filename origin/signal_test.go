@@ -3,6 +3,7 @@ package origin
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -108,6 +109,22 @@ func TestHostileEventMessages(t *testing.T) {
 				t.Errorf("%s: %v, want %v", outcome, got, want)
 			}
 		}
+		// More splices than viewers can be told: none is worth more than others, nor as much as the media.
+		time.Sleep(2 * time.Second)
+		var many []cmaf.Event
+		for i := range uint32(cmaf.MaxEvents) {
+			e := splice(1, true, r.tl.Start(n+2), 0)
+			e.Data = timeSignal(1000*i, 64)
+			many = append(many, e)
+		}
+		n = r.next()
+		r.want(r.put(fmt.Sprintf("a/v/%d.m4s", n), withEvents(r.m.segment(r.tl, "v", n, take{}), many...)), 201, "")
+		if got := r.set(); got != "" {
+			t.Errorf("viewers are told %q", got)
+		}
+		if got, want := r.counted(`event_messages_total{outcome="left-out"}`), 64.0*cmaf.MaxEvents; got != want {
+			t.Errorf("%v are left out, want %v", got, want)
+		}
 		// Many splices: those that are over make room, and no more are said than fit.
 		for i := range 3 * live.MaxNotifications {
 			time.Sleep(2 * time.Second)
@@ -120,4 +137,25 @@ func TestHostileEventMessages(t *testing.T) {
 			t.Errorf("viewers are told %+v, %v", told.Set, err)
 		}
 	})
+}
+
+// timeSignal is a splice_info_section whose time_signal has so many segmentation
+// descriptors, each of an event of its own.
+func timeSignal(id uint32, n int) []byte {
+	be := binary.BigEndian
+	b := []byte{0xfc, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xf0, 1, 0x06, 0x7f}
+	b = be.AppendUint16(b, uint16(15*n))
+	for i := range uint32(n) {
+		b = be.AppendUint32(append(b, "\x02\x0dCUEI"...), id+i)
+		b = append(b, 0x7f, 0xbf, 0, 0, 0x10) // of a programme that begins
+	}
+	be.PutUint16(b[1:], 0x3000|uint16(len(b)+4-3))
+	crc := ^uint32(0) // ISO/IEC 13818-1, annex A
+	for _, x := range b {
+		crc ^= uint32(x) << 24
+		for range 8 {
+			crc = crc<<1 ^ crc>>31*0x04c11db7
+		}
+	}
+	return be.AppendUint32(b, crc)
 }

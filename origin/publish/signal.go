@@ -36,8 +36,12 @@ func (s *Server) signal(p *publication) error {
 	tl, now := p.event.View().Config().Event.Timeline(), s.Clock.At(p.received)
 	told := func(set []live.Notification) (said []live.Notification) {
 		for _, x := range signals {
-			more := book.Told(set, &tl, x, now)
-			said, set = append(said, more...), book.Notified(set, more)
+			if len(said) > live.MaxNotifications { // more than all that viewers can be told
+				break
+			}
+			if more := book.Told(set, &tl, x, now); len(more) > 0 {
+				said, set = append(said, more...), book.Notified(set, more)
+			}
 		}
 		return said
 	}
@@ -96,6 +100,12 @@ func (s *Server) signal(p *publication) error {
 
 // signals are the splices among a segment's event messages, with when they are.
 func (s *Server) signals(p *publication) (out []book.Signal) {
+	unreadable, why := 0, error(nil)
+	defer func() {
+		if unreadable > 0 {
+			s.Log.Warn("event messages are no splice_info_section", "path", p.path.String(), "messages", unreadable, "first", why)
+		}
+	}()
 	for i := range p.found.Events {
 		e := &p.found.Events[i]
 		section, ours, err := live.SpliceSection(e.Scheme, e.Data)
@@ -115,7 +125,9 @@ func (s *Server) signals(p *publication) (out []book.Signal) {
 		}
 		if err != nil {
 			s.messages[messageUnreadable].Inc()
-			s.Log.Warn("an event message is no splice_info_section", "path", p.path.String(), "scheme", e.Scheme, "id", int64(e.ID), "err", err)
+			if unreadable++; why == nil {
+				why = fmt.Errorf("%s, id %d: %w", e.Scheme, e.ID, err)
+			}
 			continue
 		}
 		for _, x := range splices {
