@@ -35,16 +35,20 @@ import (
 // another data centre has named is not taken for an orphan where only its chunks have
 // come so far. Where one does not answer, chunks stay until it does.
 //
+// Of a put that failed a single node may know, and tell the others when it is back. So
+// what is newer than what is named goes only after every node was asked. It goes after
+// OrphanAge of this process's own: by another's clock a put under way may look old.
+//
 // The delete of a chunk has the token of its put, and wins over it: an attempt that
 // comes later still writes nothing.
 
 // left are the chunks of one version of an item, which may be named by no row.
 type left struct {
 	itemKey
-	token store.Token
-	parts int
-	due   time.Time // when to look
-	until time.Time // who had not seen that it is named may still replace it before this
+	token       store.Token
+	from, parts int       // numbers of chunks: from, and before parts
+	due         time.Time // when to look
+	until       time.Time // who had not seen that it is named may still replace it before this
 }
 
 type itemKey struct {
@@ -137,7 +141,10 @@ func (s *Store) tidy(ctx context.Context) {
 
 // look removes the chunks of versions that the item's row does not name.
 func (s *Store) look(ctx context.Context, item itemKey, versions []left) error {
-	named, err := s.named(ctx, item)
+	named, err := s.named(ctx, item, gocql.EachQuorum)
+	if err == nil && slices.ContainsFunc(versions, func(v left) bool { return encodeToken(v.token) > named }) {
+		named, err = s.named(ctx, item, gocql.All)
+	}
 	if err != nil {
 		return err
 	}
@@ -148,7 +155,7 @@ func (s *Store) look(ctx context.Context, item itemKey, versions []left) error {
 			}
 			continue
 		}
-		err := each(ctx, v.parts, parallel, func(ctx context.Context, i int) error { return s.drop(ctx, item, v.token, i) })
+		err := each(ctx, v.parts-v.from, parallel, func(ctx context.Context, i int) error { return s.drop(ctx, item, v.token, v.from+i) })
 		if err != nil {
 			return err
 		}
@@ -156,16 +163,17 @@ func (s *Store) look(ctx context.Context, item itemKey, versions []left) error {
 	return nil
 }
 
-// named returns the token of the version that counts, in every data centre from now on;
+// named returns the token of the version that counts, with whom it asks from now on;
 // "" where there is none. It asks once, and not as a request does that somebody waits
-// for: that another data centre does not answer is nothing that this one's nodes did.
-func (s *Store) named(ctx context.Context, item itemKey) (token string, err error) {
-	var heads map[blob][]byte
-	err = s.session.Query(item.sp.getHeads, item.record, bucketOf(item.key), item.key).Consistency(gocql.EachQuorum).ScanContext(ctx, &heads)
+// for: that another data centre does not answer is nothing that this one's nodes did. It
+// reads values too: who has not heard of a version gets only what was asked for.
+func (s *Store) named(ctx context.Context, item itemKey, whom gocql.Consistency) (token string, err error) {
+	var got row
+	err = s.session.Query(item.sp.getItem, item.record, bucketOf(item.key), item.key).Consistency(whom).ScanContext(ctx, &got.heads, &got.values)
 	if err != nil && !errors.Is(err, gocql.ErrNotFound) {
 		return "", fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	return newestToken(heads), nil
+	return newestToken(got.heads), nil
 }
 
 // drop removes one chunk.
@@ -175,8 +183,8 @@ func (s *Store) drop(ctx context.Context, item itemKey, t store.Token, i int) er
 	})
 }
 
-// Sweep removes the chunks of control that no item names. Those of media end by
-// their time to live.
+// Sweep removes the chunks of control that are of replaced versions, and has those that
+// are newer than what is named looked at later. Those of media end by their time to live.
 func (s *Store) Sweep(ctx context.Context) (removed int, err error) {
 	sp := s.spaces[store.Control]
 	if sp == nil {
@@ -184,9 +192,13 @@ func (s *Store) Sweep(ctx context.Context) (removed int, err error) {
 	}
 	err = s.chunks(ctx, sp, func() {}, func(record, key string, t store.Token, i int) error {
 		item := itemKey{sp, record, key}
-		named, err := s.named(ctx, item)
-		if err != nil || named == encodeToken(t) {
+		named, err := s.named(ctx, item, gocql.EachQuorum)
+		switch own := encodeToken(t); {
+		case err != nil || named == own:
 			return err
+		case named < own:
+			s.leave(s.opt.OrphanAge, left{itemKey: item, token: t, from: i, parts: i + 1})
+			return nil
 		}
 		removed++
 		return s.drop(ctx, item, t, i)

@@ -13,7 +13,7 @@ import (
 type space struct {
 	keyspace string
 
-	putItem, getItem, getHeads                 string
+	putItem, getItem                           string
 	putChunk, getChunk, dropChunk              string
 	scanHeads, scanHeadsTo, scanAll, scanAllTo string
 	deleteBucket, listBucket, buckets          string
@@ -37,7 +37,6 @@ func newSpace(ks string) *space {
 		keyspace:     ks,
 		putItem:      "UPDATE " + ks + ".items USING TIMESTAMP ? AND TTL ? SET head = ?, value = ?" + row + " AND key = ?",
 		getItem:      "SELECT head, value FROM " + ks + ".items" + row + " AND key = ?",
-		getHeads:     "SELECT head FROM " + ks + ".items" + row + " AND key = ?",
 		putChunk:     "INSERT INTO " + ks + ".chunks (record, key, stamp, idx, data) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?",
 		getChunk:     "SELECT data FROM " + ks + ".chunks WHERE record = ? AND key = ? AND stamp = ? AND idx = ?",
 		dropChunk:    "DELETE FROM " + ks + ".chunks USING TIMESTAMP ? WHERE record = ? AND key = ? AND stamp = ? AND idx = ?",
