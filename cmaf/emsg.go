@@ -12,6 +12,8 @@ const (
 	MaxEvents = 256
 	// maxEventName bounds the scheme and the value of one that is read, in bytes.
 	maxEventName = 256
+	// maxEventData bounds its data: who gathers MaxEvents of them must not fill memory.
+	maxEventData = 256 << 10
 
 	// NoEventDuration is the duration of an event of which the end is not known.
 	NoEventDuration = math.MaxUint32
@@ -29,12 +31,12 @@ type Event struct {
 	// in, and only what has placed it has it on the timeline.
 	Time     int64
 	Duration uint32 // NoEventDuration: not known
-	Data     []byte // a subslice of what was parsed
+	Data     []byte // of a box a subslice of it, of a sample by itself
 }
 
 // parseEvent reads an emsg box. ok is false for one that is well-formed and says
-// nothing: of a version that is not known, without a timescale, or with names that are
-// none.
+// nothing: of a version that is not known, without a timescale, with names that are
+// none, or with more data than anybody would read.
 func parseEvent(x Box) (e Event, ok bool, err error) {
 	version, _, p, err := x.full(0)
 	if err != nil {
@@ -73,7 +75,7 @@ func parseEvent(x Box) (e Event, ok bool, err error) {
 
 func (e *Event) sensible() bool {
 	name := func(s string) bool { return len(s) <= maxEventName && utf8.ValidString(s) }
-	return e.Timescale > 0 && e.Scheme != "" && name(e.Scheme) && name(e.Value)
+	return e.Timescale > 0 && e.Scheme != "" && name(e.Scheme) && name(e.Value) && len(e.Data) <= maxEventData
 }
 
 // names reads two strings that end with a zero.
@@ -150,5 +152,9 @@ func parseInstance(x Box, t *Track, s Sample) (e Event, ok bool) {
 	if e.Scheme, e.Value, e.Data, ok = names(p[20:]); !ok {
 		return Event{}, false
 	}
-	return e, e.Time >= 0 && e.sensible()
+	if e.Time < 0 || !e.sensible() {
+		return Event{}, false
+	}
+	e.Data = bytes.Clone(e.Data) // whoever waits with it for media does not keep the whole fragment
+	return e, true
 }

@@ -29,6 +29,7 @@ func TestEventMessages(t *testing.T) {
 		{"no timescale", full("emsg", 1, 0, uint32(0), uint64(5), uint32(0), uint32(1), "urn:x\x00\x00"), ""},
 		{"no scheme", full("emsg", 1, 0, uint32(1), uint64(5), uint32(0), uint32(1), "\x00\x00"), ""},
 		{"a scheme that is no text", full("emsg", 1, 0, uint32(1), uint64(5), uint32(0), uint32(1), "\xff\xfe\x00\x00"), ""},
+		{"data beyond all reason", full("emsg", 1, 0, uint32(1), uint64(5), uint32(0), uint32(1), "urn:x\x00\x00", make([]byte, maxEventData+1)), ""},
 		{"a scheme without end", full("emsg", 1, 0, uint32(1), uint64(5), uint32(0), uint32(1), "urn:x"), "error: its strings do not end"},
 		{"a value without end", full("emsg", 0, 0, "urn:x\x00", "value"), "error: its strings do not end"},
 		{"fields cut off", full("emsg", 0, 0, "urn:x\x00", "\x00", uint32(1)), "error: 4 bytes of fields"},
@@ -101,5 +102,10 @@ func TestEventMessageTracks(t *testing.T) {
 		if got := describeEvents(EventsOf(ps[1], &ps[1].Fragment.Tracks[0])); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+	ps := parts(t, join(evteInit(), evteFragment(5000, instance(eventOld, 0))))
+	events := EventsOf(ps[1], &ps[1].Fragment.Tracks[0])
+	if clear(ps[1].Raw); len(events) != 1 || string(events[0].Data) != "old" {
+		t.Errorf("%+v: who keeps an event keeps the whole fragment", events)
 	}
 }

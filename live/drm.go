@@ -22,6 +22,7 @@ const (
 	maxPSSH     = 8192 // characters of base64
 	maxKeyURL   = 2048
 	maxXML      = 16 << 10
+	maxElements = 32 // inside of each other
 	psshHeader  = 28 // size, type, version and flags, system ID, and the size of what follows
 	uuidLetters = 36
 )
@@ -113,6 +114,9 @@ func validElements(text string) error {
 		}
 		switch x := token.(type) {
 		case xml.StartElement:
+			if len(open) == maxElements {
+				return fmt.Errorf("is nested more than %d deep", maxElements)
+			}
 			scope, err := inScope(x, scopes[len(scopes)-1])
 			if err != nil {
 				return err

@@ -110,7 +110,9 @@ func TestContentProtection(t *testing.T) {
 		`<!DOCTYPE a><a xmlns="urn:x"/>`:                                                               false,
 		`<a xmlns="urn:x">&b;</a>`:                                                                     false,
 		"<a xmlns=\"urn:x\">\xff</a>":                                                                  false,
-		`<a xmlns="urn:x">` + strings.Repeat("x", maxXML) + `</a>`:                                     false,
+		`<a xmlns="urn:x">` + strings.Repeat("<a>", 31) + strings.Repeat("</a>", 31) + `</a>`: true,
+		`<a xmlns="urn:x">` + strings.Repeat("<a>", 32) + strings.Repeat("</a>", 32) + `</a>`: false,
+		`<a xmlns="urn:x">` + strings.Repeat("x", maxXML) + `</a>`:                            false,
 	} {
 		ev := Event{DRM: []DRM{{System: "edef8ba9-79d6-4ace-a3c8-27dcd51d21ed", ContentProtection: text}}}
 		if err := ev.validateDRM(); (err == nil) != ok {
