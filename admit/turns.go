@@ -68,6 +68,9 @@ const (
 	// quiet is how long who may be shed begins nothing after somebody published a
 	// piece: the next one may be there at once.
 	quiet = 2 * time.Millisecond
+	// calm is how long after it nobody works without a turn: while a segment is stored,
+	// too, its publisher waits behind all that can run, several times.
+	calm = time.Second
 	// atLeast is how often one of them begins all the same.
 	atLeast = 20 * time.Millisecond
 )
@@ -138,9 +141,9 @@ func (t *Turns) start(x *Turn, now time.Time) {
 // way. It takes no lock: who holds that may be one whom the system lets wait.
 func (t *Turns) Urgent() { t.urgent.Store(time.Now().UnixNano()) }
 
-// Calm reports whether nobody has published just now: whoever works for some microseconds
-// needs no turn then. It takes no lock.
-func (t *Turns) Calm() bool { return time.Now().UnixNano()-t.urgent.Load() > int64(quiet) }
+// Calm reports whether nobody publishes: whoever works for some microseconds needs no turn
+// then. It takes no lock.
+func (t *Turns) Calm() bool { return time.Now().UnixNano()-t.urgent.Load() > int64(calm) }
 
 // gives reports whether a class gives way now. It needs mu.
 func (t *Turns) gives(c Class, now time.Time) bool {

@@ -341,3 +341,24 @@ func TestWhoHadATurnWhileAllStoodStillOwesALease(t *testing.T) {
 		time.Sleep(time.Second) // all are done
 	})
 }
+
+// TestCalm: who publishes is disturbed by nobody while his segment is stored, either, which
+// is long after its last piece.
+func TestCalm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(1, time.Millisecond)
+		if !turns.Calm() {
+			t.Error("nobody has published")
+		}
+		turns.Urgent()
+		for range 5 {
+			time.Sleep(100 * time.Millisecond)
+			if turns.Calm() {
+				t.Error("it may be stored still")
+			}
+		}
+		if time.Sleep(calm); !turns.Calm() {
+			t.Error("nobody publishes any more")
+		}
+	})
+}
