@@ -259,18 +259,14 @@ func (e *Event) Begin(rec *Record, b Beginning, now time.Time) (Edit, error) {
 	if n := len(all); n > 0 {
 		last := &all[n-1]
 		g.Index = max(g.Index, last.Index+1)
-		g.Skipped = last.Skipped + g.Index - last.Index - 1
 		switch joins := b.From == last.From; {
 		case joins:
-			g.Index, g.Skipped = last.Index, last.Skipped
+			g.Index = last.Index
 		case b.From < last.From:
 			return x, live.ErrBadRequest.With(fmt.Sprintf("from: generation %d begins later, with segment %d", last.Index, last.From))
 		case n >= live.MaxGenerations:
 			return x, live.ErrBadRequest.With(fmt.Sprintf("an event has at most %d generations in its DVR window", live.MaxGenerations))
 		}
-	}
-	if len(all) == 0 {
-		g.Skipped = c.TakenBack
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Inits)) {
 		r, ok := c.Rendition(name)
@@ -370,7 +366,11 @@ func begin(list []live.Generation, g *live.Generation, takenBack int) []live.Gen
 		return list
 	}
 	if n == 0 || g.Index > list[n-1].Index && g.From > list[n-1].From {
-		return append(list, *g)
+		next := *g
+		if next.Skipped = g.Index - 1; n > 0 { // what is last is never left out: what is between was taken back
+			next.Skipped += list[n-1].Skipped - list[n-1].Index
+		}
+		return append(list, next)
 	}
 	last := &list[n-1]
 	if g.Index != last.Index {

@@ -125,3 +125,24 @@ func TestGenerationsWithoutEnd(t *testing.T) {
 		t.Errorf("%d generations are left of a window of 10 minutes", n)
 	}
 }
+
+// TestTakenBackMeanwhile: where one node takes a generation back while another begins the
+// next, discontinuities are counted as viewers come to them.
+func TestTakenBackMeanwhile(t *testing.T) {
+	start := time.Unix(0, 0)
+	rec := &Record{Config: live.Config{Event: live.Event{Start: start, Segment: live.Duration{Ticks: 2, Timescale: 1}, DVRSeconds: 600,
+		Renditions: []live.Rendition{{Name: "v", Type: live.Video, Bandwidth: 1}}}}}
+	for i, from := range []live.Number{10, 20, 30} {
+		x, err := new(Event).Begin(rec, Beginning{From: from, Inits: map[string]*Init{"v": {Track: cmaf.Track{Type: live.Video, Timescale: 90000}}}}, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 2 { // of a node that does not know
+			rec.Apply(&Edit{TakeBack: 2})
+		}
+		rec.Apply(&x)
+	}
+	if got := rec.Config.DiscontinuityAt(30); rec.Config.GenerationAt(30) != 3 || got != 2 {
+		t.Errorf("generation %d is discontinuity %d, want 3 and 2: %+v", rec.Config.GenerationAt(30), got, rec.Config.Generations)
+	}
+}
