@@ -241,9 +241,9 @@ func TestFailedPutOfOneNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	removed, err := patient(t, func(ctx context.Context) (int, error) { return st.Sweep(ctx) })
-	if err != nil || removed != 0 {
-		t.Errorf("%d chunks are removed at once, %v", removed, err)
+	// Of other tests it may remove what they replaced.
+	if _, err := patient(t, func(ctx context.Context) (int, error) { return st.Sweep(ctx) }); err != nil {
+		t.Error(err)
 	}
 	if err := knows.Resume(); err != nil {
 		t.Fatal(err)
