@@ -62,13 +62,17 @@ func TestConditions(t *testing.T) {
 	}
 }
 
-var vast = regexp.MustCompile(`[0-9]{19}`)
+var (
+	vast = regexp.MustCompile(`[0-9]{19}`)
+	none = regexp.MustCompile(`^bytes=\s*-\s*0+\s*$`)
+)
 
 // Where net/http has an opinion of its own on one range or a comparison, ours
 // is the same.
 func FuzzConditions(f *testing.F) {
 	f.Add("bytes=0-3", `"x"`, "", "", "")
 	f.Add("bytes=-5", "", `"x"`, "", `"x"`)
+	f.Add("bytes=-0", "0", "", "", "")
 	f.Add("bytes=99-", "", "", "Mon, 04 May 2026 03:02:01 GMT", "")
 	f.Fuzz(func(t *testing.T, byteRange, noneMatch, match, since, ifRange string) {
 		for _, v := range []string{byteRange, noneMatch, match, since, ifRange} {
@@ -81,6 +85,9 @@ func FuzzConditions(f *testing.F) {
 		}
 		if vast.MatchString(byteRange) {
 			return // net/http takes it for malformed
+		}
+		if none.MatchString(byteRange) {
+			return // net/http sends nothing as a part, which cannot be had (RFC 9110, 14.1.2)
 		}
 		modified := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 		data := []byte("0123456789")
