@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http/httptest"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -285,6 +286,14 @@ func TestReadYourWrite(t *testing.T) {
 func TestNATSGoesUnderLoad(t *testing.T) {
 	p := newPair(t, 0)
 	first := p.oldest()
+	// On a busy machine what is in the DVR window makes room for what is published.
+	let := func(r *rig, n live.Number, w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+		for w.Code == 503 && strings.Contains(w.Body.String(), live.ErrShed.Code) {
+			time.Sleep(10 * time.Millisecond)
+			w = r.getSegment("v", n)
+		}
+		return w
+	}
 	const count = 120
 	var load sync.WaitGroup
 	var down, up sync.WaitGroup
@@ -305,8 +314,8 @@ func TestNATSGoesUnderLoad(t *testing.T) {
 				if w := publisher.put("a/v/"+live.SegmentName(n), p.one.m.segment(p.one.tl, "v", n, take{mark: "a"})); w.Code != 201 {
 					t.Errorf("PUT of %d: %d %s", n, w.Code, w.Body)
 				}
-				for _, ch := range answers {
-					if w := <-ch; w.Code != 200 {
+				for k, ch := range answers {
+					if w := let([]*rig{p.two, p.one}[k], n, <-ch); w.Code != 200 {
 						t.Errorf("GET of %d: %d %s", n, w.Code, w.Body)
 					}
 				}
@@ -326,7 +335,7 @@ func TestNATSGoesUnderLoad(t *testing.T) {
 	load.Wait()
 	for _, r := range []*rig{p.one, p.two} {
 		for n := first; n < first+count; n++ {
-			r.want(r.getSegment("v", n), 200, "")
+			r.want(let(r, n, r.getSegment("v", n)), 200, "")
 		}
 	}
 }
