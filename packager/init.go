@@ -149,7 +149,8 @@ func (s *sender) settleInit(st *initState, a answer) bool {
 		s.log.Info("init segment published", args[:4]...)
 	case to == fitRefused && was != fitRefused && was != fitUnknown:
 		s.log.Error("init segment refused: the rendition stops until the encoder fits what viewers have", args...)
-		s.wg.Go(func() { s.refit(st) })
+		begun := s.generation() // before who waits for the answer has it
+		s.wg.Go(func() { s.refit(st, begun) })
 	default:
 		s.log.Error("init segment refused", args...)
 	}
@@ -157,16 +158,17 @@ func (s *sender) settleInit(st *initState, a answer) bool {
 }
 
 // refit sends a refused init segment again now and then, until it is taken or
-// replaced.
-func (s *sender) refit(st *initState) {
+// replaced: at once when a generation has begun since it was sent.
+func (s *sender) refit(st *initState, begun <-chan struct{}) {
 	for fails := 1; ; fails++ {
 		select {
 		case <-time.After(backoff(fails, firstRefit, mostRefit)):
-		case <-s.generation():
+		case <-begun:
 			fails = 0 // it may have begun with this one
 		case <-st.ctx.Done():
 			return
 		}
+		begun = s.generation()
 		if s.tryInit(st.ctx, st, s.dests, s.budget()); !s.isUnfit(st.seg) {
 			return
 		}
