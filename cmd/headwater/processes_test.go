@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"headwater/internal/memnet"
 	"headwater/internal/need"
 	"headwater/live"
 	"headwater/viewer"
@@ -26,7 +26,7 @@ type process struct {
 	t    testing.TB
 	args []string
 	cmd  *exec.Cmd
-	log  bytes.Buffer
+	log  memnet.Log
 }
 
 func (p *process) start(binary string) {
