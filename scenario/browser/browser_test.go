@@ -24,7 +24,8 @@ import (
 // seen is what watch.mjs reports of a player that is not ours.
 type seen struct {
 	Playing  bool
-	Progress float64 // seconds of media played
+	Progress float64 // seconds of media played,
+	Time     float64 // up to there
 	Stalls   []moment
 	Jumps    []moment
 	Errors   []string
@@ -233,6 +234,10 @@ func (r *seen) faults() (out []string) {
 		out = append(out, "fatal: "+f)
 	}
 	for _, st := range r.Stalls {
+		// Shaka begins with what it has, and may wait once more for what it just asked for.
+		if begun := r.Time - r.Progress; st.At-begun < 1 && st.Seconds < 1 {
+			continue
+		}
 		out = append(out, fmt.Sprintf("the picture stood still for %.1f s at %.1f", st.Seconds, st.At))
 	}
 	// Players slow down a little to keep their distance from the live edge.
