@@ -156,36 +156,37 @@ func TestDiskAfterKill(t *testing.T) {
 
 // TestFullDisk fills a real file system and makes room on it again.
 func TestFullDisk(t *testing.T) {
-	dir := need.Disk(t, 80<<20)
-	run(t, 1, func(r *rig) {
-		r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
-		r.parent.script(lasting(time.Hour))
-		r.know()
-		r.at(600 * time.Second)
-		r.seen(1, 30)
-		// All but the reserve, and of that some too.
-		ballast := filepath.Join(dir, "ballast")
-		if err := os.WriteFile(ballast, make([]byte, 30<<20), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		r.get(segmentPath(31))
-		synctest.Wait()
-		r.ready("store: full")
-		if r.metric("disk_up") != 0 {
-			t.Error("it is said to be up")
-		}
-		for n := 32; n <= 50; n++ {
-			r.get(segmentPath(n)).expect(200, 10*time.Minute)
-		}
-		r.get(segmentPath(1)).isDiskHit(bodyOf(segmentPath(1)))
-		if err := os.Remove(ballast); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(2 * diskRetry)
-		r.ready("")
-		r.seen(51, 60)
-		if n := r.metric("disk_up"); n != 1 {
-			t.Errorf("up: %v", n)
-		}
-	}, onDisk(filepath.Join(dir, "cache")))
+	need.Disk(t, 80<<20, func(dir string) {
+		run(t, 1, func(r *rig) {
+			r.parent.configure(func(c *live.Config) { c.DVRSeconds = 3600 })
+			r.parent.script(lasting(time.Hour))
+			r.know()
+			r.at(600 * time.Second)
+			r.seen(1, 30)
+			// All but the reserve, and of that some too.
+			ballast := filepath.Join(dir, "ballast")
+			if err := os.WriteFile(ballast, make([]byte, 30<<20), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			r.get(segmentPath(31))
+			synctest.Wait()
+			r.ready("store: full")
+			if r.metric("disk_up") != 0 {
+				t.Error("it is said to be up")
+			}
+			for n := 32; n <= 50; n++ {
+				r.get(segmentPath(n)).expect(200, 10*time.Minute)
+			}
+			r.get(segmentPath(1)).isDiskHit(bodyOf(segmentPath(1)))
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * diskRetry)
+			r.ready("")
+			r.seen(51, 60)
+			if n := r.metric("disk_up"); n != 1 {
+				t.Errorf("up: %v", n)
+			}
+		}, onDisk(filepath.Join(dir, "cache")))
+	})
 }

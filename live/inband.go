@@ -2,6 +2,7 @@ package live
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,6 +69,8 @@ func (s EventSchemes) MarshalJSON() ([]byte, error) {
 	}
 	return []byte(s), nil
 }
+
+func (EventSchemes) onWire() reflect.Type { return reflect.TypeFor[[]EventScheme]() }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (s *EventSchemes) UnmarshalJSON(b []byte) error {

@@ -29,7 +29,7 @@ func ParseJSON(b []byte, name string, v any) error {
 // number that does not fit.
 //
 // null stands for a field that is not there. What reads itself, as json.RawMessage
-// does, may hold anything.
+// does, may hold anything, unless it says what it is on the wire.
 func checkJSON(b []byte, name string, t reflect.Type) error {
 	c := checker{dec: json.NewDecoder(bytes.NewReader(b)), name: name}
 	c.dec.UseNumber()
@@ -62,7 +62,13 @@ func (c *checker) syntax(err error) error {
 	return badField(c.name, "is not JSON: %v", err)
 }
 
+// onWire is what is another type in memory than in JSON.
+type onWire interface{ onWire() reflect.Type }
+
 func (c *checker) value(path string, t reflect.Type) error {
+	if x, ok := reflect.Zero(t).Interface().(onWire); ok {
+		t = x.onWire()
+	}
 	if t.Kind() != reflect.Pointer && reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
 		var skipped json.RawMessage
 		if err := c.dec.Decode(&skipped); err != nil {

@@ -282,20 +282,21 @@ func limited(dir string) error {
 
 // TestFullDisk fills a real file system and makes room on it again.
 func TestFullDisk(t *testing.T) {
-	dir := need.Disk(t, 8<<20)
-	ballast := filepath.Join(dir, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 6<<20), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	s := mustOpen(t, osFS{}, filepath.Join(dir, "store"), Options{ReserveBytes: -1})
-	if err := fillAndRecover(s, 900_000, func() error { return os.Remove(ballast) }); err != nil {
-		t.Fatal(err)
-	}
-	mustClose(t, s)
-	s = mustOpen(t, osFS{}, filepath.Join(dir, "store"), Options{ReserveBytes: -1})
-	if got := keysOf(t, s, media); got != "after before meanwhile" {
-		t.Errorf("keys %s", got)
-	}
+	need.Disk(t, 8<<20, func(dir string) {
+		ballast := filepath.Join(dir, "ballast")
+		if err := os.WriteFile(ballast, make([]byte, 6<<20), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s := mustOpen(t, osFS{}, filepath.Join(dir, "store"), Options{ReserveBytes: -1})
+		if err := fillAndRecover(s, 900_000, func() error { return os.Remove(ballast) }); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, s)
+		s = mustOpen(t, osFS{}, filepath.Join(dir, "store"), Options{ReserveBytes: -1})
+		if got := keysOf(t, s, media); got != "after before meanwhile" {
+			t.Errorf("keys %s", got)
+		}
+	})
 }
 
 // fillAndRecover needs a store with room for one large value and not for two,
