@@ -21,8 +21,8 @@ type generationRequest struct {
 	From      point  `json:"from"` // none: the first by which all players know of it
 }
 
-// mostAhead is how long before it begins a generation can be begun. It is not taken back,
-// and no other can begin before it: a digit too many would leave none for the event.
+// mostAhead is how long before it begins a generation can be begun. Until it is taken back
+// no other can begin before it: a digit too many would leave none for the event.
 const mostAhead = time.Hour
 
 func later(a, b time.Time) time.Time {
