@@ -196,14 +196,21 @@ func (m *migration) agree(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
+	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // nodes that disagree take all the time there is
+	defer cancel()
 	var host, version string
-	var each []string
-	for _, q := range []string{"SELECT broadcast_address, schema_version FROM system.local", "SELECT peer, schema_version FROM system.peers"} {
-		rows := m.session.Query(q).Consistency(gocql.One).IterContext(ctx)
+	has := make(map[string]string)
+	const own, others = "SELECT broadcast_address, schema_version FROM system.local", "SELECT peer, schema_version FROM system.peers"
+	for _, q := range []string{own, others, others} { // each is asked of another node, where there is one
+		rows := m.session.Query(q).Consistency(gocql.One).IterContext(ask)
 		for rows.Scan(&host, &version) {
-			each = append(each, host+" has "+version)
+			has[host] = version
 		}
 		_ = rows.Close() // what was learned is said
+	}
+	var each []string
+	for _, host := range slices.Sorted(maps.Keys(has)) {
+		each = append(each, host+" has "+has[host])
 	}
 	return fmt.Errorf("the nodes do not agree on the schema (%s), is one down? nodetool describecluster tells; run this again when it is back: %w", strings.Join(each, ", "), err)
 }
