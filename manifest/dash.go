@@ -89,11 +89,15 @@ func (in *Input) mpd(listed bool) ([]byte, error) {
 		x.attr("xmlns:dashif", "https://dashif.org/CPS")
 	}
 	periods := in.periods(&p)
-	if slices.ContainsFunc(periods, func(q period) bool { return q.misleads() }) {
+	behind, less := in.shallow(&p)
+	if less || slices.ContainsFunc(periods, func(q period) bool { return q.misleads() }) {
 		x.attr("xmlns:ffmpeg", ffmpegNamespace)
 	}
 	x.attr("profiles", "urn:mpeg:dash:profile:isoff-live:2011")
 	in.timing(x, &p)
+	if less {
+		x.attrDuration(ffmpegBuffer, behind) // behind the right one: the last counts
+	}
 	x.attrDuration("minBufferTime", roundUp(tl.Segment(), time.Millisecond))
 	x.attrDuration("maxSegmentDuration", roundUp(tl.Segment(), time.Millisecond))
 	if !p.static {
@@ -165,7 +169,7 @@ func (in *Input) timing(x *xmlWriter, p *period) {
 	// Where it is the event's start, latency that players work out from it is that from
 	// the camera. That is why it is not said by availabilityTimeOffset that they
 	// may ask before a segment is expected: the sum is the same, the latency not.
-	x.attr("availabilityStartTime", isoTime(tl.Start(tl.First()).Add(tl.Allowance()-ahead(tl))))
+	x.attr("availabilityStartTime", isoTime(available(tl)))
 	x.attr("publishTime", isoTime(in.Now.Truncate(time.Second)))
 	update := in.update()
 	if p.listed {
@@ -175,9 +179,17 @@ func (in *Input) timing(x *xmlWriter, p *period) {
 	if p.ends {
 		x.attrDuration("mediaPresentationDuration", tl.End(p.last).Sub(tl.Start(tl.First())))
 	}
-	x.attrDuration("timeShiftBufferDepth", tl.DVR()-margin(tl))
+	x.attrDuration("timeShiftBufferDepth", depth(tl))
 	x.attrDuration("suggestedPresentationDelay", delay(tl))
 }
+
+// available is when the first segment may be asked for, less its duration.
+func available(tl *live.Timeline) time.Time {
+	return tl.Start(tl.First()).Add(tl.Allowance() - ahead(tl))
+}
+
+// depth is how far behind that players may seek.
+func depth(tl *live.Timeline) time.Duration { return tl.DVR() - margin(tl) }
 
 // serviceDescription says how far behind the camera players should stay, and
 // that they may play a little faster or slower for it.

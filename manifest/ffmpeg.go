@@ -1,5 +1,7 @@
 package manifest
 
+import "time"
+
 // ffmpeg, and what is built on it (mpv, yt-dlp), reckons the number of the newest segment
 // from availabilityStartTime and takes presentationTimeOffset off the time that has passed,
 // as if no Period could begin at another media time than 0. Where decode times count from
@@ -12,6 +14,7 @@ package manifest
 const (
 	ffmpegNamespace = "urn:headwater:ffmpeg"
 	ffmpegTemplate  = "ffmpeg:segmentTemplate"
+	ffmpegBuffer    = "ffmpeg:timeshiftbufferdepth"
 )
 
 // misleads reports whether ffmpeg reckons wrongly by the Period's SegmentTemplate.
@@ -36,4 +39,16 @@ func (p *period) tellFFmpeg(x *xmlWriter, generation int, own bool) {
 		p.names(x, generation, numbered)
 	}
 	x.end()
+}
+
+// shallow is the timeShiftBufferDepth that ffmpeg is told, if that is less than the
+// right one. It takes it from the time that has passed, and what is less than nothing for a
+// lot: then every segment is too old, and it reads the one to begin with again and again. So
+// it is told no more than has passed. It never reads this MPD again: with no more than it stays
+// behind, segments would be too old for ever; so it is told at least that and two segments,
+// and goes on as soon as as much has passed.
+func (in *Input) shallow(p *period) (d time.Duration, less bool) {
+	least := roundUp(delay(p.tl)+2*p.tl.Segment(), time.Second)
+	d = max(in.Now.Sub(available(p.tl)).Truncate(time.Second), least)
+	return d, !p.static && !p.listed && d < depth(p.tl)
 }

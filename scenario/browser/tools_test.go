@@ -3,7 +3,12 @@ package browser
 import (
 	"bytes"
 	"context"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -17,26 +22,34 @@ import (
 	"headwater/scenario"
 )
 
-// counted counts what those who ask are refused.
-func counted(edge http.Handler, refused *atomic.Int64) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		edge.ServeHTTP(&statusCounter{w, refused}, r)
-	})
+// counts are what those who watch by a proxy of an edge asked for.
+type counts struct {
+	segments, refused atomic.Int64
 }
 
-type statusCounter struct {
-	http.ResponseWriter
-	refused *atomic.Int64
-}
-
-func (c *statusCounter) WriteHeader(status int) {
-	if status >= 400 {
-		c.refused.Add(1)
+// counted is a proxy of a system's edge: plain requests pass no handler there.
+func counted(t *testing.T, s *scenario.System) (base string, c *counts) {
+	t.Helper()
+	edge, err := url.Parse(s.EdgeURL())
+	if err != nil {
+		t.Fatal(err)
 	}
-	c.ResponseWriter.WriteHeader(status)
+	c = new(counts)
+	proxy := httputil.NewSingleHostReverseProxy(edge)
+	proxy.ErrorLog = log.New(io.Discard, "", 0) // who leaves
+	proxy.ModifyResponse = func(r *http.Response) error {
+		if strings.HasSuffix(r.Request.URL.Path, ".m4s") {
+			c.segments.Add(1)
+		}
+		if r.StatusCode >= http.StatusBadRequest {
+			c.refused.Add(1)
+		}
+		return nil
+	}
+	srv := httptest.NewServer(proxy)
+	t.Cleanup(srv.Close)
+	return srv.URL, c
 }
-
-func (c *statusCounter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 // read has ffmpeg decode so many seconds of what is at a URL, at most for a while, and
 // returns how many it got.
@@ -71,13 +84,12 @@ func lastOf(out []byte, pattern string) float64 {
 func TestFFmpeg(t *testing.T) {
 	need.Long(t, "plays in real time")
 	need.Program(t, "ffmpeg")
-	var refused atomic.Int64
 	var ev live.Event
 	edit := func(e *live.Event) {
 		renewable(e)
 		ev = *e
 	}
-	s, err := scenario.Start(t.Context(), scenario.Options{Edit: edit, EdgeHandler: func(edge http.Handler) http.Handler { return counted(edge, &refused) }})
+	s, err := scenario.Start(t.Context(), scenario.Options{Edit: edit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,16 +98,17 @@ func TestFFmpeg(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	url := s.EdgeURL() + "/" + s.Event.String() + "/" + live.MPDName
+	base, asked := counted(t, s)
+	url := base + "/" + s.Event.String() + "/" + live.MPDName
 	await(t, url)
 	follow := func(when string) {
 		t.Helper()
-		before := refused.Load()
+		before := asked.refused.Load()
 		if got := read(t, url, 8, time.Minute); got < 7.5 {
 			t.Errorf("%s: ffmpeg read %.1f s of 8", when, got)
 		}
 		// A busy machine may be asked for a segment after its deadline.
-		if n := refused.Load() - before; n > 20 {
+		if n := asked.refused.Load() - before; n > 20 {
 			t.Errorf("%s: ffmpeg was refused %d times", when, n)
 		}
 	}
@@ -118,6 +131,34 @@ func TestFFmpeg(t *testing.T) {
 		wait(t.Context(), 500*time.Millisecond)
 	}
 	follow("ended")
+}
+
+// An event of which numbers count from 1 and that is younger than its DVR window: ffmpeg
+// reads each segment once.
+func TestFFmpegFollowsAYoungEvent(t *testing.T) {
+	need.Long(t, "plays in real time")
+	need.Program(t, "ffmpeg")
+	s, err := scenario.Start(t.Context(), scenario.Options{
+		Edit: func(e *live.Event) { e.Start, e.FirstNumber = e.Start.Add(-24*time.Second), 1 },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	base, asked := counted(t, s)
+	url := base + "/" + s.Event.String() + "/" + live.MPDName
+	await(t, url)
+	if got := read(t, url, 8, time.Minute); got < 7.5 {
+		t.Errorf("ffmpeg read %.1f s of 8", got)
+	}
+	// Five segments of four renditions, and what is begun besides; otherwise it is hundreds a second.
+	if n := asked.segments.Load(); n > 60 {
+		t.Errorf("ffmpeg asked for segments %d times", n)
+	}
 }
 
 // await waits until there is something to play.
