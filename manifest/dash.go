@@ -52,9 +52,8 @@ func MPD(in Input) ([]byte, error) { return in.mpd(false) }
 
 // ListedMPD writes the MPD that lists segments (SegmentTimeline), as media
 // playlists do, and is to be asked for again for every one. It is for tools that
-// reckon wrongly by the clock where decode times count from 1970: ffmpeg and what is
-// built on it, and Streamlink. Besides MPD's errors there is live.ErrEarly before
-// the first segment.
+// reckon wrongly by the clock, and are not helped by what ffmpeg is told. Besides MPD's
+// errors there is live.ErrEarly before the first segment.
 func ListedMPD(in Input) ([]byte, error) { return in.mpd(true) }
 
 func (in *Input) mpd(listed bool) ([]byte, error) {
