@@ -109,7 +109,7 @@ func (s *storm) tick(x *stormSecond) {
 		r.until = s.now + wait
 		s.waiting = append(s.waiting, r)
 	}
-	s.free = slices.Clone(s.free[ask:])
+	s.free = slices.Delete(s.free, 0, ask)
 }
 
 // TestControlSettles: however many readers there are, and whether they stay away for as

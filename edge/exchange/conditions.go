@@ -103,13 +103,14 @@ func (c *Conditions) Decide(r Represented) Part {
 	return parseRange(c.byteRange, r.Size)
 }
 
-// inRange reports whether If-Range lets Range count.
+// inRange reports whether If-Range lets Range count: it has one tag, which must be
+// strong, or a time (RFC 9110, 13.1.5).
 func (c *Conditions) inRange(r Represented) bool {
 	switch {
 	case c.ifRange == "":
 		return true
 	case strings.HasPrefix(c.ifRange, `"`) || strings.HasPrefix(c.ifRange, "W/"):
-		return matches(c.ifRange, r.ETag, false)
+		return c.ifRange == r.ETag && r.ETag[0] == '"'
 	}
 	t, err := http.ParseTime(c.ifRange)
 	return err == nil && !r.Modified.IsZero() && r.Modified.Truncate(time.Second).Equal(t)

@@ -52,6 +52,8 @@ func TestConditions(t *testing.T) {
 		"is old enough":              {Conditions{unmodifiedSince: at}, `"x"`, Part{200, 0, 100}},
 		"a range of this":            {Conditions{byteRange: "bytes=1-", ifRange: `"x"`}, `"x"`, Part{206, 1, 100}},
 		"a range of another":         {Conditions{byteRange: "bytes=1-", ifRange: `"y"`}, `"x"`, Part{200, 0, 100}},
+		"a range of one of several":  {Conditions{byteRange: "bytes=1-", ifRange: `"y", "x"`}, `"x"`, Part{200, 0, 100}},
+		"a range of no tag":          {Conditions{byteRange: "bytes=1-", ifRange: `"""x"`}, `"x"`, Part{200, 0, 100}},
 		"a range of this, weakly":    {Conditions{byteRange: "bytes=1-", ifRange: `W/"x"`}, `W/"x"`, Part{200, 0, 100}},
 		"a range of this time":       {Conditions{byteRange: "bytes=1-", ifRange: at}, `"x"`, Part{206, 1, 100}},
 		"a range of an earlier time": {Conditions{byteRange: "bytes=1-", ifRange: before}, `"x"`, Part{200, 0, 100}},
@@ -63,8 +65,9 @@ func TestConditions(t *testing.T) {
 }
 
 var (
-	vast = regexp.MustCompile(`[0-9]{19}`)
-	none = regexp.MustCompile(`^bytes=\s*-\s*0+\s*$`)
+	vast   = regexp.MustCompile(`[0-9]{19}`)
+	none   = regexp.MustCompile(`^bytes=\s*-\s*0+\s*$`)
+	signed = regexp.MustCompile(`\+|-\s*-`)
 )
 
 // Where net/http has an opinion of its own on one range or a comparison, ours
@@ -73,6 +76,8 @@ func FuzzConditions(f *testing.F) {
 	f.Add("bytes=0-3", `"x"`, "", "", "")
 	f.Add("bytes=-5", "", `"x"`, "", `"x"`)
 	f.Add("bytes=-0", "0", "", "", "")
+	f.Add("bytes=0-3", "", "", "", `"""x"`)
+	f.Add("bytes=0-+0", "", "", "", "")
 	f.Add("bytes=99-", "", "", "Mon, 04 May 2026 03:02:01 GMT", "")
 	f.Fuzz(func(t *testing.T, byteRange, noneMatch, match, since, ifRange string) {
 		for _, v := range []string{byteRange, noneMatch, match, since, ifRange} {
@@ -88,6 +93,12 @@ func FuzzConditions(f *testing.F) {
 		}
 		if none.MatchString(byteRange) {
 			return // net/http sends nothing as a part, which cannot be had (RFC 9110, 14.1.2)
+		}
+		if signed.MatchString(byteRange) {
+			return // net/http takes a number with a sign, which positions have none of
+		}
+		if ifRange != strings.TrimSpace(ifRange) || strings.HasPrefix(ifRange, `"x"`) && ifRange != `"x"` {
+			return // fields come trimmed; and net/http reads a tag and not what is behind it
 		}
 		modified := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 		data := []byte("0123456789")

@@ -15,7 +15,8 @@ import (
 )
 
 // large has the parent of s answer with a body that no socket takes at once,
-// the second half of it when rest closes.
+// the second half of it when rest closes. Until then a byte comes now and then: of
+// whom nothing comes an edge takes for a parent that stalls.
 func (s *serving) large() (body []byte, rest chan struct{}) {
 	body, rest = bytes.Repeat([]byte("0123456789abcdef"), 1<<20), make(chan struct{})
 	s.mu.Lock()
@@ -24,9 +25,18 @@ func (s *serving) large() (body []byte, rest chan struct{}) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		w.Header().Set("Cache-Control", "max-age=60")
 		w.Write(body[:len(body)/2])
-		w.(http.Flusher).Flush()
-		<-rest
-		w.Write(body[len(body)/2:])
+		sent, held := len(body)/2, true
+		for held {
+			w.(http.Flusher).Flush()
+			select {
+			case <-rest:
+				held = false
+			case <-time.After(100 * time.Millisecond):
+				w.Write(body[sent : sent+1])
+				sent++
+			}
+		}
+		w.Write(body[sent:])
 	}
 	s.free()
 	return body, rest
@@ -35,7 +45,7 @@ func (s *serving) large() (body []byte, rest chan struct{}) {
 // TestTransferWaitsWithoutAGoroutine: for a viewer who does not read, and for
 // a body that is still coming.
 func TestTransferWaitsWithoutAGoroutine(t *testing.T) {
-	s := serveEdge(t)
+	s := serveEdge(t, func(s *Server) { s.WriteTimeout = time.Hour }) // viewers read one after the other, however long that takes
 	body, rest := s.large()
 	more := sync.OnceFunc(func() { close(rest) })
 	t.Cleanup(more) // also where the test ends early: the parent waits for it
