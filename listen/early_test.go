@@ -60,8 +60,8 @@ func serveEarly(t *testing.T, early bool, limits Limits, more http.HandlerFunc) 
 	return tcp.Addr().String(), handled
 }
 
-// answersTo sends pieces, each once those before it were answered as far as they can be,
-// and says what came, without what differs by the time.
+// answersTo sends pieces one after the other, and says what came, without what differs by
+// the time.
 func answersTo(t *testing.T, addr string, pieces ...string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -165,6 +165,7 @@ func TestEarlyWatchesForTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(time.Minute))
 		return c
 	}
 	c := dial()
@@ -196,14 +197,20 @@ func TestEarlyCutsOffWhoDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Minute))
 	many := []byte(strings.Repeat("GET /no HTTP/1.1\r\nHost: x\r\n\r\n", 1000))
 	for {
 		if _, err := c.Write(many); err != nil {
 			break
 		}
 	}
-	if reason := <-dropped; reason != DropSlow {
-		t.Errorf("%s", reason)
+	select {
+	case reason := <-dropped:
+		if reason != DropSlow {
+			t.Errorf("%s", reason)
+		}
+	case <-time.After(time.Minute):
+		t.Error("nobody is dropped")
 	}
 }
 

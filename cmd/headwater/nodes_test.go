@@ -43,7 +43,10 @@ func TestNodesByCertificates(t *testing.T) {
 			case asked <- true:
 			default:
 			}
-			<-answer
+			select {
+			case <-answer:
+			case <-r.Context().Done():
+			}
 		}
 		live.ErrNoEvent.Write(w, r)
 	}))
@@ -149,7 +152,11 @@ func TestNodesByCertificates(t *testing.T) {
 		status, err := ask(t.Context(), "/t/held/event.json")
 		done <- fmt.Sprint(status, err)
 	}()
-	<-asked
+	select {
+	case <-asked:
+	case got := <-done:
+		t.Fatalf("what is to be held: %s", got)
+	}
 	if err := processes["a"].cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -72,6 +72,9 @@ func TestKillOrigin(t *testing.T) {
 	if code, out, errs := invoke(t, t.Context(), nil, "", "store", "check", "--store", "disk:"+dir); code != exitDone {
 		t.Errorf("store check: exit %d: %s%s", code, out, errs)
 	}
+	if len(l.acked) == 0 {
+		t.Error("nothing was acknowledged that could have been lost")
+	}
 	slices.Sort(starts)
 	t.Logf("%d kills, %d segments acknowledged, %d refused, %d looks at them, %d lost, %d bad; starts: median %v, longest %v",
 		kills, len(l.acked), l.refused, l.looks, l.lost, l.bad, starts[len(starts)/2].Round(time.Millisecond), starts[len(starts)-1].Round(time.Millisecond))

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"headwater/listen"
 	"headwater/listen/plain"
@@ -40,6 +41,7 @@ func TestNothingIsRefusedBelowTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		nc.SetDeadline(time.Now().Add(time.Minute))
 		fmt.Fprint(nc, "GET /a/b/event.json HTTP/1.1\r\nHost: x\r\n\r\n")
 		resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
 		if err != nil || resp.StatusCode != c.want {

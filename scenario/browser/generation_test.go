@@ -26,11 +26,18 @@ func renew(ctx context.Context, t *testing.T, s *scenario.System) {
 // that. It returns when that has begun.
 func begin(ctx context.Context, t *testing.T, s *scenario.System) {
 	s.Pipelines[0].Renew()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	var g live.Generation
-	for ctx.Err() == nil { // until its init segment was refused
+	for { // until its init segment was refused
 		wait(ctx, 500*time.Millisecond)
-		if s.Control(ctx, http.MethodPost, "/generations", map[string]any{}, &g) == nil {
+		err := s.Control(ctx, http.MethodPost, "/generations", map[string]any{}, &g)
+		if err == nil {
 			break
+		}
+		if ctx.Err() != nil {
+			t.Errorf("no generation is begun: %v", err)
+			return
 		}
 	}
 	begins := time.Until(time.Unix(2*int64(g.From), 0))

@@ -100,7 +100,7 @@ func TestFFmpeg(t *testing.T) {
 	}()
 	base, asked := counted(t, s)
 	url := base + "/" + s.Event.String() + "/" + live.MPDName
-	await(t, url)
+	playable(t, url)
 	follow := func(when string) {
 		t.Helper()
 		before := asked.refused.Load()
@@ -119,17 +119,7 @@ func TestFFmpeg(t *testing.T) {
 	if err := s.Control(t.Context(), http.MethodPut, "", ev, nil); err != nil {
 		t.Fatal(err)
 	}
-	for isLive := true; isLive && t.Context().Err() == nil; {
-		resp, err := http.Get(url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var b bytes.Buffer
-		b.ReadFrom(resp.Body)
-		resp.Body.Close()
-		isLive = !strings.Contains(b.String(), `type="static"`)
-		wait(t.Context(), 500*time.Millisecond)
-	}
+	await(t, url, "the end of the event", func(_ int, mpd string) bool { return strings.Contains(mpd, `type="static"`) })
 	follow("ended")
 }
 
@@ -151,7 +141,7 @@ func TestFFmpegFollowsAYoungEvent(t *testing.T) {
 	}()
 	base, asked := counted(t, s)
 	url := base + "/" + s.Event.String() + "/" + live.MPDName
-	await(t, url)
+	playable(t, url)
 	if got := read(t, url, 8, time.Minute); got < 7.5 {
 		t.Errorf("ffmpeg read %.1f s of 8", got)
 	}
@@ -161,19 +151,30 @@ func TestFFmpegFollowsAYoungEvent(t *testing.T) {
 	}
 }
 
-// await waits until there is something to play.
-func await(t *testing.T, url string) {
+// playable waits until there is something to play.
+func playable(t *testing.T, url string) {
 	t.Helper()
-	for t.Context().Err() == nil {
+	await(t, url, "something to play", func(status int, _ string) bool { return status == http.StatusOK })
+	wait(t.Context(), 4*time.Second) // what players want to have behind the live edge
+}
+
+// await asks until there is what is waited for, for a minute.
+func await(t *testing.T, url, what string, there func(status int, text string) bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; wait(t.Context(), 200*time.Millisecond) {
 		resp, err := http.Get(url)
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp.Body.Close()
-		if resp.StatusCode == http.StatusOK {
-			wait(t.Context(), 4*time.Second) // what players want to have behind the live edge
+		text, err := io.ReadAll(resp.Body)
+		if resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if there(resp.StatusCode, string(text)) {
 			return
 		}
-		wait(t.Context(), 200*time.Millisecond)
+		if time.Now().After(end) {
+			t.Fatalf("in vain: %s: %s", what, text)
+		}
 	}
 }
