@@ -182,7 +182,11 @@ func TestReadsTakeTurns(t *testing.T) {
 	if n := <-came; n != 16 || free() {
 		t.Fatalf("read %d bytes; it is nobody's turn: %v", n, free())
 	}
-	go c.Read(buf[:1]) // as net/http does while a handler works
+	watched := make(chan struct{})
+	go func() { // as net/http does while a handler works
+		c.Read(make([]byte, 1))
+		close(watched)
+	}()
 	if free() {
 		t.Error("to watch for the end ends the turn")
 	}
@@ -195,6 +199,7 @@ func TestReadsTakeTurns(t *testing.T) {
 		t.Error("the turn goes on")
 	}
 	io.WriteString(far, "xHost: y\r\n")
+	<-watched
 	if n, err := c.Read(buf); n == 0 || free() {
 		t.Fatalf("read %d bytes, %v; it is nobody's turn: %v", n, err, free())
 	}
