@@ -55,17 +55,55 @@ func Filler(src []byte, t *Track, from, to Window, seq uint32, pause func()) ([]
 	default:
 		f.repeat(start, end)
 	}
+	return f.segment(seq, pause), nil
+}
+
+// Again has a piece of a clip (ParseClip) stand in for a segment that is lost, as Filler
+// does: to is the window of the lost one. Sound stays as it is.
+func Again(piece []byte, t *Track, to Window, seq uint32, pause func()) ([]byte, error) {
+	if pause == nil {
+		pause = func() {}
+	}
+	pause()
+	f := filler{t: t, to: to}
+	if err := f.read(piece); err != nil {
+		return nil, err
+	}
+	f.from = Window{Start: f.first, End: f.first + to.End - to.Start}
+	start, end := to.Start, to.End
+	if t.Type == live.Audio {
+		start, end = f.begins(start), f.begins(end) // on its own grid of frames, so that pieces join
+	}
+	if decode := f.samples[0].Decode + start - f.first; f.whole || end <= start || end-start > maxFillerTicks || decode < 0 || end > maxTime {
+		return nil, malformed(0, "from %d to %d is no place for a piece of a clip", start, end)
+	}
+	if t.Type == live.Audio {
+		f.repeat(start, end)
+	} else {
+		f.move(start)
+		f.last = start
+		for i := range f.samples {
+			f.last += int64(f.samples[i].Duration)
+		}
+		last := &f.samples[len(f.samples)-1]
+		last.Duration = uint32(min(max(int64(last.Duration)+end-f.last, 1), maxFillerTicks)) // to where the next one begins
+	}
+	return f.segment(seq, pause), nil
+}
+
+// segment writes the samples that it has.
+func (f *filler) segment(seq uint32, pause func()) []byte {
 	size, asked := fillerHead+len(f.samples)*maxTrunEntry, 0
 	for _, d := range f.data {
 		size += len(d)
 	}
-	return AppendSegment(make([]byte, 0, size), seq, t, f.samples, func(i int) []byte {
+	return AppendSegment(make([]byte, 0, size), seq, f.t, f.samples, func(i int) []byte {
 		if asked += len(f.data[i]); asked >= fillerPiece {
 			asked = 0
 			pause()
 		}
 		return f.data[i]
-	}), nil
+	})
 }
 
 const (

@@ -108,8 +108,9 @@ type LostPolicy string
 
 // The policies.
 const (
-	LostFill LostPolicy = "fill" // a segment that is made of one before it stands in
-	LostGap  LostPolicy = "gap"  // 410, and EXT-X-GAP in playlists
+	LostFill  LostPolicy = "fill"  // a segment that is made of one before it stands in
+	LostGap   LostPolicy = "gap"   // 410, and EXT-X-GAP in playlists
+	LostSlate LostPolicy = "slate" // a piece of a clip that an operator has given, or else as LostFill
 )
 
 // MaxFilled is how long after the last segment that was published others stand in
@@ -275,8 +276,8 @@ func (e *Event) Validate() error {
 	if e.MediaTime != MediaUnix && e.MediaTime != MediaStart {
 		return badField("media_time", "%q is neither \"unix\" nor \"start\"", e.MediaTime)
 	}
-	if e.OnLost != LostFill && e.OnLost != LostGap {
-		return badField("on_lost", "%q is neither \"fill\" nor \"gap\"", clip(string(e.OnLost)))
+	if e.OnLost != LostFill && e.OnLost != LostGap && e.OnLost != LostSlate {
+		return badField("on_lost", "%q is neither \"fill\" nor \"gap\" nor \"slate\"", clip(string(e.OnLost)))
 	}
 	if e.OnNewInit != NewInitRefuse && e.OnNewInit != NewInitGeneration {
 		return badField("on_new_init", "%q is neither \"refuse\" nor \"generation\"", clip(string(e.OnNewInit)))

@@ -43,11 +43,14 @@ const (
 	// Filled: nobody published the segment. What stands in for it is made of one
 	// before it, and costs all of its media.
 	Filled Kind = "filled"
+	// Slate: what stands in for it is of the clip that the operator has given. A remark
+	// beside Filled.
+	Slate Kind = "slate"
 )
 
 // Kinds lists every finding, in the order of the documentation; counters
 // exist for each from the start.
-var Kinds = []Kind{Short, MissingSamples, Gap, Overlap, NoKeyframe, Unparsable, WrongTrack, InitMismatch, DigestMismatch, Late, OpenGOP, OffGrid, Filled}
+var Kinds = []Kind{Short, MissingSamples, Gap, Overlap, NoKeyframe, Unparsable, WrongTrack, InitMismatch, DigestMismatch, Late, OpenGOP, OffGrid, Filled, Slate}
 
 // Fatal reports whether a segment with this finding would break a player
 // rather than show a flaw: such bytes are never served, a gap is better.
@@ -62,7 +65,7 @@ func (k Kind) Fatal() bool {
 // Remark reports whether a finding of this kind only describes a segment that
 // plays as well as any: it is no defect, costs nothing, and nobody waits for a
 // candidate without it.
-func (k Kind) Remark() bool { return k == OpenGOP || k == OffGrid }
+func (k Kind) Remark() bool { return k == OpenGOP || k == OffGrid || k == Slate }
 
 // A Finding is one defect of a segment, or a remark on it.
 type Finding struct {

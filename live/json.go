@@ -54,6 +54,8 @@ type putJSON struct {
 	Masks         json.RawMessage `json:"masks"`
 	Invalidations json.RawMessage `json:"invalidations"`
 	RefusedInits  json.RawMessage `json:"refused_inits"`
+	Slates        json.RawMessage `json:"slates"`
+	SlatesNeeded  json.RawMessage `json:"slates_needed"`
 	Generations   json.RawMessage `json:"generations"`
 	TakenBack     json.RawMessage `json:"taken_back"`
 }

@@ -154,7 +154,7 @@ func TestParseEventNamesBadFields(t *testing.T) {
 		{replace(`"live_window_seconds": 1`, `"live_window_seconds": 0`), "live_window_seconds", "outside 1"},
 		{replace(`"patience_ms": 0`, `"patience_ms": 10001`), "patience_ms", "outside 0 to 10000"},
 		{replace(`"settle_segments": 0`, `"settle_segments": 33`), "settle_segments", "outside 0 to 32"},
-		{replace(`"on_lost": "gap"`, `"on_lost": "slate"`), "on_lost", `neither "fill" nor "gap"`},
+		{replace(`"on_lost": "gap"`, `"on_lost": "hold"`), "on_lost", `neither "fill" nor "gap" nor "slate"`},
 		{replace(`"pipelines": [`, `"pipelines": [], "x": [`), "x", "is not a field"},
 		{strings.Replace(minimal, `[{"name":"a"}]`, `[]`, 1), "pipelines", "0 given"},
 		{strings.Replace(minimal, `[{"name":"a"}]`, `null`, 1), "pipelines", "0 given"},

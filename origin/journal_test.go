@@ -41,7 +41,7 @@ func (r *rig) history(rendition string, n live.Number) string {
 		var s []string
 		for _, x := range row.Served {
 			s = append(s, strings.TrimSpace(x.Pipeline+" "+x.Reason+" "+x.Defects))
-			if x.FirstServedAt.Before(x.ChosenAt) || x.Node == "" || len(x.Digest) != 16 || x.Region == "" {
+			if x.FirstServedAt.Before(x.ChosenAt) || x.Node == "" || len(x.Digest) != 16 || x.Region == "" && x.Pipeline != "" {
 				r.Errorf("%+v", x)
 			}
 		}

@@ -33,7 +33,7 @@ func (a Action) String() string { return [...]string{"wait", "serve", "refuse"}[
 type Reason string
 
 // The reasons. Serve has those up to TimeIsUp, Wait the next five, Refuse the
-// next two. Filled is said by who has something for what is refused.
+// next two. Filled and Slated are said by who has something for what is refused.
 const (
 	Pinned             Reason = "pinned"              // it served before
 	Preferred          Reason = "preferred"           // clean, from the first pipeline that is not masked
@@ -53,11 +53,12 @@ const (
 	NonePublished      Reason = "none-published"      // the deadline passed without a candidate
 	NoneUsable         Reason = "none-usable"         // all candidates are masked or would break a player
 	Filled             Reason = "filled"              // refused, and one that is made of a segment before stands in
+	Slated             Reason = "slate"               // refused, and a piece of the operator's clip stands in
 )
 
 // Reasons lists every reason, for counters.
 var Reasons = []Reason{Pinned, Preferred, Incumbent, NotYet, Defective, IncumbentNotYet, IncumbentDefective, Poor, LeastBad, TimeIsUp,
-	AwaitIncumbent, AwaitPicture, AwaitClean, AwaitLate, AwaitAny, NonePublished, NoneUsable, Filled}
+	AwaitIncumbent, AwaitPicture, AwaitClean, AwaitLate, AwaitAny, NonePublished, NoneUsable, Filled, Slated}
 
 // Input is what a decision depends on.
 type Input struct {

@@ -301,21 +301,26 @@ func (c *control) do(ctx context.Context, method, path string, body any) error {
 
 func (c *control) request(ctx context.Context, method, path string, body any) ([]byte, error) {
 	var r io.Reader
-	if body != nil {
+	contentType, timeout := "application/json", 15*time.Second
+	switch body := body.(type) {
+	case nil:
+	case clipFile:
+		r, contentType, timeout = bytes.NewReader(body), "video/mp4", 3*time.Minute
+	default:
 		b, err := json.Marshal(body)
 		if err != nil {
 			return nil, err
 		}
 		r = bytes.NewReader(b)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, r)
 	if err != nil {
 		return nil, err
 	}
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", contentType)
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)

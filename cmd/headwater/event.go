@@ -45,6 +45,9 @@ Verbs:
                                 of --pipeline where theirs differ, from segment --from on; without it, or with
                                 --from next, from the first by which every player has heard of it;
                                 or --take-back one that has not begun
+  slate TENANT/EVENT            have -f CLIP.mp4 stand in for what is lost of --rendition, where on_lost is slate:
+                                a fragmented MP4 of the same encoding, with a key frame where segments begin;
+                                --remove takes it back
   audit [TENANT/EVENT]          what was done and tried, by whom and from where, of one event or of all:
                                 --from, --to (times), --limit; by default of the last day
 
@@ -77,6 +80,7 @@ type eventFlags struct {
 	asJSON                      bool
 	limit                       int
 	takeBack                    int
+	remove                      bool
 }
 
 // maxBreak bounds --ad-break.
@@ -87,7 +91,7 @@ const controlURL = "http://" + defaultControl
 func (f *eventFlags) register(o *options) {
 	o.String(&f.control, "control", controlURL, "base `URL` of the origin's control listener")
 	f.client.register(o, "control-token")
-	o.String(&f.file, "f", "", "create: `FILE` of the event's JSON, - for standard input")
+	o.String(&f.file, "f", "", "create: `FILE` of the event's JSON, slate: of the clip, - for standard input")
 	o.String(&f.cpix, "cpix", "", "create: `FILE` of CPIX, of which what it says of DRM systems is added to drm; of its keys nothing is read")
 	o.String(&f.at, "at", "", "end: `TIME` instead of now: RFC 3339, or from now like +10m")
 	o.Bool(&f.never, "never", "end: take the end back")
@@ -101,11 +105,12 @@ func (f *eventFlags) register(o *options) {
 	o.Bool(&f.withdraw, "withdraw", "notify: take the notification of --id back")
 	o.String(&f.pipeline, "pipeline", "", "mask, invalidate, generation: only this `PIPELINE`")
 	o.String(&f.region, "region", "", "mask, invalidate: only this `REGION`")
-	o.String(&f.rendition, "rendition", "", "mask, invalidate, segments, generation: only this `RENDITION`")
+	o.String(&f.rendition, "rendition", "", "mask, invalidate, segments, generation: only this `RENDITION`; slate: of this one")
 	o.Bool(&f.all, "all", "mask: all pipelines, which leaves viewers with nothing")
 	o.String(&f.from, "from", "", "first `SEGMENT`: a number or a time")
 	o.String(&f.to, "to", "", "last `SEGMENT`, inclusive: a number or a time")
 	o.Int(&f.takeBack, "take-back", 0, "generation: take back the one of this `INDEX`, before it begins")
+	o.Bool(&f.remove, "remove", "slate: take the rendition's clip back")
 	o.Int(&f.limit, "limit", 100, "audit: `NUMBER` of entries, the newest, at most 1000")
 	o.Bool(&f.asJSON, "json", "segments: print what the control API answers")
 	o.Bool(&f.dryRun, "dry-run", "say what would be touched, and change nothing")
@@ -152,6 +157,7 @@ func eventVerbs() map[string]eventVerb {
 		"invalidate": {invalidateSegments, "pipeline region rendition from to" + asking},
 		"flush":      {flushEvent, asking},
 		"generation": {beginGeneration, "rendition pipeline from take-back" + asking},
+		"slate":      {giveSlate, "f rendition remove" + asking},
 		"audit":      {auditEvents, "from to limit"},
 	}
 }
@@ -160,7 +166,7 @@ func runEvent(ctx context.Context, env *environment, args []string) error {
 	var f eventFlags
 	o := newOptions("event")
 	f.register(o)
-	verb, names, err := o.parseVerb(env, args, "create, get, list, end, delete, segments, notify, mask, masks, unmask, invalidate, flush, generation or audit")
+	verb, names, err := o.parseVerb(env, args, "create, get, list, end, delete, segments, notify, mask, masks, unmask, invalidate, flush, generation, slate or audit")
 	if err != nil {
 		return err
 	}

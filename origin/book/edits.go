@@ -52,9 +52,13 @@ type Edit struct {
 	// segment is needed any more are left out.
 	Oldest live.Number `json:"oldest,omitempty"`
 	// TakeBack is the index of a generation that has not begun.
-	TakeBack int        `json:"take_back,omitempty"`
-	Mask     *live.Mask `json:"mask,omitempty"`
-	Unmask   string     `json:"unmask,omitempty"`
+	TakeBack int `json:"take_back,omitempty"`
+	// Slate is given for its rendition and generation, Unslate the rendition of which all
+	// that were are taken back.
+	Slate   *Slate     `json:"slate,omitempty"`
+	Unslate string     `json:"unslate,omitempty"`
+	Mask    *live.Mask `json:"mask,omitempty"`
+	Unmask  string     `json:"unmask,omitempty"`
 	// Invalidate has no versions: they follow from the edits before.
 	Invalidate []live.Invalidation `json:"invalidate,omitempty"`
 	Flush      bool                `json:"flush,omitempty"`
@@ -147,6 +151,12 @@ func (rec *Record) Apply(x *Edit) {
 				LearnFrom(&c.Renditions[i], x.Learn)
 			}
 		}
+	}
+	if x.Slate != nil {
+		rec.Slates = rec.slated(x.Slate, x.Oldest)
+	}
+	if x.Unslate != "" {
+		rec.Slates = slices.DeleteFunc(slices.Clone(rec.Slates), func(s Slate) bool { return s.Rendition == x.Unslate })
 	}
 	if x.Mask != nil {
 		c.Masks = slices.Clone(c.Masks)

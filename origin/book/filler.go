@@ -24,10 +24,15 @@ import (
 //	hears of 7            8 is made of 7 from now on; caches drop the other soon
 
 // mayFill reports whether anything may stand in for a segment: else the policy is another,
-// or operators have taken it away.
+// or operators have taken it away. What has no slate is filled.
 func (v *View) mayFill(rendition string, n live.Number) bool {
-	cfg := v.Config()
-	return cfg.OnLost == live.LostFill && slices.ContainsFunc(cfg.Pipelines, func(p live.Pipeline) bool { return !v.Masked(p, rendition, n) })
+	on := v.Config().OnLost
+	return (on == live.LostFill || on == live.LostSlate) && v.anyUnmasked(rendition, n)
+}
+
+// anyUnmasked reports whether operators have left any pipeline's segment there.
+func (v *View) anyUnmasked(rendition string, n live.Number) bool {
+	return slices.ContainsFunc(v.Config().Pipelines, func(p live.Pipeline) bool { return !v.Masked(p, rendition, n) })
 }
 
 // fillsFrom is the first number that may stand in for segment n; n where none may.
@@ -44,11 +49,13 @@ func (v *View) fillsFrom(rendition string, n live.Number) live.Number {
 // Filler makes of segment m, whose bytes are src, what stands in for segment n, with
 // pauses as cmaf.Filler has them.
 func (in *Init) Filler(tl live.Timeline, src []byte, m, n live.Number, pause func()) ([]byte, error) {
-	window := func(n live.Number) (w cmaf.Window) {
-		w.Start, w.End = tl.Media(n, int64(in.Track.Timescale))
-		return w
-	}
-	return cmaf.Filler(src, &in.Track, window(m), window(n), uint32(n), pause)
+	return cmaf.Filler(src, &in.Track, in.window(tl, m), in.window(tl, n), uint32(n), pause)
+}
+
+// window is where segment n lies on the track's timeline.
+func (in *Init) window(tl live.Timeline, n live.Number) (w cmaf.Window) {
+	w.Start, w.End = tl.Media(n, int64(in.Track.Timescale))
+	return w
 }
 
 // fillsTo is the last number that may stand in for segment n where none before it may:

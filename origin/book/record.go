@@ -21,6 +21,8 @@ type Record struct {
 	Operators []string `json:"operators,omitempty"`
 	// Speakers are by the ids of the others the pipelines that said them.
 	Speakers map[string]string `json:"speakers,omitempty"`
+	// Slates are the clips that operators have given.
+	Slates []Slate `json:"slates,omitempty"`
 	// Flushed is the last edit that was a flush.
 	Flushed store.Token `json:"flushed,omitzero"`
 	// Folded are the edits that are in this record and may still be items of

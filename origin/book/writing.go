@@ -204,7 +204,7 @@ func (g *Book) Remove(ctx context.Context, id live.EventID) error {
 			}
 			g.bury(id, tomb)
 		}
-		records := []store.Record{layout.Journal(id)}
+		records := []store.Record{layout.Journal(id), layout.Slates(id)}
 		for _, name := range tomb.Renditions {
 			records = append(records, layout.Media(id, name), layout.Inits(id, name))
 		}

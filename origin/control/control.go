@@ -31,7 +31,10 @@ import (
 const maxControlBody = 1 << 20
 
 // A server serves /v1/events of the control listener.
-type server struct{ Config }
+type server struct {
+	Config
+	uploads chan struct{} // holds one while a clip is being taken: each takes memory several times
+}
 
 // A Config is what the control API is built from.
 type Config struct {
@@ -52,15 +55,19 @@ type Config struct {
 	Log          *slog.Logger
 }
 
+// clipTime is how much longer than other bodies a clip may take.
+const clipTime = 2 * time.Minute
+
 // What the control API is about.
 const (
 	eventsPattern = "/v1/events"
 	eventPattern  = "/v1/events/{tenant}/{event}"
+	slatePattern  = eventPattern + "/slates/{rendition}"
 )
 
 // New serves the control API.
 func New(cfg Config) http.Handler {
-	s := &server{cfg}
+	s := &server{Config: cfg, uploads: make(chan struct{}, 1)}
 	mux := http.NewServeMux()
 	const event = eventPattern
 	for path, methods := range map[string]map[string]controlFunc{
@@ -73,6 +80,7 @@ func New(cfg Config) http.Handler {
 		event + "/masks/{id}":          {"DELETE": s.changing("unmask", s.removeMask)},
 		event + "/generations":         {"GET": s.getGenerations, "POST": s.changing("generation", s.postGeneration)},
 		event + "/generations/{index}": {"DELETE": s.changing("take back generation", s.takeBackGeneration)},
+		slatePattern:                   {"PUT": s.changing("slate", s.putSlate), "DELETE": s.changing("take slate back", s.removeSlate)},
 		event + "/invalidations":       {"POST": s.changing("invalidate", s.postInvalidation)},
 		event + "/flush":               {"POST": s.changing("flush", s.flush, "yes")},
 		event + "/audit":               {"GET": s.listAudit},
@@ -135,10 +143,15 @@ func (s *server) controlled(w http.ResponseWriter, r *http.Request, f controlFun
 			return by, live.ErrBadRequest.With(live.PathReason(err))
 		}
 	}
-	if err := jsonOnly(r); err != nil {
+	if err := typed(r); err != nil {
 		return by, err
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)
+	limit := int64(maxControlBody)
+	if r.Pattern == "PUT "+slatePattern {
+		limit = book.MaxSlateBytes
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.BodyTimeout + clipTime))
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	return by, f(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, by)), id)
 }
 
@@ -147,7 +160,7 @@ func body(r *http.Request) ([]byte, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", maxControlBody))
+		return nil, live.ErrTooLarge.With(fmt.Sprintf("the body is longer than %d bytes", tooLarge.Limit))
 	case err != nil:
 		return nil, live.ErrIncomplete.With(err.Error())
 	}
@@ -331,24 +344,35 @@ func (s *server) getEvent(w http.ResponseWriter, r *http.Request, id live.EventI
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, eventDetail{e.View().Config(), e.RefusedInits()})
+	rec := &e.View().Record
+	return writeJSON(w, http.StatusOK, eventDetail{&rec.Config, eventNotes{e.RefusedInits(), rec.Slates, rec.SlatesNeeded()}})
 }
 
-// An eventDetail is what GET shows of an event: its configuration, and which
-// pipelines are refused.
+// An eventDetail is what GET shows of an event: its configuration, and what caches do not
+// need to know.
 type eventDetail struct {
-	config  *live.Config
-	refused []book.RefusedInit
+	config *live.Config
+	notes  eventNotes
+}
+
+// eventNotes are which pipelines are refused, which clips there are, and which are missing.
+type eventNotes struct {
+	RefusedInits []book.RefusedInit `json:"refused_inits,omitempty"`
+	Slates       []book.Slate       `json:"slates,omitempty"`
+	SlatesNeeded []book.SlateNeeded `json:"slates_needed,omitempty"`
 }
 
 // MarshalJSON writes one flat object.
 func (d eventDetail) MarshalJSON() ([]byte, error) {
 	b, err := json.Marshal(d.config)
-	if err != nil || len(d.refused) == 0 {
+	if err != nil {
+		return nil, err
+	}
+	notes, err := json.Marshal(d.notes)
+	if err != nil || len(notes) == len("{}") {
 		return b, err
 	}
-	refused, err := json.Marshal(d.refused)
-	return slices.Concat(b[:len(b)-1], []byte(`,"refused_inits":`), refused, []byte("}")), err
+	return slices.Concat(b[:len(b)-1], []byte(","), notes[1:]), nil
 }
 
 // deleteEvent removes an event and everything published of it.

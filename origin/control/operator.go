@@ -17,6 +17,9 @@ import (
 // to send requests by pages they only look at, so besides its credentials a
 // request must show that it is not such a page's.
 
+// clipTypes are those of a slate's file.
+var clipTypes = []string{"video/mp4", "audio/mp4", "application/mp4"}
+
 type identityKey struct{}
 
 // identityOf is who sends a request that control let through.
@@ -88,14 +91,20 @@ func isBasic(r *http.Request) bool {
 	return ok
 }
 
-// jsonOnly refuses bodies of other types: pages of any site may send those.
-func jsonOnly(r *http.Request) error {
+// typed refuses bodies of other types than JSON, and than MP4 where a clip is sent: pages
+// of any site may send those.
+func typed(r *http.Request) error {
 	if r.ContentLength == 0 {
 		return nil
 	}
 	ct := r.Header.Get("Content-Type")
-	if t, _, err := mime.ParseMediaType(ct); err == nil && t == "application/json" {
+	t, _, err := mime.ParseMediaType(ct)
+	clip := r.Pattern == "PUT "+slatePattern
+	switch {
+	case err == nil && clip && slices.Contains(clipTypes, t), err == nil && !clip && t == "application/json":
 		return nil
+	case clip:
+		return live.ErrNotCMAF.With(fmt.Sprintf("Content-Type is %q: send %s", ct, strings.Join(clipTypes, " or ")))
 	}
 	return live.ErrNotJSON.With(fmt.Sprintf("Content-Type is %q: send application/json", ct))
 }

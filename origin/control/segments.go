@@ -135,7 +135,9 @@ func segmentRowOf(e *book.Event, v *book.View, rendition string, n live.Number, 
 	case selection.Serve:
 		row.Now.Serves = d.Candidate.Pipeline
 	case selection.Refuse:
-		if in, _, ok := e.StandIn(v, rendition, n, nil, now); ok {
+		if v.Slate(rendition, n) != nil {
+			row.Now = NowRow{Action: selection.Serve.String(), Reason: string(selection.Slated)}
+		} else if in, _, ok := e.StandIn(v, rendition, n, nil, now); ok {
 			row.Now = NowRow{Action: in.Action.String(), Reason: string(selection.Filled), Serves: in.Candidate.Pipeline}
 		}
 	}

@@ -57,7 +57,9 @@ func (s *Server) headOf(d *delivery, r live.Rendition) http.Header {
 	}
 	h := make(http.Header)
 	h.Set("Content-Type", r.Type.ContentType())
-	h.Set(live.HeaderPipeline, s.answering(live.Source{Pipeline: c.Pipeline, Region: c.Region}).String())
+	if c.Pipeline != "" { // a slate is no pipeline's
+		h.Set(live.HeaderPipeline, s.answering(live.Source{Pipeline: c.Pipeline, Region: c.Region}).String())
+	}
 	if !c.Published.IsZero() { // a filler was not
 		h.Set(live.HeaderPublished, live.FormatPublished(c.Published))
 	}

@@ -40,6 +40,7 @@ type Server struct {
 	tasks   sync.WaitGroup     // attempts at them
 	pages   pages
 	fillers fillers
+	clips   *window.Window // pieces of slates
 
 	places             map[live.Place]prometheus.Counter
 	fallbacks          map[fallbackOutcome]prometheus.Counter
@@ -49,6 +50,7 @@ type Server struct {
 	condemned, left    prometheus.Counter
 	others             prometheus.Counter
 	unfilled, noRoom   prometheus.Counter
+	unslated           prometheus.Counter
 	reading            atomic.Int64 // bytes of segments that are being read from the store
 }
 
@@ -84,7 +86,7 @@ type Config struct {
 
 // New returns a delivering side.
 func New(cfg Config) *Server {
-	s := &Server{Config: cfg, far: fallbackClient(),
+	s := &Server{Config: cfg, far: fallbackClient(), clips: window.New(clipBytes),
 		sending:    sending{egress: cfg.Egress, sent: cfg.Sent, clients: make(map[window.Key]int), beside: make(map[window.Key]int64)},
 		places:     make(map[live.Place]prometheus.Counter),
 		fallbacks:  metric.Counters(cfg.Metrics, "fallbacks_total", "Segments asked of another region, by outcome.", "outcome", fallbackOutcomes),
@@ -95,10 +97,11 @@ func New(cfg Config) *Server {
 		condemned:  metric.Counter(cfg.Metrics, "condemned_total", "Candidates whose stored bytes were bad or gone."),
 		others:     metric.Counter(cfg.Metrics, "named_total", "Segments of which other bytes were asked for by their entity tag than are chosen, and served."),
 		unfilled:   metric.Counter(cfg.Metrics, "unfilled_total", "Lost segments for which nothing could be made of the one before."),
+		unslated:   metric.Counter(cfg.Metrics, "unslated_total", "Lost segments for which the slate could not be read, and that were filled."),
 		left:       metric.Counter(cfg.Metrics, "clients_left_total", "Clients that left before their answer."),
 	}
 	s.noRoom = metric.Counter(cfg.Metrics, "memory_refused_reads_total", "Segments that were not read from the store for want of memory.")
-	cfg.Budget.Count(func() int64 { return s.reading.Load() + s.sending.besides() })
+	cfg.Budget.Count(func() int64 { _, clips := s.clips.Size(); return s.reading.Load() + s.sending.besides() + clips })
 	cfg.Metrics.MustRegister(s.holding)
 	places := prometheus.NewCounterVec(prometheus.CounterOpts{Name: metric.Name("places_total"), Help: "Segment requests by their place on the timeline."}, []string{"place"})
 	cfg.Metrics.MustRegister(places)
@@ -164,7 +167,8 @@ type step func(d *delivery) (next step, err error)
 //	parse, find, place, enter, choose, fetch, send                  a segment that is there
 //	                    choose, wait, find, place, enter, ...       one that is waited for
 //	                    choose, lookAgain, place, ..., refuse       one that is not coming
-//	                    choose, fetch, makeFiller, send             the same, where another stands in
+//	                    choose, fill, fetch, makeFiller, send       the same, where another stands in
+//	                    choose, makeSlate, send                     or a piece of the operator's clip
 //	                            fetch, place, ...                   bytes that are not to be had
 //
 // Init segments, event.json and manifests are sent after find and enter.
@@ -292,20 +296,29 @@ func (s *Server) choose(d *delivery) (step, error) {
 		s.release(d)
 		return s.fetch, nil
 	case selection.Refuse:
-		if !d.looked {
+		switch {
+		case !d.looked:
 			return s.lookAgain, nil
+		case d.view.Slate(d.path.Rendition, d.path.Number) != nil:
+			return s.makeSlate, nil
 		}
-		if in, _, ok := d.event.StandIn(d.view, d.path.Rendition, d.path.Number, d.absent, now); ok {
-			d.decision = in
-			if !s.settle(d, now) {
-				return s.place, nil // somebody chose meanwhile
-			}
-			return s.fetch, nil // and then makeFiller
-		}
-		s.Book.Decided(d.event, d.decision.Reason)
-		return nil, d.lost(now)
+		return s.fill, nil
 	}
 	return s.wait, nil
+}
+
+// fill finds what can stand in for a segment that is lost.
+func (s *Server) fill(d *delivery) (step, error) {
+	now := s.Clock.Now()
+	if in, _, ok := d.event.StandIn(d.view, d.path.Rendition, d.path.Number, d.absent, now); ok {
+		d.decision = in
+		if !s.settle(d, now) {
+			return s.place, nil // somebody chose meanwhile
+		}
+		return s.fetch, nil // and then makeFiller
+	}
+	s.Book.Decided(d.event, d.decision.Reason)
+	return nil, d.lost(now)
 }
 
 // settle makes a choice the slot's, where nobody has chosen since it was made,

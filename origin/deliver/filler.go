@@ -46,7 +46,7 @@ func (s *Server) makeFiller(d *delivery) (step, error) {
 	}}}
 	s.Book.Decided(d.event, selection.Filled)
 	if tl.Live(n, s.Clock.Now()) {
-		s.Watchman.Filled(d.path.Event, d.path.Rendition, n)
+		s.Watchman.Filled(d.path.Event, d.path.Rendition, n, "")
 	}
 	return s.send, nil
 }

@@ -75,7 +75,8 @@ func (p *page) make(ctx context.Context, d *delivery, newest live.Number, now ti
 	in := manifest.Input{Config: d.view.Config(), Now: now, Notifications: d.view.Record.Notifications}
 	in.Lost = d.lostAt(ctx, now)
 	in.Key = func(rendition string, n live.Number) (live.SegmentKey, bool) {
-		return d.event.KeyOf(d.view, rendition, n)
+		k, ok := d.event.KeyOf(d.view, rendition, n)
+		return k, ok || d.view.Slate(rendition, n) != nil // that has the init segment's
 	}
 	in.DeltaUpdates, in.Skip = true, skips(d.r)
 	in.Published = func(rendition string) (live.Number, bool) { return d.decided(rendition, now) }
@@ -112,6 +113,9 @@ func (d *delivery) lostAt(ctx context.Context, now time.Time) func(rendition str
 		in := d.view.Input(rendition, n, d.event.Candidates(rendition, n)) // what came before decides between those that are there
 		if selection.Choose(in, now).Action != selection.Refuse {
 			there, begun = n, true
+			return false
+		}
+		if d.view.Slate(rendition, n) != nil {
 			return false
 		}
 		if !begun { // the playlist begins with it

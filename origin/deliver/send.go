@@ -32,7 +32,7 @@ func (s *Server) send(d *delivery) (step, error) {
 	if len(findings) > 0 {
 		h.Set(live.HeaderDefects, findings.String())
 	}
-	if len(c.Quality.Wants()) > 0 && d.decision.Reason != selection.Filled {
+	if len(c.Quality.Wants()) > 0 && !d.filled() {
 		h.Set(live.HeaderQuality, c.Quality.String())
 	}
 	h[live.HeaderCacheControl] = []string{live.FormatLifetimes(d.lifetimes(now))}
@@ -46,7 +46,7 @@ func (s *Server) send(d *delivery) (step, error) {
 	if s := d.timing.String(); s != "" {
 		h.Set(live.HeaderServerTiming, s)
 	}
-	if d.decision.Reason != selection.Filled {
+	if !d.filled() {
 		s.Book.Counters.Of(d.event).Servings.WithLabelValues(c.Pipeline).Inc()
 	}
 	s.write(d, d.data, c.Published)

@@ -9,6 +9,7 @@
 //	control  audit/DAY                   NANOSECONDS-NODE-COUNT  Entry of audit
 //	control  probe                       NODE                    nothing: what health writes
 //	media    TENANT/EVENT/RENDITION      NUMBER/PIPELINE         the segment, with segmentMeta
+//	media    TENANT/EVENT/-slates        PIECE/ID                a piece of the clip of that id, for ever
 //	media    TENANT/EVENT/-journal       NUMBER/NODE-COUNT       batch of journal: what was served and refused of that number and the next few
 //
 // Numbers are padded, so that key order is number order.
@@ -47,6 +48,14 @@ func Inits(id live.EventID, rendition string) store.Record {
 func Journal(id live.EventID) store.Record {
 	return store.Record{Namespace: store.Media, ID: id.String() + "/-journal"}
 }
+
+// Slates is the record of the clips that stand in for an event's lost segments.
+func Slates(id live.EventID) store.Record {
+	return store.Record{Namespace: store.Media, ID: id.String() + "/-slates"}
+}
+
+// SlateKey is the key of a piece of a clip.
+func SlateKey(piece int, id string) string { return NumberKey(live.Number(piece)) + id }
 
 // NumberKey begins the keys of one number.
 func NumberKey(n live.Number) string { return fmt.Sprintf("%016d/", int64(n)) }

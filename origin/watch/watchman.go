@@ -99,11 +99,12 @@ func (w *Watchman) Refused(id live.EventID, rendition string, n live.Number) {
 	w.watch.note(repeatKey{id, "refused at the live edge", live.ErrLost.Code}, slog.LevelError, rendition, n, 1, w.book.Clock.Now())
 }
 
-// Filled notes that a segment was lost, and another stood in for it, at the live edge.
-func (w *Watchman) Filled(id live.EventID, rendition string, n live.Number) {
+// Filled notes that a segment was lost, and another stood in for it, at the live edge;
+// which, where it was none of before.
+func (w *Watchman) Filled(id live.EventID, rendition string, n live.Number, by string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.watch.note(repeatKey{id, "filled at the live edge", ""}, slog.LevelError, rendition, n, 1, w.book.Clock.Now())
+	w.watch.note(repeatKey{id, "filled at the live edge", by}, slog.LevelError, rendition, n, 1, w.book.Clock.Now())
 }
 
 // RefusedControl notes what the control API refused, for a line of the log.
