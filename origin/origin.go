@@ -90,7 +90,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	o := &Origin{clock: clk, draining: make(chan struct{})}
 	o.health = &health.Readiness{Clock: clk, Writes: health.WritesOf(clk, cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Store: cfg.Store, Draining: o.draining, Access: cfg.Access, Metrics: cfg.Metrics}
 	o.book = book.New(book.Config{Clock: clk, Store: cfg.Store, Tokens: tokens, Bus: cfg.Bus, Node: node, Alone: alone,
-		Timeout: cfg.StoreTimeout, Lead: deliver.Lead, Log: cfg.Log, Metrics: cfg.Metrics})
+		Timeout: cfg.StoreTimeout, Bounded: cfg.TenantBytes > 0, Lead: deliver.Lead, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.look = look.New(look.Config{Book: o.book, Store: cfg.DeliverStore, Reads: reads, Slow: slow, Reading: reading, Health: o.health.Reads, Holding: holds.Used,
 		Interval: cfg.GuardInterval, Timeout: cfg.StoreTimeout, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.hear = hear.New(o.book, o.look, cfg.StoreTimeout, cfg.Log, cfg.Metrics)

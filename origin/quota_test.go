@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"headwater/live"
+	"headwater/origin/layout"
+	"headwater/store/memory"
 )
 
 // named is an event of that many renditions.
@@ -101,4 +103,52 @@ func TestTenantStoresSoMuch(t *testing.T) {
 			t.Errorf("%+v when all has left", u)
 		}
 	})
+}
+
+// TestWhatWasStoredCountsAfterAStart: what a tenant has stored counts from the start on,
+// before it was read; but not what has left the DVR window meanwhile.
+func TestWhatWasStoredCountsAfterAStart(t *testing.T) {
+	for _, away := range []time.Duration{0, 2 * time.Hour} {
+		t.Run(away.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				st := memory.New(memory.Options{})
+				r, stop := stoppableRig(t, Config{Store: st, TenantBytes: 1 << 40})
+				ev := testEvent()
+				longEvent(&ev)
+				r.create(ev)
+				r.putInits("a", "b")
+				n := r.next()
+				for i := range live.Number(4) { // these have left after two hours
+					r.putSegment("a", "v", n-4000-i, take{}, 201)
+				}
+				r.putSegment("a", "v", n-1900, take{}, 201) // and this has not
+				r.putSegment("b", "v", n, take{}, 201)
+				stored := r.o.book.Usage("acme", "").Bytes
+				size := int64(len(r.m.segment(r.tl, "v", n, take{mark: "b"})))
+				time.Sleep(70 * time.Second) // it is written down
+				stop()
+				time.Sleep(away)
+
+				h := &heldScans{Store: st, before: layout.NumberKey(n - 1000), open: make(chan struct{})}
+				again, stop := stoppableRig(t, Config{Store: h, TenantBytes: stored})
+				want := stored
+				if away > 0 {
+					want = stored / 6 * 2
+				}
+				if got := again.o.book.Usage("acme", "").Bytes; got < want-size/2 || got > want+size/2 {
+					t.Errorf("%d bytes count, of %d that are in the window and %d that were stored", got, want, stored)
+				}
+				m := again.next()
+				if w := again.put(fmt.Sprintf("a/v/%d.m4s", m), r.m.segment(r.tl, "v", m, take{mark: "a"})); (w.Code == 507) != (away == 0) {
+					t.Errorf("%d %s", w.Code, w.Body)
+				}
+				close(h.open)
+				<-again.o.book.Get(testID).Whole()
+				if got := again.o.book.Usage("acme", "").Bytes; away == 0 && got != stored {
+					t.Errorf("%d bytes count when all is read, of %d", got, stored)
+				}
+				stop()
+			})
+		})
+	}
 }

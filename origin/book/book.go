@@ -60,6 +60,9 @@ type Config struct {
 	Node    string        // what announcements call this node
 	Alone   bool          // no other node announces anything
 	Timeout time.Duration // of one change
+	// Bounded says that tenants may have only so much stored: then what they have is written
+	// down, for after a start.
+	Bounded bool
 	// Lead is how long before it begins players have to be able to read of a generation.
 	Lead    func(*Record) time.Duration
 	Log     *slog.Logger
@@ -89,27 +92,6 @@ func (g *Book) Get(id live.EventID) *Event {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return g.events[id]
-}
-
-// A Usage is what a tenant has.
-type Usage struct {
-	Events, Renditions int
-	Bytes              int64 // of segments that are published, of all pipelines
-}
-
-// Usage is what a tenant has beside one of its events, as far as it was read. It looks at
-// that tenant's alone: each PUT of a segment asks.
-func (g *Book) Usage(tenant, besides string) (u Usage) {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	for id, e := range g.of[tenant] {
-		if id.Name != besides {
-			u.Events++
-			u.Renditions += len(e.View().Config().Renditions)
-			u.Bytes += e.bytes.Load()
-		}
-	}
-	return u
 }
 
 // Timeline is that of an event, while it lives.
@@ -286,7 +268,7 @@ func (g *Book) Run(ctx context.Context) {
 	defer older.Wait()
 	tick := time.NewTicker(checkVersions)
 	defer tick.Stop()
-	kept := time.Now()
+	kept, counted := time.Now(), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -304,6 +286,10 @@ func (g *Book) Run(ctx context.Context) {
 		}
 		if whole || g.Bus.Health() != nil {
 			g.checkEvents(ctx)
+		}
+		if g.Bounded && now.Sub(counted) >= keepUsage {
+			counted = now
+			g.keepUsage(ctx)
 		}
 	}
 }

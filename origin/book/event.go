@@ -20,6 +20,9 @@ type Event struct {
 	state atomic.Pointer[View] // replaced whole, never changed
 	edge  atomic.Int64         // newest published number, -1 before the first
 	bytes atomic.Int64         // of all candidates
+	// what was stored before the start, until all of it is known; nil: it is, or nobody knows
+	earlier atomic.Pointer[storedUsage]
+	written atomic.Int64 // bytes when they were last written down
 
 	counts atomic.Pointer[Counts] // nil before anything is counted
 

@@ -78,6 +78,7 @@ func (e *Event) know(from live.Number) {
 		return
 	}
 	e.knownFrom.Store(0)
+	e.earlier.Store(nil)
 	e.older.blocks = nil
 	select {
 	case <-e.older.whole:
@@ -127,6 +128,7 @@ func (g *Book) fill(ctx context.Context, e *Event) error {
 	e.mu.Lock()
 	e.older = older{from: live.MaxNumber + 1, whole: make(chan struct{})}
 	e.mu.Unlock()
+	g.readUsage(ctx, e)
 	for {
 		if from < tl.First() {
 			from = 0

@@ -7,6 +7,7 @@
 //	control  init/TENANT/EVENT/RENDITION PIPELINE/refused        the newest init segment that was refused, with segmentMeta
 //	control  init/TENANT/EVENT/RENDITION -generation/DIGEST      the init segment of a generation after the first, with segmentMeta
 //	control  audit/DAY                   NANOSECONDS-NODE-COUNT  Entry of audit
+//	control  usage                       TENANT/EVENT            storedUsage of book: how much was stored of it, by numbers
 //	control  probe                       NODE                    nothing: what health writes
 //	media    TENANT/EVENT/RENDITION      NUMBER/PIPELINE         the segment, with segmentMeta
 //	media    TENANT/EVENT/-slates        PIECE/ID                a piece of the clip of that id, for ever
@@ -32,6 +33,9 @@ import (
 
 // Events is the record of all events and their edits.
 var Events = store.Record{Namespace: store.Control, ID: "events"}
+
+// Usage is the record of how much is stored of each event.
+var Usage = store.Record{Namespace: store.Control, ID: "usage"}
 
 // Media is the record of a rendition's segments.
 func Media(id live.EventID, rendition string) store.Record {
