@@ -10,6 +10,8 @@ import (
 
 	"headwater/announce"
 	"headwater/live"
+	"headwater/origin/layout"
+	"headwater/store"
 	"headwater/store/memory"
 )
 
@@ -348,4 +350,66 @@ func TestGenerationTakenBack(t *testing.T) {
 			t.Errorf("media playlist of later:\n%.600s", text)
 		}
 	})
+}
+
+// TestInitsOfPastGenerationsGo: an hour after the last segment of a generation has left the
+// DVR window its init segment is removed, and nothing else: also by an origin that was
+// started since.
+func TestInitsOfPastGenerationsGo(t *testing.T) {
+	for name, restart := range map[string]bool{"the same origin": false, "one that was started since": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				st := memory.New(memory.Options{})
+				stored := func() (n int) {
+					for item, err := range store.All(t.Context(), st, layout.Inits(testID, "v"), store.ScanOptions{}) {
+						if err != nil {
+							t.Fatal(err)
+						}
+						if strings.HasPrefix(item.Key, "-generation/") {
+							n++
+						}
+					}
+					return n
+				}
+				r, stop := stoppableRig(t, Config{Store: st})
+				r.create(testEvent())
+				r.putInits("a", "b")
+				n := r.next()
+				r.putSegment("a", "v", n, take{}, 201)
+				for i, init := range []string{"w", "v"} {
+					r.want(r.put("a/v/init.mp4", r.m.inits[init]), 412, "init-differs")
+					from := n + 3 + 20*live.Number(i)
+					r.generate(`{"rendition": "v", "from": `+from.String()+`}`, 200, "")
+					until(r.tl.End(from + 1))
+					if i == 0 {
+						r.putAnother("a", from+1, 201, "")
+					}
+				}
+				if n := stored(); n != 2 {
+					t.Fatalf("%d init segments of generations are stored", n)
+				}
+				if restart {
+					stop()
+					r, stop = stoppableRig(t, Config{Store: st})
+				}
+				until(r.tl.GoneAt(n + 23).Add(50 * time.Minute))
+				if n := stored(); n != 2 {
+					t.Errorf("%d init segments are stored, before an hour is over", n)
+				}
+				until(r.tl.GoneAt(n + 23).Add(70 * time.Minute))
+				if n := stored(); n != 1 {
+					t.Errorf("%d init segments are stored of the generation that goes on", n)
+				}
+				if n := r.counted("inits_dropped_total"); n != 1 {
+					t.Errorf("%v are counted", n)
+				}
+				for _, x := range []*rig{r, openRig(t, Config{Store: st})} {
+					x.wantBytes("v/init.2.mp4", x.m.inits["v"])
+					x.want(x.get("v/init.1.mp4"), 404, "no-init")
+					x.wantBytes("v/init.mp4", x.m.inits["v"])
+				}
+				stop()
+			})
+		})
+	}
 }

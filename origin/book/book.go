@@ -35,6 +35,7 @@ import (
 type Book struct {
 	Config
 	lost     prometheus.Counter // announcements
+	dropped  prometheus.Counter // init segments
 	Counters *Counters
 	// turns: whoever has an event's may read, change and write its record.
 	turns *keylock.Locks[live.EventID]
@@ -75,6 +76,7 @@ func New(cfg Config) *Book {
 		events: make(map[live.EventID]*Event), of: make(map[string]map[live.EventID]*Event), tombs: make(map[live.EventID]tombstone), tenants: make(map[string]bool), names: make(map[string]string)}
 	g.lost = metric.Counter(cfg.Metrics, "lost_announcements_total", "Announcements that the bus did not take.")
 	g.Counters = newByEvent(g.List, cfg.Clock)
+	g.dropped = metric.Counter(cfg.Metrics, "inits_dropped_total", "Init segments of generations of which nothing is in the DVR window any more that were removed from the store.")
 	cfg.Metrics.MustRegister(g.Counters)
 	metric.Gauge(cfg.Metrics, "events", "Events known.", func() float64 { return float64(len(g.List())) })
 	metric.Gauge(cfg.Metrics, "slots", "Segments of renditions that were published, looked for or are waited for.", func() float64 {
@@ -286,6 +288,9 @@ func (g *Book) Run(ctx context.Context) {
 		}
 		if whole || g.Bus.Health() != nil {
 			g.checkEvents(ctx)
+		}
+		if whole {
+			g.dropInits(ctx)
 		}
 		if g.Bounded && now.Sub(counted) >= keepUsage {
 			counted = now

@@ -44,18 +44,20 @@ func generationKey(d live.Digest) string { return generationPrefix + fmt.Sprintf
 // KeepRefused stores the newest init segment of a pipeline that was refused.
 func (g *Book) KeepRefused(ctx context.Context, e *Event, rendition string, in *Init) error {
 	e.learnRefused(rendition, in)
-	return g.putInit(ctx, e, rendition, in.Source.Pipeline+refusedSuffix, in)
+	_, err := g.putInit(ctx, e, rendition, in.Source.Pipeline+refusedSuffix, in)
+	return err
 }
 
-func (g *Book) putInit(ctx context.Context, e *Event, rendition, key string, in *Init) error {
+func (g *Book) putInit(ctx context.Context, e *Event, rendition, key string, in *Init) (t store.Token, err error) {
 	meta, err := layout.EncodeNamedMeta(live.Candidate{Pipeline: in.Source.Pipeline, Region: in.Source.Region, Digest: in.Digest, Published: in.Published}, e.Life)
 	if err != nil {
-		return fmt.Errorf("origin: init segment: %w", err)
+		return t, fmt.Errorf("origin: init segment: %w", err)
 	}
-	if err := g.Store.Put(ctx, layout.Inits(e.ID, rendition), store.Item{Key: key, Token: g.Tokens.Next(), Meta: meta, Value: in.Data}); err != nil {
-		return fmt.Errorf("origin: storing an init segment: %w", err)
+	t = g.Tokens.Next()
+	if err := g.Store.Put(ctx, layout.Inits(e.ID, rendition), store.Item{Key: key, Token: t, Meta: meta, Value: in.Data}); err != nil {
+		return t, fmt.Errorf("origin: storing an init segment: %w", err)
 	}
-	return nil
+	return t, nil
 }
 
 // takeLater enters an init segment that is stored beside those of the first generation.
@@ -80,6 +82,7 @@ func (g *Book) takeLater(e *Event, rendition string, item store.Item) (bool, err
 		e.learnRefused(rendition, in)
 		return true, nil
 	}
+	in.stored = item.Token
 	e.learnLater(rendition, in)
 	return true, nil
 }
@@ -312,10 +315,13 @@ func (g *Book) KeepGenerations(ctx context.Context, e *Event, inits map[string]*
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.Timeout)
 	defer cancel()
 	for rendition, in := range inits {
-		if err := g.putInit(ctx, e, rendition, generationKey(in.Digest), in); err != nil {
+		t, err := g.putInit(ctx, e, rendition, generationKey(in.Digest), in)
+		if err != nil {
 			return err
 		}
-		e.learnLater(rendition, in)
+		kept := *in
+		kept.stored = t
+		e.learnLater(rendition, &kept)
 	}
 	return nil
 }

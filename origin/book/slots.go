@@ -7,6 +7,7 @@ import (
 
 	"headwater/cmaf"
 	"headwater/live"
+	"headwater/store"
 )
 
 // A track is what was published of one rendition.
@@ -35,6 +36,8 @@ type Init struct {
 	Track     cmaf.Track
 	Source    live.Source
 	Published time.Time
+
+	stored store.Token // of what is stored of it for generations after the first
 }
 
 // A PipelineInit is what a pipeline last PUT as its init segment.
