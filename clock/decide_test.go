@@ -17,6 +17,7 @@ func TestDecide(t *testing.T) {
 		"a": {Source: Source{Packager, "a"}, Weight: 1}, "b": {Source: Source{Packager, "b"}, Weight: 1},
 		"o": {Source: Source{Origin, "o"}, Weight: 1}, "o2": {Source: Source{Origin, "o2"}, Weight: 2},
 		"e": {Source: Source{Edge, "e"}, Weight: 1}, "p1": {Source: Source{Pipeline, "a"}, Weight: ofPipeline}, "p2": {Source: Source{Pipeline, "b"}, Weight: ofPipeline},
+		"s": {Source: Source{Store, "s"}, Weight: 1}, "s1": {Source: Source{Store, "1"}, Weight: 0.75}, "s2": {Source: Source{Store, "2"}, Weight: 0.75},
 		"p": {Source: Source{Parent, "p"}, Weight: 1}, "q": {Source: Source{Parent, "q"}, Weight: 1}, "r": {Source: Source{Parent, "r"}, Weight: 1},
 	}
 	for _, c := range []struct {
@@ -54,6 +55,11 @@ func TestDecide(t *testing.T) {
 		{"two pipelines alone against it", votes{"own": 0, "p1": -5, "p2": -5}, 0, Agreed, 0, 2},
 		{"two slow pipelines, and an edge", votes{"own": 0, "e": 0, "p1": -5, "p2": -4}, 0, Agreed, 0, 2},
 		{"one slow pipeline, and an edge that is off", votes{"own": 0, "e": 5, "p1": -5, "p2": 0}, 0, Disputed, 0, 2},
+		{"it began ahead, and two nodes of its store know", votes{"own": 5, "s1": 0, "s2": 0}, 5, Wrong, 0, 1},
+		{"it began ahead, and its store has one node", votes{"own": 5, "s": 0}, 5, Disputed, 5, 0},
+		{"the store is off, and two pipelines know", votes{"own": 0, "s1": 5, "s2": 5, "p1": 0, "p2": 0}, 0, Agreed, 0, 2},
+		{"the store is off, and both packagers know", votes{"own": 0, "s1": 5, "s2": 5, "a": 0, "b": 0}, 0, Agreed, 0, 2},
+		{"it began ahead, its store and a packager know", votes{"own": 5, "s1": 0, "s2": 0, "a": 0}, 5, Wrong, 0, 1},
 		{"the median of three parents", votes{"half": 9, "p": 5, "q": 0, "r": 0}, 5, Wrong, 0, 2},
 	} {
 		var list []Vote

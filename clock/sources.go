@@ -17,17 +17,20 @@ const (
 	Origin   Kind = "origin"   // by what they announce
 	Edge     Kind = "edge"     // by what their probes say
 	Parent   Kind = "parent"   // by what it answers
+	Store    Kind = "store"    // of its nodes, by what they answer
 	Pipeline Kind = "pipeline" // by when its segments come, where its packager says nothing
 )
 
 // Kinds lists every kind, for metrics.
-var Kinds = []Kind{System, Packager, Origin, Edge, Parent, Pipeline}
+var Kinds = []Kind{System, Packager, Origin, Edge, Parent, Store, Pipeline}
 
 // most is how much weight a kind has together, however many there are: nobody wins over
 // all others by being many. Edges need no credential to ask for the time: all of them are
-// one clock. Pipelines are less than one however many there are: alone against the system's
+// one clock. A store's nodes may all be set by one clock, and are one and a half however many
+// they are: what an origin that hears nobody else follows, but not against its pipelines.
+// Pipelines are less than one however many there are: alone against the system's
 // clock they are never followed, for all of them may only be slow.
-var most = map[Kind]float64{System: 1, Packager: 2, Origin: 3, Edge: 1, Parent: 5, Pipeline: 0.9}
+var most = map[Kind]float64{System: 1, Packager: 2, Origin: 3, Edge: 1, Parent: 5, Store: 1.5, Pipeline: 0.9}
 
 // ofPipeline is the weight of one pipeline.
 const ofPipeline = 0.45

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -98,16 +97,7 @@ func TestBodyInRealTime(t *testing.T) {
 // is when its last byte comes, and not two seconds too early, when its headers do; one that
 // is refused for what its headers say, when they come.
 func TestClockHearsOfABodysEnd(t *testing.T) {
-	const offset = `headwater_clock_offset_seconds{source="pipeline"} `
-	says := func(r *rig) float64 {
-		_, after, _ := strings.Cut(r.metricsText(), offset)
-		text, _, _ := strings.Cut(after, "\n")
-		f, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f
-	}
+	says := func(r *rig) float64 { return r.metric(`headwater_clock_offset_seconds{source="pipeline"}`) }
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, Config{})
 		r.putInits("a")

@@ -45,6 +45,7 @@ type Origin struct {
 	look     *look.Looker
 	hear     *hear.Listener
 	journal  *journal.Journal
+	timer    store.Timer // nil: the store has no clock but this process's
 	watchman *watch.Watchman
 	audit    *audit.Log
 	health   *health.Readiness
@@ -87,7 +88,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, publications, watching, sent, egress, admission, reading}, admission, reading)
 	tenants := metric.NewTenants(cfg.Metrics)
 	cfg.Metrics.MustRegister(clk)
-	o := &Origin{clock: clk, draining: make(chan struct{})}
+	o := &Origin{clock: clk, timer: store.TimerOf(cfg.Store), draining: make(chan struct{})}
 	o.health = &health.Readiness{Clock: clk, Writes: health.WritesOf(clk, cfg.Store, node, tokens), Reads: health.ReadsOf(cfg.DeliverStore, node), Bus: cfg.Bus, Store: cfg.Store, Draining: o.draining, Access: cfg.Access, Metrics: cfg.Metrics}
 	o.book = book.New(book.Config{Clock: clk, Store: cfg.Store, Tokens: tokens, Bus: cfg.Bus, Node: node, Alone: alone,
 		Timeout: cfg.StoreTimeout, Bounded: cfg.TenantBytes > 0, Lead: deliver.Lead, Log: cfg.Log, Metrics: cfg.Metrics})
@@ -159,6 +160,9 @@ func (o *Origin) Run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	for _, run := range [...]func(context.Context){o.clock.Run, o.hear.Run, o.look.Guard, o.watchman.Run, o.audit.Run, o.journal.Run, o.book.Run} {
 		tasks.Go(func() { run(ctx) })
+	}
+	if o.timer != nil {
+		tasks.Go(func() { o.clock.Ask(ctx, clock.Store, o.timer.Time) })
 	}
 	tasks.Wait()
 	return nil

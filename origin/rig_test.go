@@ -219,8 +219,13 @@ func until(t time.Time) { time.Sleep(time.Until(t)) }
 // counted is what a counter or gauge says, by its name and labels.
 func (r *rig) counted(name string) float64 {
 	r.Helper()
+	return r.metric("headwater_origin_" + name)
+}
+
+func (r *rig) metric(name string) float64 {
+	r.Helper()
 	for line := range strings.SplitSeq(r.metricsText(), "\n") {
-		if v, ok := strings.CutPrefix(line, "headwater_origin_"+name+" "); ok {
+		if v, ok := strings.CutPrefix(line, name+" "); ok {
 			f, err := strconv.ParseFloat(v, 64)
 			if err != nil {
 				r.Fatal(err)

@@ -142,6 +142,25 @@ func ConditionOf(s Store) error {
 	return nil
 }
 
+// Timer is what a store also is when there are clocks behind it that are not this
+// process's: Time asks one of them what time it is, and says whose it was. Of several
+// each is asked now and then.
+type Timer interface {
+	Time(ctx context.Context) (whose string, t time.Time, err error)
+}
+
+// TimerOf is who tells the time of a store: nil where it has no clock but this process's.
+func TimerOf(s Store) Timer {
+	if parts, ok := s.(*split); ok {
+		if t := TimerOf(parts.media); t != nil {
+			return t
+		}
+		return TimerOf(parts.control)
+	}
+	t, _ := s.(Timer)
+	return t
+}
+
 // ScanOptions says what a scan returns.
 type ScanOptions struct {
 	From, To string // [From, To); "" is the start, and the end, of the record

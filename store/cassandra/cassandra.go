@@ -50,7 +50,7 @@ import (
 	"headwater/store"
 )
 
-// Store implements store.Store and store.Signaller.
+// Store implements store.Store, store.Signaller and store.Timer.
 type Store struct {
 	*store.Front
 	opt     Options
@@ -185,6 +185,29 @@ func (s *Store) Signals() []store.Signal {
 		all = append(all, r.signal())
 	}
 	return all
+}
+
+// Time implements store.Timer: a node of this data centre says what its clock does.
+func (s *Store) Time(ctx context.Context) (node string, t time.Time, err error) {
+	end, err := s.Begin(ctx)
+	if err != nil {
+		return "", t, fmt.Errorf("cassandra store: time: %w", err)
+	}
+	defer end()
+	return s.timeOf(ctx, "")
+}
+
+// timeOf asks one node, "" for any.
+func (s *Store) timeOf(ctx context.Context, host string) (node string, t time.Time, err error) {
+	rows := s.session.Query("SELECT currentTimestamp() FROM system.local").SetHostID(host).Consistency(gocql.LocalOne).IterContext(ctx)
+	told := rows.Scan(&t)
+	switch err := rows.Close(); {
+	case err != nil:
+		return "", t, fmt.Errorf("cassandra store: time: %w: %w", store.ErrUnavailable, err)
+	case !told || rows.Host() == nil:
+		return "", t, fmt.Errorf("cassandra store: time: %w: no node told it", store.ErrUnavailable)
+	}
+	return rows.Host().HostID(), t, nil
 }
 
 func (s *Store) requests() []*request {
