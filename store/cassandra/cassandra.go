@@ -104,6 +104,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.stop = stop
 	s.aside.Go(func() { s.sweep(aside) })
 	s.aside.Go(func() { s.tidy(aside) })
+	s.aside.Go(func() { s.askSuspects(aside) })
 	return s, nil
 }
 

@@ -1,24 +1,32 @@
 package cassandra
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
 )
 
-// A node that was too late or failed comes last for a while, longer each time.
-// Then one attempt finds out how it is, while the others still go elsewhere.
+// A node that was too late or failed comes last for a while, longer each time, and until
+// it has answered a question that nobody waits for (askSuspects): no segment finds out that
+// a node stands still. Then one attempt finds out how it is, while the others still go
+// elsewhere. Where all are suspect the one goes first that is the least.
 const (
 	suspectFor     = 500 * time.Millisecond
 	suspectForMost = 8 * time.Second
 	probeFor       = time.Second // before another attempt finds out
+
+	askSuspectsEvery = 250 * time.Millisecond
+	askSuspectsFor   = time.Second
 )
 
 type suspicion struct {
 	since, until time.Time
 	next         time.Duration // how long the next one lasts
+	answers      bool          // it has answered since
 }
 
 // policy chooses the node that coordinates a request: a replica of what it is
@@ -56,7 +64,7 @@ func (p *policy) suspect(host string, began time.Time) {
 	case began.Before(x.since):
 		return // late for the same reason
 	}
-	x.since, x.until = now, now.Add(x.next)
+	x.since, x.until, x.answers = now, now.Add(x.next), false
 	x.next = min(2*x.next, suspectForMost)
 }
 
@@ -76,11 +84,75 @@ func (p *policy) suspected(host string) bool {
 		return false
 	}
 	now := time.Now()
-	if now.Before(x.until) {
+	if now.Before(x.until) || !x.answers {
 		return true
 	}
 	x.until = now.Add(probeFor)
 	return false
+}
+
+// silent are the suspects that have not answered since.
+func (p *policy) silent() (hosts []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for host, x := range p.suspects {
+		if !x.answers {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
+// answered notes that a host has answered a question that was asked then.
+func (p *policy) answered(host string, asked time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if x := p.suspects[host]; x != nil && !asked.Before(x.since) {
+		x.answers = true
+	}
+}
+
+// doubt is how little there is to expect of a host: how long it is suspected for next.
+func (p *policy) doubt(host string) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if x := p.suspects[host]; x != nil {
+		return x.next
+	}
+	return 0
+}
+
+// RemoveHost implements gocql.HostSelectionPolicy.
+func (p *policy) RemoveHost(host *gocql.HostInfo) {
+	p.trust(host.HostID())
+	p.HostSelectionPolicy.RemoveHost(host)
+}
+
+// askSuspects asks nodes that are suspect, and have said nothing since, what time it is,
+// until ctx ends.
+func (s *Store) askSuspects(ctx context.Context) {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	tick := time.NewTicker(askSuspectsEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, host := range s.policy.silent() {
+			asking.Go(func() {
+				one, cancel := context.WithTimeout(ctx, askSuspectsFor)
+				defer cancel()
+				asked := time.Now()
+				if _, _, err := s.timeOf(one, host); err == nil {
+					s.policy.answered(host, asked)
+				}
+			})
+		}
+		asking.Wait()
+	}
 }
 
 // Pick implements gocql.HostSelectionPolicy.
@@ -92,6 +164,7 @@ func (p *policy) Pick(st gocql.ExecutableStatement) gocql.NextHost {
 	}
 	a := v.(*attempt)
 	var later []gocql.SelectedHost
+	var names []string // of later
 	return func() gocql.SelectedHost {
 		for {
 			h := next()
@@ -99,7 +172,7 @@ func (p *policy) Pick(st gocql.ExecutableStatement) gocql.NextHost {
 				break
 			}
 			if id := h.Info().HostID(); p.suspected(id) || a.route.waitsFor(id) {
-				later = append(later, h)
+				later, names = append(later, h), append(names, id)
 				continue
 			}
 			a.goes(h.Info().HostID())
@@ -108,11 +181,29 @@ func (p *policy) Pick(st gocql.ExecutableStatement) gocql.NextHost {
 		if len(later) == 0 {
 			return nil
 		}
-		h := later[0]
-		later = later[1:]
+		i := p.least(names, a.route)
+		h := later[i]
+		later, names = slices.Delete(later, i, i+1), slices.Delete(names, i, i+1)
 		a.goes(h.Info().HostID())
 		return h
 	}
+}
+
+// least is which of several hosts goes first, where none is well and free: one that no
+// attempt waits for, and of those the one with the least doubt.
+func (p *policy) least(hosts []string, r *route) (best int) {
+	waits := func(host string) int {
+		if r.waitsFor(host) {
+			return 1
+		}
+		return 0
+	}
+	for i, host := range hosts {
+		if cmp.Or(cmp.Compare(waits(host), waits(hosts[best])), cmp.Compare(p.doubt(host), p.doubt(hosts[best]))) < 0 {
+			best = i
+		}
+	}
+	return best
 }
 
 // route is where the attempts of one operation went.
