@@ -132,7 +132,7 @@ func (c *checker) item(ctx context.Context, record, key string, r row) error {
 		c.sum.Dead++
 		return nil
 	}
-	_, err = c.s.value(ctx, c.sp, store.Record{Namespace: c.namespace, ID: record}, key, &h, token, r.values[blob(token)])
+	_, err = c.s.value(ctx, c.sp, store.Record{Namespace: c.namespace, ID: record}, key, &h, token, r.values[blob(token)], here)
 	if errors.Is(err, errMissing) {
 		// Replaced or deleted meanwhile?
 		_, err = c.s.get(ctx, store.Record{Namespace: c.namespace, ID: record}, key)

@@ -31,8 +31,22 @@ type row struct{ heads, values map[blob][]byte }
 // may come from another data centre a little later. After that it is lost.
 const missingFor = time.Minute
 
-// errMissing says that a chunk is not there.
-var errMissing = errors.New("a chunk is missing")
+var (
+	// errMissing says that a chunk is not there.
+	errMissing = errors.New("a chunk is missing")
+	// errNotAsked says that another data centre did not say whether it has it.
+	errNotAsked = errors.New("another data centre was not to be asked for it")
+)
+
+// A place is whom chunks are asked of: a quorum of this data centre, or of each. What another
+// one has written comes row by row, once that is reachable again, and long after that
+// where there is much of it: a row may be here before its chunks are.
+type place bool
+
+const (
+	here       place = false
+	everywhere place = true
+)
 
 func (s *Store) get(ctx context.Context, r store.Record, key string) (item store.Item, err error) {
 	ctx, sp, end, err := s.begin(ctx, r)
@@ -40,28 +54,43 @@ func (s *Store) get(ctx context.Context, r store.Record, key string) (item store
 		return item, err
 	}
 	defer end(&err)
+	err = s.whole(ctx, func(ctx context.Context, from place) (t store.Token, err error) {
+		h, token, v, err := s.row(ctx, sp, r, key)
+		if err != nil {
+			return t, err
+		}
+		if !h.live(s.opt.Now()) {
+			return t, store.ErrNotFound
+		}
+		item = h.item(key)
+		item.Value, err = s.value(ctx, sp, r, key, &h, token, v, from)
+		return h.token, err
+	})
+	return item, err
+}
+
+// whole reads an item whose row may name chunks that are not there:
+//
+//	a chunk is missing                     then
+//	the first time                         read again: the item was replaced between the two reads
+//	again                                  every data centre is asked, once each time
+//	one of them was not to be asked        unavailable
+//	nobody has it, and it is not old       unavailable: it may be on its way
+//	nobody has it, and it is               corrupt
+func (s *Store) whole(ctx context.Context, read func(ctx context.Context, from place) (store.Token, error)) error {
 	began := time.Now()
 	again := time.NewTimer(0)
 	defer again.Stop()
-	for {
-		h, token, v, err := s.row(ctx, sp, r, key)
-		if err != nil {
-			return item, err
-		}
-		if !h.live(s.opt.Now()) {
-			return item, store.ErrNotFound
-		}
-		item = h.item(key)
-		item.Value, err = s.value(ctx, sp, r, key, &h, token, v)
-		// Either it was replaced between the two reads, or it is not all here yet.
+	for from := here; ; from = everywhere {
+		token, err := read(ctx, from)
 		if !errors.Is(err, errMissing) || time.Since(began) > retryFor {
-			return item, missing(err, h.token, s.opt.Now())
+			return missing(err, token, s.opt.Now())
 		}
 		again.Reset(mostBackoff / 4)
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return item, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
@@ -70,7 +99,7 @@ func missing(err error, t store.Token, now time.Time) error {
 	if !errors.Is(err, errMissing) {
 		return err
 	}
-	if now.Sub(time.Unix(0, t.Time)) > missingFor {
+	if now.Sub(time.Unix(0, t.Time)) > missingFor && !errors.Is(err, errNotAsked) {
 		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 	}
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
@@ -97,7 +126,7 @@ func (s *Store) versions(ctx context.Context, sp *space, r store.Record, key str
 }
 
 // value returns a version's value, read and verified.
-func (s *Store) value(ctx context.Context, sp *space, r store.Record, key string, h *head, token string, inline []byte) ([]byte, error) {
+func (s *Store) value(ctx context.Context, sp *space, r store.Record, key string, h *head, token string, inline []byte, from place) ([]byte, error) {
 	if h.inline {
 		if int64(len(inline)) != h.size || checksum(inline) != h.sums[0] {
 			return nil, fmt.Errorf("%w: value of %d bytes in the row, of %d", store.ErrCorrupt, len(inline), h.size)
@@ -106,7 +135,7 @@ func (s *Store) value(ctx context.Context, sp *space, r store.Record, key string
 	}
 	value := make([]byte, h.size)
 	err := each(ctx, len(h.sums), parallel, func(ctx context.Context, i int) error {
-		return s.chunk(ctx, sp, r, key, token, i, h.sums[i], value[i*chunkSize:min((i+1)*chunkSize, len(value))])
+		return s.chunk(ctx, sp, r, key, token, i, h.sums[i], value[i*chunkSize:min((i+1)*chunkSize, len(value))], from)
 	})
 	if err != nil {
 		return nil, err
@@ -114,8 +143,9 @@ func (s *Store) value(ctx context.Context, sp *space, r store.Record, key string
 	return value, nil
 }
 
-// chunk reads one chunk into dst.
-func (s *Store) chunk(ctx context.Context, sp *space, r store.Record, key, token string, i int, sum uint32, dst []byte) error {
+// chunk reads one chunk into dst: from here, and where it is not here from everywhere, if
+// that is to be asked.
+func (s *Store) chunk(ctx context.Context, sp *space, r store.Record, key, token string, i int, sum uint32, dst []byte, from place) error {
 	c := &chunkTarget{dst: dst, sum: sum}
 	found, err := ask(ctx, s, s.getChunk, func(ctx context.Context) (*chunkAnswer, error) {
 		a := &chunkAnswer{target: c}
@@ -125,6 +155,17 @@ func (s *Store) chunk(ctx context.Context, sp *space, r store.Record, key, token
 		}
 		return a, err
 	})
+	if err == nil && found == nil && from == everywhere {
+		// Asked once, and not as a request that somebody hedges, as named does.
+		a := &chunkAnswer{target: c}
+		err := s.session.Query(sp.getChunk, r.ID, key, []byte(token), i).Consistency(gocql.EachQuorum).ScanContext(ctx, a)
+		if err != nil && !errors.Is(err, gocql.ErrNotFound) {
+			return fmt.Errorf("%w: number %d: %w: %w", errMissing, i, errNotAsked, err)
+		}
+		if err == nil {
+			found = a
+		}
+	}
 	switch {
 	case err != nil:
 		return err

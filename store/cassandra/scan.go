@@ -175,7 +175,7 @@ func (sc *scanner) take(ctx context.Context, r scanned) (full bool, err error) {
 		return true, nil
 	}
 	if sc.opt.Values {
-		item.Value, err = sc.s.value(ctx, sc.sp, sc.record, r.key, &h, token, r.values[blob(token)])
+		item.Value, err = sc.s.value(ctx, sc.sp, sc.record, r.key, &h, token, r.values[blob(token)], here)
 		if errors.Is(err, errMissing) {
 			// As Get has it: replaced since the row was read, or not here yet.
 			item, err = sc.s.get(ctx, sc.record, r.key)
