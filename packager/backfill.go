@@ -69,7 +69,7 @@ func (s *sender) backfill() {
 		case acked:
 			fails = 0
 			s.count.ack(seg, -1)
-			s.log.Info("segment backfilled", "rendition", seg.rendition, "number", seg.number, "to", a.from.base)
+			s.log.Info("segment backfilled", "rendition", seg.rendition, "number", seg.number, "digest", seg.digest.String(), "to", a.from.base)
 		case refused:
 			fails = 0
 			s.refuse(seg, a)

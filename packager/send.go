@@ -189,11 +189,11 @@ func (s *sender) sendLive(seg *segment, deadline time.Time) {
 		if time.Now().After(deadline) {
 			s.count.with(func(c *Stats) { c.Missed++ })
 			s.count.ack(seg, -1)
-			s.log.Warn("segment missed its deadline, but moved and is there", "rendition", seg.rendition, "number", seg.number, "after", after)
+			s.log.Warn("segment missed its deadline, but moved and is there", "rendition", seg.rendition, "number", seg.number, "digest", seg.digest.String(), "after", after)
 			return
 		}
 		s.count.ack(seg, after)
-		s.log.Debug("segment published", "rendition", seg.rendition, "number", seg.number, "to", a.from.base, "after", after)
+		s.log.Debug("segment published", "rendition", seg.rendition, "number", seg.number, "digest", seg.digest.String(), "to", a.from.base, "after", after)
 	case refused:
 		s.refuse(seg, a)
 	case unfit:

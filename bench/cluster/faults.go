@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -148,6 +149,29 @@ func killing(times int) fault {
 					return err
 				}
 				time.Sleep(rand.N(killAfter))
+			}
+			return nil
+		},
+		undo: none,
+	}
+}
+
+// replacing stops one after the other the origins and the edge of a region, and starts each
+// with another program, a while later: as an upgrade does, or as taking it back does.
+func replacing(name, from, to, program string) fault {
+	return fault{
+		name: name, what: fmt.Sprintf("three origins and the edge stopped in turn and started with another version: %s, then %s", from, to),
+		do: func(ctx context.Context, s *system) error {
+			p := s.regions[0]
+			for _, x := range append(slices.Clone(p.origins), p.edge) {
+				if err := x.Stop(); err != nil {
+					return err
+				}
+				s.programs[x.Name] = program
+				if err := x.Start(ctx); err != nil {
+					return err
+				}
+				time.Sleep(3 * killAfter)
 			}
 			return nil
 		},

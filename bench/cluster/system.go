@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,11 +28,13 @@ const eventID = "acme/final"
 // origins, an edge and a packager in each. Or in one, with three origins and the
 // packagers of both pipelines.
 type system struct {
-	dir     string
-	bin     string // headwater
-	net     *network
-	cass    *cassandratest.Cluster
-	regions []*place
+	dir string
+	bin string // headwater
+	// programs are others that processes are started with, by the names of those.
+	programs map[string]string
+	net      *network
+	cass     *cassandratest.Cluster
+	regions  []*place
 }
 
 // A place is what runs in one region.
@@ -74,8 +77,9 @@ func build(dir, name, module, pkg string) (string, error) {
 }
 
 // newSystem starts everything but the packagers: in one region or in two.
-func newSystem(ctx context.Context, dir string, nodes int, alone bool) (_ *system, err error) {
-	s := &system{dir: dir}
+// before, where it is not "", is the program that origins and edges begin with.
+func newSystem(ctx context.Context, dir, before string, nodes int, alone bool) (_ *system, err error) {
+	s := &system{dir: dir, programs: make(map[string]string)}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -120,10 +124,13 @@ func newSystem(ctx context.Context, dir string, nodes int, alone bool) (_ *syste
 				"--cluster", "nats://"+p.addr(hostNATS)+":6222", "--routes", "nats://"+other.addr(hostNATS)+":6222")
 		}}
 		for o := range p.origins {
-			p.origins[o] = &proc.Process{Name: fmt.Sprintf("origin-%s-%d", p.name, o), Log: log(fmt.Sprintf("origin-%s-%d", p.name, o)), Ready: proc.Answers(p.origin(o, 7003) + "/readyz"), Make: func() *exec.Cmd {
-				return p.in(s.bin, s.originArgs(p, other, o)...)
+			name := fmt.Sprintf("origin-%s-%d", p.name, o)
+			s.programs[name] = cmp.Or(before, s.bin)
+			p.origins[o] = &proc.Process{Name: name, Log: log(name), Ready: proc.Answers(p.origin(o, 7003) + "/readyz"), Make: func() *exec.Cmd {
+				return p.in(s.programs[name], s.originArgs(p, other, o)...)
 			}}
 		}
+		s.programs["edge-"+p.name] = cmp.Or(before, s.bin)
 		p.edge = &proc.Process{Name: "edge-" + p.name, Log: log("edge-" + p.name), Ready: proc.Answers("http://" + p.addr(hostEdge) + ":8080/readyz"), Make: func() *exec.Cmd {
 			args := []string{"edge", "--insecure", "--metrics", "viewers", "--listen", p.addr(hostEdge) + ":8080", "--region", p.name}
 			for _, q := range slices.Compact([]*place{p, other}) {
@@ -131,7 +138,7 @@ func newSystem(ctx context.Context, dir string, nodes int, alone bool) (_ *syste
 					args = append(args, "--parent", q.name+"="+q.origin(o, 7002))
 				}
 			}
-			return p.in(s.bin, args...)
+			return p.in(s.programs["edge-"+p.name], args...)
 		}}
 		for _, k := range p.packagers {
 			k.Process = &proc.Process{Name: "packager-" + k.pipeline, Log: log("packager-" + k.pipeline), Make: func() *exec.Cmd {
