@@ -67,11 +67,11 @@ func TestAsk(t *testing.T) {
 				if off := time.Until(c.Now()) - x.off; off.Abs() > x.within+2*time.Millisecond {
 					t.Errorf("it is off by %v more than by %v", off, x.off)
 				}
+				stop()
+				tasks.Wait()
 				if turn < 20 || turn > 50 {
 					t.Errorf("asked %d times in 70 s", turn)
 				}
-				stop()
-				tasks.Wait()
 			})
 		})
 	}
