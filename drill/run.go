@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -180,7 +181,8 @@ func (s *system) checkStore(ctx context.Context, want int) string {
 			address = n.args[i+1]
 		}
 	}
-	out, err := exec.CommandContext(ctx, s.cfg.Program, "store", "check", "--store", address).CombinedOutput()
+	check := slices.Concat(n.within, []string{s.cfg.Program, "store", "check", "--store", address})
+	out, err := exec.CommandContext(ctx, check[0], check[1:]...).CombinedOutput()
 	var exit *exec.ExitError
 	code := 0
 	if errors.As(err, &exit) {

@@ -26,6 +26,7 @@ type node struct {
 	control string   // host:port of /metrics and /readyz; "" of packagers
 	clock   string   // the file that says how wrong its clock is; "" where it has none
 	args    []string // after the program
+	within  []string // what the program is run by, where that is not this process
 	pid     int      // of one that was not started by the drill; else 0
 }
 
@@ -118,6 +119,9 @@ func (s *system) startOrigins(ctx context.Context, d *Drill, origins []origin) e
 		}
 		args = append(args, "--store", "disk:"+store)
 		s.add(d, name, o.control, args)
+		if i == 0 {
+			s.nodes[name].within = s.disk.within()
+		}
 		s.nodes[name].Ready = proc.Answers("http://" + o.control + "/healthz")
 		if err := s.nodes[name].Start(ctx); err != nil {
 			return err
@@ -219,7 +223,8 @@ func (s *system) add(d *Drill, name, control string, args []string) {
 	}
 	n.Name, n.Log = name, filepath.Join(s.dir, name+".log")
 	n.Make = func() *exec.Cmd {
-		cmd := exec.Command(s.cfg.Program, n.args...)
+		all := slices.Concat(n.within, []string{s.cfg.Program}, n.args)
+		cmd := exec.Command(all[0], all[1:]...)
 		if cmd.Env = os.Environ(); n.clock != "" {
 			cmd.Env = append(cmd.Env, "HEADWATER_CLOCK="+n.clock)
 		}

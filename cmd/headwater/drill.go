@@ -34,9 +34,9 @@ process are made on a system that runs with
   headwater drill stop-edge --edge http://HOST:8080 --edge http://OTHER:8080 \
       --event acme/final --node edge1=PID@HOST:8080
 
-What is killed there must be started again by whoever looks after it. Drills of file systems mount one of their own
-and want root; without it they say "not possible", and the rest goes on. Of a drill
-that fails the directory with the logs of all its processes is kept and named.
+What is killed there must be started again by whoever looks after it. The drill freeze mounts
+a file system and wants root, fill does with user namespaces; where there are neither they
+say "not possible", and the rest goes on. Of a drill that fails the directory with the logs of all its processes is kept and named.
 
 Exit status: 0 where none failed; 1 where one did; 2 for wrong flags.`,
 }
