@@ -267,6 +267,7 @@ func (s *system) final(ctx context.Context) error {
 	for _, p := range s.regions {
 		for _, o := range p.origins {
 			o.Kill()
+			s.programs[o.Name] = s.bin // which serves each candidate by its entity tag
 			if err := o.Start(ctx); err != nil {
 				return err
 			}
