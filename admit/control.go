@@ -10,7 +10,7 @@ import (
 type Signals struct {
 	Late   float64 // how late the process itself runs
 	Turn   float64 // how long who may be shed waits for its turn
-	Store  float64 // the share of store reads that are slow
+	Store  float64 // how long store reads take
 	Egress float64 // the share of live segments that are slow to be sent
 	Bytes  float64 // in flight
 	Held   float64 // requests
@@ -36,6 +36,7 @@ func (s Signals) Pressure() float64 {
 // refused stay away it falls fast: the storm is over.
 type Control struct {
 	at       time.Time
+	last     [2]float64    // pressures, newest first: one that stands alone says nothing
 	pressure float64       // smoothed,
 	before   float64       // and what that was lately
 	level    float64       // the slow part: e^-level are let in
@@ -52,7 +53,7 @@ const (
 	most      = 1.0                    // above or below 1
 	calmBelow = 0.3                    // pressure that is next to none
 	calmFor   = Period                 // until it is over,
-	overTimes = 6                      // and how much faster the level falls then
+	overTimes = 8                      // and how much faster the level falls then
 	maxLevel  = 4.5                    // a hundredth is always let in: it finds out whether it has become better
 	longest   = time.Second            // that one pressure speaks for
 )
@@ -64,6 +65,10 @@ func (c Control) Next(now time.Time, p float64) Control {
 		passed = 0
 	}
 	c.at = now
+	if passed > longest {
+		c.last = [2]float64{p, p}
+	}
+	p, c.last = middle(p, c.last[0], c.last[1]), [2]float64{p, c.last[0]}
 	c.pressure += (p - c.pressure) * (1 - math.Exp(-passed.Seconds()/smoothing.Seconds()))
 	c.before += (c.pressure - c.before) * (1 - math.Exp(-passed.Seconds()/lately.Seconds()))
 	times := 1.0
@@ -82,6 +87,8 @@ func (c Control) Next(now time.Time, p float64) Control {
 	c.level = min(max(c.level+slowly*times*excess*passed.Seconds(), 0), maxLevel)
 	return c
 }
+
+func middle(a, b, c float64) float64 { return max(min(a, b), min(max(a, b), c)) }
 
 // Refused is the share of a class that is refused, from 0 to 1. The rest goes first;
 // of DVR something is refused when a third of the rest is. Nothing that is live is

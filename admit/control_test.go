@@ -15,9 +15,12 @@ type storm struct {
 	capacity float64 // answers each second that there is time for
 	crowd    float64 // that works at once where the pressure is 1
 	readers  int
-	rate     float64 // requests each second; 0: whoever has an answer asks again at once
-	heed     bool    // Retry-After
+	rate     float64       // requests each second; 0: whoever has an answer asks again at once
+	heed     bool          // Retry-After
+	bursts   bool          // once a second somebody else has all the time there is, for a moment
+	slow     time.Duration // where not 0 the pressure is how long answers take over it, instead
 
+	meter   *Meter
 	control Control
 	rnd     *rand.Rand
 	now     time.Duration
@@ -31,6 +34,7 @@ type storm struct {
 type modelReader struct {
 	id, asked uint64
 	left      float64 // of its answer
+	since     time.Duration
 	until     time.Duration
 	refused   time.Duration // when it was last
 	inARow    int
@@ -45,6 +49,7 @@ const tick = 10 * time.Millisecond
 
 func newStorm(s storm) *storm {
 	s.rnd = rand.New(rand.NewPCG(1, 2))
+	s.meter = NewMeter(s.slow)
 	for i := range s.readers {
 		s.free = append(s.free, &modelReader{id: uint64(i), refused: -Period})
 	}
@@ -56,8 +61,14 @@ func (s *storm) second() {
 	for i := range int(time.Second / tick) {
 		s.tick(&x)
 		if i%int(lookEvery/tick) == 0 {
+			now := time.Unix(1000, 0).Add(s.now)
 			p := float64(len(s.active)) / s.crowd * (0.8 + 0.4*s.rnd.Float64())
-			s.control = s.control.Next(time.Unix(1000, 0).Add(s.now), p)
+			if s.slow > 0 {
+				p = s.meter.Pressure(now)
+			} else if s.bursts && i < 2*int(lookEvery/tick) {
+				p = p*2 + 2*s.rnd.Float64()
+			}
+			s.control = s.control.Next(now, p)
 			x.share += s.control.Refused(DVR) * lookEvery.Seconds()
 			x.pressure += p * lookEvery.Seconds()
 		}
@@ -73,6 +84,7 @@ func (s *storm) tick(x *stormSecond) {
 			return false
 		}
 		x.served++
+		s.meter.Observe(time.Unix(1000, 0).Add(s.now), s.now-r.since, false)
 		s.free = append(s.free, r)
 		return true
 	})
@@ -92,7 +104,7 @@ func (s *storm) tick(x *stormSecond) {
 	for _, r := range s.free[:ask] {
 		r.asked++
 		if !Refuses(s.control.Refused(DVR), (r.id*37+r.asked)%260, time.Unix(1000, 0).Add(s.now)) {
-			r.left = 1
+			r.left, r.since = 1, s.now
 			s.active = append(s.active, r)
 			continue
 		}
@@ -131,8 +143,15 @@ func TestControlSettles(t *testing.T) {
 		{storm{capacity: 200, crowd: 400, readers: 512, heed: true}, 0.1},
 		{storm{capacity: 200, crowd: 400, readers: 2048, heed: true}, 0.12},
 		{storm{capacity: 200, crowd: 100, readers: 2048, rate: 1000, heed: true}, 0.15},
+		{storm{capacity: 800, crowd: 400, readers: 2048, rate: 4000, bursts: true}, 0.1},
+		{storm{capacity: 800, crowd: 400, readers: 2048, rate: 4000, heed: true, bursts: true}, 0.15},
+		{storm{capacity: 200, crowd: 400, readers: 2048, rate: 1000, slow: 500 * time.Millisecond}, 0.1},
+		{storm{capacity: 200, crowd: 400, readers: 2048, rate: 1000, heed: true, slow: 500 * time.Millisecond}, 0.15},
+		{storm{capacity: 800, crowd: 400, readers: 2048, rate: 4000, slow: 500 * time.Millisecond}, 0.1},
+		{storm{capacity: 800, crowd: 400, readers: 2048, rate: 4000, heed: true, slow: 500 * time.Millisecond}, 0.15},
+		{storm{capacity: 200, crowd: 400, readers: 512, slow: 500 * time.Millisecond}, 0.1},
 	} {
-		t.Run(fmt.Sprintf("%d readers, %.0f of %.0f, crowd %.0f, heed %v", c.readers, c.rate, c.capacity, c.crowd, c.heed), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d readers, %.0f of %.0f, crowd %.0f, heed %v, bursts %v, slow %v", c.readers, c.rate, c.capacity, c.crowd, c.heed, c.bursts, c.slow), func(t *testing.T) {
 			s := newStorm(c.storm)
 			for range 60 {
 				s.second()

@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -9,25 +10,27 @@ func TestMeter(t *testing.T) {
 	now := time.Unix(1000, 0)
 	m := NewMeter(100 * time.Millisecond)
 	for _, c := range []struct {
-		what   string
-		n      int
-		took   time.Duration
-		failed bool
-		later  time.Duration
-		want   float64
+		what           string
+		n              int
+		took           time.Duration
+		failed         bool
+		later          time.Duration
+		slow, pressure float64
 	}{
-		{"too little known", 10, time.Second, false, 0, 0},
-		{"in time", 190, 100 * time.Millisecond, false, 0, 0.05},
-		{"slow", 100, 101 * time.Millisecond, false, 0, 110. / 300},
-		{"failed", 100, time.Millisecond, true, time.Second, 210. / 400},
-		{"the older are forgotten", 0, 0, false, meterSeconds * time.Second, 0},
+		{"few do not say all", 5, 200 * time.Millisecond, false, 0, 0.5, 1},
+		{"in time", 15, 50 * time.Millisecond, false, 0, 0.25, 17.5 / 20},
+		{"many", 1000, 100 * time.Millisecond, false, 0, 0, 1},
+		{"a fifth fails", 5, time.Millisecond, true, 0, 0.216, 1.866},
+		{"the clock is set back", 0, 0, false, -time.Hour, 0.216, 1.866},
+		{"nothing is worse than so slow", 1000, time.Hour, false, 0, 1, 3},
+		{"nothing comes any more", 0, 0, false, 5 * time.Second, 0.01, 0.07},
 	} {
 		for range c.n {
 			m.Observe(now, c.took, c.failed)
 		}
 		now = now.Add(c.later)
-		if got := m.Slow(now); got != c.want {
-			t.Errorf("%s: %v slow, want %v", c.what, got, c.want)
+		if slow, pressure := m.Slow(now), m.Pressure(now); math.Abs(slow-c.slow) > 0.01 || math.Abs(pressure-c.pressure) > 0.02 {
+			t.Errorf("%s: %v slow, want %v; pressure %v, want %v", c.what, slow, c.slow, pressure, c.pressure)
 		}
 	}
 }

@@ -31,6 +31,7 @@ type Turns struct {
 	turns   int       // granted
 	low     time.Time // when one who may be shed began last
 	waited  [classes]waits
+	hush    hush
 	timer   *time.Timer
 }
 
@@ -147,12 +148,18 @@ func (t *Turns) Calm() bool { return time.Now().UnixNano()-t.urgent.Load() > int
 
 // gives reports whether a class gives way now. It needs mu.
 func (t *Turns) gives(c Class, now time.Time) bool {
-	return c > Live && now.Before(t.until())
+	if c == Publish {
+		return false
+	}
+	readers := t.waiting[Live].n + t.waiting[DVR].n + t.waiting[Rest].n
+	return t.hush.now(now, t.lastPiece(), readers) || c > Live && now.Before(t.until())
 }
+
+func (t *Turns) lastPiece() time.Time { return time.Unix(0, t.urgent.Load()) }
 
 // until is when those who may be shed go on. It needs mu.
 func (t *Turns) until() time.Time {
-	until, latest := time.Unix(0, t.urgent.Load()).Add(quiet), t.low.Add(atLeast)
+	until, latest := t.lastPiece().Add(quiet), t.low.Add(atLeast)
 	if latest.Before(until) {
 		return latest
 	}
@@ -212,6 +219,9 @@ func (t *Turns) arm(now time.Time) {
 		return
 	}
 	at := t.until()
+	if !t.hush.since.IsZero() {
+		at = t.hush.until(t.lastPiece())
+	}
 	if len(t.running) == t.slots {
 		at = t.running[0].since.Add(t.lease)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -359,6 +360,69 @@ func TestCalm(t *testing.T) {
 		}
 		if time.Sleep(calm); !turns.Calm() {
 			t.Error("nobody publishes any more")
+		}
+	})
+}
+
+// TestHush: while a segment is stored a crowd of readers begins nothing, for a while; it
+// goes on when that is stored, and has nearly all the time however much is.
+func TestHush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(1, time.Hour)
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		var live atomic.Int64
+		for range 50 {
+			all.Go(func() {
+				for ctx.Err() == nil {
+					x := turns.Take(ctx, Live, Taker{Tenant: "rival"})
+					time.Sleep(time.Millisecond)
+					live.Add(1)
+					x.Give()
+				}
+			})
+		}
+		over := func(d time.Duration) int64 {
+			before := live.Load()
+			time.Sleep(d)
+			return live.Load() - before
+		}
+		over(time.Second)
+		stored := turns.Storing()
+		over(3 * time.Millisecond / 2) // who had a turn
+		if n := over(5 * time.Millisecond); n > 0 {
+			t.Errorf("%d turns while it is stored", n)
+		}
+		stored()
+		if n := over(5 * time.Millisecond); n < 4 {
+			t.Errorf("%d turns in 5 ms when it was stored", n)
+		}
+		stored = turns.Storing()
+		if n := over(20 * time.Millisecond); n < 19 {
+			t.Errorf("%d turns in 20 ms right after it", n)
+		}
+		if n := over(time.Second); n < 850 || n > 950 {
+			t.Errorf("%d turns in a second in which something is stored all the time", n)
+		}
+		stored()
+		over(time.Second)
+		turns.Urgent()
+		over(3 * time.Millisecond / 2) // who had a turn
+		if n := over(time.Millisecond / 4); n > 0 {
+			t.Errorf("%d turns right behind a piece", n)
+		}
+		cancel()
+		all.Wait()
+		if h := &turns.hush; h.storing.Load() != 0 {
+			t.Errorf("%d are stored in the end", h.storing.Load())
+		}
+		time.Sleep(time.Second)
+		// Few are not kept from it.
+		defer turns.Storing()()
+		began := time.Now()
+		turns.Take(t.Context(), Live, Taker{}).Give()
+		if d := time.Since(began); d > 0 {
+			t.Errorf("a turn after %v", d)
 		}
 	})
 }

@@ -9,12 +9,8 @@ import (
 	"headwater/origin/metric"
 )
 
-const (
-	// maxPublications bounds what is being published at once.
-	maxPublications = 4096
-	// slowTarget is the share of store reads that may be slow.
-	slowTarget = 0.2
-)
+// maxPublications bounds what is being published at once.
+const maxPublications = 4096
 
 // A shedder counts what it refused.
 type shedder interface{ Shed(c admit.Class) int64 }

@@ -75,7 +75,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		sent         = admit.NewShareOf[netip.Addr](1<<50, cfg.EgressBytes/2)
 		egress       = admit.NewShare[string](cfg.EgressBytes, cfg.TenantPercent)
 		slow         = admit.NewMeter(cfg.ReadTarget)
-		window       = window.New(cfg.MemoryBytes)
+		window       = window.New(cfg.MemoryBytes, cfg.TenantPercent)
 	)
 	cfg.Budget.Count(bodies.Used)
 	cfg.Budget.Count(func() int64 { _, bytes := window.Size(); return bytes })
@@ -83,7 +83,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		return admit.Signals{Bytes: egress.Pressure(), Held: holds.Pressure(), Files: cfg.Connections()}
 	})
 	reading := admit.NewAdmission(nil, nil, func(now time.Time) admit.Signals {
-		return admit.Signals{Store: slow.Slow(now) / slowTarget}
+		return admit.Signals{Store: slow.Pressure(now)}
 	})
 	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, publications, watching, sent, egress, admission, reading}, admission, reading)
 	tenants := metric.NewTenants(cfg.Metrics)

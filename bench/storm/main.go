@@ -26,6 +26,7 @@ import (
 
 type options struct {
 	idle, length, after time.Duration
+	rounds              int
 	server, client      string
 	only                string
 	label               string
@@ -49,6 +50,7 @@ func main() {
 	flag.DurationVar(&o.idle, "idle", 16*time.Second, "time before each storm")
 	flag.DurationVar(&o.length, "for", 20*time.Second, "time of each storm")
 	flag.DurationVar(&o.after, "after", 12*time.Second, "time after each storm")
+	flag.IntVar(&o.rounds, "rounds", 1, "how often it is idle, and then storms: the more, the less what else the machine does is taken for the storm's doing")
 	flag.StringVar(&o.server, "server", "0", "core of the origin")
 	flag.StringVar(&o.client, "client", "1", "core of all else")
 	flag.StringVar(&o.only, "only", "dvr", "names of storms, with commas; every is all of them")
@@ -154,9 +156,11 @@ func one(ctx context.Context, o options, s storm, dir string) (*result, error) {
 	}
 	r := &result{Storm: s.name, Says: s.says, Label: o.label}
 	if s.times > 0 {
-		a, err := sys.blow(s, calibration, few)()
-		if err != nil {
-			return nil, fmt.Errorf("what can be served: %w", err)
+		var a answers
+		for range 2 { // the first warms it up
+			if a, err = sys.blow(s, calibration, few)(); err != nil {
+				return nil, fmt.Errorf("what can be served: %w", err)
+			}
 		}
 		r.Served = float64(a.Requests-a.Statuses["503"]) / calibration.Seconds()
 		r.Rate = s.times * r.Served
@@ -167,29 +171,10 @@ func one(ctx context.Context, o options, s storm, dir string) (*result, error) {
 	defer end()
 	sys.watch(watching, r)
 	sys.publish(watching, r)
-	log.Printf("%s: idle for %v", s.name, o.idle)
-	before := sys.view(o.viewers, o.idle)
-	if !sleep(ctx, o.idle) {
-		return nil, ctx.Err()
-	}
-	if r.Idle, err = before(); err != nil {
-		return nil, fmt.Errorf("the viewers before: %w", err)
-	}
-	r.StormAt = time.Since(r.Began)
-	log.Printf("%s: storm for %v", s.name, o.length)
-	viewers := sys.view(o.viewers, o.length)
-	sys.stopStore(ctx, s.stops, o.length)
-	blown := sys.blow(s, o.length, r.Rate)
-	if !sleep(ctx, o.length) {
-		return nil, ctx.Err()
-	}
-	r.CalmAt = time.Since(r.Began)
-	r.Answers, err = blown()
-	if err != nil {
-		return nil, fmt.Errorf("the storm: %w", err)
-	}
-	if r.Viewers, err = viewers(); err != nil {
-		return nil, fmt.Errorf("the viewers: %w", err)
+	for range o.rounds {
+		if err := sys.round(ctx, o, s, r); err != nil {
+			return nil, err
+		}
 	}
 	if b, err := sys.metrics(ctx); err == nil {
 		if err := os.WriteFile(filepath.Join(o.results, o.label+"-"+s.name+".metrics"), b, 0o644); err != nil {
@@ -204,6 +189,46 @@ func one(ctx context.Context, o options, s storm, dir string) (*result, error) {
 	sys.tasks.Wait()
 	return r, nil
 }
+
+// round is a time without a storm, and one with it.
+func (s *system) round(ctx context.Context, o options, st storm, r *result) error {
+	if len(r.Storms) > 0 {
+		sleep(ctx, settles)
+	}
+	from := time.Since(r.Began)
+	log.Printf("%s: idle for %v", st.name, o.idle)
+	before := s.view(o.viewers, o.idle)
+	if !sleep(ctx, o.idle) {
+		return ctx.Err()
+	}
+	seen, err := before()
+	if err != nil {
+		return fmt.Errorf("the viewers before: %w", err)
+	}
+	r.Idle = append(r.Idle, seen)
+	begins := time.Since(r.Began)
+	log.Printf("%s: storm for %v", st.name, o.length)
+	during := s.view(o.viewers, o.length)
+	s.stopStore(ctx, st.stops, o.length)
+	blown := s.blow(st, o.length, r.Rate)
+	if !sleep(ctx, o.length) {
+		return ctx.Err()
+	}
+	r.Calms, r.Storms = append(r.Calms, span{from, begins}), append(r.Storms, span{begins, time.Since(r.Began)})
+	a, err := blown()
+	if err != nil {
+		return fmt.Errorf("the storm: %w", err)
+	}
+	r.Answers.add(a)
+	if seen, err = during(); err != nil {
+		return fmt.Errorf("the viewers: %w", err)
+	}
+	r.Viewers = append(r.Viewers, seen)
+	return nil
+}
+
+// settles is how long after a storm it is not idle yet.
+const settles = 8 * time.Second
 
 // sleep waits, and reports whether ctx goes on.
 func sleep(ctx context.Context, d time.Duration) bool {

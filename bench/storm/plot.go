@@ -16,15 +16,17 @@ var plotted = []string{"dvr-5x", "dvr-5x-heed", "all-5x", "all-5x-heed", "store-
 // logarithms; below what is shed each second, by class, and which share of DVR that is.
 func draw(w io.Writer, r *result) {
 	const left, wide, high, gap, low = 60, 720, 170, 40, 130
-	end := r.CalmAt
+	end := r.storm().To
 	for _, x := range r.Seconds {
 		end = max(end, x.At)
 	}
 	x := func(t time.Duration) float64 { return left + float64(t)/float64(end)*wide }
 	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", left+wide+20, 20+high+gap+low+50)
 	fmt.Fprintf(w, `<rect width="%d" height="%d" fill="#fff"/>`+"\n", left+wide+20, 20+high+gap+low+50)
-	fmt.Fprintf(w, `<rect x="%.1f" y="20" width="%.1f" height="%d" fill="#f6e8e0"/>`+"\n", x(r.StormAt), x(r.CalmAt)-x(r.StormAt), high+gap+low)
-	fmt.Fprintf(w, `<text x="%.1f" y="15" fill="#a04020">the storm</text><text x="%d" y="15" fill="#222">publication, ms</text>`+"\n", x(r.StormAt)+4, left-55)
+	for _, s := range r.Storms {
+		fmt.Fprintf(w, `<rect x="%.1f" y="20" width="%.1f" height="%d" fill="#f6e8e0"/>`+"\n", x(s.From), x(s.To)-x(s.From), high+gap+low)
+	}
+	fmt.Fprintf(w, `<text x="%.1f" y="15" fill="#a04020">the storm</text><text x="%d" y="15" fill="#222">publication, ms</text>`+"\n", x(r.storm().From)+4, left-55)
 	y := func(d time.Duration) float64 {
 		return 20 + high - min(math.Log10(max(d.Seconds()*1000, 1))/4, 1)*high
 	}

@@ -47,6 +47,7 @@ var storms = []storm{
 		b.target = b.edge
 		return b.pipeline(64, 10_000_000, b.seldom)
 	}},
+	{name: "many", says: "the same to an origin", blow: func(b *blower) error { return b.pipeline(64, 10_000_000, b.seldom) }},
 	{name: "one-byte", says: "a tenant begins 4,400 PUTs and sends one byte of each", blow: (*blower).oneByte},
 	{name: "edge-slow-read", says: "500 connections read DVR segments through the edge at 4 kB/s", blow: func(b *blower) error { b.target = b.edge; return b.slowRead() }},
 	{name: "no-read", says: "68 readers of a tenant's 30 MB segments do not read", blow: (*blower).noRead, bytes: 30 << 20},
@@ -164,7 +165,11 @@ func (b *blower) all(conn, k int) string {
 	case 6:
 		return b.unknown(conn, k)
 	}
-	return fmt.Sprintf("/%v/%s/%d.m4s", protected, renditions[k%4].name, b.newest+int64(time.Since(b.began)/segment)-int64(k%3)+1)
+	next := int64(1)
+	if b.rate < 0 {
+		next = -1 // few who are held would not show what can be served
+	}
+	return fmt.Sprintf("/%v/%s/%d.m4s", protected, renditions[k%4].name, b.newest+int64(time.Since(b.began)/segment)-int64(k%3)+next)
 }
 
 func (b *blower) playlist(conn, k int) string {

@@ -47,7 +47,7 @@ func newServer(t testing.TB) (*Server, *book.Event) {
 	l := look.New(look.Config{Book: b, Store: st, Reads: admit.NewShare[string](10, 100), Slow: admit.NewMeter(time.Second), Reading: admit.NewAdmission(nil, nil, calm), Health: health.ReadsOf(st, "here"),
 		Holding: holds.Used, Interval: time.Second, Timeout: time.Second, Log: log, Metrics: metrics})
 	j := journal.New(journal.Config{Store: st, Reader: st, Tokens: tokens, Node: "here", Timeout: time.Second, Timeline: b.Timeline, Log: log, Metrics: metrics})
-	s := New(Config{Clock: clk, Book: b, Look: l, Window: window.New(1 << 20), Journal: j, Watchman: watch.New(b, log, metrics), Admission: admit.NewAdmission(turns, nil, calm), Turns: turns, Holds: holds, Egress: admit.NewShare[string](1<<20, 100),
+	s := New(Config{Clock: clk, Book: b, Look: l, Window: window.New(1<<20, 0), Journal: j, Watchman: watch.New(b, log, metrics), Admission: admit.NewAdmission(turns, nil, calm), Turns: turns, Holds: holds, Egress: admit.NewShare[string](1<<20, 100),
 		Watching: admit.NewShareOf[netip.Addr](10, 10), Sent: admit.NewShareOf[netip.Addr](1<<20, 1<<20),
 		Draining: make(chan struct{}), StoreTimeout: time.Second, Log: log, Metrics: metrics})
 	return s, b.Get(id)

@@ -103,13 +103,13 @@ var errReselect = errors.New("origin: choose again")
 // retrieve reads a candidate's bytes: from the cache, or from the store. Where
 // that has a newer candidate in its place, that is learnt.
 func (s *Server) retrieve(ctx context.Context, e *book.Event, k window.Key, size int64) ([]byte, error) {
-	began := time.Now()
+	began := store.WorkClock(ctx)
 	item, err := s.Cache.Get(ctx, s.Look.Store, layout.Media(k.Event, k.Rendition), layout.SegmentKey(k.Number, k.Pipeline), k.Digest, size)
 	other := errors.Is(err, blobs.ErrOther)
 	if other {
-		s.Look.Observe(began, nil)
+		s.Look.Observe(ctx, began, nil)
 	} else {
-		s.Look.Observe(began, err)
+		s.Look.Observe(ctx, began, err)
 	}
 	if !other {
 		return item.Value, err

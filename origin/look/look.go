@@ -77,14 +77,19 @@ func (l *Looker) Enter(tenant string, class admit.Class) (leave func(), err erro
 	return func() { l.Reads.Leave(tenant, 1) }, nil
 }
 
-// Observe notes how a store read for delivery went.
-func (l *Looker) Observe(began time.Time, err error) {
+// Observe notes how a store read for delivery went, which began when store.WorkClock of
+// ctx said so: who waits for his turn to read does not wait for the store.
+func (l *Looker) Observe(ctx context.Context, began time.Time, err error) {
 	if errors.Is(err, context.Canceled) {
 		return // nobody wanted it any more
 	}
 	now := time.Now()
+	took := store.WorkClock(ctx).Sub(began)
+	if errors.Is(err, context.DeadlineExceeded) && took < l.Timeout/2 {
+		return // others had its time
+	}
 	l.Health.Note(now, err)
-	l.Slow.Observe(now, now.Sub(began), err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt))
+	l.Slow.Observe(now, took, err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt))
 }
 
 // Around learns from the store what was published of a rendition's segments from
@@ -99,7 +104,7 @@ func (l *Looker) Around(ctx context.Context, e *book.Event, rendition string, fr
 	var opt store.ScanOptions
 	opt.From, _ = layout.NumberRange(from)
 	_, opt.To = layout.NumberRange(to)
-	began := time.Now()
+	began := store.WorkClock(ctx)
 	err = layout.Scan(ctx, l.Store, l.Log, layout.Media(e.ID, rendition), opt, func(item store.Item) error {
 		c, life, err := layout.DecodeCandidate(item)
 		if err == nil && life == e.Life && l.Book.Learn(e, rendition, c) {
@@ -108,7 +113,7 @@ func (l *Looker) Around(ctx context.Context, e *book.Event, rendition string, fr
 		}
 		return err
 	})
-	l.Observe(began, err)
+	l.Observe(ctx, began, err)
 	return news, err
 }
 

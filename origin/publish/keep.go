@@ -97,7 +97,9 @@ func (s *Server) keep(p *publication) error {
 	}
 	ahead := s.deliverAhead(p)
 	p.conn.TakeTurn().Give() // storing waits for the disk, or the network
+	stored := s.Turns.Storing()
 	err = s.Cache.Put(ctx, s.Book.Store, record, item, p.cand.Digest)
+	stored()
 	early := ahead.stop()
 	s.Writes.Note(time.Now(), err)
 	if err != nil {

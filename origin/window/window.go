@@ -12,13 +12,23 @@ import (
 
 // A Window keeps the bytes of the newest segments in memory, bounded by bytes.
 // What was published first leaves first: at the live edge nothing is worth more
-// than the next segment. Bytes in it are immutable and shared.
+// than the next segment. But a tenant that has more than its share loses its own before
+// anybody else does: what one publishes does not push out what others' viewers wait for. Bytes
+// in it are immutable and shared.
 type Window struct {
-	mu    sync.Mutex // guards the following
-	limit int64
+	limit, share int64
+
+	mu      sync.Mutex // guards the following
+	bytes   int64
+	order   list.List // of Key, oldest first
+	items   map[Key]windowItem
+	tenants map[string]*held
+}
+
+// held is what there is of a tenant.
+type held struct {
 	bytes int64
 	order list.List // of Key, oldest first
-	items map[Key]windowItem
 }
 
 // A Key names the bytes of one pipeline's segment.
@@ -31,13 +41,18 @@ type Key struct {
 }
 
 type windowItem struct {
-	at   *list.Element
-	data []byte
+	at, own *list.Element // in the order of all, and in that of its tenant
+	data    []byte
 }
 
-// New returns a window of at most so many bytes.
-func New(limit int64) *Window {
-	return &Window{limit: limit, items: make(map[Key]windowItem)}
+// New returns a window of at most so many bytes, of which percent are one tenant's share;
+// 0 and 100 are all.
+func New(limit int64, percent int) *Window {
+	w := &Window{limit: limit, share: limit, items: make(map[Key]windowItem), tenants: make(map[string]*held)}
+	if percent > 0 && percent < 100 {
+		w.share = limit * int64(percent) / 100
+	}
+	return w
 }
 
 // Put keeps bytes, which are not changed any more.
@@ -47,11 +62,29 @@ func (w *Window) Put(k Key, data []byte) {
 	if _, ok := w.items[k]; ok || int64(len(data)) > w.limit {
 		return
 	}
-	w.items[k] = windowItem{w.order.PushBack(k), data}
-	w.bytes += int64(len(data))
-	for w.bytes > w.limit {
-		w.drop(w.order.Front().Value.(Key))
+	t := w.tenants[k.Event.Tenant]
+	if t == nil {
+		t = &held{}
+		w.tenants[k.Event.Tenant] = t
 	}
+	w.items[k] = windowItem{w.order.PushBack(k), t.order.PushBack(k), data}
+	w.bytes += int64(len(data))
+	t.bytes += int64(len(data))
+	for w.bytes > w.limit {
+		w.drop(w.first().Front().Value.(Key))
+	}
+}
+
+// first is the order by which something leaves: that of the tenant which is furthest beyond its
+// share, or that of all. It needs mu.
+func (w *Window) first() *list.List {
+	order, most := &w.order, w.share
+	for _, t := range w.tenants {
+		if t.bytes > most {
+			order, most = &t.order, t.bytes
+		}
+	}
+	return order
 }
 
 // Get returns them, where they are there.
@@ -68,6 +101,11 @@ func (w *Window) drop(k Key) {
 	w.order.Remove(it.at)
 	delete(w.items, k)
 	w.bytes -= int64(len(it.data))
+	t := w.tenants[k.Event.Tenant]
+	t.order.Remove(it.own)
+	if t.bytes -= int64(len(it.data)); t.order.Len() == 0 {
+		delete(w.tenants, k.Event.Tenant)
+	}
 }
 
 // Forget drops everything of an event.
