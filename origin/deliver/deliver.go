@@ -86,7 +86,7 @@ type Config struct {
 
 // New returns a delivering side.
 func New(cfg Config) *Server {
-	s := &Server{Config: cfg, far: fallbackClient(), clips: window.New(clipBytes),
+	s := &Server{Config: cfg, far: fallbackClient(), clips: window.New(clipBytes, 50),
 		sending:    sending{egress: cfg.Egress, sent: cfg.Sent, clients: make(map[window.Key]int), beside: make(map[window.Key]int64)},
 		places:     make(map[live.Place]prometheus.Counter),
 		fallbacks:  metric.Counters(cfg.Metrics, "fallbacks_total", "Segments asked of another region, by outcome.", "outcome", fallbackOutcomes),
