@@ -83,3 +83,8 @@ test('Content-Digest', () => {
   assert.deepEqual([...headers.digestOf(of('Content-Digest', `sha-512=:AAAA:, sha-256=:${sum}:`))], Array(32).fill(7));
   for (const bad of [null, '', 'sha-256=:AAAA:', `sha-256="${sum}"`, 'md5=:AAAA:']) assert.equal(headers.digestOf(of('Content-Digest', bad)), null, bad);
 });
+
+test('what a verdict says, in words', () => {
+  assert.equal(headers.qualityIn([]), '');
+  assert.equal(headers.qualityIn([{ kind: 'short', ms: 400 }, { kind: 'black', ms: 2000 }, { kind: 'score 40', ms: 0 }]), 'black 2.0 s, score 40');
+});

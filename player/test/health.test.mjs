@@ -15,6 +15,8 @@ test('nothing says fine while viewers see nothing', () => {
     [{ stands: true, lost: 4, ahead: 4 }, 'bad', /^No picture: 4 segments lost$/],
     [{ ahead: 2 }, 'warn', /^2 segments lost$/],
     [{ defects: [{ kind: 'short' }] }, 'warn', /Defects/],
+    [{ defects: [{ kind: 'score 40' }, { kind: 'silent', ms: 2000 }, { kind: 'black', ms: 2000 }] }, 'warn', /^The picture is black$/],
+    [{ defects: [{ kind: 'silent', ms: 2000 }] }, 'warn', /no sound/],
   ]) {
     const got = healthOf({ ...fine, ...change });
     assert.equal(got.tone, tone, JSON.stringify(change));

@@ -47,7 +47,9 @@ export function renditionName(r) {
     const fps = frameRate(r.frame_rate);
     return `${r.height}p${fps && fps > 31 ? Math.round(fps) : ''}`;
   }
-  return r.language ? `${r.language} (${r.name})` : r.name;
+  if (r.label) return r.label;
+  const what = r.role && r.role !== 'main' && r.role !== 'subtitle' ? r.role.replaceAll('-', ' ') : r.name;
+  return r.language ? `${r.language} (${what})` : r.name;
 }
 
 function frameRate(text) {

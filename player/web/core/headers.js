@@ -53,6 +53,14 @@ export function qualityOf(headers) {
   return found;
 }
 
+// qualityIn is what of defects is such a verdict, in words: black 2.0 s, score 40.
+export function qualityIn(defects) {
+  return defects
+    .filter((d) => ['black', 'frozen', 'silent'].includes(d.kind) || d.kind.startsWith('score '))
+    .map((d) => (d.ms ? `${d.kind} ${(d.ms / 1000).toFixed(1)} s` : d.kind))
+    .join(', ');
+}
+
 // Live-Notifications: 17, ad-break;id="b1";from=1042;to=1057;data=:e30=: is
 // {sequence: 17, notifications: [{type, id, from, to, data}]}; to is null
 // while open, data a Uint8Array or null.

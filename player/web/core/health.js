@@ -15,9 +15,14 @@ export function healthOf({ connected, trouble, stands, lost, ahead, defects }) {
   if (stands && lost) return { tone: 'bad', words: `No picture: ${segments(lost)} lost` };
   if (stands) return { tone: 'bad', words: 'The picture stands' };
   if (ahead) return { tone: 'warn', words: `${segments(ahead)} lost` };
+  const wanting = WANTING.find(([kind]) => defects.some((d) => d.kind === kind));
+  if (wanting) return { tone: 'warn', words: wanting[1] };
   if (defects.length) return { tone: 'warn', words: 'Defects on screen' };
   return { tone: 'good', words: 'Connected' };
 }
+
+// What is whole but not worth seeing or hearing, the worst first.
+const WANTING = [['black', 'The picture is black'], ['frozen', 'The picture is frozen'], ['silent', 'There is no sound']];
 
 function segments(n) {
   return n === 1 ? '1 segment' : `${n} segments`;

@@ -58,6 +58,10 @@ export function readInit(bytes) {
   const out = { timescale, codecs: '', width: 0, height: 0, channels: 0, defaults: defaultsOf(v) };
   const read = ENTRIES[entry.type];
   if (!read) throw new RangeError(`a sample entry that is not known: ${entry.type}`);
+  if (read.text) {
+    out.codecs = entry.type;
+    return out;
+  }
   if (read.video) {
     out.width = v.getUint16(entry.body + 24);
     out.height = v.getUint16(entry.body + 26);
@@ -139,6 +143,9 @@ const ENTRIES = {
   Opus: { config: 'dOps', codecs: () => 'opus' },
   fLaC: { config: 'dfLa', codecs: () => 'flac' },
   'ac-3': { config: 'dac3', codecs: () => 'ac-3' },
+  // Timed text, ISO/IEC 14496-30.
+  wvtt: { text: true },
+  stpp: { text: true },
   'ec-3': { config: 'dec3', codecs: () => 'ec-3' },
 };
 

@@ -13,6 +13,8 @@ export class Catalogue {
     this.supports = supports;
     this.url = url;
     this.byType = { video: [], audio: [] };
+    // Subtitles and captions of kinds that this page shows.
+    this.texts = [];
     // The names chosen by hand; null is automatic.
     this.manual = { video: null, audio: null };
     this.current = { video: null, audio: null };
@@ -26,6 +28,7 @@ export class Catalogue {
   update(renditions, generations = []) {
     this.inits.clear();
     this.generations = generations;
+    this.texts = renditions.filter((r) => r.type === 'text' && /^(wvtt|stpp|$)/.test(r.codecs ?? '') && !r.scheme);
     for (const type of ['video', 'audio']) {
       const playable = renditions.filter((r) => r.type === type && this.#playable(r));
       this.byType[type] = playable.sort((a, b) => a.bandwidth - b.bandwidth);

@@ -6,6 +6,7 @@ export class OnScreen {
     Object.assign(this, { records, notices, journal, now });
     this.number = null;
     this.record = null;
+    this.wrong = [];
     this.pipeline = '';
     this.region = '';
     this.since = null;
@@ -24,6 +25,8 @@ export class OnScreen {
   at(number) {
     const record = this.records.get('video', number) ?? this.records.get('audio', number);
     this.record = record;
+    // Of picture and sound.
+    this.wrong = ['video', 'audio'].flatMap((type) => this.records.get(type, number)?.defects ?? []);
     this.#notify(number);
     if (!record || record.state !== 'segment') return;
     this.#pipeline(record);

@@ -18,6 +18,7 @@ import { OnScreen } from './onscreen.js';
 import { Playhead } from './playhead.js';
 import { Screen, supports } from './screen.js';
 import { Session } from './session.js';
+import { Subtitles } from './subtitles.js';
 
 const TICK_MS = 100;
 // How far ahead to load, in seconds: at the live edge all there is, elsewhere
@@ -43,6 +44,7 @@ export class Player {
     this.screen = new Screen(video);
     this.tracks = new Map();
     this.playhead = new Playhead(this);
+    this.subtitles = new Subtitles(this);
     this.stopper = new AbortController();
     this.session = new Session(this);
 
@@ -88,6 +90,7 @@ export class Player {
   stop() {
     this.stopper.abort();
     for (const track of this.tracks.values()) track.stop();
+    this.subtitles.stop();
     this.screen.close();
   }
 
@@ -199,7 +202,7 @@ export class Player {
     const from = stands ? timeline.numberAt(this.position() + this.bufferedAhead + 0.05) : n;
     const newest = timeline ? timeline.numberAt(timeline.positionAt(this.clock.now())) : -1;
     const { lost, ahead } = lostFrom(from, Math.min(newest, from + (stands ? 1000 : 5)), (i) => this.lost.has(i));
-    return healthOf({ connected: this.config !== null, trouble, stands, lost, ahead, defects: onScreen.record?.defects ?? [] });
+    return healthOf({ connected: this.config !== null, trouble, stands, lost, ahead, defects: onScreen.wrong });
   }
 
   // Where live playback is at an instant.
@@ -246,6 +249,7 @@ export class Player {
       const range = rangeAt(track.sink.ranges, position);
       track.start(this.timeline.numberAt(range ? Math.max(position, range[1] - 0.05) : position));
     }
+    this.subtitles.moved();
   }
 
   // begun is called with the first picture, also after a new start.

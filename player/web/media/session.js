@@ -78,6 +78,7 @@ export class Session {
     player.config = config;
     player.timeline = timeline;
     if (first || version !== config.version) player.catalogue.update(config.renditions ?? [], config.generations);
+    player.subtitles.update();
     if (!first && version !== config.version) player.journal.add('event', 'info', `The event's configuration is now version ${config.version}`);
     const moved = before && ['startNS', 'first', 'ticks', 'timescale', 'mediaTime'].some((k) => before[k] !== timeline[k]);
     if (moved) player.notices.reset();
@@ -137,6 +138,7 @@ export class Session {
     player.startedAt = null;
     player.playhead.pending = { position };
     player.startTracks(position);
+    player.subtitles.update();
   }
 
   // The codecs of the rendition to begin with at segment n, from its init segment, which

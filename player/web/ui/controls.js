@@ -26,8 +26,24 @@ export class Controls {
     $('volume').oninput = (e) => this.setVolume(Number(e.target.value));
     $('quality').onchange = (e) => this.choose('video', e.target.value);
     $('audio').onchange = (e) => this.choose('audio', e.target.value);
+    $('subtitles').onchange = (e) => this.showSubtitles(e.target.value);
     this.#autohide();
     this.#surface();
+  }
+
+  showSubtitles(name) {
+    this.player.subtitles.choose(name || null);
+    this.#menus(true);
+  }
+
+  // The first that there are, or none.
+  toggleSubtitles() {
+    const { subtitles } = this.player;
+    const name = subtitles.name === null ? (this.shownBefore ?? subtitles.choices[0]?.name ?? '') : '';
+    if (subtitles.name !== null) this.shownBefore = subtitles.name;
+    this.showSubtitles(name);
+    this.flash(name ? 'Subtitles' : 'No subtitles');
+    this.wake();
   }
 
   // A click on the picture plays or pauses, two go full screen. By touch the
@@ -156,6 +172,15 @@ export class Controls {
     setHidden($('quality-pick'), catalogue.byType.video.length === 0);
     setHidden($('audio-pick'), catalogue.byType.audio.length < 2);
     this.#menu($('audio'), 'audio', null, force);
+    this.#subtitles(force);
+  }
+
+  #subtitles(force) {
+    const { subtitles } = this.player;
+    const { choices } = subtitles;
+    setHidden($('subtitles-pick'), choices.length === 0);
+    const shown = choices.some((r) => r.name === subtitles.name) ? subtitles.name : '';
+    this.#fill($('subtitles'), 'subtitles', [['', 'No subtitles'], ...choices.map((r) => [r.name, renditionName(r)])], shown, force);
   }
 
   #menu(select, type, auto, force) {
@@ -164,6 +189,10 @@ export class Controls {
     const options = list.map((r) => [r.name, type === 'video' ? `${renditionName(r)} · ${(r.bandwidth / 1e6).toFixed(1)} Mb/s` : renditionName(r)]);
     if (auto !== null) options.unshift(['', auto]);
     const value = catalogue.manual[type] ?? (auto !== null ? '' : catalogue.current[type] ?? '');
+    this.#fill(select, type, options, value, force);
+  }
+
+  #fill(select, type, options, value, force) {
     const key = JSON.stringify([options, value]);
     if (!force && this[`${type}Key`] === key) return;
     this[`${type}Key`] = key;

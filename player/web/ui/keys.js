@@ -11,6 +11,7 @@ const HELP = [
   ['Oldest moment', ['Home']],
   ['Volume', ['↑', '↓']],
   ['Mute', ['M']],
+  ['Subtitles', ['C']],
   ['Full screen', ['F']],
   ['This help', ['?']],
 ];
@@ -85,6 +86,10 @@ export class Keys {
       case 'm':
       case 'M':
         controls.toggleMute();
+        return true;
+      case 'c':
+      case 'C':
+        controls.toggleSubtitles();
         return true;
       case 'f':
       case 'F':

@@ -1,6 +1,6 @@
 // What is written on the picture: the state, notifications, what to wait for.
 
-import { clock, duration, spoken } from '../core/format.js';
+import { bits, clock, duration, renditionName, spoken } from '../core/format.js';
 import { describe } from '../core/notices.js';
 import { $, h, keep, pipelineColour, setAttr, setHidden, setText } from './dom.js';
 
@@ -30,6 +30,7 @@ export class Overlay {
     this.#notices();
     this.#card();
     this.#spinner();
+    this.#audioOnly();
     const { player } = this;
     setHidden($('big-play'), !(player.started && (player.blocked || player.state === 'paused') && player.state !== 'ended'));
   }
@@ -113,6 +114,17 @@ export class Overlay {
       };
     }
     return null;
+  }
+
+  // An event without a picture shows that there is sound, and which.
+  #audioOnly() {
+    const { player } = this;
+    const only = player.started && player.tracks.size > 0 && !player.tracks.has('video') && player.state !== 'ended';
+    setHidden($('audio-only'), !only);
+    if (!only) return;
+    setAttr($('audio-only'), 'data-moving', player.state === 'playing' && !player.stands && !player.blocked);
+    const r = player.catalogue.of('audio', player.onScreen.record?.rendition ?? player.catalogue.current.audio);
+    setText($('audio-only-text'), r ? `${renditionName(r)} · ${bits(r.bandwidth)}` : '');
   }
 
   #spinner() {

@@ -1,7 +1,7 @@
 // The panels beside the picture: latency, pipelines, playback, delivery.
 
 import { bits, clock, ms } from '../core/format.js';
-import { cacheStatusOf, serverTimingOf } from '../core/headers.js';
+import { cacheStatusOf, qualityIn, serverTimingOf } from '../core/headers.js';
 import { $, h, keep, pipelineColour, remember, setAttr, setText } from './dom.js';
 import { Spark } from './spark.js';
 
@@ -131,7 +131,7 @@ export class Panels {
       ['Buffer', `${ahead.toFixed(1)} s`, 'ahead', ahead < 0.3 && player.state === 'playing' ? 'warn' : ''],
       ['Held', ms(video?.held.median), holding ? 'waiting now' : 'by the edge', ''],
       ['Throughput', bits(player.throughput.samples ? player.throughput.estimate : 0), 'measured', ''],
-      ['Picture', rendition?.height ? `${rendition.height}p` : (rendition?.name ?? '–'), rendition ? bits(rendition.bandwidth) : '', ''],
+      this.#picture(rendition),
     ];
     keep($('tiles'), tiles, ([name]) => name,
       ([name]) => h('div', { class: 'tile' }, h('dt', { textContent: name }), h('dd', {}, '', h('small'))),
@@ -144,6 +144,16 @@ export class Panels {
         setText(dd.lastChild, note);
       });
     setText($('health-note'), player.startedAt ? `since ${clock(player.startedAt)}` : '');
+  }
+
+  // What is on screen, and what who watched it says of it (Live-Quality).
+  #picture(rendition) {
+    const { player } = this;
+    const sound = rendition ?? (player.started ? player.catalogue.of('audio', player.catalogue.current.audio) : null);
+    const name = rendition ? 'Picture' : 'Sound';
+    const value = rendition?.height ? `${rendition.height}p` : (sound?.name ?? '–');
+    const verdict = qualityIn(player.onScreen.wrong);
+    return [player.tracks.has('video') ? 'Picture' : name, value, verdict || (sound ? bits(sound.bandwidth) : ''), verdict ? 'warn' : ''];
   }
 
   #delivery() {

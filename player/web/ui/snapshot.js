@@ -18,6 +18,8 @@
 //   switches     changes of pipeline on screen; switchLog has each
 //   defects      defective segments that came on screen; defectLog has each
 //   rendition    name of the video rendition on screen
+//   subtitles    {rendition, cues}: null, or the text rendition shown; what is
+//                shown now, {text, from, to}
 //   segment, edge     numbers on screen and newest published
 //   droppedFrames, throughput (bits per second), heldMS (median)
 //   health       what the page says of it all: tone and words
@@ -49,6 +51,7 @@ export function snapshot(player) {
     defects: onScreen.defects.length,
     defectLog: onScreen.defects.map((d) => ({ ...d, defects: d.defects.map((x) => ({ ...x })) })),
     rendition: onScreen.record?.type === 'video' ? onScreen.record.rendition : (player.catalogue.current.video ?? ''),
+    subtitles: { rendition: player.subtitles.name, cues: player.subtitles.cues.map((c) => ({ text: c.text, from: c.startTime, to: c.endTime })) },
     segment: onScreen.number,
     edge: player.edgeNumber,
     health: player.health,
