@@ -2,6 +2,7 @@ package edge
 
 import (
 	"hash/maphash"
+	"math"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,7 @@ type admission struct {
 	sends     atomic.Int64    // of live segments, since the last look,
 	slow      atomic.Int64    // and of them those that took too long
 	slowSends *admit.Meter
+	busy      atomic.Uint64 // lateness and slow sending of all, as float64 bits: the worse
 	seed      maphash.Seed
 }
 
@@ -86,10 +88,12 @@ func (a *admission) signals(now time.Time) admit.Signals {
 		late = max(late, float64(a.late())/float64(admit.LateTarget))
 	}
 	a.slowSends.Add(now, a.sends.Swap(0), a.slow.Swap(0))
+	egress := a.slowSends.Slow(now) / slowTarget
+	a.busy.Store(math.Float64bits(max(late, egress)))
 	others := share(a.sent[1].Swap(0), a.sent[0].Swap(0))
 	return admit.Signals{
 		Late:   late * others,
-		Egress: a.slowSends.Slow(now) / slowTarget * others,
+		Egress: egress * others,
 		Bytes:  a.ed.cache.Pressure(),
 		Held:   float64(a.ed.metrics.holding.Load()*heldBytes*heldPart) / float64(a.ed.cfg.MemoryBytes),
 		Files:  load.Connections / 0.8,
@@ -116,8 +120,11 @@ func (q *request) enter() step {
 		return q.refuseWith(live.ErrShed, live.ErrShed.Lifetime)
 	}
 	q.let = true
-	if q.Path.File == live.FileConfig {
+	switch q.Path.File {
+	case live.FileConfig:
 		return stepAwaitConfig
+	case live.FileSteering:
+		return stepSteer
 	}
 	return stepLookUp
 }

@@ -39,6 +39,15 @@ type Config struct {
 	Site map[string]string
 	// Name is what Cache-Status and CDN-Loop call this node. Default "headwater".
 	Name string
+	// Pathway is which of an event's pathways this node is of (live.Pathway). Default:
+	// of none, and it sends nobody elsewhere.
+	Pathway string
+	// Away says whether an operator wants viewers elsewhere. It is asked each time.
+	// Default: he does not.
+	Away func() bool
+	// SteerEvery is after how long players ask again where to go on; a third of it while
+	// some are to go elsewhere. Default 30 s.
+	SteerEvery time.Duration
 	// MemoryBytes bounds the objects kept. Default 1 GiB.
 	MemoryBytes int64
 	// Disk is a directory for what does not fit in memory, which is there after
@@ -85,6 +94,7 @@ func (c *Config) setDefaults() {
 	def(&c.DiskBytes, 10<<30)
 	def(&c.MaxObjectBytes, 64<<20)
 	def(&c.MaxEvents, 10_000)
+	def(&c.SteerEvery, 30*time.Second)
 	def(&c.EventIdle, 5*time.Minute)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -130,10 +140,13 @@ func (c *Config) Validate() error {
 	if c.Name != "" && !live.ValidName(c.Name) {
 		return fmt.Errorf("edge: name %q is not a name", c.Name)
 	}
+	if c.Pathway != "" && !live.ValidName(c.Pathway) {
+		return fmt.Errorf("edge: pathway %q is not a name", c.Pathway)
+	}
 	for _, f := range []struct {
 		name string
 		v    int64
-	}{{"MemoryBytes", c.MemoryBytes}, {"DiskBytes", c.DiskBytes}, {"MaxObjectBytes", c.MaxObjectBytes}, {"MaxEvents", int64(c.MaxEvents)}, {"EventIdle", int64(c.EventIdle)}} {
+	}{{"MemoryBytes", c.MemoryBytes}, {"DiskBytes", c.DiskBytes}, {"MaxObjectBytes", c.MaxObjectBytes}, {"MaxEvents", int64(c.MaxEvents)}, {"EventIdle", int64(c.EventIdle)}, {"SteerEvery", int64(c.SteerEvery)}} {
 		if f.v < 0 {
 			return fmt.Errorf("edge: %s is negative", f.name)
 		}

@@ -248,6 +248,9 @@ func (q *request) standIn() bool {
 	if err != nil {
 		return false
 	}
+	if at, ok := q.steers(); ok {
+		body = manifest.Steered(body, at)
+	}
 	q.text, q.about = body, http.Header{
 		"Content-Type":          {ct},
 		live.HeaderCacheControl: {live.FormatLifetime(min(manifest.Lifetime(in, q.Path.File, q.Path.Rendition), time.Second))},

@@ -41,12 +41,14 @@ type Edge struct {
 	events    *event.Registry
 	metrics   *metrics
 	admission *admission
+	steering  *steering
 	exporter  http.Handler
 	id        string                       // of this process
 	member    live.Loop                    // of CDN-Loop
 	name      string                       // as an item of a structured field
 	refused   map[Outcome]*exchange.Shared // what this cache did for requests that are refused as they come
 	draining  atomic.Bool
+	leaving   atomic.Bool  // for good: viewers are to go elsewhere
 	began     time.Time    // this node
 	orphaned  atomic.Int64 // when its parents were seen to be all out of reach last, in Unix nanoseconds
 
@@ -96,6 +98,7 @@ func New(cfg Config) (*Edge, error) {
 	})
 	ed.metrics.remembered(cfg.Metrics, ed.events)
 	ed.admission = newAdmission(ed)
+	ed.steering = newSteering(cfg.Metrics)
 	if ed.disk.There() {
 		ed.tasks.Go(func() { ed.disk.Run(ed.ctx) })
 		ed.disk.Await()

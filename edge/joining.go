@@ -66,9 +66,15 @@ func (q *request) form() (as object.As, change func([]byte) []byte) {
 		return object.Delta, manifest.Delta
 	}
 	as, by := q.behind()
-	if as == object.Whole {
-		return as, nil
-	}
 	segment := q.config.Segment.Floor()
-	return as, func(list []byte) []byte { return manifest.Behind(list, segment, by) }
+	switch at, steered := q.steers(); {
+	case !steered && as == object.Whole:
+		return as, nil
+	case !steered:
+		return as, func(list []byte) []byte { return manifest.Behind(list, segment, by) }
+	case as == object.Whole:
+		return object.Steered, func(list []byte) []byte { return manifest.Steered(list, at) }
+	default:
+		return object.Steered + as, func(list []byte) []byte { return manifest.Steered(manifest.Behind(list, segment, by), at) }
+	}
 }

@@ -26,6 +26,7 @@ const (
 	stepAwaitConfig             // event.json, held until it is another
 	stepPlace                   // on the timeline: what cannot exist is refused
 	stepEnter                   // or make room for others
+	stepSteer                   // steering.json, by how this node is
 	stepLookUp                  // the object, or the one fill of it
 	stepAwaitHead               // of the object
 	stepDescribe                // the head of the answer
@@ -56,6 +57,8 @@ func (q *request) Walk(a exchange.Answer) pause {
 			q.step = q.place()
 		case stepEnter:
 			q.step = q.enter()
+		case stepSteer:
+			q.step = q.steer()
 		case stepLookUp:
 			q.step = q.lookUp()
 		case stepAwaitHead:
@@ -134,7 +137,7 @@ func (q *request) locate() (step, pause) {
 // selectRendition finds what the path names of the event.
 func (q *request) selectRendition() step {
 	switch q.Path.File {
-	case live.FileConfig:
+	case live.FileConfig, live.FileSteering:
 		return stepEnter
 	case live.FileMPD, live.FileListed, live.FileHLS:
 		return stepPlace

@@ -78,6 +78,9 @@ type Event struct {
 	TimeURL string
 	// SessionData is said in HLS multivariant playlists.
 	SessionData []SessionDatum
+	// Pathways are where else viewers may have it, the first preferred. Default: there
+	// is nowhere else.
+	Pathways []Pathway
 	// Viewers says who may watch. Default: anybody.
 	Viewers *Viewers
 	// DRM says how players get the keys of encrypted renditions.
@@ -309,6 +312,9 @@ func (e *Event) Validate() error {
 		return err
 	}
 	if err := e.validateSigns(); err != nil {
+		return err
+	}
+	if err := e.validatePathways(); err != nil {
 		return err
 	}
 	if err := e.validateDRM(); err != nil {

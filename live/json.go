@@ -26,6 +26,7 @@ type eventJSON struct {
 	OnNewInit         *NewInitPolicy `json:"on_new_init,omitempty"`
 	TimeURL           *string        `json:"time_url,omitempty"`
 	SessionData       []SessionDatum `json:"session_data,omitempty"`
+	Pathways          []Pathway      `json:"pathways,omitempty"`
 	Viewers           *Viewers       `json:"viewers,omitempty"`
 	DRM               []DRM          `json:"drm,omitempty"`
 	Pipelines         []Pipeline     `json:"pipelines"`
@@ -102,6 +103,7 @@ func (w *eventJSON) event() (Event, error) {
 	set(&e.OnNewInit, w.OnNewInit)
 	set(&e.TimeURL, w.TimeURL)
 	e.SessionData = w.SessionData
+	e.Pathways = w.Pathways
 	e.Viewers = w.Viewers
 	e.DRM = w.DRM
 	e.Pipelines, e.Renditions = w.Pipelines, w.Renditions
@@ -135,7 +137,7 @@ func (e *Event) wire() eventJSON {
 		AllowanceMS: &e.AllowanceMS, HoldMS: &e.HoldMS, BudgetMS: &e.BudgetMS,
 		DVRSeconds: &e.DVRSeconds, LiveWindowSeconds: &e.LiveWindowSeconds,
 		PatienceMS: &e.PatienceMS, SettleSegments: &e.SettleSegments, OnLost: &e.OnLost,
-		Viewers: e.Viewers, DRM: e.DRM, SessionData: e.SessionData, Pipelines: e.Pipelines, Renditions: e.Renditions,
+		Viewers: e.Viewers, DRM: e.DRM, SessionData: e.SessionData, Pathways: e.Pathways, Pipelines: e.Pipelines, Renditions: e.Renditions,
 	}
 	if e.JoinMS != 0 {
 		w.JoinMS = &e.JoinMS

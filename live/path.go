@@ -26,6 +26,7 @@ const (
 	FilePlaylist             // {rendition}/media.m3u8
 	FileConfig               // event.json
 	FileTimed                // {rendition}/t{time}.m4s: the segment of a media time in a MPD's timescale
+	FileSteering             // steering.json
 	FileForeign              // publish only: a manifest or playlist of a packager's own
 )
 
@@ -73,6 +74,7 @@ const (
 	HLSName      = "main.m3u8"
 	PlaylistName = "media.m3u8"
 	ConfigName   = "event.json"
+	SteeringName = "steering.json"
 	segmentExt   = ".m4s"
 )
 
@@ -88,6 +90,8 @@ func (p Path) String() string {
 		return base + HLSName
 	case FileConfig:
 		return base + ConfigName
+	case FileSteering:
+		return base + SteeringName
 	case FileInit:
 		return base + p.Rendition + "/" + InitFile(p.Generation)
 	case FilePlaylist:
@@ -128,10 +132,13 @@ func ReadPath(path string) (p Path, fault PathFault) {
 	case ConfigName:
 		p.File = FileConfig
 		return p, fault
+	case SteeringName:
+		p.File = FileSteering
+		return p, fault
 	}
 	rendition, file, ok := strings.Cut(rest, "/")
 	if !ok {
-		return Path{}, quoted("", rest, " is not a file of an event: "+MPDName+", "+ListedName+", "+HLSName+", "+ConfigName+" or RENDITION/FILE")
+		return Path{}, quoted("", rest, " is not a file of an event: "+MPDName+", "+ListedName+", "+HLSName+", "+ConfigName+", "+SteeringName+" or RENDITION/FILE")
 	}
 	if !ValidName(rendition) {
 		return Path{}, quoted("rendition ", rendition, isNotName)

@@ -23,6 +23,7 @@ func TestDeliveryPaths(t *testing.T) {
 		"/acme/cup-final/v720/t1795464000.m4s":          {Event: id, File: FileTimed, Rendition: "v720", Time: 1795464000},
 		"/acme/cup-final/main.m3u8":                     {Event: id, File: FileHLS},
 		"/acme/cup-final/event.json":                    {Event: id, File: FileConfig},
+		"/acme/cup-final/steering.json":                 {Event: id, File: FileSteering},
 		"/0/0/0/7.m4s":                                  {Event: EventID{"0", "0"}, File: FileSegment, Rendition: "0", Number: 7},
 		"/" + long + "/" + long + "/" + long + "/1.m4s": {Event: EventID{long, long}, File: FileSegment, Rendition: long, Number: 1},
 	} {
@@ -139,7 +140,7 @@ var genName = rapid.StringMatching(`[a-z0-9][a-z0-9-]{0,62}`)
 func TestPathsRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := Path{Event: EventID{genName.Draw(t, "tenant"), genName.Draw(t, "event")}}
-		p.File = rapid.SampledFrom([]File{FileSegment, FileInit, FileMPD, FileHLS, FilePlaylist, FileConfig}).Draw(t, "file")
+		p.File = rapid.SampledFrom([]File{FileSegment, FileInit, FileMPD, FileHLS, FilePlaylist, FileConfig, FileSteering}).Draw(t, "file")
 		switch p.File {
 		case FileSegment:
 			p.Number = Number(rapid.Int64Range(0, MaxNumber).Draw(t, "number"))

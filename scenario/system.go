@@ -44,6 +44,8 @@ type Options struct {
 	Look string
 	// EdgeHandler wraps what the edge's listener serves. May be nil.
 	EdgeHandler func(http.Handler) http.Handler
+	// EdgeConfig changes how the edge is built. May be nil.
+	EdgeConfig func(*edge.Config)
 	// Edit changes the event before it is created. May be nil.
 	Edit func(*live.Event)
 
@@ -152,7 +154,11 @@ func (s *System) StartOrigin(ctx context.Context) error {
 // StartEdge starts the edge, or starts it again, empty, on the same address.
 func (s *System) StartEdge() error {
 	s.metrics = prometheus.NewRegistry()
-	ed, err := edge.New(edge.Config{Parents: []string{s.DeliverURL()}, Log: s.log.With("role", "edge"), Metrics: s.metrics})
+	cfg := edge.Config{Parents: []string{s.DeliverURL()}, Log: s.log.With("role", "edge"), Metrics: s.metrics}
+	if s.opt.EdgeConfig != nil {
+		s.opt.EdgeConfig(&cfg)
+	}
+	ed, err := edge.New(cfg)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"maps"
+	"os"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"headwater/admit"
 	"headwater/clock"
@@ -39,6 +42,9 @@ type edgeFlags struct {
 	name    string
 	region  string
 	site    string
+	pathway string
+	away    string
+	steer   time.Duration
 	parents []string
 	memory  int64
 	most    int64 // of all memory
@@ -54,6 +60,9 @@ func (f *edgeFlags) register(o *options) {
 	o.String(&f.region, "region", "", "`NAME` of this node's region: parents of it are preferred to others, whatever their order")
 	o.String(&f.site, "site", "", "`NODES` of the site that this one belongs to, e.g. a=http://host1:8080,b=http://host2:8080")
 	o.String(&f.name, "name", "headwater", "`NAME` of this node in Cache-Status, CDN-Loop and --site")
+	o.String(&f.pathway, "pathway", "", "`ID` of the pathway that viewers have this node by, of those that events name: it tells players that know content steering to stay, or, where it stops or has too much to do, to go to another; default none")
+	o.Duration(&f.steer, "steer-every", 30*time.Second, "`TIME` after which such players ask again, and so how long it takes to move them")
+	o.String(&f.away, "away-file", "", "`FILE` that sends viewers to other pathways for as long as it exists, as before maintenance; default none")
 	o.Bytes(&f.memory, "memory", 1<<30, "`SIZE` of the cache in memory")
 	o.Bytes(&f.most, "memory-limit", 0, "`SIZE` that all memory should stay below: where connections take more the cache has less, and then connections are refused; 0 is GOMEMLIMIT, or three quarters of what there is")
 	o.String(&f.disk, "disk", "", "`DIR` to keep the DVR window in, beyond memory and over restarts; default none")
@@ -78,6 +87,9 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 	if err := f.front.validate(); err != nil {
 		return err
 	}
+	if f.away != "" && f.pathway == "" {
+		return usagef("--away-file: give --pathway, the ID of the pathway that viewers are to leave")
+	}
 	log, err := f.logging.logger(env.stderr)
 	if err != nil {
 		return err
@@ -95,7 +107,7 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 	parents, regions := f.parseParents()
 	cfg := edge.Config{
 		Parents: parents, ParentRegions: regions, Region: f.region, Site: site,
-		Name: f.name, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, Log: log, Metrics: newRegistry(),
+		Name: f.name, Pathway: f.pathway, Away: exists(f.away), SteerEvery: f.steer, MemoryBytes: f.memory, Disk: f.disk, DiskBytes: f.diskMax, Log: log, Metrics: newRegistry(),
 	}
 	cfg.Budget = budgetOf("edge", limit, cfg.Metrics)
 	cfg.Late = admit.NewLateness().Read
@@ -124,6 +136,26 @@ func runEdge(ctx context.Context, env *environment, args []string) error {
 	}
 	defer ed.Close()
 	return f.front.serve(ctx, env, log, ed, cfg.Budget, cfg.Metrics)
+}
+
+// exists returns what says whether a file is there; nil where none is named. It is looked
+// for at most once a second.
+func exists(name string) func() bool {
+	if name == "" {
+		return nil
+	}
+	var mu sync.Mutex // guards the following
+	var looked time.Time
+	var there bool
+	return func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(looked) >= time.Second {
+			_, err := os.Stat(name)
+			looked, there = time.Now(), err == nil
+		}
+		return there
+	}
 }
 
 // parseParents takes the names of regions off the parents.

@@ -127,6 +127,7 @@ func (f *frontFlags) serve(ctx context.Context, env *environment, log *slog.Logg
 	select {
 	case <-ctx.Done():
 		log.Info("draining: told to stop", "delay", f.drainDelay, "timeout", f.drainTimeout)
+		ed.Leave()
 		ed.Drain()
 		if f.drainDelay > 0 {
 			select {

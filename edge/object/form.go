@@ -3,7 +3,9 @@ package object
 import (
 	"bytes"
 	"compress/gzip"
+	"hash/crc32"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -29,7 +31,9 @@ const (
 	Whole  As = iota
 	Delta     // of a playlist what is new
 	Behind    // lists by which players begin behind the live edge: the first of so many
-	kinds  = Behind + Behinds
+	// Steered is added to each of these where it has steering, too.
+	Steered = Behind + Behinds
+	kinds   = 2 * Steered
 
 	Behinds = 3
 	codings = len(exchange.Codings)
@@ -42,10 +46,10 @@ func (c *Cache) Form(o *Object, coding exchange.Coding, as As, make func([]byte)
 	if coding != exchange.Identity {
 		tag = "-" + exchange.Codings[coding]
 	}
-	switch {
-	case as >= Behind:
-		tag += "-behind" + string('1'+rune(as-Behind))
-	case as == Delta:
+	switch of := as % Steered; {
+	case of >= Behind:
+		tag += "-behind" + string('1'+rune(of-Behind))
+	case of == Delta:
 		tag += "-delta"
 	}
 	if o.forms.Load() == nil {
@@ -56,6 +60,9 @@ func (c *Cache) Form(o *Object, coding exchange.Coding, as As, make func([]byte)
 		whole, _, _ := o.Body()
 		if f.Body = whole; make != nil {
 			f.Body = make(f.Body)
+		}
+		if as >= Steered { // the same at no two pathways
+			tag += "-" + strconv.FormatUint(uint64(crc32.ChecksumIEEE(f.Body)), 36)
 		}
 		if coding != exchange.Identity {
 			f.Body = compress(f.Body, coding)

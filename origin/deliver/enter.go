@@ -28,6 +28,8 @@ func (s *Server) enter(d *delivery) (step, error) {
 		return s.sendInit, nil
 	case live.FileConfig:
 		return s.sendConfig, nil
+	case live.FileSteering:
+		return nil, live.ErrNotHere.With("edges say where viewers are to go on")
 	}
 	return s.sendManifest, nil
 }

@@ -229,7 +229,7 @@ func settled(t *testing.T, s *scenario.System) {
 }
 
 // faults says what a person would have noticed that need not be.
-func (r *seen) faults() (out []string) {
+func (r *seen) faults(watched float64) (out []string) {
 	for _, f := range r.Fatal {
 		out = append(out, "fatal: "+f)
 	}
@@ -242,7 +242,7 @@ func (r *seen) faults() (out []string) {
 	}
 	// Players slow down a little to keep their distance from the live edge.
 	if r.Progress < watched-4 {
-		out = append(out, fmt.Sprintf("played %.1f s of %d", r.Progress, watched))
+		out = append(out, fmt.Sprintf("played %.1f s of %.0f", r.Progress, watched))
 	}
 	if len(r.Jumps) > 0 {
 		out = append(out, fmt.Sprintf("the picture jumped: %v", r.Jumps))
@@ -255,7 +255,7 @@ func of(s *scenario.System, player, file string) *screen {
 	return &screen{Player: player, URL: s.EdgeURL() + "/" + s.Event.String() + "/" + file, faults: func(report []byte) ([]string, error) {
 		var r seen
 		err := json.Unmarshal(report, &r)
-		return r.faults(), err
+		return r.faults(watched), err
 	}}
 }
 
