@@ -31,7 +31,13 @@ with the same flags, or send the old one SIGUSR2. Sockets that systemd opens
 
 Several edges in one place are a site: each is given the same --site and a
 --name of its own. For each rendition one of them then fills from the parents,
-and the others from it, so that the parents are asked once for all.`,
+and the others from it, so that the parents are asked once for all.
+
+Where an event names pathways, by which viewers may have it, an edge with the
+--pathway of one tells players that know content steering to stay; or to go to
+another, when it stops, while --away-file exists, when its parents are all out of
+reach, and some of them while it has too much to do. With --drain-delay longer
+than --steer-every nearly all have left before it stops listening.`,
 }
 
 func init() { edgeCommand.run = runEdge }

@@ -407,3 +407,23 @@ func TestFewDescriptors(t *testing.T) {
 		})
 	}
 }
+
+// A file that sends viewers away is seen.
+func TestExists(t *testing.T) {
+	if exists("") != nil {
+		t.Error("no file is looked for")
+	}
+	name := filepath.Join(t.TempDir(), "away")
+	is := func(there bool) {
+		t.Helper()
+		ask := exists(name)
+		if ask() != there {
+			t.Errorf("the file is there: %v", !there)
+		}
+	}
+	is(false)
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	is(true)
+}

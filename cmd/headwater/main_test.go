@@ -47,6 +47,8 @@ func TestUsage(t *testing.T) {
 		{"a node outside its site", []string{"edge", "--parent", "east=http://h:1", "--site", "a=http://h:1,b=http://h:2"}, nil, "--name"},
 		{"a site of one name", []string{"edge", "--parent", "http://h:1", "--name", "a", "--site", "a=http://h:1,a=http://h:2"}, nil, "twice"},
 		{"a site without names", []string{"edge", "--parent", "http://h:1", "--site", "http://h:1"}, nil, "--site"},
+		{"a file to leave no pathway", []string{"edge", "--parent", "http://h:1", "--away-file", "/away"}, nil, "--pathway"},
+		{"a pathway of no name", []string{"edge", "--parent", "http://h:1", "--pathway", "."}, nil, "pathway"},
 		{"bad size", []string{"edge", "--parent", "http://h:1", "--memory", "lots"}, nil, "memory"},
 		{"bad variable", []string{"edge", "--parent", "http://h:1"}, map[string]string{"HEADWATER_EDGE_MEMORY": "lots"}, "HEADWATER_EDGE_MEMORY"},
 		{"a slip in a variable", []string{"origin"}, map[string]string{"HEADWATER_ORIGIN_STROE": "memory:"}, "HEADWATER_ORIGIN_STROE: no flag has this environment variable; did you mean HEADWATER_ORIGIN_STORE?"},
