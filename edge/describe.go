@@ -241,7 +241,7 @@ func (q *request) standIn() bool {
 	case live.FileHLS:
 		body, err = manifest.Multivariant(in)
 	case live.FilePlaylist:
-		body, err = manifest.Media(in, q.Path.Rendition)
+		body, err = manifest.Playlist(in, q.Path)
 	default:
 		return false
 	}

@@ -30,6 +30,8 @@ func TestPlaceRefusesWithoutAsking(t *testing.T) {
 			// The DVR window is 60 s: the last frame of 20 was at 40 s.
 			{"/t/e/v/20.m4s", 410, time.Hour, Gone, "gone"},
 			{"/t/e/nothing/5.m4s", 404, time.Minute, Never, "no-such-rendition"},
+			{"/t/e/v/k45.m4s", 404, 10 * time.Second, Never, "no-key-frame"},
+			{"/t/e/v/iframes.m3u8", 404, 10 * time.Second, Never, "no-key-frame"},
 			{"/t/e/v/5.ts", 404, time.Minute, "", "not-found"},
 		} {
 			a := r.get(c.path)
@@ -47,7 +49,7 @@ func TestPlaceRefusesWithoutAsking(t *testing.T) {
 				t.Errorf("%s: the parent was asked %d times", c.path, n)
 			}
 		}
-		for o, want := range map[Outcome]float64{Never: 2, Early: 2, Gone: 1} {
+		for o, want := range map[Outcome]float64{Never: 4, Early: 2, Gone: 1} {
 			if n := r.metric("requests_total", "outcome", string(o)); n != want {
 				t.Errorf("%s was counted %v times", o, n)
 			}

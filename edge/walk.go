@@ -151,6 +151,11 @@ func (q *request) selectRendition() step {
 		return q.refuseWith(live.ErrNoRendition, live.ErrNoRendition.Lifetime)
 	}
 	q.Path.Rendition = r.Name
+	if q.Path.Key && !q.config.Config.HasKeyFrames(r.Name) {
+		q.outcome = Never
+		q.detail = live.AppendNoKeyFrames(q.detail[:0], r.Name)
+		return q.refuseWith(live.ErrNoKeyFrame, live.ErrNoKeyFrame.Lifetime)
+	}
 	if q.Path.File == live.FileInit && !q.mayHaveInit() {
 		q.outcome = Never
 		return q.refuse(live.ErrNoInit.With("no such generation is known"))
@@ -245,7 +250,7 @@ func (q *request) place() step {
 		q.until = q.ed.parents.Ours(tl.Deadline(n))
 		q.expected = q.ed.parents.Ours(tl.Expected(n))
 	}
-	q.live = tl.Live(n, now)
+	q.live = tl.Live(n, now) && !q.Path.Key
 	q.liveUntil = q.ed.parents.Ours(tl.End(n).Add(time.Duration(q.config.LiveWindowSeconds) * time.Second))
 	return stepEnter
 }

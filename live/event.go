@@ -169,6 +169,9 @@ type Rendition struct {
 	Role Role `json:"role,omitempty"`
 	// InbandEvents are the kinds of event messages that its segments have.
 	InbandEvents EventSchemes `json:"inband_events,omitempty"`
+	// KeyFrames has players of a video rendition offered its key frames alone, for fast
+	// seeking and pictures of where one seeks to.
+	KeyFrames bool `json:"key_frames,omitempty"`
 	// Label is what people read where they choose a track.
 	Label string `json:"label,omitempty"`
 	// Match says which track of an encoder it is, where that sends more than one that
@@ -400,6 +403,9 @@ func (e *Event) validateRenditions() error {
 		if err := r.InbandEvents.validate(at); err != nil {
 			return err
 		}
+		if r.KeyFrames && r.Type != Video {
+			return badField(at+"key_frames", "is of video, not of %s", r.Type)
+		}
 		if r.Role != "" && !slices.Contains(Roles, r.Role) {
 			return badField(at+"role", "%q is none of %v", clip(string(r.Role)), Roles)
 		}
@@ -457,6 +463,11 @@ func (e *Event) Rendition(name string) (Rendition, bool) {
 		}
 	}
 	return Rendition{}, false
+}
+
+// HasKeyFrames reports whether players are offered the key frames of a rendition alone.
+func (e *Event) HasKeyFrames(rendition string) bool {
+	return slices.ContainsFunc(e.Renditions, func(r Rendition) bool { return r.KeyFrames && r.Name == rendition })
 }
 
 const namePattern = "[a-z0-9][a-z0-9-]{0,62}"

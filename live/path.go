@@ -18,12 +18,12 @@ type File uint8
 
 // The files of an event.
 const (
-	FileSegment  File = iota // {rendition}/{number}.m4s
+	FileSegment  File = iota // {rendition}/{number}.m4s, {rendition}/k{number}.m4s
 	FileInit                 // {rendition}/init.mp4, {rendition}/init.{generation}.mp4
 	FileMPD                  // manifest.mpd
 	FileListed               // timeline.mpd
 	FileHLS                  // main.m3u8
-	FilePlaylist             // {rendition}/media.m3u8
+	FilePlaylist             // {rendition}/media.m3u8, {rendition}/iframes.m3u8
 	FileConfig               // event.json
 	FileTimed                // {rendition}/t{time}.m4s: the segment of a media time in a MPD's timescale
 	FileSteering             // steering.json
@@ -64,6 +64,9 @@ type Path struct {
 	Time      int64  // FileTimed
 	// Generation is that of a FileInit.
 	Generation int
+	// Key says that it is of the first key frame of a FileSegment alone, or the
+	// FilePlaylist of those.
+	Key bool
 }
 
 // Names of files in URLs.
@@ -73,9 +76,12 @@ const (
 	ListedName   = "timeline.mpd"
 	HLSName      = "main.m3u8"
 	PlaylistName = "media.m3u8"
+	KeysName     = "iframes.m3u8"
 	ConfigName   = "event.json"
 	SteeringName = "steering.json"
 	segmentExt   = ".m4s"
+	// KeyPrefix stands before the number of a segment of which its key frame is asked for.
+	KeyPrefix = "k"
 )
 
 // String is the URL path.
@@ -95,11 +101,18 @@ func (p Path) String() string {
 	case FileInit:
 		return base + p.Rendition + "/" + InitFile(p.Generation)
 	case FilePlaylist:
+		if p.Key {
+			return base + p.Rendition + "/" + KeysName
+		}
 		return base + p.Rendition + "/" + PlaylistName
 	case FileTimed:
 		return base + p.Rendition + "/t" + strconv.FormatInt(p.Time, 10) + segmentExt
 	}
-	return base + p.Rendition + "/" + SegmentName(p.Number)
+	base += p.Rendition + "/"
+	if p.Key {
+		base += KeyPrefix
+	}
+	return base + SegmentName(p.Number)
 }
 
 // SegmentName is the last part of a segment's URL.
@@ -144,8 +157,8 @@ func ReadPath(path string) (p Path, fault PathFault) {
 		return Path{}, quoted("rendition ", rendition, isNotName)
 	}
 	p.Rendition = rendition
-	if file == PlaylistName {
-		p.File = FilePlaylist
+	if file == PlaylistName || file == KeysName {
+		p.File, p.Key = FilePlaylist, file == KeysName
 		return p, fault
 	}
 	if generation, ok := parseInitFile(file); ok {
@@ -160,6 +173,7 @@ func ReadPath(path string) (p Path, fault PathFault) {
 		p.Time = int64(n)
 	} else {
 		p.File = FileSegment
+		file, p.Key = strings.CutPrefix(file, KeyPrefix)
 		p.Number, fault = readSegmentName(file)
 	}
 	if fault.Is() {

@@ -17,6 +17,8 @@ func TestDeliveryPaths(t *testing.T) {
 		"/acme/cup-final/v720/0.m4s":                    {Event: id, File: FileSegment, Rendition: "v720"},
 		"/acme/cup-final/v720/9007199254740992.m4s":     {Event: id, File: FileSegment, Rendition: "v720", Number: MaxNumber},
 		"/acme/cup-final/v720/init.mp4":                 {Event: id, File: FileInit, Rendition: "v720"},
+		"/acme/cup-final/v720/k1042.m4s":                {Event: id, File: FileSegment, Rendition: "v720", Number: 1042, Key: true},
+		"/acme/cup-final/v720/iframes.m3u8":             {Event: id, File: FilePlaylist, Rendition: "v720", Key: true},
 		"/acme/cup-final/a-en/media.m3u8":               {Event: id, File: FilePlaylist, Rendition: "a-en"},
 		"/acme/cup-final/manifest.mpd":                  {Event: id, File: FileMPD},
 		"/acme/cup-final/timeline.mpd":                  {Event: id, File: FileListed},
@@ -56,6 +58,9 @@ func TestBadDeliveryPaths(t *testing.T) {
 		"/acme/cup-final/../x/manifest.mpd":               "rendition \"..\"",
 		"/acme/cup-final/v720/t01.m4s":                    "leading zeros",
 		"/acme/cup-final/v720/tt1.m4s":                    "not a segment number",
+		"/acme/cup-final/v720/k01.m4s":                    "leading zeros",
+		"/acme/cup-final/v720/kk1.m4s":                    "not a segment number",
+		"/acme/cup-final/v720/k.m4s":                      "not a segment number",
 		"/acme/cup-final/v720/t1.mp4":                     "is not init.mp4",
 		"/acme/cup-final/manifest.mpd/":                   "rendition \"manifest.mpd\"",
 		"/acme/cup-final//1.m4s":                          "rendition \"\"",
@@ -147,6 +152,9 @@ func TestPathsRoundTrip(t *testing.T) {
 			fallthrough
 		case FileInit, FilePlaylist:
 			p.Rendition = genName.Draw(t, "rendition")
+		}
+		if p.File == FileSegment || p.File == FilePlaylist {
+			p.Key = rapid.Bool().Draw(t, "key frame")
 		}
 		if got, err := ParsePath(p.String()); err != nil || got != p {
 			t.Errorf("%q reads as %+v, %v", p, got, err)

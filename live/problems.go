@@ -35,6 +35,7 @@ var (
 	ErrNoEvent     = &Problem{Code: "no-such-event", Status: 404, Title: "There is no such event", Lifetime: 2 * time.Second}
 	ErrNoTenant    = &Problem{Code: "no-such-tenant", Status: 404, Title: "There is no event of such a tenant", Lifetime: 2 * time.Second}
 	ErrNoRendition = &Problem{Code: "no-such-rendition", Status: 404, Title: "The event has no such rendition", Lifetime: time.Minute}
+	ErrNoKeyFrame  = &Problem{Code: "no-key-frame", Status: 404, Title: "The rendition's key frames are not to be had alone", Lifetime: 10 * time.Second}
 	ErrNever       = &Problem{Code: "never", Status: 404, Title: "The event never has that segment", Lifetime: time.Hour}
 	ErrEarly       = &Problem{Code: "early", Status: 404, Title: "The segment cannot exist yet"}
 	ErrNoInit      = &Problem{Code: "no-init", Status: 404, Title: "The init segment has not been published yet", Lifetime: time.Second}
@@ -64,6 +65,6 @@ var (
 var Problems = []*Problem{
 	ErrBadPath, ErrMalformedMedia, ErrBadHeader, ErrDigest, ErrFuture, ErrIncomplete, ErrUnauthorized, ErrForbidden,
 	ErrNoPipeline, ErrOutside, ErrTimeout, ErrConflict, ErrInitMissing, ErrInitDiffers, ErrGeneration, ErrTooLarge, ErrNotCMAF, ErrRate, ErrTenantFull, ErrNotStored,
-	ErrToken, ErrNotHere, ErrNoEvent, ErrNoTenant, ErrNoRendition, ErrNever, ErrEarly, ErrNoInit, ErrMethod, ErrLost, ErrGone, ErrShed, ErrStoreDown,
+	ErrToken, ErrNotHere, ErrNoEvent, ErrNoTenant, ErrNoRendition, ErrNoKeyFrame, ErrNever, ErrEarly, ErrNoInit, ErrMethod, ErrLost, ErrGone, ErrShed, ErrStoreDown,
 	ErrDraining, ErrUpstream, ErrInternal, ErrLoop, ErrBadEvent, ErrStarted, ErrInUse, ErrBlackout, ErrQuota, ErrNotJSON, ErrBadRequest,
 }

@@ -152,3 +152,9 @@ func appendRunes(b []byte, s string) []byte {
 	}
 	return append(b, '"')
 }
+
+// AppendNoKeyFrames appends, in words, that there are none of a rendition alone.
+func AppendNoKeyFrames(b []byte, rendition string) []byte {
+	b = strconv.AppendQuote(append(b, "rendition "...), rendition)
+	return append(b, " does not offer its key frames alone (key_frames)"...)
+}

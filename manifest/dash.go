@@ -116,6 +116,7 @@ func (in *Input) mpd(listed bool) ([]byte, error) {
 		in.eventStreams(x, &q)
 		for _, s := range q.sets {
 			s.write(x, &q, q.continues(s, before))
+			s.writeKeyFrames(x, &q)
 		}
 		x.end()
 		before = &q
@@ -221,12 +222,12 @@ func (p *period) captured(x *xmlWriter) {
 
 // template is the same for every rendition with an init segment of that generation:
 // numbers are aligned, and the template's timescale need not be the track's.
-func (p *period) template(x *xmlWriter, s *set, generation int) {
+func (p *period) template(x *xmlWriter, s *set, generation int, as naming) {
 	x.start("SegmentTemplate")
 	x.attrInt("timescale", p.scale.timescale)
-	name := timed
-	if !p.listed {
-		name = numbered
+	if p.listed {
+		as.name = timed
+	} else {
 		x.attrInt("duration", p.scale.duration)
 		x.attrInt("startNumber", int64(p.first))
 		if p.ends {
@@ -234,7 +235,7 @@ func (p *period) template(x *xmlWriter, s *set, generation int) {
 		}
 	}
 	x.attrPositive("presentationTimeOffset", p.scale.offset(p.tl, p.shown))
-	p.names(x, generation, name)
+	as.write(x, generation)
 	if p.listed {
 		x.start("SegmentTimeline")
 		x.start("S")
@@ -251,9 +252,15 @@ func (p *period) template(x *xmlWriter, s *set, generation int) {
 // its time for a name.
 const numbered, timed = "$Number$", "t$Time$"
 
-func (p *period) names(x *xmlWriter, generation int, name string) {
-	x.attr("initialization", "$RepresentationID$/"+live.InitFile(generation))
-	x.attr("media", "$RepresentationID$/"+name+".m4s")
+// A naming is where segments of a Representation are, and what they are called there.
+type naming struct{ of, name string }
+
+// plain is that of whole segments: a Representation is called what its rendition is.
+var plain = naming{"$RepresentationID$", numbered}
+
+func (n naming) write(x *xmlWriter, generation int) {
+	x.attr("initialization", n.of+"/"+live.InitFile(generation))
+	x.attr("media", n.of+"/"+n.name+".m4s")
 }
 
 // listedTo is the newest number that all renditions of a set may be asked for, and

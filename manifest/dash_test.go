@@ -7,7 +7,9 @@ import (
 	"errors"
 	"io"
 	"math/big"
+	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,30 +33,36 @@ type mpdXML struct {
 	DVR          string   `xml:"timeShiftBufferDepth,attr"`
 	Delay        string   `xml:"suggestedPresentationDelay,attr"`
 	Periods      []struct {
-		ID    string `xml:"id,attr"`
-		Start string `xml:"start,attr"`
-		Sets  []struct {
-			ID          int    `xml:"id,attr"`
-			ContentType string `xml:"contentType,attr"`
-			MimeType    string `xml:"mimeType,attr"`
-			Lang        string `xml:"lang,attr"`
-			Captured    []struct {
-				At    string `xml:"wallClockTime,attr"`
-				Media int64  `xml:"presentationTime,attr"`
-			} `xml:"ProducerReferenceTime"`
-			Template        templateXML `xml:"SegmentTemplate"`
-			Representations []struct {
-				ID        string      `xml:"id,attr"`
-				Bandwidth int64       `xml:"bandwidth,attr"`
-				Codecs    string      `xml:"codecs,attr"`
-				Template  templateXML `xml:"SegmentTemplate"`
-			} `xml:"Representation"`
-		} `xml:"AdaptationSet"`
+		ID    string   `xml:"id,attr"`
+		Start string   `xml:"start,attr"`
+		Sets  []setXML `xml:"AdaptationSet"`
 	} `xml:"Period"`
 	UTCTiming []struct {
 		Scheme string `xml:"schemeIdUri,attr"`
 		Value  string `xml:"value,attr"`
 	} `xml:"UTCTiming"`
+}
+
+type setXML struct {
+	ID          int    `xml:"id,attr"`
+	ContentType string `xml:"contentType,attr"`
+	MimeType    string `xml:"mimeType,attr"`
+	Lang        string `xml:"lang,attr"`
+	Captured    []struct {
+		At    string `xml:"wallClockTime,attr"`
+		Media int64  `xml:"presentationTime,attr"`
+	} `xml:"ProducerReferenceTime"`
+	Essential []struct {
+		Scheme string `xml:"schemeIdUri,attr"`
+		Value  string `xml:"value,attr"`
+	} `xml:"EssentialProperty"`
+	Template        templateXML `xml:"SegmentTemplate"`
+	Representations []struct {
+		ID        string      `xml:"id,attr"`
+		Bandwidth int64       `xml:"bandwidth,attr"`
+		Codecs    string      `xml:"codecs,attr"`
+		Template  templateXML `xml:"SegmentTemplate"`
+	} `xml:"Representation"`
 }
 
 type templateXML struct {
@@ -159,6 +167,18 @@ func checkMPD(t rapid.TB, in Input, b []byte) {
 			t.Errorf("adaptation set %d is there twice", s.ID)
 		}
 		ids[s.ID] = true
+		if len(s.Essential) > 0 && s.Essential[0].Scheme == trickScheme {
+			of := m.Periods[0].Sets[slices.IndexFunc(m.Periods[0].Sets, func(t setXML) bool { return strconv.Itoa(t.ID) == s.Essential[0].Value })]
+			for _, r := range s.Representations {
+				name := strings.TrimSuffix(r.ID, ".k")
+				got, want := r.Template, of.Template
+				want.Init, want.Media = name+"/init.mp4", name+"/k$Number$.m4s"
+				if offered, ok := in.Config.Rendition(name); !ok || !offered.KeyFrames || !reflect.DeepEqual(got, want) {
+					t.Errorf("%s: %+v, want %+v", r.ID, got, want)
+				}
+			}
+			continue
+		}
 		tp := s.Template
 		if tp.Init != "$RepresentationID$/init.mp4" || tp.Media != "$RepresentationID$/$Number$.m4s" || len(s.Representations) == 0 {
 			t.Errorf("template %+v", tp)

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -68,6 +69,7 @@ const (
 	roleScheme     = "urn:mpeg:dash:role:2011"
 	purposeScheme  = "urn:tva:metadata:cs:AudioPurposeCS:2007" // TV-Anytime, as ETSI TS 103 285 uses it
 	channelsScheme = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
+	trickScheme    = "http://dashif.org/guidelines/trickmode"
 	colorScheme    = "urn:mpeg:mpegB:cicp:"
 	// DASH-IF IOP, 3.8: players may go from one set to the other.
 	switchingScheme = "urn:mpeg:dash:adaptation-set-switching:2016"
@@ -120,19 +122,60 @@ func (s *set) write(x *xmlWriter, p *period, continues string) {
 	x.descriptor("Role", roleScheme, string(s.role))
 	generation, same := p.initOf(s)
 	if same {
-		p.template(x, s, generation)
+		p.template(x, s, generation, plain)
 	}
 	for _, r := range s.renditions {
 		representation(x, r)
 		generation, _ := p.config.InitAt(r.Name, p.first)
-		p.tellFFmpeg(x, generation, !same)
+		p.tellFFmpeg(x, generation, !same, plain)
 		if !same {
-			p.template(x, s, generation)
+			p.template(x, s, generation, plain)
 		}
 		x.end()
 	}
 	x.end()
 }
+
+// writeKeyFrames writes a set of the key frames alone of renditions that offer them, for trick
+// modes of players (DASH-IF IOP, 3.2.9). Others know nothing of the property, and so leave
+// the set alone. For tools that need a list it is none.
+func (s *set) writeKeyFrames(x *xmlWriter, p *period) {
+	offered := slices.DeleteFunc(slices.Clone(s.renditions), func(r *live.Rendition) bool { return !r.KeyFrames })
+	if len(offered) == 0 || p.listed {
+		return
+	}
+	x.start("AdaptationSet")
+	x.attrInt("id", int64(keyFramesID+s.id))
+	x.attr("contentType", string(live.Video))
+	x.attr("mimeType", live.Video.ContentType())
+	x.attr("segmentAlignment", "true")
+	x.attr("startWithSAP", "1")
+	p.protection(x, offered[0])
+	x.descriptor("EssentialProperty", trickScheme, strconv.Itoa(s.id))
+	s.color(x)
+	for _, r := range offered {
+		x.start("Representation")
+		x.attr("id", r.Name+".k") // no rendition has such a name
+		x.attrInt("bandwidth", r.Bandwidth)
+		x.attr("codecs", r.Codecs)
+		x.attrPositive("width", int64(r.Width))
+		x.attrPositive("height", int64(r.Height))
+		x.attr("sar", r.SAR)
+		x.attrInt("maxPlayoutRate", keyFramesRate)
+		x.attr("codingDependency", "false")
+		generation, _ := p.config.InitAt(r.Name, p.first)
+		as := naming{r.Name, live.KeyPrefix + numbered}
+		p.tellFFmpeg(x, generation, true, as)
+		p.template(x, s, generation, as)
+		x.end()
+	}
+	x.end()
+}
+
+const (
+	keyFramesID   = 10_000 // and the set's own: above all of those
+	keyFramesRate = 32     // how much faster than in real time players may show them
+)
 
 // inband says which kinds of event messages its segments have (ISO/IEC 23009-1, 5.10.3.3):
 // players look at no others.

@@ -24,7 +24,7 @@ func (p *period) misleads() bool {
 
 // tellFFmpeg tells it in a Representation, before the SegmentTemplate where that has its
 // own: it takes the first for all there is.
-func (p *period) tellFFmpeg(x *xmlWriter, generation int, own bool) {
+func (p *period) tellFFmpeg(x *xmlWriter, generation int, own bool, as naming) {
 	if !p.misleads() {
 		return
 	}
@@ -36,7 +36,7 @@ func (p *period) tellFFmpeg(x *xmlWriter, generation int, own bool) {
 	if own {
 		x.attrInt("timescale", p.scale.timescale)
 		x.attrInt("duration", p.scale.duration)
-		p.names(x, generation, numbered)
+		as.write(x, generation)
 	}
 	x.end()
 }

@@ -66,6 +66,12 @@ func as(r live.Rendition, name string, role live.Role, label string) live.Rendit
 	return r
 }
 
+// keyFrames is a rendition that offers its key frames alone.
+func keyFrames(r live.Rendition) live.Rendition {
+	r.KeyFrames = true
+	return r
+}
+
 func unknown(r live.Rendition) live.Rendition {
 	return live.Rendition{Name: r.Name, Type: r.Type, Bandwidth: r.Bandwidth, Language: r.Language}
 }
@@ -142,6 +148,10 @@ var golden = []struct {
 	{"silent", Input{ // long after the start there is still no audio
 		Config: config("2026-11-23T20:00:00Z", twoSeconds, v1080, unknown(aEn)),
 		Now:    at("2026-11-23T20:00:20Z"), Published: newest(9),
+	}},
+	{"key-frames", Input{ // two renditions offer them, one of them is encrypted
+		Config: with(config("2026-11-23T20:00:00Z", twoSeconds, keyFrames(protected(v1080, "cbcs", kidHigh)), keyFrames(v720), aEn), func(c *live.Config) { c.FirstNumber = 1 }),
+		Now:    at("2026-11-23T20:00:12Z"), Published: newest(5), Lost: numbers(3), DeltaUpdates: true,
 	}},
 	{"before", Input{ // players come before the event
 		Config: config("2026-11-23T20:00:00Z", twoSeconds, v720, aEn),

@@ -31,6 +31,15 @@ const (
 	maxListed = 43_200
 )
 
+// Playlist writes the playlist that is asked for of a rendition: Media, or that of its key
+// frames alone (RFC 8216bis, 4.4.3.6).
+func Playlist(in Input, p live.Path) ([]byte, error) {
+	if p.Key {
+		in.DeltaUpdates, in.keyFrames = false, true
+	}
+	return Media(in, p.Rendition)
+}
+
 // Media writes the HLS media playlist of one rendition (RFC 8216bis, 4.4.3).
 // Errors are *live.Problem, ready to be answered: live.ErrNoRendition,
 // live.ErrNoInit while its init segment is not known, live.ErrGone once all
@@ -75,7 +84,7 @@ func Media(in Input, rendition string) ([]byte, error) {
 		}
 	}
 	inf := extinfOf(in.Config.Segment, &tl)
-	entry := inf.len() + digits(int64(newest)) + len(".m4s\n")
+	entry := inf.len() + digits(int64(newest)) + len(live.KeyPrefix+".m4s\n")
 	b := make([]byte, 0, 512+int(newest-from+1)*entry)
 	b = appendInt(append(b, "#EXTM3U\n#EXT-X-VERSION:"...), version)
 	b = appendInt(append(b, "\n#EXT-X-TARGETDURATION:"...), target)
@@ -84,6 +93,9 @@ func Media(in Input, rendition string) ([]byte, error) {
 		b = appendInt(append(b, "\n#EXT-X-DISCONTINUITY-SEQUENCE:"...), int64(index))
 	}
 	b = append(b, "\n#EXT-X-INDEPENDENT-SEGMENTS\n"...)
+	if in.keyFrames {
+		b = append(b, "#EXT-X-I-FRAMES-ONLY\n"...)
+	}
 	if !ended {
 		b = appendInt(append(b, "#EXT-X-SERVER-CONTROL:HOLD-BACK="...), holdBack*target)
 		b = append(b, ".0"...)
@@ -95,7 +107,9 @@ func Media(in Input, rendition string) ([]byte, error) {
 	}
 	keys := in.keys(rendition, oldest, newest)
 	b = in.appendMap(b, rendition, oldest, keys.text)
-	b = in.appendDateRanges(b, &tl, oldest)
+	if !in.keyFrames { // of those nobody plays what is told
+		b = in.appendDateRanges(b, &tl, oldest)
+	}
 	if from > oldest {
 		b = appendInt(append(b, "#EXT-X-SKIP:SKIPPED-SEGMENTS="...), int64(from-oldest))
 		b = append(b, '\n')
@@ -123,6 +137,9 @@ func Media(in Input, rendition string) ([]byte, error) {
 		b = inf.append(b, n)
 		if n < tl.First() || in.Lost != nil && in.Lost(rendition, n) {
 			b = append(b, "#EXT-X-GAP\n"...)
+		}
+		if in.keyFrames {
+			b = append(b, live.KeyPrefix...)
 		}
 		b = append(appendInt(b, int64(n)), ".m4s\n"...)
 	}

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -257,6 +258,12 @@ func checkMultivariant(t rapid.TB, in Input, b []byte) {
 				t.Errorf("line %d: subtitles without URI", i+1)
 			}
 			groups[key] = append(groups[key], a)
+		case "#EXT-X-I-FRAME-STREAM-INF":
+			a := parseAttributes(t, value)
+			name, ok := strings.CutSuffix(a["URI"], "/iframes.m3u8")
+			if r, known := in.Config.Rendition(name); !ok || !known || !r.KeyFrames || atoi(t, a["BANDWIDTH"]) < 1 || a["CODECS"] != r.Codecs {
+				t.Errorf("line %d: %s", i+1, line)
+			}
 		case "#EXT-X-STREAM-INF":
 			variant = parseAttributes(t, value)
 		default:
@@ -501,6 +508,24 @@ func BenchmarkMPD(b *testing.B) {
 	for b.Loop() {
 		if _, err := MPD(in); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// The playlist of key frames is that of segments, of other names and without what is told.
+func TestKeyFramePlaylist(t *testing.T) {
+	for _, tt := range golden {
+		for _, r := range tt.in.Config.Renditions {
+			in := tt.in
+			in.DeltaUpdates, in.Notifications = false, live.Notifications{}
+			want, wantErr := Media(in, r.Name)
+			in.DeltaUpdates, in.Notifications = true, tt.in.Notifications
+			got, err := Playlist(in, live.Path{File: live.FilePlaylist, Rendition: r.Name, Key: true})
+			text := strings.Replace(string(want), "#EXT-X-INDEPENDENT-SEGMENTS\n", "#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-I-FRAMES-ONLY\n", 1)
+			text = regexp.MustCompile(`(?m)^(\d+\.m4s)$`).ReplaceAllString(text, "k$1")
+			if fmt.Sprint(err) != fmt.Sprint(wantErr) || string(got) != text {
+				t.Errorf("%s, %s: %v\n%s\nwant %v\n%s", tt.name, r.Name, err, got, wantErr, text)
+			}
 		}
 	}
 }

@@ -65,6 +65,8 @@ type Input struct {
 	// media playlists, and Skip that this request has it (RFC 8216bis,
 	// 6.2.5.1). Such an answer is another one for caches.
 	DeltaUpdates, Skip bool
+
+	keyFrames bool // the playlist is that of key frames alone
 }
 
 // Lifetime is how long an answer may be cached that was made from the same

@@ -61,7 +61,28 @@ func Multivariant(in Input) ([]byte, error) {
 			b = in.appendVariant(b, variant{main: v, audio: g, group: gi, texts: texts})
 		}
 	}
+	for _, v := range videos {
+		if v.KeyFrames {
+			b = appendKeyFrames(b, v)
+		}
+	}
 	return b, nil
+}
+
+// appendKeyFrames writes the EXT-X-I-FRAME-STREAM-INF of a rendition (RFC 8216bis, 4.4.6.3).
+// A segment's key frame is no larger than the segment.
+func appendKeyFrames(b []byte, r *live.Rendition) []byte {
+	a := attributes{b: append(b, "#EXT-X-I-FRAME-STREAM-INF:"...)}
+	a.int("BANDWIDTH", r.Bandwidth)
+	a.quoted("CODECS", r.Codecs)
+	if r.Width > 0 && r.Height > 0 {
+		a.word("RESOLUTION", strconv.Itoa(r.Width)+"x"+strconv.Itoa(r.Height))
+	}
+	if r.Color != "" {
+		a.word("VIDEO-RANGE", videoRange(r))
+	}
+	a.quoted("URI", r.Name+"/"+live.KeysName)
+	return append(a.b, '\n')
 }
 
 // audioGroups sorts audio renditions into groups of one format each: its best,

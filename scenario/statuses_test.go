@@ -376,6 +376,7 @@ func deliverStatuses(t *testing.T) *bench {
 		b.want(404, "no-such-event", "GET", base+"/t/other/v/1.m4s", nil)
 		b.want(404, "no-such-tenant", "GET", base+"/other/e/v/1.m4s", nil)
 		b.want(404, "no-such-rendition", "GET", base+"/t/e/other/1.m4s", nil)
+		b.want(404, "no-key-frame", "GET", base+"/t/e/v/k1.m4s", nil)
 		b.want(404, "not-found", "GET", base+"/favicon.ico", nil)
 		b.want(405, "method-not-allowed", "POST", seg(n), nil)
 		b.want(410, "lost", "GET", seg(n-2), nil)

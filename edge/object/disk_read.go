@@ -30,8 +30,11 @@ func initKey(generation int) string {
 	return firstInit + "-" + strconv.Itoa(generation)
 }
 
-// stored reports whether objects of that kind are kept on disk.
-func (k Key) stored() bool { return k.Path.File == live.FileSegment || k.Path.File == live.FileInit }
+// stored reports whether objects of that kind are kept on disk. Key frames alone are not: an
+// origin has them at hand.
+func (k Key) stored() bool {
+	return k.Path.File == live.FileSegment && !k.Path.Key || k.Path.File == live.FileInit
+}
 
 // onDisk names an object there.
 func (k Key) onDisk() (store.Record, string) {

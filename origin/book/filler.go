@@ -52,6 +52,12 @@ func (in *Init) Filler(tl live.Timeline, src []byte, m, n live.Number, pause fun
 	return cmaf.Filler(src, &in.Track, in.window(tl, m), in.window(tl, n), uint32(n), pause)
 }
 
+// KeyFrame makes of segment n, whose bytes are src, one of its first key frame alone
+// (cmaf.KeyFrame).
+func (in *Init) KeyFrame(tl live.Timeline, src []byte, n live.Number) ([]byte, error) {
+	return cmaf.KeyFrame(src, &in.Track, in.window(tl, n), uint32(n))
+}
+
 // window is where segment n lies on the track's timeline.
 func (in *Init) window(tl live.Timeline, n live.Number) (w cmaf.Window) {
 	w.Start, w.End = tl.Media(n, int64(in.Track.Timescale))

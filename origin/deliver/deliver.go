@@ -169,6 +169,7 @@ type step func(d *delivery) (next step, err error)
 //	                    choose, lookAgain, place, ..., refuse       one that is not coming
 //	                    choose, fill, fetch, makeFiller, send       the same, where another stands in
 //	                    choose, makeSlate, send                     or a piece of the operator's clip
+//	                            fetch, ..., cutKeyFrame, send       the key frame alone of any of those
 //	                            fetch, place, ...                   bytes that are not to be had
 //
 // Init segments, event.json and manifests are sent after find and enter.
@@ -259,7 +260,7 @@ func (s *Server) place(d *delivery) (step, error) {
 		return nil, no.err()
 	}
 	d.class = admit.DVR
-	if tl.Live(n, now) {
+	if tl.Live(n, now) && !d.path.Key {
 		d.class = admit.Live
 	}
 	return s.enter, nil

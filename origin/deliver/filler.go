@@ -20,7 +20,7 @@ import (
 func (s *Server) makeFiller(d *delivery) (step, error) {
 	src, n := d.decision.Candidate, d.path.Number
 	if src.Number == n {
-		return s.send, nil
+		return s.cutKeyFrame, nil
 	}
 	s.release(d)
 	var made filler
@@ -48,7 +48,7 @@ func (s *Server) makeFiller(d *delivery) (step, error) {
 	if tl.Live(n, s.Clock.Now()) {
 		s.Watchman.Filled(d.path.Event, d.path.Rendition, n, "")
 	}
-	return s.send, nil
+	return s.cutKeyFrame, nil
 }
 
 type filler struct {

@@ -28,7 +28,7 @@ func tagged(h http.Header) string {
 // everybody, and the comparison at its end says that it is another.
 func (s *Server) named(d *delivery) *live.Candidate {
 	tag := tagged(d.r.Header)
-	if tag == "" {
+	if tag == "" || d.path.Key { // those are named by bytes that are made of a candidate's
 		return nil
 	}
 	for _, c := range d.event.Usable(d.view, d.path.Rendition, d.path.Number) {

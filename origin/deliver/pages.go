@@ -92,7 +92,7 @@ func (p *page) make(ctx context.Context, d *delivery, newest live.Number, now ti
 		in.Average = d.averages()
 		p.body, p.err = manifest.Multivariant(in)
 	default:
-		p.body, p.err = manifest.Media(in, d.path.Rendition)
+		p.body, p.err = manifest.Playlist(in, d.path)
 	}
 	if p.err == nil {
 		p.etag, p.lifetime = blobs.DigestOf(ctx, p.body).ETag(), manifest.Lifetime(in, d.path.File, d.path.Rendition)

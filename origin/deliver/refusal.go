@@ -56,6 +56,8 @@ func (no *refusal) appendDetail(b []byte) []byte {
 	case no.problem == live.ErrNoRendition:
 		b = id.Append(append(b, "event "...))
 		return strconv.AppendQuote(append(b, " has no rendition "...), no.path.Rendition)
+	case no.problem == live.ErrNoKeyFrame:
+		return live.AppendNoKeyFrames(b, no.path.Rendition)
 	}
 	return strconv.AppendInt(append(b, "no segment begins at "...), no.path.Time, 10)
 }
@@ -91,6 +93,9 @@ func within(v *book.View, p *live.Path) (no refusal) {
 	if p.Rendition != "" {
 		if _, ok := v.Timelines[p.Rendition]; !ok {
 			return refuse(live.ErrNoRendition, p)
+		}
+		if p.Key && !v.Config().HasKeyFrames(p.Rendition) {
+			return refuse(live.ErrNoKeyFrame, p)
 		}
 	}
 	if p.File == live.FileTimed {

@@ -55,9 +55,9 @@ func (s *Server) send(d *delivery) (step, error) {
 }
 
 // noteServed writes a choice that is being sent into the journal, the first time that this node does.
-// Who asks for exactly these bytes, or for none, is no viewer.
+// Who asks for exactly these bytes, for a key frame of them, or for none, is no viewer.
 func (s *Server) noteServed(d *delivery, findings live.Findings, now time.Time) {
-	if d.r.Method != http.MethodGet || d.r.Header["If-Match"] != nil || tagged(d.r.Header) != "" {
+	if d.r.Method != http.MethodGet || d.path.Key || d.r.Header["If-Match"] != nil || tagged(d.r.Header) != "" {
 		return
 	}
 	c, p := d.decision.Candidate, d.decision.Pin

@@ -41,7 +41,7 @@ func (s *Server) makeSlate(d *delivery) (step, error) {
 	if tl.Live(n, s.Clock.Now()) {
 		s.Watchman.Filled(d.path.Event, d.path.Rendition, n, "slate")
 	}
-	return s.send, nil
+	return s.cutKeyFrame, nil
 }
 
 // filled reports whether what is sent stands in for what is lost.
