@@ -11,7 +11,12 @@ import (
 )
 
 // renewable has encoders that come back with other pictures be taken.
-func renewable(ev *live.Event) { ev.OnNewInit = live.NewInitGeneration }
+func renewable(ev *live.Event) {
+	ev.OnNewInit = live.NewInitGeneration
+	for i := range ev.Renditions { // which nobody plays who only watches
+		ev.Renditions[i].KeyFrames = ev.Renditions[i].Type == live.Video
+	}
+}
 
 // renew has the encoder of a come back otherwise, an operator begin a generation with
 // that, and the encoder of b do the same a little later.
