@@ -71,7 +71,11 @@ func (p *Place) steeredHLS(list []byte, self live.Pathway) []byte {
 			a.quoted("PATHWAY-ID", self.ID)
 			b = append(a.b, '\n')
 		case bytes.HasPrefix(line, []byte("#EXT-X-MEDIA:")):
-			b = append(b, bytes.Replace(line, []byte(`,URI="`), []byte(`,URI="`+p.base(self)), 1)...)
+			b = append(b, p.placed(line, self)...)
+		case bytes.HasPrefix(line, []byte("#EXT-X-I-FRAME-STREAM-INF:")):
+			a := attributes{b: append(b, bytes.TrimSuffix(p.placed(line, self), []byte("\n"))...), more: true}
+			a.quoted("PATHWAY-ID", self.ID)
+			b = append(a.b, '\n')
 		case bytes.HasPrefix(line, []byte("#EXT-X-VERSION:")):
 			a := attributes{b: append(append(b, line...), steeringTag...)}
 			a.quoted("SERVER-URI", p.url(self, live.FileSteering))
@@ -84,6 +88,11 @@ func (p *Place) steeredHLS(list []byte, self live.Pathway) []byte {
 		}
 	}
 	return b
+}
+
+// placed is a tag with its URI on a pathway.
+func (p *Place) placed(tag []byte, self live.Pathway) []byte {
+	return bytes.Replace(tag, []byte(`,URI="`), []byte(`,URI="`+p.base(self)), 1)
 }
 
 // steeredMPD lists all pathways: players without steering go on with the next where one

@@ -16,7 +16,7 @@ var (
 )
 
 func TestSteered(t *testing.T) {
-	in := Input{Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v1080, v720, aEn, aDe), short), Now: at("2026-11-23T20:00:20Z")}
+	in := Input{Config: with(config("2026-11-23T20:00:00Z", twoSeconds, v1080, keyFrames(v720), aEn, aDe), short), Now: at("2026-11-23T20:00:20Z")}
 	for _, tt := range []struct {
 		name, self string
 		file       live.File
