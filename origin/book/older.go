@@ -28,6 +28,8 @@ const (
 	// recent is what is read before a node is ready, beside the live window and what
 	// decides about that.
 	recent = max(block, measured)
+	// quietFor is for how long nothing is read for nobody.
+	quietFor = 2 * time.Second
 )
 
 // An older is how much of what was published of an event is known. Guarded by the
@@ -230,8 +232,14 @@ func (g *Book) leave(e *Event) {
 	}
 }
 
-// fillOlder reads what fill has left, a part of each event in turn, until ctx ends.
+// fillOlder reads what fill has left, a part of each event in turn, until ctx ends. Whoever
+// starts has other things to do at first.
 func (g *Book) fillOlder(ctx context.Context) {
+	select {
+	case <-time.After(quietFor):
+	case <-ctx.Done():
+		return
+	}
 	for {
 		g.mu.Lock()
 		var e *Event

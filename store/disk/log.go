@@ -39,6 +39,7 @@ type log struct {
 
 	postponed  atomic.Int32          // how many files are pending
 	pending    []*logFile            // guarded by mu; by seq; those that were not read yet
+	wants      chan struct{}         // capacity 1: one of pending is waited for
 	left       chan struct{}         // closed when those that are pending are not read any more
 	deletes    map[string][]deletion // guarded by mu; by record id; while files are pending
 	rangesOwed bool                  // the start's: RANGES does not tell of all
@@ -70,7 +71,7 @@ type log struct {
 func newLog(dir, namespace string, opt Options, manifest *registrar, poke func()) *log {
 	l := &log{manifest: manifest, namespace: namespace, dir: dir, fs: opt.FS, opt: opt, poke: poke,
 		logger: opt.Logger.With("namespace", namespace),
-		stage:  newBlocks(groupBytes + largeBytes), rangesTurn: make(turn, 1), left: make(chan struct{}),
+		stage:  newBlocks(groupBytes + largeBytes), rangesTurn: make(turn, 1), wants: make(chan struct{}, 1), left: make(chan struct{}),
 		queued: make(chan struct{}, 1), written: make(chan struct{}, 1)}
 	l.index.Removed = func(loc *location) {
 		loc.file.refs--

@@ -30,6 +30,9 @@ import (
 // Where anything is damaged or lost all is read before the start is over, as it is where
 // RANGES does not tell of a file: then what is lost is told at once, and once.
 
+// quietFor is how long only what is waited for is read.
+const quietFor = 2 * time.Second
+
 // postpones reports whether the log's files can be read later.
 func (l *log) postpones() bool { return l.namespace == store.Media && !l.opt.Cache }
 
@@ -123,6 +126,10 @@ func (l *log) awaitFiles(ctx context.Context, which func(*logFile) bool) error {
 			return nil
 		}
 		select {
+		case l.wants <- struct{}{}:
+		default:
+		}
+		select {
 		case <-unread:
 		case <-l.left:
 			return store.ErrClosed
@@ -133,9 +140,13 @@ func (l *log) awaitFiles(ctx context.Context, which func(*logFile) bool) error {
 	return nil
 }
 
-// readPostponed reads what was postponed, those first that are waited for.
+// readPostponed reads what was postponed, those first that are waited for, and for a while
+// after the start those alone: whoever starts has other things to do.
 func (l *log) readPostponed(ctx context.Context) {
 	const pause = time.Second // after what could not be read
+	quiet := time.NewTimer(quietFor)
+	defer quiet.Stop()
+	started := false
 	postponed := l.postponed.Load() > 0
 	for {
 		l.mu.RLock()
@@ -145,9 +156,21 @@ func (l *log) readPostponed(ctx context.Context) {
 				next = f
 			}
 		}
+		wanted := next != nil && next.wanted
 		l.mu.RUnlock()
 		if next == nil {
 			break
+		}
+		if !started && !wanted {
+			select {
+			case <-l.wants:
+			case <-quiet.C:
+				started = true
+			case <-ctx.Done():
+				close(l.left)
+				return
+			}
+			continue
 		}
 		if err := l.readLater(ctx, next); err != nil && ctx.Err() == nil {
 			l.logger.Error("a file cannot be read, and is tried again", "file", next.path, "error", err)
