@@ -100,7 +100,7 @@ func runDrill(ctx context.Context, env *environment, args []string) error {
 		return err
 	}
 	var results []drill.Result
-	failed := 0
+	failed, impossible := 0, 0
 	began := time.Now()
 	for i, d := range drills {
 		fmt.Fprintf(words, "%d of %d  %s: %s\n", i+1, len(drills), d.Name, d.Breaks)
@@ -110,8 +110,11 @@ func runDrill(ctx context.Context, env *environment, args []string) error {
 		}
 		results = append(results, r)
 		tellDrill(words, &r)
-		if r.Verdict == drill.Fail {
+		switch r.Verdict {
+		case drill.Fail:
 			failed++
+		case drill.NotPossible:
+			impossible++
 		}
 	}
 	if f.asJSON {
@@ -123,7 +126,7 @@ func runDrill(ctx context.Context, env *environment, args []string) error {
 	} else {
 		drillTable(words, results)
 	}
-	fmt.Fprintf(words, "\n%s, %d failed, in %.0f s\n", count(len(results), "drill"), failed, time.Since(began).Seconds())
+	fmt.Fprintf(words, "\n%s, %d failed, %d not possible here, in %.0f s\n", count(len(results), "drill"), failed, impossible, time.Since(began).Seconds())
 	if failed > 0 {
 		return errQuiet
 	}
@@ -205,6 +208,10 @@ func listDrills(w io.Writer, asJSON bool) error {
 
 // tellDrill says what came of one.
 func tellDrill(w io.Writer, r *drill.Result) {
+	if r.Verdict == drill.NotPossible {
+		fmt.Fprintf(w, "        %s here: %s\n", r.Verdict, strings.Join(r.Why, "; "))
+		return
+	}
 	fmt.Fprintf(w, "        %s: viewers saw %s; expected %s; publish to viewer %.0f ms p99, %.0f max; %.0f s\n", r.Verdict, r.Saw, r.Expected, r.Saw.P99, r.Saw.Max, r.Seconds)
 	for _, why := range r.Why {
 		fmt.Fprintf(w, "        %s\n", why)
@@ -221,7 +228,11 @@ func drillTable(w io.Writer, results []drill.Result) {
 	fmt.Fprintln(t, "| drill\t | what is broken\t | expected of viewers\t | they saw\t | publish to viewer, p99 and max\t | \t |")
 	fmt.Fprintln(t, "|---\t|---\t|---\t|---\t|---\t|---\t|")
 	for _, r := range results {
-		fmt.Fprintln(t, strings.Join([]string{"| " + r.Drill, r.Breaks, r.Expected, r.Saw.String(), fmt.Sprintf("%.0f, %.0f ms", r.Saw.P99, r.Saw.Max), string(r.Verdict)}, "\t | ")+"\t |")
+		saw, delay := r.Saw.String(), fmt.Sprintf("%.0f, %.0f ms", r.Saw.P99, r.Saw.Max)
+		if r.Verdict == drill.NotPossible {
+			saw, delay = "-", "-"
+		}
+		fmt.Fprintln(t, strings.Join([]string{"| " + r.Drill, r.Breaks, r.Expected, saw, delay, string(r.Verdict)}, "\t | ")+"\t |")
 	}
 	t.Flush()
 }

@@ -52,6 +52,20 @@ func TestDrillsAreFound(t *testing.T) {
 	}
 }
 
+// TestImpossibleDrill: of a drill that cannot be made it is not said what viewers saw.
+func TestImpossibleDrill(t *testing.T) {
+	var b strings.Builder
+	r := drill.Result{Drill: "freeze", Breaks: "all waits", Expected: "nothing", Verdict: drill.NotPossible, Why: []string{"it wants root"}}
+	tellDrill(&b, &r)
+	if got := b.String(); got != "        not possible here: it wants root\n" {
+		t.Errorf("%q", got)
+	}
+	drillTable(&b, []drill.Result{r})
+	if !strings.Contains(strings.Join(strings.Fields(b.String()), " "), "| nothing | - | - | not possible |") {
+		t.Error(b.String())
+	}
+}
+
 func TestWrongClock(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "clock")
 	w := &faultyClock{file: file}
