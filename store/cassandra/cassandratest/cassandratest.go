@@ -137,7 +137,7 @@ func (c *Cluster) Trouble() string {
 		log, _ := os.ReadFile(n.Log())
 		var lines []string
 		for line := range strings.Lines(string(log)) {
-			if strings.HasPrefix(line, "WARN") || strings.HasPrefix(line, "ERROR") || strings.HasPrefix(line, "java.") || strings.Contains(line, "OutOfMemory") {
+			if strings.HasPrefix(line, "WARN") || strings.HasPrefix(line, "ERROR") || strings.HasPrefix(line, "java.") || strings.Contains(line, "OutOfMemoryError:") {
 				lines = append(lines, line)
 			}
 		}
