@@ -64,6 +64,9 @@ func (r *request) signal() store.Signal {
 	return s
 }
 
+// errStands is why an attempt is called off.
+var errStands = errors.New("cassandra store: the node stands still")
+
 // do is ask for what has no answer.
 func (s *Store) do(ctx context.Context, r *request, run func(ctx context.Context) error) error {
 	_, err := ask(ctx, s, r, func(ctx context.Context) (struct{}, error) { return struct{}{}, run(ctx) })
@@ -82,9 +85,15 @@ func ask[T any](ctx context.Context, s *Store, r *request, run func(ctx context.
 	}
 	way := &route{hosts: make(map[*attempt]string)}
 	var last error
+	calledOff := false
 	race := hedge.Race[*attempt, T]{Tasks: &s.attempts, Budget: r.budget}
 	race.Next = func(now time.Time) hedge.Move[*attempt] {
 		step, at := plan.Decide(now, race.State())
+		if running := race.Running(); step == hedge.Begin && len(running) == 1 && !calledOff && s.policy.stands(running[0].To.host()) {
+			// Nothing is to be had there: what comes is no hedge, for which there may be no room.
+			calledOff = true
+			running[0].Cancel(errStands)
+		}
 		return hedge.Move[*attempt]{Step: step, At: at, To: &attempt{route: way}}
 	}
 	race.Ask = func(ctx context.Context, a *attempt) (T, error) {

@@ -168,6 +168,49 @@ func TestOneFailsOneIsLate(t *testing.T) {
 	})
 }
 
+// TestStandingNodeNeedsNoHedge: who waits for a node that others have found to stand still
+// goes elsewhere when it is late, also where there is no room for hedges any more; who
+// waits for one that is slow does not.
+func TestStandingNodeNeedsNoHedge(t *testing.T) {
+	for name, stands := range map[string]bool{"stands still": true, "is slow": false} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, s *Store, r *request) {
+				warm(r, 40*time.Millisecond)
+				r.budget = hedge.NewBudget(0, 0)
+				s.policy.suspect("a", time.Now())
+				time.Sleep(standsAfter)
+				if !stands {
+					s.policy.answered("a", time.Now())
+				}
+				var n atomic.Int32
+				began := time.Now()
+				err := s.do(t.Context(), r, func(ctx context.Context) error {
+					a := ctx.Value(attemptKey{}).(*attempt)
+					if n.Add(1) == 1 {
+						a.goes("a")
+						select {
+						case <-ctx.Done():
+							return ctx.Err()
+						case <-time.After(700 * time.Millisecond):
+							return nil
+						}
+					}
+					a.goes("b")
+					time.Sleep(10 * time.Millisecond)
+					return nil
+				})
+				want, c := 50*time.Millisecond, r.budget.Counts()
+				if !stands {
+					want = 700 * time.Millisecond
+				}
+				if took := time.Since(began); err != nil || took != want || c.Hedges != 0 || c.Retries > 0 != stands || c.Held > 0 == stands {
+					t.Errorf("%v after %v, %+v", err, took, c)
+				}
+			})
+		})
+	}
+}
+
 // TestWhoIsSuspected: the node that a hedge overtook, and the one that failed; not
 // the one that has answered, even if it was suspected before.
 func TestWhoIsSuspected(t *testing.T) {

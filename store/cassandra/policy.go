@@ -27,6 +27,7 @@ type suspicion struct {
 	since, until time.Time
 	next         time.Duration // how long the next one lasts
 	answers      bool          // it has answered since
+	silent       time.Time     // when it was first late since it last answered
 }
 
 // policy chooses the node that coordinates a request: a replica of what it is
@@ -63,6 +64,9 @@ func (p *policy) suspect(host string, began time.Time) {
 		p.suspects[host] = x
 	case began.Before(x.since):
 		return // late for the same reason
+	}
+	if x.answers || x.silent.IsZero() {
+		x.silent = now
 	}
 	x.since, x.until, x.answers = now, now.Add(x.next), false
 	x.next = min(2*x.next, suspectForMost)
@@ -110,6 +114,18 @@ func (p *policy) answered(host string, asked time.Time) {
 	if x := p.suspects[host]; x != nil && !asked.Before(x.since) {
 		x.answers = true
 	}
+}
+
+// standsAfter is how long a suspect must have said nothing, though it is asked all the time,
+// to be taken for one that stands still.
+const standsAfter = 2 * askSuspectsEvery
+
+// stands reports whether a host stands still: it is not only late.
+func (p *policy) stands(host string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x := p.suspects[host]
+	return x != nil && !x.answers && time.Since(x.silent) >= standsAfter
 }
 
 // doubt is how little there is to expect of a host: how long it is suspected for next.
