@@ -89,10 +89,18 @@ func ask[T any](ctx context.Context, s *Store, r *request, run func(ctx context.
 	race := hedge.Race[*attempt, T]{Tasks: &s.attempts, Budget: r.budget}
 	race.Next = func(now time.Time) hedge.Move[*attempt] {
 		step, at := plan.Decide(now, race.State())
-		if running := race.Running(); step == hedge.Begin && len(running) == 1 && !calledOff && s.policy.stands(running[0].To.host()) {
-			// Nothing is to be had there: what comes is no hedge, for which there may be no room.
-			calledOff = true
-			running[0].Cancel(errStands)
+		if running := race.Running(); step == hedge.Begin && len(running) > 0 {
+			for _, a := range running {
+				s.policy.late(a.To.host())
+			}
+			if len(running) == 1 && !calledOff {
+				// From a node that stands still nothing is to be had: what comes is no hedge,
+				// for which there may be no room.
+				if at = now.Add(standsAfter); s.policy.stands(running[0].To.host()) {
+					calledOff = true
+					running[0].Cancel(errStands)
+				}
+			}
 		}
 		return hedge.Move[*attempt]{Step: step, At: at, To: &attempt{route: way}}
 	}

@@ -168,20 +168,32 @@ func TestOneFailsOneIsLate(t *testing.T) {
 	})
 }
 
-// TestStandingNodeNeedsNoHedge: who waits for a node that others have found to stand still
-// goes elsewhere when it is late, also where there is no room for hedges any more; who
-// waits for one that is slow does not.
+// TestStandingNodeNeedsNoHedge: who waits for a node that stands still goes elsewhere soon
+// after it is late, also where there is no room for hedges any more; who waits for one that
+// is slow does not, nor where all stand still.
 func TestStandingNodeNeedsNoHedge(t *testing.T) {
-	for name, stands := range map[string]bool{"stands still": true, "is slow": false} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		answers, another bool          // the node when it is asked aside; another one meanwhile
+		took             time.Duration // by the attempt at another, or else by the first
+		next             bool          // the node is suspected by who comes next
+	}{
+		{"stands still", false, true, 40*time.Millisecond + standsAfter + 10*time.Millisecond, true},
+		{"is slow", true, true, 700 * time.Millisecond, false},
+		{"all stand still", false, false, 700 * time.Millisecond, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			in(t, func(t *testing.T, s *Store, r *request) {
 				warm(r, 40*time.Millisecond)
 				r.budget = hedge.NewBudget(0, 0)
-				s.policy.suspect("a", time.Now())
-				time.Sleep(standsAfter)
-				if !stands {
-					s.policy.answered("a", time.Now())
-				}
+				time.AfterFunc(100*time.Millisecond, func() {
+					if c.answers {
+						s.policy.answered("a", time.Now())
+					}
+					if c.another {
+						s.policy.trust("c")
+					}
+				})
 				var n atomic.Int32
 				began := time.Now()
 				err := s.do(t.Context(), r, func(ctx context.Context) error {
@@ -199,12 +211,11 @@ func TestStandingNodeNeedsNoHedge(t *testing.T) {
 					time.Sleep(10 * time.Millisecond)
 					return nil
 				})
-				want, c := 50*time.Millisecond, r.budget.Counts()
-				if !stands {
-					want = 700 * time.Millisecond
+				if took := time.Since(began); err != nil || took != c.took || r.budget.Counts().Hedges != 0 {
+					t.Errorf("%v after %v, %+v", err, took, r.budget.Counts())
 				}
-				if took := time.Since(began); err != nil || took != want || c.Hedges != 0 || c.Retries > 0 != stands || c.Held > 0 == stands {
-					t.Errorf("%v after %v, %+v", err, took, c)
+				if got := s.policy.suspected("a"); got != c.next {
+					t.Errorf("suspected: %v", got)
 				}
 			})
 		})

@@ -11,23 +11,29 @@ import (
 )
 
 // A node that was too late or failed comes last for a while, longer each time, and until
-// it has answered a question that nobody waits for (askSuspects): no segment finds out that
-// a node stands still. Then one attempt finds out how it is, while the others still go
-// elsewhere. Where all are suspect the one goes first that is the least.
+// it has answered a question that nobody waits for (askSuspects). Then one attempt finds out
+// how it is, while the others still go elsewhere. Where all are suspect the one goes first
+// that is the least.
+//
+// Where an attempt is late there may be no room for a hedge, and so none that overtakes it.
+// Its node is asked then, too: one that says nothing for a moment, while another has answered
+// something, stands still; it is suspect, and who waits for it goes elsewhere.
 const (
 	suspectFor     = 500 * time.Millisecond
 	suspectForMost = 8 * time.Second
 	probeFor       = time.Second // before another attempt finds out
 
-	askSuspectsEvery = 250 * time.Millisecond
+	askSuspectsEvery = 100 * time.Millisecond
 	askSuspectsFor   = time.Second
+	standsAfter      = 300 * time.Millisecond
 )
 
 type suspicion struct {
-	since, until time.Time
+	since, until time.Time     // zero: something there is late, and no more than that
 	next         time.Duration // how long the next one lasts
 	answers      bool          // it has answered since
-	silent       time.Time     // when it was first late since it last answered
+	silent       time.Time     // since when it has said nothing; of those that do not answer
+	asked        bool          // a question is on its way
 }
 
 // policy chooses the node that coordinates a request: a replica of what it is
@@ -40,6 +46,7 @@ type policy struct {
 
 	mu       sync.Mutex
 	suspects map[string]*suspicion // guarded by mu, by host id
+	heard    time.Time             // guarded by mu; when a node last answered anything
 }
 
 func newPolicy(dc string) *policy {
@@ -60,21 +67,32 @@ func (p *policy) suspect(host string, began time.Time) {
 	x := p.suspects[host]
 	switch {
 	case x == nil:
-		x = &suspicion{next: suspectFor}
+		x = &suspicion{next: suspectFor, silent: now}
 		p.suspects[host] = x
 	case began.Before(x.since):
 		return // late for the same reason
-	}
-	if x.answers || x.silent.IsZero() {
+	case x.answers:
 		x.silent = now
 	}
 	x.since, x.until, x.answers = now, now.Add(x.next), false
 	x.next = min(2*x.next, suspectForMost)
 }
 
+// late notes that an attempt at a host is late.
+func (p *policy) late(host string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if x := p.suspects[host]; host != "" && x == nil {
+		p.suspects[host] = &suspicion{next: suspectFor, silent: time.Now()}
+	} else if host != "" && x.answers {
+		x.silent, x.answers = time.Now(), false
+	}
+}
+
 func (p *policy) trust(host string) {
 	p.mu.Lock()
 	delete(p.suspects, host)
+	p.heard = time.Now()
 	p.mu.Unlock()
 }
 
@@ -88,54 +106,79 @@ func (p *policy) suspected(host string) bool {
 		return false
 	}
 	now := time.Now()
-	if now.Before(x.until) || !x.answers {
+	switch {
+	case x.until.IsZero():
+		return p.standing(x)
+	case now.Before(x.until) || !x.answers:
 		return true
 	}
 	x.until = now.Add(probeFor)
 	return false
 }
 
-// silent are the suspects that have not answered since.
-func (p *policy) silent() (hosts []string) {
+// toAsk takes the hosts that are to be asked.
+func (p *policy) toAsk() (hosts []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for host, x := range p.suspects {
-		if !x.answers {
+		if !x.answers && !x.asked {
+			x.asked = true
 			hosts = append(hosts, host)
 		}
 	}
 	return hosts
 }
 
+// unanswered notes that a host was asked in vain.
+func (p *policy) unanswered(host string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if x := p.suspects[host]; x != nil {
+		x.asked = false
+	}
+}
+
 // answered notes that a host has answered a question that was asked then.
 func (p *policy) answered(host string, asked time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if x := p.suspects[host]; x != nil && !asked.Before(x.since) {
-		x.answers = true
+	p.heard = time.Now()
+	switch x := p.suspects[host]; {
+	case x == nil:
+	case x.until.IsZero():
+		delete(p.suspects, host)
+	default:
+		x.asked, x.answers = false, !asked.Before(x.since)
 	}
 }
-
-// standsAfter is how long a suspect must have said nothing, though it is asked all the time,
-// to be taken for one that stands still.
-const standsAfter = 2 * askSuspectsEvery
 
 // stands reports whether a host stands still: it is not only late.
 func (p *policy) stands(host string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	x := p.suspects[host]
-	return x != nil && !x.answers && time.Since(x.silent) >= standsAfter
+	return x != nil && p.standing(x)
+}
+
+// standing needs mu. Where nobody has answered meanwhile it is not that host.
+func (p *policy) standing(x *suspicion) bool {
+	return !x.answers && time.Since(x.silent) >= standsAfter && p.heard.After(x.silent)
 }
 
 // doubt is how little there is to expect of a host: how long it is suspected for next.
 func (p *policy) doubt(host string) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if x := p.suspects[host]; x != nil {
+	switch x := p.suspects[host]; {
+	case x == nil:
+		return 0
+	case p.standing(x):
+		return 2 * suspectForMost
+	case x.until.IsZero():
+		return 0
+	default:
 		return x.next
 	}
-	return 0
 }
 
 // RemoveHost implements gocql.HostSelectionPolicy.
@@ -144,8 +187,8 @@ func (p *policy) RemoveHost(host *gocql.HostInfo) {
 	p.HostSelectionPolicy.RemoveHost(host)
 }
 
-// askSuspects asks nodes that are suspect, and have said nothing since, what time it is,
-// until ctx ends.
+// askSuspects asks nodes that are suspect, or late, and have said nothing since, what time
+// it is, until ctx ends.
 func (s *Store) askSuspects(ctx context.Context) {
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -157,17 +200,18 @@ func (s *Store) askSuspects(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for _, host := range s.policy.silent() {
+		for _, host := range s.policy.toAsk() {
 			asking.Go(func() {
 				one, cancel := context.WithTimeout(ctx, askSuspectsFor)
 				defer cancel()
 				asked := time.Now()
 				if _, _, err := s.timeOf(one, host); err == nil {
 					s.policy.answered(host, asked)
+				} else {
+					s.policy.unanswered(host)
 				}
 			})
 		}
-		asking.Wait()
 	}
 }
 
