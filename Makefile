@@ -8,6 +8,8 @@
 # make kills   kill -9 of an origin over a disk store, KILLS times, and all that it acknowledged asked for
 # make cluster-kills  kill -9 of one of three origins over Cassandra, CLUSTER_KILLS times in turn, under viewers
 # make starts  how long an origin takes to start over 1,000 to STARTS segments
+# make players-table  docs/players.md's tables, by runs of all players in all situations (25 minutes)
+# make sources-table  docs/ingest.md's table, by 200 segments of each recipe (10 minutes)
 # make mutate  one changed line at a time, to see whether a test fails for it
 
 GO       ?= go
@@ -22,7 +24,7 @@ MUTANTS  ?= 300
 SEED     ?= 1
 MUTATED  ?= ./live ./selection ./cmaf ./edge ./edge/object ./edge/parents ./edge/site ./edge/event ./edge/front ./origin/book ./origin/publish ./origin/deliver ./origin/control ./origin/hear ./origin/look ./origin/journal ./origin/watch ./packager ./ingest
 
-.PHONY: kills cluster-kills starts worlds test-worlds check lint test test-plays test-servers test-virtual setup bench fuzz mutate build vulnerabilities nightly
+.PHONY: players-table sources-table kills cluster-kills starts worlds test-worlds check lint test test-plays test-servers test-virtual setup bench fuzz mutate build vulnerabilities nightly
 
 build:
 	$(GO) build -o build/headwater ./cmd/headwater
@@ -87,6 +89,16 @@ worlds: build
 
 test-worlds: build
 	nice -n 19 build/headwater simulate --world --from 1 --seeds $(WORLDS_TEST) --shrink
+
+players-table: setup
+	rm -f build/players.jsonl
+	HEADWATER_PLAYERS=$(CURDIR)/build/players.jsonl $(GO) test -count=1 -timeout 60m -v -parallel 1 -run 'TestPlayers|TestBefore|TestJoiners|TestClearKey|TestKeyRotation|TestAdBreak|TestSeek|TestTools' ./scenario/browser
+	$(GO) run ./scripts/tables players build/players.jsonl docs/players.md
+
+sources-table: setup
+	rm -f build/sources.jsonl
+	HEADWATER_SOURCES=$(CURDIR)/build/sources.jsonl $(GO) test -count=1 -timeout 30m -v -run 'TestRecipes$$' ./cmd/headwater
+	$(GO) run ./scripts/tables sources build/sources.jsonl docs/ingest.md
 
 encodes:
 	HEADWATER_ENCODES=1 $(GO) test -timeout 60m -v -run 'TestEncodesAreClean|TestMutationsAreFound' ./cmaf

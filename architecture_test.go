@@ -81,6 +81,7 @@ var may = map[string][]string{
 	"internal/hedge":      {},
 	"internal/selfsigned": {}, // for tests and benchmarks
 	"scripts/mutate":      {},
+	"scripts/tables":      {},
 
 	"store/cassandra":                       {"store", "internal/hedge", "github.com/apache/cassandra-gocql-driver/v2", "golang.org/x/sync"},
 	"store/cassandra/cassandratest":         {"internal/proc", "github.com/apache/cassandra-gocql-driver"},

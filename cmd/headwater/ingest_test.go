@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -86,13 +87,13 @@ func (s *ingestSite) history(t *testing.T, event string, from, to int64) []segme
 }
 
 // whole fails where an event has not so many renditions, each with so many segments,
-// all but the last clean.
-func (s *ingestSite) whole(t *testing.T, event string, renditions, segments int) {
+// all but the last clean. It returns what was found.
+func (s *ingestSite) whole(t *testing.T, event string, renditions, segments int) (findings []string) {
 	t.Helper()
 	by := map[string]int{}
 	last := map[string]int64{}
-	history := s.history(t, event, 0, 100)
-	for patience := time.Now().Add(10 * time.Second); ; history = s.history(t, event, 0, 100) { // what was taken is published soon after
+	history := s.history(t, event, 0, int64(segments)+100)
+	for patience := time.Now().Add(10 * time.Second); ; history = s.history(t, event, 0, int64(segments)+100) { // what was taken is published soon after
 		clear(by)
 		for _, h := range history {
 			if len(h.Candidates) > 0 {
@@ -111,6 +112,7 @@ func (s *ingestSite) whole(t *testing.T, event string, renditions, segments int)
 			found = slices.DeleteFunc(found, func(f live.Finding) bool { return f.Kind == live.Late }) // of a busy machine
 			if c.Defects != "" && (err != nil || len(found) > 0) && h.Number != last[h.Rendition] {
 				t.Errorf("%s %s/%d: %s", event, h.Rendition, h.Number, c.Defects)
+				findings = append(findings, fmt.Sprintf("%s/%d `%s`", h.Rendition, h.Number, c.Defects))
 			}
 		}
 	}
@@ -122,6 +124,7 @@ func (s *ingestSite) whole(t *testing.T, event string, renditions, segments int)
 			t.Errorf("%s %s: %d segments, want %d", event, name, n, segments)
 		}
 	}
+	return findings
 }
 
 // create makes an event that begins now, of segments of 2 s. It returns its first number.
@@ -146,12 +149,12 @@ func (s *ingestSite) create(t *testing.T, event, fields string) (first int64) {
 	return first
 }
 
-// input makes a file of 12 s with picture and sound.
-func input(t *testing.T, dir string) {
+// input makes a file with picture and sound.
+func input(t *testing.T, dir string, seconds int) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), need.Program(t, "ffmpeg"), "-nostdin", "-hide_banner", "-loglevel", "error",
 		"-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
-		"-t", "12", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", filepath.Join(dir, "input.mp4")).CombinedOutput()
+		"-t", strconv.Itoa(seconds), "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", filepath.Join(dir, "input.mp4")).CombinedOutput()
 	if err != nil {
 		t.Fatalf("ffmpeg: %v: %s", err, out)
 	}
@@ -177,6 +180,7 @@ func sendRTMP(t *testing.T, dir, to string) {
 type recipe struct {
 	event      string
 	renditions int
+	names      string // of files, in words of the document
 }
 
 // TestRecipes runs each recipe of docs/ingest.md: what comes of it is whole and clean.
@@ -187,20 +191,21 @@ func TestRecipes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newIngestSite(t, "--create")
-	input(t, s.dir)
+	segments := segmentsOfARecipe()
+	input(t, s.dir, 2*segments)
 	if err := os.Symlink(shaka, filepath.Join(s.dir, "packager")); err != nil {
 		t.Fatal(err)
 	}
 	rtmp := freePort(t)
 	want := map[string]recipe{
-		"ffmpeg, DASH":                                            {"acme/dash", 2},
-		"ffmpeg, HLS":                                             {"acme/hls", 2},
-		"ffmpeg, DASH with low latency":                           {"acme/low", 2},
-		"ffmpeg, one long request for each track":                 {"acme/long", 2},
-		"Names by number in directories, as livesim2 sends":       {"acme/numbers", 2},
-		"HLS with several playlists, as AWS Elemental names them": {"acme/aws", 2},
-		"Shaka Packager":                                          {"acme/shaka", 2},
-		"RTMP and SRT, by ffmpeg":                                 {"acme/rtmp", 2},
+		"ffmpeg, DASH":                                            {"acme/dash", 2, "`init-stream0.m4s`, `chunk-stream0-00001.m4s`, MPD after the first"},
+		"ffmpeg, HLS":                                             {"acme/hls", 2, "`init.mp4`, `live0.m4s`, sound and picture in one"},
+		"ffmpeg, DASH with low latency":                           {"acme/low", 2, "as with DASH, chunks of a frame, `prft`"},
+		"ffmpeg, one long request for each track":                 {"acme/long", 2, "`Streams(video.cmfv)`, `Streams(audio.cmfa)`"},
+		"Names by number in directories, as livesim2 sends":       {"acme/numbers", 2, "`track-0/init.cmfv`, `track-0/1.cmfv`"},
+		"HLS with several playlists, as AWS Elemental names them": {"acme/aws", 2, "`channel_0init.mp4`, `channel_0_00001.mp4`, multivariant and media playlists with dates"},
+		"Shaka Packager":                                          {"acme/shaka", 2, "`video/init.mp4`, `video/1.m4s`, init segments again at the end"},
+		"RTMP and SRT, by ffmpeg":                                 {"acme/rtmp", 2, "`Streams(program.mp4)`, sound and picture in one POST"},
 	}
 	all := recipes(t)
 	if len(all) != len(want) {
@@ -213,12 +218,12 @@ func TestRecipes(t *testing.T) {
 	t.Cleanup(listener.kill)
 	beside := strings.NewReplacer("127.0.0.1:7006/acme/dash", listener.args[10]+"/acme/beside")
 	all["by a packager"] = beside.Replace(all["ffmpeg, DASH"])
-	want["by a packager"] = recipe{"acme/beside", 2}
+	want["by a packager"] = recipe{"acme/beside", 2, "as ffmpeg's DASH, to `headwater packager --listen`"}
 	// Files that end elsewhere than each two seconds.
 	all["segments of 1.92 s"] = strings.NewReplacer("acme/dash", "acme/odd", "-g 60", "-r 25 -g 48", "-seg_duration 2", "-seg_duration 1.92").Replace(all["ffmpeg, DASH"])
-	want["segments of 1.92 s"] = recipe{"acme/odd", 2}
-	all["files that end at a splice"] = strings.NewReplacer("acme/long", "acme/splice", "-g 60", "-g 600 -force_key_frames 0,2,4,5.2,6,8,10").Replace(all["ffmpeg, one long request for each track"])
-	want["files that end at a splice"] = recipe{"acme/splice", 2}
+	want["segments of 1.92 s"] = recipe{"acme/odd", 2, "as ffmpeg's DASH, at 25 frames a second"}
+	all["files that end at a splice"] = strings.NewReplacer("acme/long", "acme/splice", "-g 60", "-g 600 -force_key_frames "+splices(2*segments)).Replace(all["ffmpeg, one long request for each track"])
+	want["files that end at a splice"] = recipe{"acme/splice", 2, "as one long request, a key frame at 5.2 s besides"}
 	// And what no cut can mend is said.
 	t.Run("key frames elsewhere", func(t *testing.T) {
 		t.Parallel()
@@ -235,6 +240,7 @@ func TestRecipes(t *testing.T) {
 			}
 		}
 	})
+	pages := newPages(t, s)
 	for name, w := range want {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -250,10 +256,11 @@ func TestRecipes(t *testing.T) {
 			began := time.Now()
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
+			seen := pages.look(t, w.event)
 			if err := cmd.Run(); err != nil {
 				t.Fatalf("%v after %v: %s", err, time.Since(began), out.Bytes())
 			}
-			s.whole(t, w.event, w.renditions, 6)
+			leaveSource(t, name, w, segments, s.whole(t, w.event, w.renditions, segments), <-seen)
 		})
 	}
 }

@@ -70,7 +70,7 @@ func TestAdBreak(t *testing.T) {
 	screens := []*screen{{Player: "hls", URL: live.HLSName}, {Player: "shaka", URL: live.HLSName}, {Player: "shaka", URL: live.MPDName}}
 	for _, w := range screens {
 		w.URL = s.EdgeURL() + "/" + s.Event.String() + "/" + w.URL
-		w.faults = func(report []byte) (bad []string, err error) {
+		w.faults = func(report []byte, _ *play) (bad []string, err error) {
 			var r seen
 			if err := json.Unmarshal(report, &r); err != nil {
 				return nil, err
@@ -90,7 +90,7 @@ func TestAdBreak(t *testing.T) {
 			return bad, nil
 		}
 	}
-	for i, bad := range watch(t, play{Seconds: 32, Patience: 40, Screens: screens}, func(context.Context) {
+	for i, bad := range watch(t, play{Seconds: 32, Patience: 40, Screens: screens, situation: "ad"}, func(context.Context) {
 		if err := announce("ad"); err != nil {
 			t.Error(err)
 		}

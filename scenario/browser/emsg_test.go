@@ -98,7 +98,7 @@ func TestEventMessages(t *testing.T) {
 	for name, want := range wants {
 		w := &screen{Player: strings.Fields(name)[0]}
 		w.URL = s.EdgeURL() + "/" + s.Event.String() + "/" + strings.Fields(name)[1]
-		w.faults = func(report []byte) (bad []string, err error) {
+		w.faults = func(report []byte, _ *play) (bad []string, err error) {
 			var r struct {
 				seen
 				Told []string

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"headwater/live"
+	"headwater/scenario"
 )
 
 // startsAt is where a list has players begin, in seconds behind the live edge.
@@ -68,7 +69,7 @@ func secondPlace(t *testing.T, edge string) http.Handler {
 func TestJoiners(t *testing.T) {
 	needBrowser(t)
 	const join, further = 45 * time.Second, 15 * time.Second
-	s := start(t, func(e *live.Event) { e.JoinMS = join.Milliseconds() })
+	s := start(t, scenario.Options{}, func(e *live.Event) { e.JoinMS = join.Milliseconds() })
 	front := httptest.NewServer(secondPlace(t, s.EdgeURL()))
 	defer front.Close()
 	select { // until there is as much as is asked for
@@ -80,7 +81,7 @@ func TestJoiners(t *testing.T) {
 	edge := 0.0 // where the live edge is in the end, by the first of them, since the start of the event
 	for _, w := range screens {
 		w.URL = front.URL + strings.TrimPrefix(w.URL, s.EdgeURL())
-		w.faults = func(report []byte) (out []string, err error) {
+		w.faults = func(report []byte, _ *play) (out []string, err error) {
 			var r struct {
 				seen
 				Time float64
@@ -100,7 +101,7 @@ func TestJoiners(t *testing.T) {
 			return out, nil
 		}
 	}
-	for i, bad := range watch(t, play{Seconds: 10, Together: true, Patience: 40, Screens: screens}, func(context.Context) {}) {
+	for i, bad := range watch(t, play{Seconds: 10, Together: true, Patience: 40, Screens: screens, situation: "joiners"}, func(context.Context) {}) {
 		if len(bad) > 0 {
 			t.Errorf("%s of %s: %v", screens[i].Player, screens[i].URL, bad)
 		}
