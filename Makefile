@@ -92,7 +92,7 @@ test-worlds: build
 
 players-table: setup
 	rm -f build/players.jsonl
-	HEADWATER_PLAYERS=$(CURDIR)/build/players.jsonl $(GO) test -count=1 -timeout 60m -v -parallel 1 -run 'TestPlayers|TestBefore|TestJoiners|TestClearKey|TestKeyRotation|TestAdBreak|TestSeek|TestTools' ./scenario/browser
+	HEADWATER_PLAYERS=$(CURDIR)/build/players.jsonl $(GO) test -count=1 -timeout 60m -v -parallel 1 -run 'TestPlayers|TestBefore|TestJoiners|TestClearKey|TestKeyRotation|TestAdBreak|TestSeek|TestTools|TestEncoder' ./scenario/browser
 	$(GO) run ./scripts/tables players build/players.jsonl docs/players.md
 
 sources-table: setup

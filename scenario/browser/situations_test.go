@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -115,29 +116,24 @@ func (is situation) happens(t *testing.T, s *scenario.System, screens []*screen)
 // segments are lost in both, and that encoders come back with other pictures.
 func TestPlayers(t *testing.T) {
 	needBrowser(t)
-	if long() {
-		for _, is := range situations {
-			t.Run(is.name, func(t *testing.T) { playersIn(t, is, 0, 1) })
-		}
+	s := start(t, scenario.Options{}, renewable)
+	settled(t, s)
+	if !long() {
+		trouble.happens(t, s, groups(t, s, "page")[0])
 		return
 	}
-	playersIn(t, trouble, 0)
+	for _, is := range situations {
+		t.Run(is.name, func(t *testing.T) { is.happens(t, s, slices.Concat(groups(t, s, "page-"+is.name)...)) })
+	}
 }
 
 // TestMorePlayers is the same with others.
 func TestMorePlayers(t *testing.T) {
 	needBrowser(t)
 	if long() {
-		return // TestPlayers had them
+		return // TestPlayers has them
 	}
-	playersIn(t, trouble, 1)
-}
-
-// playersIn has groups of players in a situation, one after the other.
-func playersIn(t *testing.T, is situation, of ...int) {
-	for _, g := range of {
-		s := start(t, scenario.Options{}, renewable)
-		settled(t, s)
-		is.happens(t, s, groups(t, s, "page"+is.name)[g])
-	}
+	s := start(t, scenario.Options{}, renewable)
+	settled(t, s)
+	trouble.happens(t, s, groups(t, s, "page")[1])
 }

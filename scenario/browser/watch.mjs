@@ -92,6 +92,7 @@ async function seek(p, by) {
   if (by % 30 === 0 && Math.abs(by) < 300) {
     for (let left = by; left; left -= 30 * Math.sign(by)) await p.page.keyboard.press(by < 0 ? 'Shift+ArrowLeft' : 'Shift+ArrowRight');
   } else {
+    await p.page.mouse.move(400 + Math.random() * 50, 300); // the controls hide
     const box = await p.page.locator('#scrub').boundingBox();
     const [low, high] = await p.page.$eval('#scrub', (bar) => [Number(bar.ariaValueMin ?? 0), Number(bar.ariaValueMax)]);
     await p.page.mouse.click(box.x + box.width * (to - low) / (high - low), box.y + box.height / 2);

@@ -41,6 +41,7 @@ var situations = [][2]string{
 	{"lost-video", "the same, of the video that plays"},
 	{"lost-audio", "the same, of the sound"},
 	{"generation", "encoders come back otherwise: a new generation"},
+	{"encoder", "ffmpeg ends, and comes back with a larger picture"},
 	{"before", "joins 14 s before the start"},
 	{"joiners", "a list of joiners, 15 s further behind"},
 	{"clock-fast", "the viewer's clock 30 s fast"},
