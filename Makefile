@@ -97,7 +97,7 @@ players-table: setup
 
 sources-table: setup
 	rm -f build/sources.jsonl
-	HEADWATER_SOURCES=$(CURDIR)/build/sources.jsonl $(GO) test -count=1 -timeout 30m -v -run 'TestRecipes$$' ./cmd/headwater
+	HEADWATER_SOURCES=$(CURDIR)/build/sources.jsonl $(GO) test -count=1 -timeout 30m -v -parallel 16 -run 'TestRecipes$$' ./cmd/headwater
 	$(GO) run ./scripts/tables sources build/sources.jsonl docs/ingest.md
 
 encodes:

@@ -41,7 +41,7 @@ func makeAd(t *testing.T) http.Handler {
 func TestAdBreak(t *testing.T) {
 	needBrowser(t)
 	ad := http.StripPrefix("/-/ad/", makeAd(t))
-	s, err := scenario.Start(t.Context(), scenario.Options{EdgeHandler: func(edge http.Handler) http.Handler {
+	s := start(t, scenario.Options{EdgeHandler: func(edge http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, "/-/ad/") {
 				ad.ServeHTTP(w, r)
@@ -49,15 +49,7 @@ func TestAdBreak(t *testing.T) {
 			}
 			edge.ServeHTTP(w, r)
 		})
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	}}, func(*live.Event) {})
 	settled(t, s)
 	announce := func(id string) error {
 		data, err := json.Marshal(live.AdBreak{AssetURI: s.EdgeURL() + "/-/ad/master.m3u8", AssetMPD: s.EdgeURL() + "/-/ad/ad.mpd"})

@@ -65,7 +65,11 @@ func start(t *testing.T, opt scenario.Options, edit func(*live.Event)) *scenario
 		ev.TimeURL = "http://" + opt.EdgeAddr + "/time"
 		edit(ev)
 	}
+	beside := opt.EdgeHandler
 	opt.EdgeHandler = func(edge http.Handler) http.Handler {
+		if beside != nil {
+			edge = beside(edge)
+		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, "/-/player/") {
 				page.ServeHTTP(w, r)

@@ -228,15 +228,8 @@ func watchEncrypted(t *testing.T, situation string, files map[string][][]byte, a
 	needBrowser(t)
 	t.Parallel() // there are two of them, which mostly wait
 	var event live.Event
-	s, err := scenario.Start(t.Context(), scenario.Options{
+	s := start(t, scenario.Options{
 		Encoder: "none",
-		Edit: func(e *live.Event) {
-			e.MediaTime = live.MediaStart // the packager counts from 0
-			e.Renditions = slices.DeleteFunc(e.Renditions, func(r live.Rendition) bool { return files[r.Name] == nil })
-			e.OnNewInit = live.NewInitGeneration // so that MPDs are read often
-			e.DRM = []live.DRM{{System: clearKeySystem, KeyURI: "urn:uuid:{kid}"}}
-			event = *e
-		},
 		EdgeHandler: func(edge http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/-/license" {
@@ -246,19 +239,19 @@ func watchEncrypted(t *testing.T, situation string, files map[string][][]byte, a
 				edge.ServeHTTP(w, r)
 			})
 		},
+	}, func(e *live.Event) {
+		e.MediaTime = live.MediaStart // the packager counts from 0
+		e.Renditions = slices.DeleteFunc(e.Renditions, func(r live.Rendition) bool { return files[r.Name] == nil })
+		e.OnNewInit = live.NewInitGeneration // so that MPDs are read often
+		e.DRM = []live.DRM{{System: clearKeySystem, KeyURI: "urn:uuid:{kid}"}}
+		event = *e
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var sender sync.WaitGroup
 	sender.Go(func() { publish(ctx, t, s, event.Start, event.FirstNumber, 0, files, anew) })
 	defer func() {
 		cancel()
 		sender.Wait()
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
 	}()
 	settled(t, s)
 	var screens []*screen
