@@ -68,10 +68,12 @@ func TestSteering(t *testing.T) {
 	// Shaka takes no pathways of HLS that are clones, and video.js does not go to them.
 	screens := []*screen{of(s, "hls", live.HLSName), of(s, "dash", live.MPDName), of(s, "shaka", live.MPDName), of(s, "rx", live.MPDName)}
 	for _, w := range screens {
-		w.faults = func(report []byte) ([]string, error) {
+		w.faults = func(report []byte, p *play) ([]string, error) {
 			var r seen
 			err := json.Unmarshal(report, &r)
-			return r.faults(seconds * 0.8), err // so many play slower together
+			slower := *p // so many together
+			slower.Seconds = p.Seconds * 8 / 10
+			return r.faults(&slower), err
 		}
 	}
 	for try := 1; len(screens) > 0; try++ {

@@ -113,7 +113,7 @@ func TestSubtitles(t *testing.T) {
 	t.Parallel() // it mostly waits
 	texts := []text{wvtt, stpp, forced()}
 	var event live.Event
-	s := start(t, func(e *live.Event) {
+	s := start(t, scenario.Options{}, func(e *live.Event) {
 		for _, x := range texts {
 			e.Renditions = append(e.Renditions, x.Rendition)
 		}
