@@ -111,6 +111,9 @@ func aDay(t *testing.T, long time.Duration) *scenario.System {
 // TestSeek has viewers go back by a minute, and by much of what there is, and on to the live edge.
 func TestSeek(t *testing.T) {
 	needBrowser(t)
+	if !long() {
+		t.Parallel() // it is small
+	}
 	day := dayOf()
 	s := aDay(t, day)
 	far := []int{-60, -int(day.Seconds()) / 24, -int(day.Seconds()) + 300}

@@ -21,6 +21,7 @@ import (
 // filled, and players go on and show the larger picture.
 func TestEncoderComesBack(t *testing.T) {
 	needBrowser(t)
+	t.Parallel() // it is small
 	s := start(t, scenario.Options{Encoder: "none"}, func(e *live.Event) {
 		e.OnNewInit = live.NewInitGeneration
 		e.Pipelines = e.Pipelines[:1]

@@ -26,9 +26,6 @@ type tool struct {
 	play func(ctx context.Context, dir, url string, seconds int) float64
 }
 
-// toolSeconds is for how long tools play.
-const toolSeconds = 24
-
 var tools = []tool{
 	{"ffmpeg", func(ctx context.Context, dir, url string, seconds int) float64 {
 		out := output(ctx, dir, seconds, "ffmpeg", "-nostdin", "-v", "error", "-i", url, "-map", "0:v:0", "-map", "0:a:0", "-c", "copy", "-f", "null", "-progress", "pipe:1", "-")
@@ -114,10 +111,11 @@ func lengthOf(ctx context.Context, file string) float64 {
 // pipelines. Where the table of players is made all of them do, otherwise ffmpeg.
 func TestTools(t *testing.T) {
 	need.Long(t, "plays in real time")
-	of := tools
+	of, situations, seconds := tools, []string{"healthy", "lost"}, 24
 	if !long() {
+		t.Parallel()
 		need.Program(t, tools[0].name)
-		of = tools[:1]
+		of, situations, seconds = tools[:1], []string{"lost"}, 10
 	}
 	s, err := scenario.Start(t.Context(), scenario.Options{})
 	if err != nil {
@@ -129,7 +127,7 @@ func TestTools(t *testing.T) {
 		}
 	}()
 	settled(t, s)
-	for _, what := range []string{"healthy", "lost"} {
+	for _, what := range situations {
 		ctx, cancel := context.WithCancel(t.Context())
 		if what == "lost" {
 			go every(ctx, 8*time.Second, func() {
@@ -146,7 +144,7 @@ func TestTools(t *testing.T) {
 			for _, tool := range of {
 				playing.Go(func() {
 					base, asked := counted(t, s)
-					r := record{Situation: "tool " + what + " " + list, Player: tool.name, Seconds: toolSeconds, Try: 1}
+					r := record{Situation: "tool " + what + " " + list, Player: tool.name, Seconds: seconds, Try: 1}
 					if _, err := exec.LookPath(tool.name); err != nil {
 						t.Logf("%s is not installed", tool.name)
 						return
@@ -157,11 +155,11 @@ func TestTools(t *testing.T) {
 						return
 					}
 					defer os.RemoveAll(dir)
-					r.Progress = tool.play(ctx, dir, base+"/"+s.Event.String()+"/"+list, toolSeconds)
+					r.Progress = tool.play(ctx, dir, base+"/"+s.Event.String()+"/"+list, seconds)
 					r.Refused = asked.refused.Load()
 					t.Logf("%s %s, %s: %.1f s in %d s, %d segments, %d refused", what, list, tool.name, r.Progress, r.Seconds, asked.segments.Load(), r.Refused)
 					leave(t, r)
-					if tool.name == "ffmpeg" && (r.Progress < toolSeconds/2 || r.Refused > 20) {
+					if tool.name == "ffmpeg" && (r.Progress < float64(seconds)/4 || r.Refused > 20) {
 						t.Errorf("%s %s: %+v", what, list, r)
 					}
 				})
