@@ -79,6 +79,7 @@ func New(cfg Config) *Clock {
 	c.base = cfg.Wall().Round(0)
 	c.line.Store(new(line))
 	c.tracks = map[Source]*track{{Kind: System}: {weight: cfg.Own}}
+	c.news = true
 	if cfg.Confirm == 0 {
 		close(c.settled)
 	}

@@ -115,7 +115,7 @@ func intersect(votes []Vote, current, tolerance time.Duration) (lo, hi time.Dura
 		at     time.Duration
 		weight float64 // negative where a vote ends
 	}
-	var ends []end
+	ends := make([]end, 0, 2*len(votes))
 	for _, x := range votes {
 		ends = append(ends, end{x.Lo - tolerance, x.Weight}, end{x.Hi + tolerance, -x.Weight})
 	}

@@ -12,6 +12,9 @@ import (
 
 const (
 	lookEvery = 250 * time.Millisecond
+	// decideEvery is how often it is decided what follows from all that is known, where
+	// nothing is new.
+	decideEvery = time.Second
 	// noticed is how far the system's clock must be set for it to be a step.
 	noticed = 100 * time.Millisecond
 	// patience is how long a system's clock that was set must keep to it before it is
@@ -29,7 +32,9 @@ type known struct {
 	moved   bool          // the clock was corrected
 	doubted time.Duration // when others last said that the system's is off; 0: never
 	verdict Verdict
-	refused bool // the verdict is too far away for so few clocks
+	news    bool          // something came, or the system's clock was set, since the verdict
+	decided time.Duration // when that was
+	refused bool          // the verdict is too far away for so few clocks
 	steps   int64
 	slewed  int64
 	stepped int64
@@ -87,6 +92,7 @@ func (c *Clock) enter(source Source, oneWay bool, weight float64, s sample) {
 		t = &track{}
 		c.tracks[source] = t
 	}
+	c.news = true
 	t.oneWay, t.weight = oneWay, weight
 	t.add(s, c.cfg.Tolerance)
 }
@@ -145,11 +151,14 @@ func (c *Clock) Look() {
 func (c *Clock) look() {
 	passed := time.Since(c.start)
 	c.lookAtWall(passed)
-	l := c.line.Load()
-	c.verdict = Decide(votesOf(c.tracks, passed), l.to, c.cfg.Tolerance)
-	c.correct(l, passed)
-	c.off.Store(c.refused)
-	c.say()
+	if c.news || passed-c.decided >= decideEvery {
+		c.news, c.decided = false, passed
+		l := c.line.Load()
+		c.verdict = Decide(votesOf(c.tracks, passed), l.to, c.cfg.Tolerance)
+		c.correct(l, passed)
+		c.off.Store(c.refused)
+		c.say()
+	}
 	select {
 	case <-c.settled:
 	default:
@@ -164,6 +173,7 @@ func (c *Clock) lookAtWall(passed time.Duration) {
 	walk := c.cfg.Wall().Sub(c.base) - passed
 	if step := walk - c.walk; c.walled && step.Abs() > noticed {
 		c.steps++
+		c.news = true
 		c.tell(slog.LevelWarn, "the system's clock was set: what has passed is counted on", "by", step, "state", c.verdict.State.String())
 	}
 	c.walled, c.walk = true, walk

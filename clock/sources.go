@@ -124,20 +124,24 @@ func (t *track) steady(kind Kind, now time.Duration) bool {
 // votesOf is what the clocks say that are steady. Those of a kind together have no more
 // than the weight of their kind.
 func votesOf(tracks map[Source]*track, now time.Duration) []Vote {
-	var out []Vote
-	count := make(map[Kind]float64)
+	out := make([]Vote, 0, len(tracks))
 	for source, t := range tracks {
 		if s, ok := t.best(now); ok && t.steady(source.Kind, now) {
-			count[source.Kind] += t.weight
 			out = append(out, Vote{source, s.lo, s.hi, t.weight})
 		}
-	}
-	for i := range out {
-		k := out[i].Source.Kind
-		out[i].Weight *= min(1, most[k]/count[k])
 	}
 	slices.SortFunc(out, func(a, b Vote) int {
 		return cmp.Or(cmp.Compare(a.Source.Kind, b.Source.Kind), cmp.Compare(a.Source.Name, b.Source.Name))
 	})
+	for from := 0; from < len(out); {
+		to, count := from, 0.0
+		for ; to < len(out) && out[to].Source.Kind == out[from].Source.Kind; to++ {
+			count += out[to].Weight
+		}
+		share := min(1, most[out[from].Source.Kind]/count)
+		for ; from < to; from++ {
+			out[from].Weight *= share
+		}
+	}
 	return out
 }
