@@ -86,9 +86,11 @@ mutate:
 
 worlds: build
 	build/headwater simulate --world --seeds 0 --for $(WORLDS) --shrink
+	build/headwater simulate --world --long --seeds 0 --for $(WORLDS) --shrink
 
 test-worlds: build
 	nice -n 19 build/headwater simulate --world --from 1 --seeds $(WORLDS_TEST) --shrink
+	nice -n 19 build/headwater simulate --world --long --from 1 --seeds 2 --shrink
 
 players-table: setup
 	rm -f build/players.jsonl

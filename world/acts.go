@@ -2,6 +2,7 @@ package world
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -18,7 +19,7 @@ type kind struct {
 // kinds are all that is done to worlds. The table decides what a seed makes: where it
 // changes, old seeds are other worlds, and are replayed by their plans.
 var kinds = []kind{
-	{"kill", 10, 40 * time.Second, aimNode, func(w *world, a Act) { w.kill(a.Node) }, func(w *world, a Act) { w.revive(a.Node) }},
+	{"kill", 10, 40 * time.Second, aimToStrike, func(w *world, a Act) { w.strike(a, func() { w.kill(a.Node) }) }, func(w *world, a Act) { w.relent(a, func() { w.revive(a.Node) }) }},
 	{"cut", 10, 30 * time.Second, aimLink, func(w *world, a Act) {
 		w.net.cut(link{a.Node, a.Other}, 1)
 		w.net.cut(link{a.Other, a.Node}, 1)
@@ -39,12 +40,7 @@ var kinds = []kind{
 		a.Amount = 100 + r.IntN(900)
 	}, func(w *world, a Act) { w.net.drip(link{a.Node, a.Other}, a.ms()) },
 		func(w *world, a Act) { w.net.drip(link{a.Node, a.Other}, 0) }},
-	{"power", 4, 20 * time.Second, aimOrigin, func(w *world, a Act) {
-		w.kill(a.Node)
-		if d := w.disks[a.Node]; d != nil {
-			d.fail()
-		}
-	}, func(w *world, a Act) { w.revive(a.Node) }},
+	{"power", 6, 20 * time.Second, aimToStrike, func(w *world, a Act) { w.strike(a, func() { w.powerOff(a.Node) }) }, func(w *world, a Act) { w.relent(a, func() { w.powerOn(a.Node) }) }},
 	{"store-slow", 4, 40 * time.Second, func(r *rand.Rand, p *Plan, a *Act) {
 		aimOrigin(r, p, a)
 		a.Amount = 20 << r.IntN(8)
@@ -82,6 +78,10 @@ var kinds = []kind{
 			d.rot()
 		}
 	}, nothing},
+	{"configure", 3, time.Second, func(r *rand.Rand, p *Plan, a *Act) { aimOrigin(r, p, a); a.Amount = 1 + r.IntN(1000) },
+		func(w *world, a Act) { w.configure(a) }, nothing},
+	{"renew", 1, time.Second, func(*rand.Rand, *Plan, *Act) {}, func(w *world, a Act) { w.renew() }, nothing},
+	{"cache-strange", 2, 40 * time.Second, aimShare, func(w *world, a Act) { w.zone.strange(a.share()) }, func(w *world, a Act) { w.zone.strange(-a.share()) }},
 	{"clock", 8, time.Minute, func(r *rand.Rand, p *Plan, a *Act) {
 		aimNode(r, p, a)
 		if r.IntN(8) == 0 {
@@ -90,6 +90,9 @@ var kinds = []kind{
 		a.Amount = []int{-300_000, -5_000, -1_000, 1_000, 5_000, 300_000}[r.IntN(6)]
 	}, func(w *world, a Act) { w.setClocks(a.Node, a.ms()) }, func(w *world, a Act) { w.setClocks(a.Node, -a.ms()) }},
 }
+
+// rest is no fault, and no seed's: long worlds have edges rest while nobody watches.
+var rest = kind{name: "rest", begin: func(w *world, a Act) { w.kill(a.Node) }, end: func(w *world, a Act) { w.revive(a.Node) }}
 
 func nothing(*world, Act) {}
 
@@ -100,10 +103,16 @@ func (a Act) ms() time.Duration { return time.Duration(a.Amount) * time.Millisec
 func (a Act) share() float64    { return float64(a.Amount) / 1000 }
 
 // edits are the acts that are no faults: after them everything is to go on well.
-func (a Act) edits() bool { return a.Kind == "notify" }
+func (a Act) edits() bool { return a.Kind == "notify" || a.Kind == "configure" || a.Kind == rest.name }
 
 func aimNode(r *rand.Rand, p *Plan, a *Act) {
-	a.Node = one(r, append(append(p.origins(), p.edges()...), p.packagers()...))
+	a.Node = one(r, slices.Concat(p.origins(), p.edges(), p.packagers(), p.caches()))
+}
+
+// aimToStrike says, too, whether it is done at once, or when the node acknowledges next.
+func aimToStrike(r *rand.Rand, p *Plan, a *Act) {
+	aimNode(r, p, a)
+	a.Amount = r.IntN(2)
 }
 
 func aimOrigin(r *rand.Rand, p *Plan, a *Act) { a.Node = one(r, p.origins()) }
@@ -113,7 +122,7 @@ func aimShare(r *rand.Rand, _ *Plan, a *Act)  { a.Amount = 1 + r.IntN(1000) }
 func aimLink(r *rand.Rand, p *Plan, a *Act) {
 	var links [][2]string
 	for _, o := range p.origins() {
-		for _, other := range append(p.packagers(), p.edges()...) {
+		for _, other := range slices.Concat(p.packagers(), p.edges(), p.caches()) {
 			links = append(links, [2]string{other, o})
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"headwater/live"
@@ -67,6 +68,7 @@ func (w *world) answered(a answer) {
 		if a.filled && quiet && (w.alone(a.number) || l.has(a.number, a.from)) {
 			w.violate(a.to, "nothing is filled that is well", "%v", a)
 		}
+	case quiet && a.status == http.StatusGone && (w.plan.Gap || w.renewed) && !w.alone(a.number) && !l.has(a.number, a.from):
 	case quiet:
 		// Everything is well, and was for a while: nothing is refused that is there.
 		if a.number >= w.tl.First() {
@@ -119,19 +121,24 @@ func (w *world) covered(a answer) bool {
 	return w.plan.Covered(a.edge, a.from.Sub(w.began), a.to.Sub(w.began)) && w.plan.Covered(a.edge, at, w.tl.Deadline(a.number).Sub(w.began))
 }
 
-// marks are those of all encoders that there may be.
-var marks = []string{"a", "b", "a2", "b2"}
-
-// ofNumber reports whether some encoder made these bytes of the number.
+// ofNumber reports whether some encoder made these bytes of the number. Needs ledger.mu.
 func (w *world) ofNumber(n live.Number, d live.Digest) bool {
-	return slices.ContainsFunc(marks, func(mark string) bool { return w.medium.digest(&w.tl, n, mark) == d })
+	for _, mark := range w.marks() {
+		if w.medium.digest(&w.tl, n, mark) == d {
+			if strings.HasSuffix(mark, renewed) {
+				w.ledger.counts["gets of a new generation"]++
+			}
+			return true
+		}
+	}
+	return false
 }
 
 // fills reports whether these bytes stand in for the number: made of what some
 // encoder made of a number before it, as long as one may stand in.
 func (w *world) fills(n live.Number, d live.Digest) bool {
 	for m := n - 1; m >= w.tl.First() && m >= n-live.Number(live.MaxFilled/w.tl.Segment()); m-- {
-		for _, mark := range marks {
+		for _, mark := range w.marks() {
 			if w.medium.filler(&w.tl, m, n, mark) == d {
 				return true
 			}
@@ -140,36 +147,66 @@ func (w *world) fills(n live.Number, d live.Digest) bool {
 	return false
 }
 
-// nothingLost asks each origin what it has of what was acknowledged.
-func (w *world) nothingLost(ctx context.Context, origin string) {
-	now := time.Now()
-	oldest := w.tl.Oldest(now.Add(30 * time.Second))
-	newest := w.tl.At(now) - 3
-	has := map[slot]map[string]bool{}
+// A listing is by slot which candidates origins say they have, and by number which
+// pipelines they say serve.
+type listing struct {
+	has    map[slot]map[string]bool
+	serves map[live.Number][]string
+}
+
+// add asks an origin what it has of the numbers.
+func (l *listing) add(ctx context.Context, w *world, origin string, oldest, newest live.Number) error {
 	for from := oldest; from <= newest; from += 500 {
 		var out struct {
 			Segments []struct {
 				Number     live.Number
 				Candidates []struct{ Pipeline, Digest string }
+				Now        struct{ Serves string }
 			}
 		}
 		path := fmt.Sprintf("/segments?rendition=%s&from=%d&to=%d", rendition, from, min(from+499, newest))
 		if err := w.control(ctx, origin, http.MethodGet, path, nil, &out); err != nil {
-			w.violate(time.Now(), "all is well at the end", "%s: %v", origin, err)
-			return
+			return err
 		}
 		for _, s := range out.Segments {
 			for _, c := range s.Candidates {
 				k := slot{c.Pipeline, s.Number}
-				if has[k] == nil {
-					has[k] = map[string]bool{}
+				if l.has[k] == nil {
+					l.has[k] = map[string]bool{}
 				}
-				has[k][c.Digest] = true
+				l.has[k][c.Digest] = true
 			}
+			if p := s.Now.Serves; p != "" && !slices.Contains(l.serves[s.Number], p) {
+				l.serves[s.Number] = append(l.serves[s.Number], p)
+			}
+		}
+	}
+	return nil
+}
+
+// nothingLost asks origins what they have of what was acknowledged: one of them has to
+// have it.
+func (w *world) nothingLost(ctx context.Context, origins ...string) {
+	now := time.Now()
+	oldest := w.tl.Oldest(now.Add(30 * time.Second))
+	newest := w.tl.At(now) - 3
+	l := listing{map[slot]map[string]bool{}, map[live.Number][]string{}}
+	for _, o := range origins {
+		if err := l.add(ctx, w, o, oldest, newest); err != nil {
+			w.violate(time.Now(), "all is well", "%s: %v", o, err)
+			return
 		}
 	}
 	w.ledger.mu.Lock()
 	defer w.ledger.mu.Unlock()
+	if w.plan.told(now.Sub(w.began)) {
+		for n := range w.ledger.served {
+			if len(l.serves[n]) > 1 {
+				w.violate(time.Now(), "origins come to agree on what serves", "of %d they say %v", n, l.serves[n])
+			}
+			w.ledger.counts["served segments compared between origins"]++
+		}
+	}
 	lost := 0
 	for _, n := range sortedNumbers(w.ledger.acked) {
 		for _, pipeline := range []string{"a", "b"} {
@@ -179,23 +216,42 @@ func (w *world) nothingLost(ctx context.Context, origin string) {
 			}
 			kept := false
 			for d := range w.ledger.acked[k] {
-				kept = kept || has[k][hex.EncodeToString(d[:8])]
+				kept = kept || l.has[k][hex.EncodeToString(d[:8])]
 			}
-			if d := w.disks[origin]; !kept && d != nil && lost < d.rotten {
+			if d := w.disks[origins[0]]; !kept && d != nil && lost < d.rotten {
 				lost++ // one for each sector that changed on the disk
 				w.ledger.counts["acknowledged segments destroyed on the disk"]++
 				kept = true
 			}
 			if !kept {
-				w.violate(time.Now(), "no acknowledged segment is lost", "%s does not have %d of pipeline %s", origin, n, pipeline)
+				w.violate(time.Now(), "no acknowledged segment is lost", "%v: nobody has %d of pipeline %s", origins, n, pipeline)
 			}
 			w.ledger.counts["acknowledged segments looked for"]++
 		}
 	}
 }
 
+// lookEvery is how often, of the DVR window, it is looked for what was acknowledged while
+// a world goes on: each segment twice, where all is well then.
+const lookEvery = 2
+
+// on lets time pass, and looks meanwhile for what was acknowledged.
+func (w *world) on(ctx context.Context, at time.Duration) {
+	for w.looked < at {
+		w.until(w.looked)
+		if !w.plan.Quiet("", w.looked-time.Second, w.looked+time.Second) {
+			w.looked += 5 * time.Second
+			continue
+		}
+		w.nothingLost(ctx, w.plan.origins()...)
+		w.looked += min(max(w.plan.DVR/lookEvery, time.Minute), time.Hour)
+	}
+	w.until(at)
+}
+
 // heapMost is what a world may take: what its nodes, of which there are four at most, may
-// keep of segments (8 MB each), and as much again for all else.
+// keep of segments (8 MB each), and as much again for all else; and what is none's: the
+// disks, what all share, and what the world knows of each segment.
 const heapMost = 64 << 20
 
 // bounded looks at what is in memory when all has been well for a while.
@@ -203,7 +259,14 @@ func (w *world) bounded() {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	if w.heap = m.HeapAlloc; w.heap > heapMost {
+	most := uint64(heapMost)
+	if w.plan.Long {
+		for _, d := range w.disks {
+			most += d.bytes()
+		}
+		most += w.medium.bytes()
+	}
+	if w.heap = m.HeapAlloc; w.heap > most {
 		w.violate(time.Now(), "memory is bounded", "%d bytes are in use", w.heap)
 	}
 }

@@ -25,8 +25,9 @@ type conn struct {
 
 // A flow is one direction of a connection: it has packets that arrive in order.
 type flow struct {
-	n   *network
-	way link
+	n    *network
+	way  link
+	back *flow // the other direction
 
 	mu      sync.Mutex // guards the following
 	cond    *sync.Cond
@@ -38,6 +39,8 @@ type flow struct {
 	ended   bool // the writer's end has arrived
 	shut    bool // the writer writes no more
 	deaf    bool // the reader has closed its end
+	unknown bool // as of another run: its machine knows nothing of it
+	void    bool // nor can it say so: nobody answers what arrives
 	broken  bool // reset: neither side has any use of it
 	news    [2]func()
 	until   [2]time.Time
@@ -99,25 +102,36 @@ func (f *flow) time() {
 
 // arrive has the first packet that flies be there.
 func (f *flow) arrive() {
-	cut := f.n.lost(f.way)
+	if f.arrived(f.n.lost(f.way)) {
+		f.back.reset()
+	}
+}
+
+// arrived reports whether who gets the packet knows nothing of the connection.
+func (f *flow) arrived(cut bool) (unknown bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.flying) == 0 || f.broken {
-		return
+		return false
 	}
 	if cut || f.lost {
 		f.lost = true
-		return
+		return false
 	}
 	p := f.flying[0]
 	f.flying = f.flying[1:]
+	if f.void {
+		return false
+	}
 	if f.deaf && len(p.b) > 0 {
 		// Nobody reads it: the writer is told so.
 		f.broken = true
+		unknown = f.unknown
 	}
 	f.ready = append(f.ready, p.b...)
 	f.ended = f.ended || p.end
 	f.tell()
+	return unknown
 }
 
 // resume sends again what was lost.
@@ -236,8 +250,29 @@ func (f *flow) deadline(side int, t time.Time) {
 // reset breaks both ways at once.
 func (c *conn) reset() {
 	c.n.closed(c, true)
-	for _, f := range []*flow{c.in, c.out} {
-		f.set(func(f *flow) { f.broken = true })
+	c.in.reset()
+	c.out.reset()
+}
+
+func (f *flow) reset() { f.set(func(f *flow) { f.broken = true }) }
+
+// vanish ends this end without a word, as where its machine is without power: what it has
+// sent may still arrive, nothing else is heard of it, and the other end is half open.
+func (c *conn) vanish() {
+	c.n.closed(c, false)
+	c.out.set(func(f *flow) { f.shut, f.until[writing] = true, time.Time{} })
+	c.in.set(func(f *flow) { f.deaf, f.unknown, f.void, f.until[reading] = true, true, true, time.Time{} })
+}
+
+// reappear has the machine of an end that vanished be there again: it knows nothing of the
+// connection, and says so to whoever sends something, again or for the first time.
+func (c *conn) reappear() {
+	c.in.mu.Lock()
+	again := c.in.void && c.in.pending > 0
+	c.in.void = false
+	c.in.mu.Unlock()
+	if again {
+		c.reset()
 	}
 }
 

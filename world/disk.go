@@ -120,6 +120,16 @@ func (d *hardDisk) set(change func(*hardDisk)) {
 	change(d)
 }
 
+// bytes is what it takes in this process.
+func (d *hardDisk) bytes() (n uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.names {
+		n += uint64(cap(f.data) + cap(f.safe))
+	}
+	return n
+}
+
 // rot changes a bit of what was synced of a segment, as disks do.
 func (d *hardDisk) rot() {
 	d.mu.Lock()

@@ -9,8 +9,8 @@
 // many, each in a process of its own, whose runtime has its randomness from the
 // seed too. What is held against the invariants stands in checks.go.
 //
-// What a seed does not decide, since Go's runtime does by the real clock: when a
-// goroutine that runs for more than 10 ms is made to give way, and when garbage is
-// collected. Neither happens in most worlds; docs/reliability.md says how often a
-// seed came to the same end.
+// Garbage is collected by the world's clock. What a seed does not decide, since Go's runtime
+// does by the real one: when a goroutine that runs for more than 10 ms is made to give way
+// (where its monitor cannot be kept from running), and when it makes threads;
+// docs/reliability.md says how often a seed came to the same end.
 package world

@@ -32,6 +32,9 @@ type weakness struct {
 	mended chan struct{} // closed when it answers again
 }
 
+// pageBytes is how much of what all share comes at a time: some hundred keys.
+const pageBytes = 16 << 10
+
 func newGate(s store.Store, w *weakness) *gate {
 	return &gate{store: s, weak: w, killed: make(chan struct{})}
 }
@@ -170,6 +173,9 @@ func (g *gate) Get(ctx context.Context, r store.Record, key string) (store.Item,
 func (g *gate) Scan(ctx context.Context, r store.Record, opt store.ScanOptions) (store.Page, error) {
 	if _, err := g.enter(ctx); err != nil {
 		return store.Page{}, err
+	}
+	if g.weak != nil {
+		opt.MaxBytes = pageBytes
 	}
 	return g.store.Scan(ctx, r, opt)
 }

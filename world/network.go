@@ -22,7 +22,8 @@ type network struct {
 	rng       *rand.Rand
 	listeners map[string]*listener // by host:port
 	conns     map[*conn]struct{}
-	cuts      map[link]int // how many acts cut it
+	cuts      map[link]int   // how many acts cut it
+	off       map[string]int // how many acts keep a machine without power
 	slow      map[link]time.Duration
 	drips     map[link]time.Duration // between small pieces
 }
@@ -32,7 +33,7 @@ type link struct{ from, to string }
 
 func newNetwork(rng *rand.Rand, latency time.Duration) *network {
 	return &network{latency: latency, rng: rng, listeners: map[string]*listener{}, conns: map[*conn]struct{}{},
-		cuts: map[link]int{}, slow: map[link]time.Duration{}, drips: map[link]time.Duration{}}
+		cuts: map[link]int{}, off: map[string]int{}, slow: map[link]time.Duration{}, drips: map[link]time.Duration{}}
 }
 
 func (n *network) listen(node, port string) net.Listener {
@@ -64,6 +65,7 @@ func (n *network) dialer(node string) func(ctx context.Context, network, addr st
 			return nil, refused
 		}
 		out, in := newFlow(n, there), newFlow(n, back)
+		out.back, in.back = in, out
 		here, other := &conn{n: n, in: in, out: out}, &conn{n: n, in: out, out: in}
 		here.peer, other.peer = other, here
 		n.conns[here], n.conns[other] = struct{}{}, struct{}{}
@@ -86,7 +88,7 @@ func (n *network) dialer(node string) func(ctx context.Context, network, addr st
 func (n *network) pass(ctx context.Context, way link) error {
 	for again := 200 * time.Millisecond; ; again *= 2 {
 		d, cut := n.delay(way)
-		if cut {
+		if cut = cut || n.isOff(way); cut {
 			d = again
 		}
 		t := time.NewTimer(d)
@@ -107,6 +109,9 @@ func (n *network) delay(way link) (d time.Duration, cut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	d = n.latency + n.slow[way]
+	if way.from == cacheName || way.to == cacheName { // it stands beside
+		d = 500*time.Microsecond + n.slow[way]
+	}
 	d += time.Duration(n.rng.Int64N(int64(d)/2 + int64(100*time.Microsecond)))
 	return d, n.cuts[way] > 0
 }
@@ -115,17 +120,20 @@ func (n *network) delay(way link) (d time.Duration, cut bool) {
 func (n *network) cut(way link, by int) {
 	n.mu.Lock()
 	n.cuts[way] += by
-	var held []*flow
+	var held []*conn
 	if n.cuts[way] == 0 {
 		for c := range n.conns {
 			if c.out.way == way {
-				held = append(held, c.out)
+				held = append(held, c)
 			}
 		}
 	}
+	off := n.off[way.from] > 0
 	n.mu.Unlock()
-	for _, f := range held {
-		f.resume()
+	for _, c := range held {
+		if c.out.resume(); !off {
+			c.reappear()
+		}
 	}
 }
 
@@ -149,24 +157,51 @@ func (n *network) dripping(way link) time.Duration {
 	return n.drips[way]
 }
 
-// down ends a node as kill -9 does: nobody listens, and its connections are reset.
+// down ends a node as kill -9 does: nobody listens, and its connections are reset. Where
+// nothing arrives at the other end, or the whole machine is gone, they are half open there.
 func (n *network) down(node string) {
 	n.mu.Lock()
-	var gone []*conn
+	var gone, unheard []*conn
 	for addr, l := range n.listeners {
 		if host, _, _ := net.SplitHostPort(addr); host == node {
 			l.Close()
 			delete(n.listeners, addr)
 		}
 	}
+	machine := n.off[node] > 0
 	for c := range n.conns {
-		if c.out.way.from == node {
+		switch {
+		case c.out.way.from != node:
+		case machine || n.cuts[c.out.way] > 0:
+			unheard = append(unheard, c)
+		default:
 			gone = append(gone, c)
 		}
 	}
 	n.mu.Unlock()
 	for _, c := range gone {
 		c.reset()
+	}
+	for _, c := range unheard {
+		c.vanish()
+	}
+}
+
+// power has a machine be without power, until it is called with -1 as often as with 1. Then
+// it answers again, those too who are still connected with what ran on it.
+func (n *network) power(node string, by int) {
+	n.mu.Lock()
+	var back []*conn
+	if n.off[node] += by; n.off[node] == 0 {
+		for c := range n.conns {
+			if c.out.way.from == node {
+				back = append(back, c)
+			}
+		}
+	}
+	n.mu.Unlock()
+	for _, c := range back {
+		c.reappear()
 	}
 }
 
@@ -179,6 +214,13 @@ func (n *network) closed(c *conn, both bool) {
 		delete(n.conns, c)
 		delete(n.conns, c.peer)
 	}
+}
+
+// isOff reports whether a machine at either end of a link is.
+func (n *network) isOff(way link) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.off[way.from]+n.off[way.to] > 0
 }
 
 // lost reports whether what goes that way does not arrive now.

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -39,6 +40,21 @@ func (w *world) kill(name string) {
 	}
 }
 
+// powerOff ends the whole machine: of its disk what was not synced may be gone, and its
+// connections are half open.
+func (w *world) powerOff(name string) {
+	w.net.power(name, 1)
+	w.kill(name)
+	if d := w.disks[name]; d != nil {
+		d.fail()
+	}
+}
+
+func (w *world) powerOn(name string) {
+	w.net.power(name, -1)
+	w.revive(name)
+}
+
 // revive starts it again, when nothing keeps it down. A start that fails is tried
 // again, as those who look after processes do.
 func (w *world) revive(name string) {
@@ -70,23 +86,30 @@ func (w *world) startOrigin(name string) (func(), error) {
 		cancel()
 		return nil, err
 	}
+	cache := w.openCache(name)
 	end := w.bus.join(name)
 	loading, done := context.WithTimeout(ctx, startTimeout)
 	defer done()
 	o, err := origin.New(loading, origin.Config{
-		Clock: clk, Store: g, Bus: end, Region: "east", MemoryBytes: 8 << 20, Log: w.log(name), Metrics: prometheus.NewRegistry(),
+		Clock: clk, Store: g, Bus: end, Cache: cache, DeliverCache: cache, Region: "east", MemoryBytes: cmp.Or(w.plan.Window, 8<<20), Log: w.log(name), Metrics: prometheus.NewRegistry(),
 	})
+	closeAll := func() {
+		if cache != nil {
+			cache.Close()
+		}
+		closeStore()
+	}
 	if err != nil {
 		cancel()
 		end.kill()
 		g.kill()
-		w.tasks.Go(closeStore)
+		w.tasks.Go(closeAll)
 		return nil, err
 	}
 	var tasks sync.WaitGroup
 	tasks.Go(func() { o.Run(ctx) })
 	var servers []*http.Server
-	for port, h := range map[string]http.Handler{"7001": w.acknowledged(g, o.PublishHandler()), "7002": o.DeliverHandler(), "7003": o.ControlHandler()} {
+	for port, h := range map[string]http.Handler{"7001": w.acknowledged(name, g, o.PublishHandler()), "7002": o.DeliverHandler(), "7003": o.ControlHandler()} {
 		srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 		l := w.net.listen(name, port)
 		tasks.Go(func() { srv.Serve(l) })
@@ -103,7 +126,7 @@ func (w *world) startOrigin(name string) (func(), error) {
 				srv.Close()
 			}
 			tasks.Wait()
-			closeStore()
+			closeAll()
 		})
 	}, nil
 }
@@ -118,7 +141,7 @@ func (w *world) openStore(name string, clk *clock.Clock) (g *gate, end func(), e
 	// Nothing else is done meanwhile: of a disk that is too slow, who looks after
 	// processes ends the one that reads it, and starts another.
 	slow := time.AfterFunc(startTimeout, m.kill)
-	st, err := disk.Open("/data", disk.Options{FS: m, Bucket: 2 * time.Minute, FileBytes: 1 << 20, Now: clk.Now, Logger: w.log(name)})
+	st, err := disk.Open("/data", disk.Options{FS: m, Bucket: max(2*time.Minute, w.plan.DVR/20), FileBytes: 1 << 20, Now: clk.Now, Logger: w.log(name)})
 	if !slow.Stop() && err == nil {
 		st.Close()
 		err = errKilled

@@ -38,7 +38,7 @@ func (w *world) named(more time.Duration) {
 
 // edit makes an edit until it is done, as an operator does whose first try failed: at
 // one origin after the other.
-func (w *world) edit(origin, method, path string, body any) {
+func (w *world) edit(origin, method, path string, body any, done func()) {
 	names := w.plan.origins()
 	first := slices.Index(names, origin)
 	w.tasks.Go(func() {
@@ -52,31 +52,41 @@ func (w *world) edit(origin, method, path string, body any) {
 			}
 			time.Sleep(2 * time.Second)
 		}
-		w.named(recovery)
+		done()
 	})
+}
+
+// anew: numbers may still be other bytes for a moment.
+func (w *world) anew() { w.named(recovery) }
+
+// configure changes what viewers need not notice.
+func (w *world) configure(a Act) {
+	e := w.event
+	e.LiveWindowSeconds, e.PatienceMS, e.SettleSegments = 20+int64(a.Amount%40), int64(a.Amount%300), 1+int64(a.Amount%9)
+	w.edit(a.Node, http.MethodPut, "", e, func() {})
 }
 
 // mask takes the newest and the coming segments of a pipeline out.
 func (w *world) mask(a Act) {
 	w.named(a.For + 90*time.Second)
-	w.edit(a.Node, http.MethodPost, "/masks?yes=true", scope{ID: maskID(a), Pipeline: a.Other, From: max(w.edge()-3, w.tl.First()), To: w.edge() + 20})
+	w.edit(a.Node, http.MethodPost, "/masks?yes=true", scope{ID: maskID(a), Pipeline: a.Other, From: max(w.edge()-3, w.tl.First()), To: w.edge() + 20}, w.anew)
 }
 
 func (w *world) unmask(a Act) {
 	w.named(90 * time.Second)
-	w.edit(a.Node, http.MethodDelete, "/masks/"+maskID(a), nil)
+	w.edit(a.Node, http.MethodDelete, "/masks/"+maskID(a), nil, w.anew)
 }
 
 func maskID(a Act) string { return fmt.Sprintf("m%d", a.At.Milliseconds()) }
 
 func (w *world) invalidate(a Act) {
 	w.named(90 * time.Second)
-	w.edit(a.Node, http.MethodPost, "/invalidations", scope{From: max(w.edge()-5, w.tl.First()), To: w.edge()})
+	w.edit(a.Node, http.MethodPost, "/invalidations", scope{From: max(w.edge()-5, w.tl.First()), To: w.edge()}, w.anew)
 }
 
 func (w *world) flush(a Act) {
 	w.named(90 * time.Second)
-	w.edit(a.Node, http.MethodPost, "/flush?yes=true", nil)
+	w.edit(a.Node, http.MethodPost, "/flush?yes=true", nil, w.anew)
 }
 
 // storm has many viewers come at once who ask for the newest numbers and leave.
@@ -97,6 +107,40 @@ func (w *world) storm(a Act) {
 	}
 }
 
+// renew has both encoders be set up anew, one moment after the other: with them a generation
+// begins. It happens once in a world.
+func (w *world) renew() {
+	if w.renewed {
+		return
+	}
+	w.ledger.mu.Lock()
+	w.renewed = true
+	w.ledger.mu.Unlock()
+	for _, name := range w.plan.packagers() {
+		w.kill(name)
+		w.revive(name)
+	}
+}
+
+// marks are those of all encoders that there may be.
+func (w *world) marks() []string {
+	all := []string{"a", "b", "a2", "b2"}
+	if w.renewed {
+		for _, mark := range all {
+			all = append(all, mark+renewed)
+		}
+	}
+	return all
+}
+
+// markOf is that of a pipeline's encoder, as it is set up now.
+func (w *world) markOf(mark string) string {
+	if w.renewed {
+		mark += renewed
+	}
+	return mark
+}
+
 // twin starts another packager of the same pipeline, by mistake: of the same encoder,
 // or of another.
 func (w *world) twin(a Act) {
@@ -105,7 +149,7 @@ func (w *world) twin(a Act) {
 	if a.Amount == 1 {
 		mark += "2"
 	}
-	kill, err := w.startPackager(name, a.Node[len("packager-"):], mark)
+	kill, err := w.startPackager(name, a.Node[len("packager-"):], w.markOf(mark))
 	if err != nil {
 		w.story.add("the twin does not start: %v", err)
 		return

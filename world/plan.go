@@ -20,10 +20,17 @@ type Plan struct {
 	DVR     time.Duration `json:"dvr"`
 	Latency time.Duration `json:"latency"`
 	Origins int           `json:"origins"`
-	Disk    bool          `json:"disk"` // the one origin has a disk; else all share a store
+	Disk    bool          `json:"disk"`             // the one origin has a disk; else all share a store
+	Cache   bool          `json:"cache,omitempty"`  // and a memcached before it
+	Gap     bool          `json:"gap,omitempty"`    // what is lost is refused, and not filled
+	Fat     bool          `json:"fat,omitempty"`    // segments are too large for a disk store's twins
+	Window  int64         `json:"window,omitempty"` // bytes of segments that an origin keeps in memory; 0: plenty
 	Edges   int           `json:"edges"`
 	Viewers int           `json:"viewers"` // of each edge
 	Acts    []Act         `json:"acts"`
+	// Long is one of hours (see long.go), whose viewers come for these times only.
+	Long    bool   `json:"long,omitempty"`
+	Watches []Span `json:"watches,omitempty"`
 }
 
 // An Act is one thing that is done to a world, and undone after a while.
@@ -65,7 +72,7 @@ func NewPlan(seed uint64, length time.Duration) Plan {
 		Latency: time.Duration(1+r.IntN(30)) * time.Millisecond,
 		Origins: 1 + r.IntN(2), Edges: 1 + r.IntN(2), Viewers: 1 + r.IntN(3),
 	}
-	p.Disk = p.Origins == 1 && r.IntN(5) > 0
+	p.setUp(r)
 	// Some worlds are quiet for long, in others everything comes at once.
 	mean := time.Duration(5+r.IntN(115)) * time.Second
 	for at := 20 * time.Second; ; {
@@ -73,14 +80,30 @@ func NewPlan(seed uint64, length time.Duration) Plan {
 		if at >= length {
 			break
 		}
-		k := kinds[pick(r)]
-		a := Act{Kind: k.name, At: at.Round(time.Millisecond)}
-		most := min(k.most, length-at)
-		a.For = time.Duration(float64(most) * r.Float64() * r.Float64()).Round(time.Millisecond)
-		k.aim(r, &p, &a)
-		p.Acts = append(p.Acts, a)
+		p.act(r, at)
 	}
 	return p
+}
+
+// setUp decides what is the same in worlds of all lengths.
+func (p *Plan) setUp(r *rand.Rand) {
+	p.Disk = p.Origins == 1 && r.IntN(5) > 0
+	p.Cache = !p.Disk && r.IntN(2) == 0
+	p.Gap = r.IntN(4) == 0
+	p.Fat = r.IntN(3) == 0
+	if r.IntN(2) == 0 {
+		p.Window = 4 << 10 << r.IntN(5) // some segments: the others are read from the store
+	}
+}
+
+// act adds one that begins then.
+func (p *Plan) act(r *rand.Rand, at time.Duration) {
+	k := kinds[pick(r)]
+	a := Act{Kind: k.name, At: at.Round(time.Millisecond)}
+	most := min(k.most, p.Length-at)
+	a.For = time.Duration(float64(most) * r.Float64() * r.Float64()).Round(time.Millisecond)
+	k.aim(r, p, &a)
+	p.Acts = append(p.Acts, a)
 }
 
 func pick(r *rand.Rand) int {
@@ -108,6 +131,12 @@ func nodes(role string, n int) []string {
 
 func (p *Plan) origins() []string { return nodes("origin", p.Origins) }
 func (p *Plan) edges() []string   { return nodes("edge", p.Edges) }
+func (p *Plan) caches() []string {
+	if p.Cache {
+		return []string{cacheName}
+	}
+	return nil
+}
 
 // packagers are one for each pipeline, which its name ends with.
 func (p *Plan) packagers() []string { return []string{"packager-a", "packager-b"} }
@@ -148,8 +177,8 @@ func (p *Plan) spare(a Act) bool {
 	of := func(role string) bool { return strings.HasPrefix(a.Node, role) || strings.HasPrefix(a.Other, role) }
 	switch a.Kind {
 	case "kill", "power", "cut", "cut-one-way", "slow-link", "drip":
-		return of("packager") || p.Origins > 1 && !(a.Kind == "kill" && of("edge"))
-	case "announcements-lost", "announcements-twice", "announcements-late", "announcements-reordered", "announcements-replayed", "twin", "mask", "invalidate", "flush", "rot":
+		return of("packager") || of(cacheName) || p.Origins > 1 && !((a.Kind == "kill" || a.Kind == "power") && of("edge"))
+	case "announcements-lost", "announcements-twice", "announcements-late", "announcements-reordered", "announcements-replayed", "twin", "mask", "invalidate", "flush", "rot", "cache-strange":
 		return true
 	}
 	return false
@@ -159,8 +188,11 @@ func (p *Plan) spare(a Act) bool {
 // that were wrong together, and hears of nobody since, goes by its own after a minute: when
 // what it heard last is a quarter of one old.
 func (p *Plan) recovery(a Act) time.Duration {
-	if a.Kind == "clock" {
+	switch a.Kind {
+	case "clock":
 		return 75*time.Second + recovery
+	case "renew": // none may publish for some segments before the other begins a generation
+		return 30*time.Second + 6*p.Segment + recovery
 	}
 	return recovery
 }
@@ -183,6 +215,17 @@ const recovery = 15 * time.Second
 func (p *Plan) expired(until time.Duration) bool {
 	return slices.ContainsFunc(p.Acts, func(a Act) bool {
 		return a.Kind == "clock" && !p.oneClock(a) && a.At+a.For+a.ms() >= until
+	})
+}
+
+// told reports whether up to then origins heard of all that others chose.
+func (p *Plan) told(until time.Duration) bool {
+	return p.Origins > 1 && !slices.ContainsFunc(p.Acts, func(a Act) bool {
+		switch a.Kind {
+		case "kill", "power", "cut", "cut-one-way", "slow-link", "drip":
+			return a.At < until && strings.HasPrefix(a.Node, "origin") && (a.Other == "" || strings.HasPrefix(a.Other, "origin"))
+		}
+		return a.At < until && strings.HasPrefix(a.Kind, "announcements-")
 	})
 }
 

@@ -22,6 +22,8 @@ type watcher struct {
 	edge   string
 	rng    *rand.Rand
 	client *http.Client
+	// rewinds: after one of so many segments it asks for one of the DVR window.
+	rewinds int
 }
 
 // patience is how long a request may take, whatever happens, where its edge runs
@@ -31,7 +33,11 @@ const patience = 20 * time.Second
 
 func (w *world) newWatcher(name, edge string, rng *rand.Rand) *watcher {
 	t := &http.Transport{DialContext: w.net.dialer(name), DisableCompression: true, IdleConnTimeout: 30 * time.Second}
-	return &watcher{w: w, name: name, edge: edge, rng: rng, client: &http.Client{Transport: t}}
+	v := &watcher{w: w, name: name, edge: edge, rng: rng, client: &http.Client{Transport: t}, rewinds: 8}
+	if w.plan.Long {
+		v.rewinds = 3
+	}
+	return v
 }
 
 func (v *watcher) run(ctx context.Context) {
@@ -39,9 +45,11 @@ func (v *watcher) run(ctx context.Context) {
 	tl := &v.w.tl
 	for n := tl.First(); ctx.Err() == nil; n++ {
 		n = max(n, tl.At(time.Now())-1)
-		early := time.Duration(v.rng.Int64N(int64(tl.Hold())))
-		if !sleep(ctx, time.Until(tl.Expected(n).Add(-early))) {
+		at := tl.Expected(n).Add(-time.Duration(v.rng.Int64N(int64(tl.Hold()))))
+		if d := v.w.plan.watched(at.Sub(v.w.began)); d < 0 || !sleep(ctx, time.Until(at)+d) {
 			return
+		} else if d > 0 {
+			continue
 		}
 		for {
 			a := v.ask(ctx, n)
@@ -49,7 +57,7 @@ func (v *watcher) run(ctx context.Context) {
 				break
 			}
 		}
-		if v.rng.IntN(20) == 0 {
+		if v.rng.IntN(v.rewinds) == 0 {
 			oldest, newest := tl.Oldest(time.Now())+3, n-10
 			if newest > oldest {
 				v.ask(ctx, oldest+live.Number(v.rng.Int64N(int64(newest-oldest))))

@@ -56,17 +56,18 @@ func (l *ledger) has(n live.Number, before time.Time) bool {
 
 // acknowledged writes down what a publish listener acknowledges, when it does: from
 // then on it must not be lost, whether the packager hears of it or not.
-func (w *world) acknowledged(g *gate, h http.Handler) http.Handler {
+func (w *world) acknowledged(node string, g *gate, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(&ackWriter{ResponseWriter: rw, w: w, g: g, r: r}, r)
+		h.ServeHTTP(&ackWriter{ResponseWriter: rw, w: w, node: node, g: g, r: r}, r)
 	})
 }
 
 type ackWriter struct {
 	http.ResponseWriter
-	w *world
-	g *gate
-	r *http.Request
+	w    *world
+	node string
+	g    *gate
+	r    *http.Request
 }
 
 // Unwrap is for http.ResponseController.
@@ -77,14 +78,14 @@ func (a *ackWriter) WriteHeader(status int) {
 	dead := a.g.dead
 	a.g.mu.Unlock()
 	if !dead {
-		a.w.published(a.r, status)
+		a.w.published(a.node, a.r, status)
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
 
 func (a *ackWriter) Write(b []byte) (int, error) { return a.ResponseWriter.Write(b) }
 
-func (w *world) published(r *http.Request, status int) {
+func (w *world) published(node string, r *http.Request, status int) {
 	p, err := live.ParsePublishPath(r.URL.Path)
 	if err != nil || r.Method != http.MethodPut {
 		return
@@ -106,4 +107,5 @@ func (w *world) published(r *http.Request, status int) {
 		l.acked[s] = map[live.Digest]time.Time{}
 	}
 	l.acked[s][d] = time.Now()
+	w.acks(node)
 }

@@ -1,11 +1,17 @@
 package world
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -149,6 +155,151 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestLongPlans: in a long world viewers watch what is done until it must be well again, and
+// no edge rests while they do.
+func TestLongPlans(t *testing.T) {
+	rests := 0
+	for seed := range uint64(100) {
+		p := NewLongPlan(seed, 6*time.Hour)
+		if !reflect.DeepEqual(p, NewLongPlan(seed, 6*time.Hour)) {
+			t.Fatalf("seed %d makes different plans", seed)
+		}
+		for _, a := range p.Acts {
+			if a.At+a.For > p.Length && a.Kind != rest.name {
+				t.Errorf("seed %d: %v is not over at %v", seed, a, p.Length)
+			}
+			for _, s := range p.Watches {
+				if a.Kind == rest.name && (a.For <= 0 || a.At < s.To+leaving && a.At+a.For > s.From-startUp) {
+					t.Errorf("seed %d: %v at %v, while it is watched from %v to %v", seed, a, a.At, s.From, s.To)
+				}
+			}
+			if a.Kind == rest.name {
+				rests++
+			} else if p.watched(a.At) != 0 || p.watched(a.At+a.For+p.recovery(a)) != 0 {
+				t.Errorf("seed %d: nobody watches %v at %v", seed, a, a.At)
+			}
+		}
+	}
+	if rests == 0 {
+		t.Error("no edge rests")
+	}
+}
+
+// TestLongWorld plays two hours, in which edges rest, media expires and a disk is read
+// again; what was acknowledged is looked for in between.
+func TestLongWorld(t *testing.T) {
+	p := Plan{Seed: 1, Length: 130 * time.Minute, Long: true, Segment: 10 * time.Second, DVR: 45 * time.Minute, Latency: time.Millisecond, Origins: 1, Disk: true, Edges: 1, Viewers: 1,
+		Watches: []Span{{0, 2 * time.Minute}, {80 * time.Minute, 85 * time.Minute}, {129 * time.Minute, 132 * time.Minute}},
+		Acts: []Act{
+			{Kind: "rest", At: 3 * time.Minute, For: 76 * time.Minute, Node: "edge1"},
+			{Kind: "power", At: 81 * time.Minute, For: 4 * time.Second, Node: "origin1"},
+			{Kind: "rest", At: 86 * time.Minute, For: 42 * time.Minute, Node: "edge1"},
+		}}
+	r := Play(p, nil)
+	for _, v := range r.Violations {
+		t.Error(v)
+	}
+	if looked := r.Counts["acknowledged segments looked for"]; looked < 1000 || r.Counts["get 200 "] < 30 {
+		t.Errorf("%v", r.Counts)
+	}
+}
+
+// TestStrangeCache: a memcached that answers with other people's bytes is noticed, and
+// nobody gets them.
+func TestStrangeCache(t *testing.T) {
+	r := Play(Plan{Seed: 1, Length: 3 * time.Minute, Segment: time.Second, DVR: 2 * time.Minute, Latency: time.Millisecond, Origins: 2, Cache: true, Window: 1 << 10, Edges: 1, Viewers: 3, Acts: []Act{
+		{Kind: "cache-strange", At: 30 * time.Second, For: 140 * time.Second, Amount: 1000},
+		{Kind: "kill", At: 90 * time.Second, For: time.Second, Node: "edge1"}, // it had all, and asks for nothing
+	}}, nil)
+	for _, v := range r.Violations {
+		t.Error(v)
+	}
+	if r.Counts["answers of the memcached with other bytes"] == 0 {
+		t.Errorf("%v", r.Counts)
+	}
+}
+
+// TestStrike: an origin loses power in the moment in which it acknowledges a segment, which
+// it has then, and comes back; where nobody publishes to it nothing is done.
+func TestStrike(t *testing.T) {
+	p := Plan{Seed: 1, Length: 2 * time.Minute, Segment: 2 * time.Second, DVR: 5 * time.Minute, Latency: time.Millisecond, Origins: 1, Disk: true, Fat: true, Edges: 1, Viewers: 1}
+	for i := range 6 {
+		p.Acts = append(p.Acts, Act{Kind: "power", At: time.Duration(30+15*i) * time.Second, For: 4 * time.Second, Node: "origin1", Amount: 1})
+	}
+	p.Acts = append(p.Acts, Act{Kind: "kill", At: 29 * time.Second, For: 30 * time.Second, Node: "packager-a"}, Act{Kind: "kill", At: 29 * time.Second, For: 30 * time.Second, Node: "packager-b"})
+	r := Play(p, nil)
+	for _, v := range r.Violations {
+		t.Error(v)
+	}
+	if got := r.Counts["faults in the moment of an acknowledgement"]; got != 4 {
+		t.Errorf("%d times", got)
+	}
+}
+
+// TestRenewed: where encoders are set up anew a generation begins, and viewers get it.
+func TestRenewed(t *testing.T) {
+	r := Play(Plan{Seed: 1, Length: 4 * time.Minute, Segment: 2 * time.Second, DVR: 2 * time.Minute, Latency: time.Millisecond, Origins: 2, Edges: 1, Viewers: 1, Acts: []Act{
+		{Kind: "renew", At: time.Minute, For: time.Second}, {Kind: "configure", At: 3 * time.Minute, Amount: 700, Node: "origin1"},
+	}}, nil)
+	for _, v := range r.Violations {
+		t.Error(v)
+	}
+	if r.Counts["gets of a new generation"] < 60 || r.Counts["put Precondition Failed"] == 0 {
+		t.Errorf("%v", r.Counts)
+	}
+}
+
+// TestHalfOpen: whoever is connected with a machine that is without power hears nothing of
+// it, and when it is back that it knows nothing of the connection.
+func TestHalfOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(rand.New(rand.NewPCG(1, 1)), time.Millisecond)
+		l := n.listen("origin1", "1")
+		dial := func() net.Conn {
+			c, err := n.dialer("edge1")(t.Context(), "tcp", "origin1:1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := l.Accept(); err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		waits, idle := dial(), dial()
+		n.power("origin1", 1)
+		n.down("origin1")
+		read := make(chan error, 1)
+		go func() {
+			_, err := waits.Read(make([]byte, 1))
+			read <- err
+		}()
+		if _, err := waits.Write([]byte("GET")); err != nil {
+			t.Errorf("a write to nobody: %v", err)
+		}
+		time.Sleep(time.Minute)
+		select {
+		case err := <-read:
+			t.Errorf("while it is off the connection ends: %v", err)
+		default:
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := n.dialer("edge1")(ctx, "tcp", "origin1:1"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a connection to a machine that is off: %v", err)
+		}
+		n.power("origin1", -1)
+		if err := <-read; !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("when it is back: %v", err)
+		}
+		if _, err := idle.Write([]byte("GET")); err != nil {
+			t.Errorf("the first write to who knows nothing of it: %v", err)
+		}
+		if _, err := idle.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("what it is answered: %v", err)
+		}
+	})
+}
+
 // TestOneClock: one clock that is set while all others are right is nobody's fault, which
 // the invariants then hold whoever's it is; two are a fault, and so is everybody's.
 func TestOneClock(t *testing.T) {
@@ -202,6 +353,8 @@ func TestCovered(t *testing.T) {
 		{"the only origin", 1, "edge1", []Act{act("kill", "origin1", "", 60)}, false},
 		{"a packager", 1, "edge1", []Act{act("cut", "packager-a", "origin1", 60)}, true},
 		{"the edge", 2, "edge1", []Act{act("kill", "edge1", "", 60)}, false},
+		{"its machine", 2, "edge1", []Act{act("power", "edge1", "", 60)}, false},
+		{"the memcached", 1, "edge1", []Act{act("power", "cache1", "", 60)}, true},
 		{"another edge", 1, "edge1", []Act{act("kill", "edge2", "", 60), act("drip", "origin1", "edge2", 62)}, true},
 		{"the only way", 1, "edge1", []Act{act("drip", "origin1", "edge1", 62)}, false},
 		{"two", 2, "edge1", []Act{act("kill", "origin1", "", 60), act("cut", "packager-a", "origin2", 65)}, false},
@@ -241,13 +394,20 @@ func TestBytesOfEachSegment(t *testing.T) {
 
 // BenchmarkWorld is what a world costs, of those that any seed makes.
 func BenchmarkWorld(b *testing.B) {
-	hours := 0.0
-	for i := 0; b.Loop(); i++ {
-		r := Play(NewPlan(uint64(1+i%4), 15*time.Minute), nil)
-		hours += r.Simulated.Hours()
-		if len(r.Violations) > 0 {
-			b.Fatal(r.Violations)
-		}
+	for name, plan := range map[string]func(seed uint64) Plan{
+		"short": func(seed uint64) Plan { return NewPlan(seed, 15*time.Minute) },
+		"long":  func(seed uint64) Plan { return NewLongPlan(seed, 6*time.Hour) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			hours := 0.0
+			for i := 0; b.Loop(); i++ {
+				r := Play(plan(uint64(1+i%4)), nil)
+				hours += r.Simulated.Hours()
+				if len(r.Violations) > 0 {
+					b.Fatal(r.Violations)
+				}
+			}
+			b.ReportMetric(hours/b.Elapsed().Seconds(), "hours/s")
+		})
 	}
-	b.ReportMetric(hours/b.Elapsed().Seconds(), "hours/s")
 }

@@ -38,6 +38,7 @@ type simulateFlags struct {
 	from     int
 	forTime  time.Duration
 	length   time.Duration
+	long     bool
 	parallel int
 	shrink   bool
 	story    bool
@@ -53,7 +54,8 @@ func (f *simulateFlags) register(o *options) {
 	o.Int(&f.seeds, "seeds", 100, "`NUMBER` of worlds to play; 0 is as many as --for has time for")
 	o.Int(&f.from, "from", 0, "`NUMBER` of the first; 0 takes one by chance")
 	o.Duration(&f.forTime, "for", 0, "`TIME` after which no other world is begun; 0 is none")
-	o.Duration(&f.length, "length", 15*time.Minute, "`TIME` that faults go on in each world, by its own clock")
+	o.Duration(&f.length, "length", 0, "`TIME` that faults go on in each world, by its own clock; 0 is 15 minutes, or 6 hours with --long")
+	o.Bool(&f.long, "long", "events of hours: DVR windows of up to a day, few viewers, and faults far apart")
 	o.Int(&f.parallel, "parallel", 0, "`NUMBER` of worlds at once; 0 is one for each processor")
 	o.Bool(&f.shrink, "shrink", "of the first world that fails, leave out what is not needed for it")
 	o.Bool(&f.story, "story", "tell the stories of worlds that went well, too")
@@ -89,10 +91,13 @@ func runSimulate(ctx context.Context, env *environment, args []string) error {
 		return usagef("%q: simulate takes only flags", rest[0])
 	case !f.world:
 		return usagef("--world: give it; whole worlds are all there is to simulate")
-	case f.length < time.Minute:
+	case f.length != 0 && f.length < time.Minute:
 		return usagef("--length: %v is less than a minute", f.length)
 	case f.seeds == 0 && f.forTime == 0:
 		return usagef("--seeds: with 0 of them give --for")
+	}
+	if f.length == 0 {
+		f.length = map[bool]time.Duration{false: 15 * time.Minute, true: 6 * time.Hour}[f.long]
 	}
 	if f.inside {
 		var logs io.Writer
@@ -152,6 +157,13 @@ func runSimulate(ctx context.Context, env *environment, args []string) error {
 
 func (f *simulateFlags) single() bool { return f.seed != "" || f.plan != "" }
 
+func (f *simulateFlags) newPlan(seed uint64) world.Plan {
+	if f.long {
+		return world.NewLongPlan(seed, f.length)
+	}
+	return world.NewPlan(seed, f.length)
+}
+
 // plans are the worlds to play.
 func (f *simulateFlags) plans() (func(yield func(world.Plan) bool), error) {
 	if f.plan != "" {
@@ -170,7 +182,7 @@ func (f *simulateFlags) plans() (func(yield func(world.Plan) bool), error) {
 		if _, err := fmt.Sscan(f.seed, &seed); err != nil {
 			return nil, usagef("--seed: %q is not a number", f.seed)
 		}
-		return func(yield func(world.Plan) bool) { yield(world.NewPlan(seed, f.length)) }, nil
+		return func(yield func(world.Plan) bool) { yield(f.newPlan(seed)) }, nil
 	}
 	first := uint64(f.from)
 	if first == 0 {
@@ -179,7 +191,7 @@ func (f *simulateFlags) plans() (func(yield func(world.Plan) bool), error) {
 	began := time.Now()
 	return func(yield func(world.Plan) bool) {
 		for i := 0; f.seeds == 0 || i < f.seeds; i++ {
-			if f.forTime > 0 && time.Since(began) > f.forTime || !yield(world.NewPlan(first+uint64(i), f.length)) {
+			if f.forTime > 0 && time.Since(began) > f.forTime || !yield(f.newPlan(first+uint64(i))) {
 				return
 			}
 		}
@@ -240,8 +252,10 @@ func tell(w io.Writer, r *world.Result) {
 // be given whole.
 func again(p *world.Plan) string {
 	const simulate = "headwater simulate --world"
-	if reflect.DeepEqual(*p, world.NewPlan(p.Seed, p.Length)) {
-		return fmt.Sprintf("%s --seed %d --length %v", simulate, p.Seed, p.Length)
+	for long, plan := range map[string]world.Plan{"": world.NewPlan(p.Seed, p.Length), " --long": world.NewLongPlan(p.Seed, p.Length)} {
+		if reflect.DeepEqual(*p, plan) {
+			return fmt.Sprintf("%s%s --seed %d --length %v", simulate, long, p.Seed, p.Length)
+		}
 	}
 	b, err := json.Marshal(p)
 	if err != nil {
