@@ -255,28 +255,28 @@ func TestEarlyLimits(t *testing.T) {
 			}
 			d.set = nil
 		}
-		e.setLimit(true)
+		e.setLimit(forHead)
 		want("a part of the first head: net/http has set one")
 		e.begun = true
 		e.limit = notMine
-		e.setLimit(false)
+		e.setLimit(forNext)
 		want("nothing has been answered: net/http has set one")
 		e.limit = forNext
-		e.setLimit(false)
+		e.setLimit(forNext)
 		want("after an answer", IdleTimeout)
 		time.Sleep(500 * time.Millisecond)
-		e.setLimit(false)
+		e.setLimit(forNext)
 		want("and another")
 		time.Sleep(time.Second)
-		e.setLimit(false)
+		e.setLimit(forNext)
 		want("and one a while after", IdleTimeout)
-		e.setLimit(true)
+		e.setLimit(forHead)
 		want("the beginning of a head", HeaderTimeout)
 		time.Sleep(time.Second)
-		e.setLimit(true)
+		e.setLimit(forHead)
 		want("more of it")
 		e.limit = forNext
-		e.setLimit(false)
+		e.setLimit(forNext)
 		want("its answer", IdleTimeout)
 	})
 }
@@ -352,5 +352,39 @@ func TestEarlyCountsWhatWasRead(t *testing.T) {
 	}
 	if c.sent < slowBytes {
 		t.Errorf("%d bytes", c.sent)
+	}
+}
+
+// TestEarlySeesTheEndOfAStorm: of a connection that was refused again and again the end is seen, too,
+// where it comes with the last request, or while nothing comes any more.
+func TestEarlySeesTheEndOfAStorm(t *testing.T) {
+	t.Parallel()
+	addr, _ := serveEarly(t, true, Limits{}, nil)
+	for _, with := range []bool{true, false} {
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		nc.SetDeadline(time.Now().Add(time.Minute))
+		answers := bufio.NewReader(nc)
+		for k := range 3 * aStorm {
+			last := k == 3*aStorm-1
+			if _, err := io.WriteString(nc, "GET /no HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			if last && with {
+				nc.(*net.TCPConn).CloseWrite()
+			}
+			if resp, err := http.ReadResponse(answers, nil); err != nil || resp.StatusCode != http.StatusNotFound {
+				t.Fatal(resp, err)
+			}
+			if last && !with {
+				nc.(*net.TCPConn).CloseWrite()
+			}
+		}
+		if _, err := answers.ReadByte(); err != io.EOF {
+			t.Errorf("with its last request %v: %v", with, err)
+		}
 	}
 }

@@ -3,7 +3,9 @@
 package listen
 
 import (
+	"errors"
 	"io"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -36,12 +38,22 @@ type early struct {
 	until time.Time
 
 	into      []byte // where pull reads to,
-	n         int    // and what came of it
+	n         int    // and what came of it and was not refused at once
 	failed    error
 	pull, see func(fd uintptr) bool
-	answer    []byte // what put writes
-	put       func(fd uintptr) bool
+	first     bool // nothing has come yet of the head that comes next
+	looked    bool // at the first head of what pull left: it is not refused
+	inARow    int  // refused, since something else came
 }
+
+// aStorm is how many refusals in a row on a connection are one. Then the next request is
+// waited for without looking whether it is there: nearly always it is not, and to look
+// costs as much as a part of an answer. What that misses is the end of a connection which
+// came together with its last request: it is looked for when nothing has come for a while.
+const aStorm = 16
+
+// mayHaveEnded is that while.
+const mayHaveEnded = 5 * time.Second
 
 // A limitKind says what a deadline is for.
 type limitKind uint8
@@ -49,6 +61,7 @@ type limitKind uint8
 const (
 	notMine limitKind = iota // net/http's stands
 	forNext                  // for the next request to begin
+	forMore                  // the same, or to look whether that is the end
 	forHead                  // for the rest of a head
 )
 
@@ -64,8 +77,27 @@ func newEarly(c *Conn) *early {
 	}
 	e := &early{c: c, raw: raw}
 	e.pull = func(fd uintptr) bool {
-		e.n, e.failed = retry(func() (int, error) { return syscall.Read(int(fd), e.into) })
-		return e.failed != syscall.EAGAIN
+		for {
+			e.n, e.failed = retry(func() (int, error) { return syscall.Read(int(fd), e.into) })
+			if e.failed == syscall.EAGAIN {
+				return false
+			}
+			if e.failed != nil || e.n == 0 || !e.first {
+				return true
+			}
+			whole := e.n < len(e.into)
+			done, err := e.refuse(e.into[:e.n], func(b []byte) error { return e.put(fd, b) })
+			e.n = copy(e.into, e.into[done:e.n])
+			if e.failed, e.looked = err, true; err != nil || e.n > 0 {
+				return true
+			}
+			e.c.TakeTurn().Give()
+			if whole && e.inARow >= aStorm {
+				e.setLimit(forMore)
+				return false
+			}
+			e.setLimit(forNext)
+		}
 	}
 	var one [1]byte
 	e.see = func(fd uintptr) bool {
@@ -74,10 +106,6 @@ func newEarly(c *Conn) *early {
 			return n, err
 		})
 		return e.failed != syscall.EAGAIN && (e.failed != nil || e.n == 0)
-	}
-	e.put = func(fd uintptr) bool {
-		e.n, e.failed = retry(func() (int, error) { return syscall.Write(int(fd), e.answer) })
-		return true
 	}
 	return e
 }
@@ -90,8 +118,11 @@ func retry(f func() (int, error)) (n int, err error) {
 	}
 }
 
-// answers have room for an answer each, while it is made and written.
-var answers = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
+// answers have room for answers, while they are made and written.
+var answers = sync.Pool{New: func() any { b := make([]byte, 0, 2*answerBytes); return &b }}
+
+// answerBytes of answers go at once, about.
+const answerBytes = 8 << 10
 
 func (e *early) read(p []byte) (n int, err error) {
 	if e.over {
@@ -117,39 +148,44 @@ func (e *early) read(p []byte) (n int, err error) {
 			}
 			return n, nil
 		}
-		for n > 0 {
-			h, kind := plain.Begin(p[:n])
-			if kind == plain.Plain {
-				for h.Next() {
-				}
-				kind = h.Kind()
-			}
-			if kind == plain.Other || kind == plain.Part && n == len(p) {
-				e.work(false)
-				e.passOn(p[:n])
-				return n, nil
-			}
-			if kind == plain.Part {
-				break
-			}
-			e.begun = true
-			refused, err := e.refuse(&h)
+		if !e.looked {
+			done, err := e.refuse(p[:n], func(b []byte) error { _, err := e.c.Write(b); return err })
 			if err != nil {
 				return 0, err
 			}
-			if !refused {
-				e.keep(p[h.Length:n])
-				return h.Length, nil
+			if n = copy(p, p[done:n]); n == 0 {
+				e.setLimit(forNext)
+				continue
 			}
-			n = copy(p, p[h.Length:n])
-			e.limit = forNext // a head that begins behind it has its time anew
 		}
-		e.setLimit(n > 0)
+		switch h, kind := head(p[:n]); {
+		case kind == plain.Other || kind == plain.Part && n == len(p):
+			e.work(false)
+			e.passOn(p[:n])
+			return n, nil
+		case kind == plain.Plain:
+			e.work(false)
+			e.begun, e.inARow = true, 0
+			e.keep(p[h.Length:n])
+			return h.Length, nil
+		}
+		e.setLimit(forHead)
 	}
+}
+
+// head reads the first head of p.
+func head(p []byte) (h plain.Head, kind plain.Kind) {
+	if h, kind = plain.Begin(p); kind == plain.Plain {
+		for h.Next() {
+		}
+		kind = h.Kind()
+	}
+	return h, kind
 }
 
 // fill reads more into p, behind the n bytes that are there.
 func (e *early) fill(p []byte, n int) (int, error) {
+	e.first, e.looked = n == 0, false
 	if len(e.rest) > 0 {
 		k := copy(p[n:], e.rest)
 		e.keep(e.rest[k:])
@@ -158,6 +194,11 @@ func (e *early) fill(p []byte, n int) (int, error) {
 	e.c.TakeTurn().Give()
 	e.into = p[n:]
 	err := e.raw.Read(e.pull)
+	if e.limit == forMore && errors.Is(err, os.ErrDeadlineExceeded) {
+		e.inARow = 0
+		e.setLimit(forNext)
+		err = e.raw.Read(e.pull)
+	}
 	e.into = nil
 	switch {
 	case err != nil:
@@ -204,43 +245,66 @@ func (e *early) watch() error {
 	return io.EOF
 }
 
-// refuse answers a request, where that is refused at once.
-func (e *early) refuse(h *plain.Head) (refused bool, err error) {
-	if h.Close {
-		e.work(false)
-		return false, nil // net/http knows how to close
+// refuse refuses what it can of p, from its beginning, and returns how much that was.
+func (e *early) refuse(p []byte, put func(b []byte) error) (done int, err error) {
+	room := answers.Get().(*[]byte)
+	defer answers.Put(room)
+	b := (*room)[:0]
+	for done < len(p) && err == nil {
+		h, kind := head(p[done:])
+		if kind != plain.Plain || h.Close { // net/http knows how to close
+			break
+		}
+		if done == 0 {
+			e.work(true)
+		}
+		before := len(b)
+		if b = e.c.of.Refuse(b, &h); len(b) == before {
+			break
+		}
+		done += h.Length
+		e.begun = true
+		e.inARow++
+		if e.limit != forMore {
+			e.limit = forNext // a head that begins behind it has its time anew
+		}
+		if len(b) >= answerBytes {
+			err = put(b)
+			b = b[:0]
+		}
 	}
-	e.work(true)
-	b := answers.Get().(*[]byte)
-	defer answers.Put(b)
-	*b = e.c.of.Refuse((*b)[:0], h)
-	if len(*b) == 0 {
-		e.work(false)
-		return false, nil
+	*room = b
+	if len(b) > 0 && err == nil {
+		err = put(b)
 	}
-	// It nearly always goes at once; else there is a deadline, and a turn for it.
-	e.answer = *b
-	n := 0
-	if e.raw.Write(e.put) == nil && e.failed == nil {
-		n = e.n
+	return done, err
+}
+
+// put writes answers. They nearly always go at once; else there is a deadline, and a turn for it.
+func (e *early) put(fd uintptr, b []byte) error {
+	n, err := retry(func() (int, error) { return syscall.Write(int(fd), b) })
+	if err != nil {
+		n = 0
 	}
-	e.answer = nil
 	e.c.wrote(n)
-	if n < len(*b) {
-		_, err = e.c.Write((*b)[n:])
+	if n < len(b) {
+		_, err = e.c.Write(b[n:])
+		return err
 	}
-	return true, err
+	return nil
 }
 
 // setLimit sees to it that what has been answered, or has begun, has the time that
 // net/http would give it.
-func (e *early) setLimit(part bool) {
-	kind, length := forNext, IdleTimeout
+func (e *early) setLimit(kind limitKind) {
+	length := IdleTimeout
 	switch {
-	case part && e.begun:
-		kind, length = forHead, HeaderTimeout
-	case e.limit == notMine:
+	case kind == forHead && !e.begun, kind != forHead && e.limit == notMine:
 		return
+	case kind == forHead:
+		length = HeaderTimeout
+	case kind == forMore:
+		length = mayHaveEnded
 	}
 	now := time.Now()
 	if kind == e.limit && (kind == forHead || now.Add(length).Sub(e.until) < time.Second) {

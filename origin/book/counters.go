@@ -46,14 +46,18 @@ const (
 // of all events reads them through the event, so that those of one that is
 // deleted end with it, whatever is still counted.
 type Counts struct {
-	Publications *prometheus.CounterVec // by pipeline and outcome
-	Defects      *prometheus.CounterVec // by pipeline and kind
-	Qualities    *prometheus.CounterVec // by pipeline and what is wanting
-	refusals     *prometheus.CounterVec // by side and problem
-	Servings     *prometheus.CounterVec // by pipeline
+	Publications *prometheus.CounterVec         // by pipeline and outcome
+	Defects      *prometheus.CounterVec         // by pipeline and kind
+	Qualities    *prometheus.CounterVec         // by pipeline and what is wanting
+	refusals     *prometheus.CounterVec         // by side and problem
+	refused      map[refused]prometheus.Counter // those of them that there are from the start
+	Servings     *prometheus.CounterVec         // by pipeline
 	decisions    map[selection.Reason]prometheus.Counter
 	reasons      *prometheus.CounterVec // decisions
 }
+
+// refused is who refuses, and by which problem.
+type refused struct{ side, code string }
 
 // newCounts makes the counters of an event. Each that does not depend on a
 // pipeline exists at zero.
@@ -69,13 +73,14 @@ func newCounts(event string) *Counts {
 		Servings:     vec("segments_served_total", "Segments delivered, by event and pipeline.", "pipeline"),
 		reasons:      vec("decisions_total", "Selections, by event and reason.", "reason"),
 		decisions:    make(map[selection.Reason]prometheus.Counter),
+		refused:      make(map[refused]prometheus.Counter),
 	}
 	for _, r := range selection.Reasons {
 		c.decisions[r] = c.reasons.WithLabelValues(string(r))
 	}
 	for side, problems := range refusable {
 		for _, p := range problems {
-			c.refusals.WithLabelValues(side, p.Code)
+			c.refused[refused{side, p.Code}] = c.refusals.WithLabelValues(side, p.Code)
 		}
 	}
 	return c
@@ -227,7 +232,12 @@ func (t *track) note(c live.Candidate) {
 
 // Refused counts a refusal; e is nil where the request names no event there is.
 func (g *Book) Refused(e *Event, side string, p *live.Problem) {
-	g.Counters.Of(e).refusals.WithLabelValues(side, p.Code).Inc()
+	c := g.Counters.Of(e)
+	n, ok := c.refused[refused{side, p.Code}]
+	if !ok {
+		n = c.refusals.WithLabelValues(side, p.Code)
+	}
+	n.Inc()
 }
 
 // Decided counts a selection.
