@@ -300,6 +300,9 @@ func again(t *testing.T, in *Init, p *Part, f *TrackFragment) {
 		check("regrouped", AppendSegment(nil, 1, f.Track, f.Samples, func(i int) []byte { return p.Data(f.Samples[i]) }))
 	}
 	if b, err := AppendFragment(nil, 1, f.Track, p, f); err == nil {
+		if len(f.Samples) > len(b) {
+			return // a mere claim, where a stream may have some
+		}
 		check("whole", b)
 	} else {
 		ours(t, err)
