@@ -20,7 +20,7 @@ type storm struct {
 	bursts   bool          // once a second somebody else has all the time there is, for a moment
 	slow     time.Duration // where not 0 the pressure is how long answers take over it, instead
 
-	meter   *Meter
+	meter   *Slowness
 	control Control
 	rnd     *rand.Rand
 	now     time.Duration
@@ -49,7 +49,7 @@ const tick = 10 * time.Millisecond
 
 func newStorm(s storm) *storm {
 	s.rnd = rand.New(rand.NewPCG(1, 2))
-	s.meter = NewMeter(s.slow)
+	s.meter = NewSlowness(s.slow)
 	for i := range s.readers {
 		s.free = append(s.free, &modelReader{id: uint64(i), refused: -Period})
 	}

@@ -7,8 +7,30 @@ import (
 )
 
 func TestMeter(t *testing.T) {
+	now, m := time.Unix(1000, 0), &Meter{}
+	for _, c := range []struct {
+		what        string
+		total, slow int64
+		later       time.Duration
+		want        float64
+	}{
+		{"too little known", 10, 10, 0, 0},
+		{"some", 190, 0, 0, 0.05},
+		{"slow", 100, 100, 0, 110. / 300},
+		{"more", 100, 100, time.Second, 210. / 400},
+		{"the older are forgotten", 0, 0, meterSeconds * time.Second, 0},
+	} {
+		m.Add(now, c.total, c.slow)
+		now = now.Add(c.later)
+		if got := m.Slow(now); got != c.want {
+			t.Errorf("%s: %v slow, want %v", c.what, got, c.want)
+		}
+	}
+}
+
+func TestSlowness(t *testing.T) {
 	now := time.Unix(1000, 0)
-	m := NewMeter(100 * time.Millisecond)
+	m := NewSlowness(100 * time.Millisecond)
 	for _, c := range []struct {
 		what           string
 		n              int

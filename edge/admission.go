@@ -50,7 +50,7 @@ type admission struct {
 }
 
 func newAdmission(ed *Edge) *admission {
-	a := &admission{ed: ed, late: ed.cfg.Late, slowSends: admit.NewMeter(0), seed: maphash.MakeSeed(), shed: make(map[admit.Class]prometheus.Counter)}
+	a := &admission{ed: ed, late: ed.cfg.Late, slowSends: &admit.Meter{}, seed: maphash.MakeSeed(), shed: make(map[admit.Class]prometheus.Counter)}
 	a.Admission = admit.NewAdmission(nil, nil, a.signals)
 	name := func(name, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: "headwater", Subsystem: "edge", Name: name, Help: help}

@@ -74,7 +74,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		watching     = admit.NewShareOf[netip.Addr](cfg.MaxHolds, max(cfg.MaxHolds/50, 16)) // half of it: they are of the lowest class
 		sent         = admit.NewShareOf[netip.Addr](1<<50, cfg.EgressBytes/2)
 		egress       = admit.NewShare[string](cfg.EgressBytes, cfg.TenantPercent)
-		slow         = admit.NewMeter(cfg.ReadTarget)
+		slow         = admit.NewSlowness(cfg.ReadTarget)
 		window       = window.New(cfg.MemoryBytes, cfg.TenantPercent)
 	)
 	cfg.Budget.Count(bodies.Used)

@@ -44,7 +44,7 @@ func newServer(t testing.TB) (*Server, *book.Event) {
 	}
 	holds, turns := admit.NewShare[string](10, 100), admit.NewTurns(1, time.Second)
 	calm := func(time.Time) admit.Signals { return admit.Signals{} }
-	l := look.New(look.Config{Book: b, Store: st, Reads: admit.NewShare[string](10, 100), Slow: admit.NewMeter(time.Second), Reading: admit.NewAdmission(nil, nil, calm), Health: health.ReadsOf(st, "here"),
+	l := look.New(look.Config{Book: b, Store: st, Reads: admit.NewShare[string](10, 100), Slow: admit.NewSlowness(time.Second), Reading: admit.NewAdmission(nil, nil, calm), Health: health.ReadsOf(st, "here"),
 		Holding: holds.Used, Interval: time.Second, Timeout: time.Second, Log: log, Metrics: metrics})
 	j := journal.New(journal.Config{Store: st, Reader: st, Tokens: tokens, Node: "here", Timeout: time.Second, Timeline: b.Timeline, Log: log, Metrics: metrics})
 	s := New(Config{Clock: clk, Book: b, Look: l, Window: window.New(1<<20, 0), Journal: j, Watchman: watch.New(b, log, metrics), Admission: admit.NewAdmission(turns, nil, calm), Turns: turns, Holds: holds, Egress: admit.NewShare[string](1<<20, 100),

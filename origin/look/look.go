@@ -39,7 +39,7 @@ type Config struct {
 	Book     *book.Book
 	Store    store.Store
 	Reads    *admit.Share[string] // store reads under way
-	Slow     *admit.Meter         // of them
+	Slow     *admit.Slowness      // of them
 	Reading  *admit.Admission     // to them
 	Health   *health.Dependency
 	Holding  func() int64  // requests held

@@ -36,7 +36,7 @@ func TestTurnsAreNoSlownessOfTheStore(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				slow := admit.NewMeter(500 * time.Millisecond)
+				slow := admit.NewSlowness(500 * time.Millisecond)
 				l := New(Config{Slow: slow, Health: health.ReadsOf(memory.New(memory.Options{}), "here"), Timeout: 2 * time.Second,
 					Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: prometheus.NewRegistry()})
 				for range 30 {
