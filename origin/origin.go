@@ -68,6 +68,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	_, alone := cfg.Bus.(*announce.Local)
 	var (
 		bodies       = admit.NewShare[string](cfg.PublishBytes, cfg.TenantPercent)
+		pipelines    = admit.NewShareOf[publish.Publisher](1<<50, max(cfg.PublishBytes*int64(cfg.TenantPercent)/200, 2*cfg.MaxSegmentBytes))
 		publications = admit.NewShare[string](maxPublications, cfg.TenantPercent)
 		holds        = admit.NewShare[string](cfg.MaxHolds, cfg.TenantPercent)
 		reads        = admit.NewShare[string](cfg.MaxReads, cfg.TenantPercent)
@@ -85,7 +86,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 	reading := admit.NewAdmission(nil, nil, func(now time.Time) admit.Signals {
 		return admit.Signals{Store: slow.Pressure(now)}
 	})
-	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, publications, watching, sent, egress, admission, reading}, admission, reading)
+	measureAdmission(cfg.Metrics, []shedder{holds, reads, bodies, pipelines, publications, watching, sent, egress, admission, reading}, admission, reading)
 	tenants := metric.NewTenants(cfg.Metrics)
 	cfg.Metrics.MustRegister(clk)
 	o := &Origin{clock: clk, timer: store.TimerOf(cfg.Store), draining: make(chan struct{})}
@@ -99,7 +100,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		Timeline: o.book.Timeline, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.watchman = watch.New(o.book, cfg.Log, cfg.Metrics)
 	o.audit = audit.New(clk, cfg.Store, tokens, node, cfg.StoreTimeout, cfg.Log, cfg.Metrics)
-	o.publish = publish.New(publish.Config{Clock: clk, Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, Budget: cfg.Budget, Publications: publications, Rates: admit.NewRates[string](cfg.TenantRate), TenantBytes: cfg.TenantBytes, Tenants: tenants, Turns: cfg.Turns, Writes: o.health.Writes,
+	o.publish = publish.New(publish.Config{Clock: clk, Book: o.book, Look: o.look, Window: window, Cache: cfg.Cache, Bodies: bodies, PipelineBodies: pipelines, Budget: cfg.Budget, Publications: publications, Rates: admit.NewRates[string](cfg.TenantRate), TenantBytes: cfg.TenantBytes, Tenants: tenants, Turns: cfg.Turns, Writes: o.health.Writes,
 		Access: cfg.Access, Audit: o.audit, Journal: o.journal, MaxSegmentBytes: cfg.MaxSegmentBytes, BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout,
 		FutureTolerance: cfg.FutureTolerance, Log: cfg.Log, Metrics: cfg.Metrics})
 	o.deliver = deliver.New(deliver.Config{Clock: clk, Access: cfg.Access, Private: cfg.Private, Book: o.book, Look: o.look, Window: window, Journal: o.journal, Watchman: o.watchman, Cache: cfg.DeliverCache,

@@ -12,6 +12,7 @@ import (
 
 	"headwater/admit"
 	"headwater/live"
+	"headwater/origin/publish"
 )
 
 // TestBegunBodiesCostWhatHasCome: however long a body says it is, and however many
@@ -76,6 +77,31 @@ func TestOneAddressHasAShareOfWaiting(t *testing.T) {
 		}
 		if n != 50 {
 			t.Errorf("%d of 100 that may be held can wait for another configuration", n)
+		}
+	})
+}
+
+// TestOnePipelineHasAShareOfBodies: one that holds as much as it may does not keep its tenant's
+// others from publishing.
+func TestOnePipelineHasAShareOfBodies(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{})
+		r.putInits("a")
+		r.putInits("b")
+		b, held := publish.Publisher{Tenant: "acme", Pipeline: "b"}, int64(0)
+		for r.o.publish.PipelineBodies.Enter(b, admit.Publish, 1<<20) {
+			held += 1 << 20
+		}
+		if held != 256<<20 {
+			t.Errorf("it may hold %d bytes", held)
+		}
+		n := r.next()
+		r.putSegment("b", "v", n, take{}, 503)
+		r.putSegment("a", "v", n, take{}, 201)
+		r.o.publish.PipelineBodies.Leave(b, held)
+		r.putSegment("b", "v", n, take{}, 201)
+		if used := r.o.publish.Bodies.Used() + r.o.publish.PipelineBodies.Used(); used != 0 {
+			t.Errorf("%d bytes are left", used)
 		}
 	})
 }

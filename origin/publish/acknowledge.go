@@ -149,6 +149,6 @@ func (s *Server) release(p *publication) {
 		s.Publications.Leave(p.path.Event.Tenant, 1)
 	}
 	if p.held > 0 {
-		s.Bodies.Leave(p.path.Event.Tenant, p.held)
+		s.letGo(p, p.held)
 	}
 }

@@ -129,8 +129,26 @@ func (s *Server) hold(p *publication, n int64) error {
 	if !s.Bodies.Enter(p.path.Event.Tenant, admit.Publish, n) {
 		return live.ErrNotStored.With("too many bodies are being read at once")
 	}
+	if !s.PipelineBodies.Enter(p.publisher(), admit.Publish, n) {
+		s.Bodies.Leave(p.path.Event.Tenant, n)
+		return live.ErrNotStored.With("too many bodies of this pipeline are being read at once")
+	}
 	p.held += n
 	return nil
+}
+
+// letGo gives back n bytes of what hold counted.
+func (s *Server) letGo(p *publication, n int64) {
+	p.held -= n
+	s.Bodies.Leave(p.path.Event.Tenant, n)
+	s.PipelineBodies.Leave(p.publisher(), n)
+}
+
+// A Publisher is a tenant's pipeline, as credentials name it.
+type Publisher struct{ Tenant, Pipeline string }
+
+func (p *publication) publisher() Publisher {
+	return Publisher{p.path.Event.Tenant, p.path.Pipeline}
 }
 
 // bodyError is why a body ended after n bytes; late says what was too long.
@@ -216,8 +234,7 @@ func (s *Server) collect(p *publication, most int64) error {
 	}
 	p.body = came.whole()
 	came.release()
-	p.held -= came.room
-	s.Bodies.Leave(p.path.Event.Tenant, came.room)
+	s.letGo(p, came.room)
 	p.cand.Digest = live.Digest(sum.Sum(nil))
 	return nil
 }

@@ -50,19 +50,21 @@ type Server struct {
 
 // A Config is what the publishing side is built from.
 type Config struct {
-	Clock        *clock.Clock
-	Book         *book.Book
-	Look         *look.Looker
-	Window       *window.Window
-	Cache        *blobs.Cache
-	Bodies       *admit.Share[string] // bytes being read
-	Budget       *budget.Budget       // of the process
-	Publications *admit.Share[string] // being published
-	Rates        *admit.Rates[string] // of bytes, by tenant
-	TenantBytes  int64                // that one tenant may have stored; 0: any number
-	Tenants      *metric.Tenants      // what they were refused
-	Turns        *admit.Turns         // in which readers work
-	Writes       *health.Dependency   // the store's
+	Clock  *clock.Clock
+	Book   *book.Book
+	Look   *look.Looker
+	Window *window.Window
+	Cache  *blobs.Cache
+	Bodies *admit.Share[string] // bytes being read
+	// PipelineBodies are those of each pipeline: one whose key was stolen does not keep its tenant's others out.
+	PipelineBodies *admit.Share[Publisher]
+	Budget         *budget.Budget       // of the process
+	Publications   *admit.Share[string] // being published
+	Rates          *admit.Rates[string] // of bytes, by tenant
+	TenantBytes    int64                // that one tenant may have stored; 0: any number
+	Tenants        *metric.Tenants      // what they were refused
+	Turns          *admit.Turns         // in which readers work
+	Writes         *health.Dependency   // the store's
 
 	Access          *access.Guard // nil: anybody may
 	Audit           *audit.Log
