@@ -140,7 +140,14 @@ func TestRefusalAtAnEdgeStands(t *testing.T) {
 		if v.status() != 200 {
 			t.Fatalf("event.json: %d", v.status())
 		}
-		r.get("/t/e/event.json?after="+strings.Trim(v.got("Etag"), `"`)).expect(503, 5*time.Second)
+		after := "/t/e/event.json?after=" + strings.Trim(v.got("Etag"), `"`)
+		for try := 1; ; try++ {
+			// A hundredth is let in, and held: then others are.
+			if w := r.get(after); w.status() != 200 || try == 3 {
+				w.expect(503, 5*time.Second)
+				break
+			}
+		}
 		if n := r.metric("shed_total", "class", "rest"); n != 1 {
 			t.Errorf("%v of the rest are counted", n)
 		}
