@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"headwater/live"
@@ -37,7 +38,7 @@ func (s *system) readAll(ctx context.Context, edge string) (lost, wrong int, err
 }
 
 // flip changes one bit of stored media in several places, each in another segment, and
-// returns in how many.
+// returns in how many: of pipeline a's, which are those that viewers get.
 func flip(dir string) (n int, err error) {
 	logs, err := filepath.Glob(filepath.Join(dir, "media", "*.log"))
 	if err != nil {
@@ -60,17 +61,25 @@ func flip(dir string) (n int, err error) {
 // flipEvery is how far apart: more than two segments with all that lies beside them.
 const flipEvery = 1 << 20
 
+// keyOfA is in a log before each segment of pipeline a.
+var keyOfA = regexp.MustCompile(`[0-9]{16}/a`)
+
 func flipIn(f *os.File) (n int, err error) {
 	b, err := io.ReadAll(f)
 	if err != nil {
 		return 0, err
 	}
 	for at := flipEvery / 2; at < len(b); at += flipEvery {
-		mdat := bytes.Index(b[at:], []byte("mdat"))
-		if mdat < 0 || at+mdat+64 > len(b) {
+		key := keyOfA.FindIndex(b[at:])
+		if key == nil {
 			return n, nil
 		}
-		pos := at + mdat + 60 // within the first picture
+		value := at + key[1]
+		mdat := bytes.Index(b[value:], []byte("mdat"))
+		if mdat < 0 || value+mdat+64 > len(b) {
+			return n, nil
+		}
+		pos := value + mdat + 60 // within the first picture
 		if _, err := f.WriteAt([]byte{b[pos] ^ 1}, int64(pos)); err != nil {
 			return n, err
 		}
