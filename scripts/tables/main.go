@@ -118,5 +118,8 @@ func version(name string, arg ...string) string {
 	if err != nil && len(out) == 0 {
 		return ""
 	}
-	return string(regexp.MustCompile(`\d+(\.\d+)+`).Find(out))
+	if m := regexp.MustCompile(`(?m)(?:^|[ v])(\d+(?:\.\d+)+)`).FindSubmatch(out); m != nil { // not the 1.0 of gst-launch-1.0
+		return string(m[1])
+	}
+	return ""
 }

@@ -84,7 +84,7 @@ func players(lines []byte) (string, error) {
 	}
 	told.columns = [][2]string{{"healthy manifest.mpd", "`manifest.mpd`"}, {"healthy main.m3u8", "`main.m3u8`"}, {"lost manifest.mpd", "`manifest.mpd`, lost"}, {"lost main.m3u8", "`main.m3u8`, lost"}}
 	for _, tool := range tools {
-		told.rows = append(told.rows, [2]string{tool[0], strings.TrimSpace(tool[0] + " " + version(tool[0], tool[1:]...))})
+		told.rows = append(told.rows, [2]string{tool[0], strings.TrimSpace(strings.TrimSuffix(tool[0], "-launch-1.0") + " " + version(tool[0], tool[1:]...))})
 	}
 	chromium := os.Getenv("CHROMIUM")
 	if chromium == "" {
