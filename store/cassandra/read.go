@@ -73,7 +73,8 @@ func (s *Store) get(ctx context.Context, r store.Record, key string) (item store
 //
 //	a chunk is missing                     then
 //	the first time                         read again: the item was replaced between the two reads
-//	again                                  every data centre is asked, once each time
+//	again                                  every data centre is asked, once each time; and however long
+//	                                       the first reading took
 //	one of them was not to be asked        unavailable
 //	nobody has it, and it is not old       unavailable: it may be on its way
 //	nobody has it, and it is               corrupt
@@ -83,7 +84,7 @@ func (s *Store) whole(ctx context.Context, read func(ctx context.Context, from p
 	defer again.Stop()
 	for from := here; ; from = everywhere {
 		token, err := read(ctx, from)
-		if !errors.Is(err, errMissing) || time.Since(began) > retryFor {
+		if !errors.Is(err, errMissing) || from == everywhere && time.Since(began) > retryFor {
 			return missing(err, token, s.opt.Now())
 		}
 		again.Reset(mostBackoff / 4)
