@@ -2,6 +2,7 @@ package origin
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
@@ -10,6 +11,10 @@ import (
 	"time"
 
 	"headwater/live"
+	"headwater/origin/book"
+	"headwater/origin/layout"
+	"headwater/store"
+	"headwater/store/memory"
 )
 
 // slates has what is lost replaced by a clip.
@@ -172,6 +177,62 @@ func TestSlatesOfGenerations(t *testing.T) {
 			t.Errorf("%s", detail)
 		}
 	})
+}
+
+// TestRefusedSlatesAreNotStored: nothing of a clip that is refused stays in the store, also
+// where that is found only when the event is to name it.
+func TestRefusedSlatesAreNotStored(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := &editedMeanwhile{Store: memory.New(memory.Options{})}
+		r := newRig(t, Config{Store: st}, slates)
+		r.putInits("a")
+		stored := func() (n int) {
+			for _, err := range store.All(t.Context(), st, layout.Slates(testID), store.ScanOptions{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				n++
+			}
+			return n
+		}
+		fill := func(bytes int64) {
+			t.Helper()
+			if _, err := r.o.book.Edit(t.Context(), testID, func(*book.Record, bool) (book.Edit, error) {
+				return book.Edit{Slate: &book.Slate{Rendition: "w", ID: "large", Bytes: bytes}}, nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fill(512 << 20)
+		clip := r.clipOf("v", 2, take{})
+		st.meanwhile = func() { t.Error("something is stored") }
+		r.want(r.upload("v", clip), 400, "bad-request")
+		fill(0)
+		st.meanwhile = func() { fill(512 << 20) } // at another node
+		r.want(r.upload("v", clip), 400, "bad-request")
+		if n := stored(); n != 0 {
+			t.Errorf("%d pieces are stored of a clip that was refused", n)
+		}
+		fill(0)
+		st.meanwhile = func() {}
+		r.want(r.upload("v", clip), 200, "")
+		if n := stored(); n != 2 {
+			t.Errorf("%d pieces are stored", n)
+		}
+	})
+}
+
+// editedMeanwhile has something else happen before a piece of a clip is stored.
+type editedMeanwhile struct {
+	store.Store
+	meanwhile func()
+}
+
+func (s *editedMeanwhile) Put(ctx context.Context, r store.Record, item store.Item) error {
+	if r == layout.Slates(testID) && len(item.Value) > 0 {
+		s.meanwhile()
+	}
+	return s.Store.Put(ctx, r, item)
 }
 
 // TestSlatesThatAreRefused says what is wrong, and nothing is changed.

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -45,15 +46,23 @@ func (s *server) putSlate(c *change) error {
 	for _, b := range pieces {
 		clip.Bytes += int64(len(b))
 	}
+	if err := e.View().Record.MaySlate(&clip); err != nil {
+		return err // before anything is stored
+	}
 	if !c.dryRun {
 		if err := s.Book.KeepSlate(c.r.Context(), e, &clip, pieces); err != nil {
 			return err
 		}
 	}
-	return s.slate(c, e, func(rec *book.Record) (book.Edit, error) {
+	err = s.slate(c, e, func(rec *book.Record) (book.Edit, error) {
 		tl := rec.Config.Event.Timeline()
 		return book.Edit{Slate: &clip, Oldest: tl.Oldest(s.Clock.Now())}, rec.MaySlate(&clip)
 	}, func() error { return writeJSON(c.w, http.StatusOK, clip) })
+	var refused *live.Problem
+	if errors.As(err, &refused) && !c.dryRun { // and not that the store may have taken the edit
+		s.Book.DropSlates(c.r.Context(), e, []book.Slate{clip})
+	}
+	return err
 }
 
 // removeSlate takes a rendition's clips back: what is lost is filled again.
