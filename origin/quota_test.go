@@ -3,14 +3,17 @@ package origin
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"headwater/live"
 	"headwater/origin/layout"
+	"headwater/store"
 	"headwater/store/memory"
 )
 
@@ -151,4 +154,42 @@ func TestWhatWasStoredCountsAfterAStart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// stuckUsage never takes down what is stored of events.
+type stuckUsage struct {
+	store.Store
+	tries atomic.Int64
+}
+
+func (s *stuckUsage) Put(ctx context.Context, r store.Record, item store.Item) error {
+	if r != layout.Usage {
+		return s.Store.Put(ctx, r, item)
+	}
+	s.tries.Add(1)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestSlowUsageHoldsNothingUp: who keeps house for all events waits once for a store that
+// does not take what is stored of them, and not for each.
+func TestSlowUsageHoldsNothingUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		st := &stuckUsage{Store: memory.New(memory.Options{})}
+		r := openRig(t, Config{Store: st, TenantBytes: 1 << 40})
+		for i := range 4 {
+			r.id.Name = fmt.Sprintf("e%d", i)
+			r.create(testEvent())
+			r.putInits("a")
+			r.putSegment("a", "v", r.next(), take{}, 201)
+		}
+		time.Sleep(100 * time.Second)
+		if n := st.tries.Load(); n != 1 {
+			t.Errorf("%d were waited for", n)
+		}
+		time.Sleep(time.Minute)
+		if n := st.tries.Load(); n != 2 {
+			t.Errorf("%d were waited for a minute later", n)
+		}
+	})
 }

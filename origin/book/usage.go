@@ -101,7 +101,8 @@ func (e *Event) usage(now time.Time) *storedUsage {
 	return u
 }
 
-// keepUsage writes down what is stored of the events of which all is known.
+// keepUsage writes down what is stored of the events of which all is known. Where the store
+// is slow or does not take it the rest waits for the next time: so does all else that Run does.
 func (g *Book) keepUsage(ctx context.Context) {
 	for _, e := range g.List() {
 		select {
@@ -118,6 +119,7 @@ func (g *Book) keepUsage(ctx context.Context) {
 		if err := g.putUsage(ctx, e, e.usage(now), now.Add(tl.DVR())); err != nil && ctx.Err() == nil {
 			g.Log.Warn("writing down what is stored of an event", "event", e.ID.String(), "err", err)
 			e.written.Store(-1)
+			return
 		}
 	}
 }
