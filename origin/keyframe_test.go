@@ -1,8 +1,10 @@
 package origin
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"headwater/cmaf"
 	"headwater/live"
@@ -35,6 +37,17 @@ func TestKeyFrames(t *testing.T) {
 		w = r.want(r.get("v/k"+live.SegmentName(n+1)), 200, "")
 		if got := w.Header().Get("Live-Defects"); got != "filled;ms=2000" {
 			t.Errorf("of a filler: %q", got)
+		}
+		r.want(r.control("POST", "/masks?yes=true", fmt.Sprintf(`{"all": true, "from": %d, "to": %[1]d}`, n+1)), 200, "")
+		r.want(r.get("v/k"+live.SegmentName(n+1)), 410, "lost")
+		time.Sleep(time.Second) // what viewers got is written down
+		if got := r.history("v", n+1); strings.Contains(got, "410") {
+			t.Errorf("who asked for a key frame was refused the segment: %s", got)
+		}
+		r.want(r.getSegment("v", n+1), 410, "lost")
+		time.Sleep(time.Second)
+		if got := r.history("v", n+1); !strings.Contains(got, "410 lost 1 times") {
+			t.Errorf("who asked for the segment: %s", got)
 		}
 		r.want(r.get("v/k"+live.SegmentName(n+9)), 404, "early")
 		r.want(r.get("v/k0.m4s"), 404, "never")

@@ -95,7 +95,7 @@ func (s *Server) refuse(d *delivery, err error) {
 		s.keepBack(d)
 	}
 	s.Book.Refused(d.event, "deliver", problem)
-	if d.event != nil && d.path.File == live.FileSegment {
+	if d.event != nil && d.path.File == live.FileSegment && !d.path.Key {
 		if problem.Code == live.ErrLost.Code || problem.Status == http.StatusServiceUnavailable {
 			now := s.Clock.Now().UnixNano()
 			s.Journal.Enter(d.event.Named(), journal.Entry{Rendition: d.path.Rendition, Number: d.path.Number, Status: problem.Status, Problem: problem.Code, Count: 1, First: now, Last: now})
