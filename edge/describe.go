@@ -222,12 +222,12 @@ func (q *request) describeWhole(l exchange.Answer, text []byte, etag string, abo
 }
 
 // standIn answers for a manifest that no parent gives: this node knows enough
-// to write one, except for which segments were lost.
+// to write one, with the segments of which it has heard that they are lost.
 func (q *request) standIn() bool {
 	if q.config == nil {
 		return false
 	}
-	in := manifest.Input{Config: &q.config.Config, Notifications: q.event.Notifications(), Now: q.ed.parents.Theirs(time.Now())}
+	in := manifest.Input{Config: &q.config.Config, Notifications: q.event.Notifications(), Now: q.ed.parents.Theirs(time.Now()), Lost: q.event.Lost}
 	var body []byte
 	var err error
 	ct := manifest.HLSType

@@ -13,6 +13,7 @@ import (
 	"headwater/edge/parents"
 	"headwater/edge/site"
 	"headwater/live"
+	"headwater/manifest"
 )
 
 var errClosed = errors.New("edge: closed")
@@ -162,9 +163,22 @@ func (ed *Edge) take(e *event.Event, o *object.Object, rep *parents.Reply, r par
 		o.Open(h, sending...)
 	}
 	if err == nil {
+		noteLost(e, o.Key.Path, &h, b.buf)
 		ed.disk.Offer(o)
 	}
 	return nil
+}
+
+// noteLost has the event remember which segments are lost, as far as an answer says so.
+func noteLost(e *event.Event, p live.Path, h *object.Head, body []byte) {
+	switch {
+	case p.File == live.FileSegment && (h.Status == http.StatusOK || h.Problem == live.ErrLost.Code):
+		e.Answered(p.Rendition, p.Number, h.Status != http.StatusOK)
+	case p.File == live.FilePlaylist && h.Status == http.StatusOK:
+		if gaps, last, ok := manifest.Gaps(body); ok {
+			e.Listed(p.Rendition, gaps, last)
+		}
+	}
 }
 
 // sending are the counters of each time that an object is sent.

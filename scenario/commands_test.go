@@ -85,6 +85,8 @@ func (w *world) run(line string) error {
 			return errors.New("renew PIPELINE RENDITION")
 		}
 		return w.renew(args[0], args[1])
+	case "slate": // RENDITION SEGMENTS: a clip that lasts so long stands in for what is lost
+		return w.slate(args)
 	case "lines": // VIEWER TEXT: those of its answer that hold the text
 		for l := range strings.SplitSeq(w.viewers[args[0]][0].small.String(), "\n") {
 			if text := strings.Join(args[1:], " "); strings.Contains(l, text) {
@@ -110,6 +112,27 @@ func (w *world) renew(pipeline, rendition string) error {
 	w.media[pipeline+"/"+rendition] = medium{init, &parsed.Tracks[0]}
 	rec := w.put(pipeline+"/"+rendition+"/"+live.InitName, init, nil)
 	fmt.Fprintln(w.out, strings.TrimSpace(fmt.Sprintf("%s %s: %d %s", w.since(time.Now()), live.InitName, rec.Code, problemOf(rec.Body.Bytes()))))
+	return nil
+}
+
+// slate gives a clip for a rendition.
+func (w *world) slate(args []string) error {
+	if len(args) != 2 {
+		return errors.New("slate RENDITION SEGMENTS")
+	}
+	n, err := live.ParseNumber(args[1])
+	if err != nil {
+		return err
+	}
+	m := w.media[args[0]]
+	file := bytes.Clone(m.init)
+	for i := range n {
+		file = append(file, m.sized(&w.event, 1+i, 's', 20_000*int(1+i), false)...)
+	}
+	rec := w.controlTyped(http.MethodPut, "/slates/"+args[0], string(file), m.track.Type.ContentType())
+	if rec.Code != http.StatusOK {
+		return fmt.Errorf("%d %s", rec.Code, rec.Body)
+	}
 	return nil
 }
 

@@ -148,6 +148,10 @@ func (w *world) createEvent(args []string) error {
 	}
 	for _, arg := range args {
 		name, value, _ := strings.Cut(arg, "=")
+		if name == "lost" {
+			ev.OnLost = live.LostPolicy(value)
+			continue
+		}
 		d, err := time.ParseDuration(value)
 		switch {
 		case err != nil:
@@ -187,10 +191,14 @@ func (w *world) create() error {
 
 // control asks the origin's control API, at a path below the event's.
 func (w *world) control(method, path, body string) *httptest.ResponseRecorder {
+	return w.controlTyped(method, path, body, "application/json")
+}
+
+func (w *world) controlTyped(method, path, body, contentType string) *httptest.ResponseRecorder {
 	rec := httptest.NewRecorder()
 	req := httptest.NewRequest(method, "/v1/events/t/e"+path, strings.NewReader(body))
 	req.Host = "origin:7003"
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", contentType)
 	w.origin.Load().ControlHandler().ServeHTTP(rec, req)
 	return rec
 }

@@ -28,6 +28,7 @@ type Event struct {
 	digests atomic.Int64                  // Unix ns of the last answer with a digest
 	told    atomic.Int64                  // counts the changes of what is stamped on answers
 	common  atomic.Pointer[stamped]
+	lost    lost
 	over    atomic.Bool // it is not known by its name any more: whoever has it looks it up anew
 
 	known   atomic.Bool   // the first word of it is there
