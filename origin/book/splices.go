@@ -14,7 +14,14 @@ import (
 // sameSplice is the same. Encoders use a name again for the next break, so the segment that
 // it begins in is part of the notification's id.
 
-// sameSplice is how far apart two pipelines may place the same splice.
+// sameSplice is how far apart renditions of a pipeline may place the same splice. Two
+// pipelines may by a segment's duration, and then it is where the first has said: else each
+// would withdraw what the other says,
+//
+//	pipeline a                      pipeline b
+//	1042 says: 7 at 61.0
+//	                                1042 says: 7 at 61.6   moved? it was only rounded
+//	1043 says: 7 at 61.0            and so on
 const sameSplice = 500 * time.Millisecond
 
 // A Signal is a splice, and what it is known by.
@@ -25,9 +32,16 @@ type Signal struct {
 }
 
 // Told is what has to be said of a signal for a set to tell of it: nothing where it does
-// already, or where nobody can be told. now is the origin's time.
-func Told(set []live.Notification, tl *live.Timeline, s Signal, now time.Time) (said []live.Notification) {
+// already, or where nobody can be told. others reports whether another pipeline than this
+// one's said a notification; now is the origin's time.
+func Told(set []live.Notification, tl *live.Timeline, s Signal, others func(id string) bool, now time.Time) (said []live.Notification) {
 	at := s.At.Truncate(time.Millisecond)
+	same := func(id string) time.Duration {
+		if others(id) {
+			return max(sameSplice, tl.Segment())
+		}
+		return sameSplice
+	}
 	named := func(n *live.Notification) bool {
 		return n.IsSplice() && strings.HasPrefix(n.ID, s.Name+"-")
 	}
@@ -65,7 +79,7 @@ func Told(set []live.Notification, tl *live.Timeline, s Signal, now time.Time) (
 			if n.Type == live.TypeSCTE35In && x.Type == live.TypeSCTE35Out && from.Before(at) && (out == nil || x.From > out.From) {
 				out = x
 			}
-		case from.Sub(at).Abs() <= sameSplice:
+		case from.Sub(at).Abs() <= same(x.ID):
 			return nil
 		case from.After(now) && now.Before(at): // moved before it was there
 			said = append(said, live.Notification{Type: WithdrawType, ID: x.ID})

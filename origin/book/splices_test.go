@@ -24,29 +24,34 @@ func TestTold(t *testing.T) {
 	}
 	const out, in = live.TypeSCTE35Out, live.TypeSCTE35In
 	for _, c := range []struct {
-		name  string
-		heard []heard
-		want  string // id, type, from, to, seconds since the start, length
+		name   string
+		heard  []heard
+		want   string // id, type, from, to, seconds since the start, length
+		others bool   // each is by another pipeline
 	}{
-		{"one, between two boundaries", []heard{{61.5, 55, out, "splice-7", 30, false}}, "splice-7-31 scte35-out 31-46 61.5+30s"},
-		{"by two pipelines and all renditions, not quite at once", []heard{{60, 55, out, "splice-7", 30, false}, {59.9, 55, out, "splice-7", 30, false}, {60.4, 56, out, "splice-7", 30, false}}, "splice-7-31 scte35-out 31-45 60+30s"},
-		{"the same name for the next break", []heard{{60, 55, out, "splice-1", 30, false}, {660, 655, out, "splice-1", 30, false}}, "splice-1-31 scte35-out 31-45 60+30s; splice-1-331 scte35-out 331-345 660+30s"},
-		{"moved before it came", []heard{{60, 50, out, "splice-7", 30, false}, {64, 54, out, "splice-7", 30, false}}, "splice-7-33 scte35-out 33-47 64+30s"},
-		{"taken back", []heard{{60, 50, out, "splice-7", 30, false}, {60, 51, "", "splice-7", 0, true}}, ""},
-		{"what is over is not taken back", []heard{{60, 50, out, "splice-7", 30, false}, {100, 100, "", "splice-7", 0, true}}, "splice-7-31 scte35-out 31-45 60+30s"},
-		{"out, and back", []heard{{60, 55, out, "splice-7", 0, false}, {90, 85, in, "splice-7", 0, false}, {90, 85, in, "splice-7", 0, false}}, "splice-7-31 scte35-out 31-45 60+30s; splice-7-31-in scte35-in 46-46 90+0s"},
-		{"back alone", []heard{{90, 85, in, "splice-7", 0, false}}, "splice-7-46-in scte35-in 46-46 90+0s"},
-		{"others", []heard{{60, 55, live.TypeSCTE35, "segment-2-16", 0, false}}, "segment-2-16-31 scte35 31-31 60+0s"},
-		{"before the event", []heard{{-10, 5, out, "splice-7", 5, false}}, ""},
-		{"far ahead", []heard{{9000, 5, out, "splice-7", 5, false}}, ""},
-		{"of which nobody can see anything", []heard{{60, 20000, out, "splice-7", 5, false}}, ""},
+		{"one, between two boundaries", []heard{{61.5, 55, out, "splice-7", 30, false}}, "splice-7-31 scte35-out 31-46 61.5+30s", false},
+		{"by two pipelines and all renditions, not quite at once", []heard{{60, 55, out, "splice-7", 30, false}, {59.9, 55, out, "splice-7", 30, false}, {60.4, 56, out, "splice-7", 30, false}}, "splice-7-31 scte35-out 31-45 60+30s", false},
+		{"the same name for the next break", []heard{{60, 55, out, "splice-1", 30, false}, {660, 655, out, "splice-1", 30, false}}, "splice-1-31 scte35-out 31-45 60+30s; splice-1-331 scte35-out 331-345 660+30s", false},
+		{"moved before it came", []heard{{60, 50, out, "splice-7", 30, false}, {64, 54, out, "splice-7", 30, false}}, "splice-7-33 scte35-out 33-47 64+30s", false},
+		{"taken back", []heard{{60, 50, out, "splice-7", 30, false}, {60, 51, "", "splice-7", 0, true}}, "", false},
+		{"what is over is not taken back", []heard{{60, 50, out, "splice-7", 30, false}, {100, 100, "", "splice-7", 0, true}}, "splice-7-31 scte35-out 31-45 60+30s", false},
+		{"out, and back", []heard{{60, 55, out, "splice-7", 0, false}, {90, 85, in, "splice-7", 0, false}, {90, 85, in, "splice-7", 0, false}}, "splice-7-31 scte35-out 31-45 60+30s; splice-7-31-in scte35-in 46-46 90+0s", false},
+		{"back alone", []heard{{90, 85, in, "splice-7", 0, false}}, "splice-7-46-in scte35-in 46-46 90+0s", false},
+		{"others", []heard{{60, 55, live.TypeSCTE35, "segment-2-16", 0, false}}, "segment-2-16-31 scte35 31-31 60+0s", false},
+		{"before the event", []heard{{-10, 5, out, "splice-7", 5, false}}, "", false},
+		{"far ahead", []heard{{9000, 5, out, "splice-7", 5, false}}, "", false},
+		{"of which nobody can see anything", []heard{{60, 20000, out, "splice-7", 5, false}}, "", false},
+		{"by two pipelines, a second apart", []heard{{60, 50, out, "splice-7", 30, false}, {61, 50, out, "splice-7", 30, false}, {60, 51, out, "splice-7", 30, false}, {62, 52, out, "splice-7", 30, false}}, "splice-7-31 scte35-out 31-45 60+30s", true},
+		{"by two pipelines, further apart", []heard{{60, 50, out, "splice-7", 30, false}, {62.1, 50, out, "splice-7", 30, false}}, "splice-7-32 scte35-out 32-47 62.1+30s", true},
+		{"moved by less than a segment", []heard{{60, 50, out, "splice-7", 30, false}, {61, 50, out, "splice-7", 30, false}}, "splice-7-31 scte35-out 31-46 61+30s", false},
 	} {
 		var set []live.Notification
 		for _, h := range c.heard {
 			after := func(s float64) time.Time { return ev.Start.Add(time.Duration(s * float64(time.Second))) }
 			x := Signal{Splice: live.Splice{Type: h.typ, Name: h.name, Cancel: h.cancel, Length: time.Duration(h.length * float64(time.Second))}, At: after(h.at), Section: section}
-			set = Notified(set, Told(set, &tl, x, after(h.now)))
-			if again := Told(set, &tl, x, after(h.now)); len(again) > 0 {
+			others := func(string) bool { return c.others }
+			set = Notified(set, Told(set, &tl, x, others, after(h.now)))
+			if again := Told(set, &tl, x, others, after(h.now)); len(again) > 0 {
 				t.Errorf("%s: said again it changes %v", c.name, again)
 			}
 		}

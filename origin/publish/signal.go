@@ -34,18 +34,23 @@ func (s *Server) signal(p *publication) error {
 		return nil
 	}
 	tl, now := p.event.View().Config().Event.Timeline(), s.Clock.At(p.received)
-	told := func(set []live.Notification) (said []live.Notification) {
+	told := func(rec *book.Record) (said []live.Notification) {
+		set := rec.Notifications.Set
+		others := func(id string) bool {
+			mine := rec.Speakers[id] == p.path.Pipeline || slices.ContainsFunc(said, func(n live.Notification) bool { return n.ID == id })
+			return !mine
+		}
 		for _, x := range signals {
 			if len(said) > live.MaxNotifications { // more than all that viewers can be told
 				break
 			}
-			if more := book.Told(set, &tl, x, now); len(more) > 0 {
+			if more := book.Told(set, &tl, x, others, now); len(more) > 0 {
 				said, set = append(said, more...), book.Notified(set, more)
 			}
 		}
 		return said
 	}
-	said := told(p.event.View().Record.Notifications.Set)
+	said := told(&p.event.View().Record)
 	if len(said) == 0 {
 		s.messages[messageKnown].Add(float64(len(signals)))
 		return nil
@@ -56,7 +61,7 @@ func (s *Server) signal(p *publication) error {
 		if !exists {
 			return book.Edit{}, book.NoEvent(p.path.Event)
 		}
-		outcome, before, said = messageKnown, rec.Notifications, told(rec.Notifications.Set)
+		outcome, before, said = messageKnown, rec.Notifications, told(rec)
 		for room := 0; ; room++ {
 			x := book.Edit{
 				Notify: append(book.Outdated(rec.Notifications.Set, &tl, now, room), said...), Heard: map[string]book.Heard{p.path.Pipeline: rec.Heard[p.path.Pipeline]},
