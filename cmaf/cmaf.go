@@ -59,7 +59,10 @@ type Track struct {
 	// transfer and matrix of ISO/IEC 23091-2 (colr, vpcC), e.g. "9-16-9"; ""
 	// where not known.
 	SAR, Color string
-	Encrypted  bool // a protected sample entry (encv, enca, ...): samples stay opaque
+	// Bitrate is the larger of the maximum and the average that the track says it has
+	// (btrt), in bits per second; 0 where it says nothing.
+	Bitrate   int64
+	Encrypted bool // a protected sample entry (encv, enca, ...): samples stay opaque
 	// Of encrypted tracks: the scheme (ISO/IEC 23001-7, e.g. "cbcs"), the default key's
 	// ID, which is zero where none is said, and what DRM systems take from the init
 	// segment, its pssh boxes one behind the other.

@@ -237,6 +237,9 @@ func (t *Track) descriptions(stsd Box) error {
 // describe sets what the entry says: codecs, and size or channels.
 func (t *Track) describe(e *entry) error {
 	p := e.box.Payload()
+	if b := e.child("btrt"); b.Data != nil && len(b.Payload()) >= 12 {
+		t.Bitrate = int64(max(be32(b.Payload()[4:]), be32(b.Payload()[8:])))
+	}
 	switch t.Type {
 	case live.Video:
 		t.Width, t.Height = int(be16(p[24:])), int(be16(p[26:]))

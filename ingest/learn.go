@@ -59,7 +59,7 @@ func learn(pipeline string, tracks []candidate, best evidence, segment time.Dura
 		r := live.Rendition{Name: unused(naming(c), used), Type: c.track.Type, Bandwidth: c.bandwidth, Language: c.language, Label: c.label,
 			Width: c.track.Width, Height: c.track.Height}
 		if r.Bandwidth == 0 {
-			r.Bandwidth = guess(c)
+			r.Bandwidth = cmp.Or(c.measured, guess(c))
 		}
 		ev.Renditions = append(ev.Renditions, r)
 	}

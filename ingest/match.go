@@ -17,7 +17,8 @@ type candidate struct {
 	names     []string // what the encoder calls it
 	language  string   // by the manifest, or else by the init segment
 	label     string
-	bandwidth int64 // by the manifest, 0: not known
+	bandwidth int64 // by the manifest, or else the init segment (btrt), 0: not known
+	measured  int64 // of what came so far, 0: not known
 }
 
 // A trackKey names a track of an encoder.

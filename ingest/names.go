@@ -66,6 +66,9 @@ func find(name string, inits []string) int {
 	return -1
 }
 
+// ofStreams reports whether a name is of CMAF ingest: Streams(NAME.cmfv).
+func ofStreams(name string) bool { return strings.HasPrefix(path.Base(name), "Streams(") }
+
 // streamName is what an encoder calls a stream, as far as the name under which its
 // init segment came says it: Streams(NAME.cmfv), NAME.cmfv, NAME/init.cmfv.
 func streamName(name string) string {

@@ -401,6 +401,7 @@ func (p *publication) candidates(streams []*stream) []candidate {
 				// What is said of a stream is said of its track.
 				c.names, c.label, c.bandwidth = []string{toName(d.id), toName(streamName(s.name)), toName(d.label)}, d.label, d.bandwidth
 			}
+			c.bandwidth, c.measured = cmp.Or(c.bandwidth, t.Bitrate), s.measured(t.ID)
 			if c.language == "und" {
 				c.language = ""
 			}

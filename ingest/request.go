@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -200,7 +201,9 @@ func (s *Server) media(q *request) error {
 	var st *stream
 	if header {
 		st, err = q.pub.streamOf(q.name)
-	} else if st, _ = q.pub.findStream(q.name); st == nil {
+	} else if st, _ = q.pub.findStream(q.name); st == nil && q.headless() {
+		err = live.ErrInitMissing.With("a track begins with its init segment (CMAF header): connect again and send that first")
+	} else if st == nil {
 		err = s.keep(q)
 	}
 	if err != nil || st == nil {
@@ -213,6 +216,18 @@ func (s *Server) media(q *request) error {
 	defer leave()
 	q.outcome, err = st.read(q)
 	return err
+}
+
+// headless reports whether no manifest can still say what a segment is that comes without an
+// init segment: it is of CMAF ingest (DASH-IF Live Media Ingest, interface 1, which is
+// answered 412 then), or the encoder has not sent any at all.
+func (q *request) headless() bool {
+	if q.r.Method != http.MethodPost {
+		return false
+	}
+	q.pub.mu.Lock()
+	defer q.pub.mu.Unlock()
+	return ofStreams(q.name) || !slices.ContainsFunc(q.pub.streams, func(st *stream) bool { return st.init != nil })
 }
 
 // keep reads a segment of which nothing says yet of which stream it is, and lets the

@@ -77,6 +77,10 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("%s: %s, %s; want %d %s", c.what, resp.Status, b, c.status, c.code)
 			}
 		}
+		// Of CMAF ingest nothing can still say it.
+		if status, code := w.send("POST", "Streams(other.cmfv)", video.segment(1)); status != 412 || code != "init-missing" {
+			t.Errorf("media without an init segment: %d %s", status, code)
+		}
 		time.Sleep(mostUnknown)
 		if status, code := w.send("PUT", "other/2.cmfv", video.segment(1)); status != 412 || code != "init-missing" {
 			t.Errorf("the next of them: %d %s", status, code)

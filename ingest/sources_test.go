@@ -159,3 +159,32 @@ func TestCreate(t *testing.T) {
 		clean(t, w.origin, "a-en", 9)
 	})
 }
+
+// TestCreateMeasures: where no manifest says how many bits a second a track has, it is
+// what came.
+func TestCreateMeasures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w *world
+		w = newWorld(t, nil, func(cfg *Config) {
+			cfg.Create = func(_ context.Context, _ string, id live.EventID, ev *live.Event) error {
+				w.origin.mu.Lock()
+				defer w.origin.mu.Unlock()
+				w.origin.event = ev
+				return nil
+			}
+		})
+		all := sources(t)
+		forms[0].play(w, map[string]*source{"v720": all["v720"], "a-en": all["a-en"]}, 10)
+		w.stop()
+		ev := w.origin.event
+		if ev == nil || len(ev.Renditions) != 2 {
+			t.Fatalf("%+v", ev)
+		}
+		for _, r := range ev.Renditions {
+			of := float64(len(all[r.Name].segment(1))*8) / 2
+			if got := float64(r.Bandwidth); got < of || got > 1.5*of+10_000 || r.Bandwidth%10_000 != 0 {
+				t.Errorf("%s: %v bit/s, of segments of %v", r.Name, got, of)
+			}
+		}
+	})
+}

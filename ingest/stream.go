@@ -181,6 +181,39 @@ func (s *stream) join() {
 	s.assign(match(tracks, p.event.Renditions, taken), p.anchor)
 }
 
+// leastMeasured is how much of a track must have come to know its bit rate by, and
+// mostlyMore what segments have more than the first few, in percent.
+const leastMeasured, mostlyMore = 500 * time.Millisecond, 20
+
+// measured needs pub.mu. It is the bit rate of what is pending of a track; 0 where that is
+// too little.
+func (s *stream) measured(id uint32) int64 {
+	var size, ticks int64
+	for _, a := range s.pending {
+		if a.part.Fragment == nil {
+			continue
+		}
+		for i := range a.part.Fragment.Tracks {
+			if f := &a.part.Fragment.Tracks[i]; f.ID == id {
+				for _, x := range f.Samples {
+					size, ticks = size+int64(x.Size), ticks+int64(x.Duration)
+				}
+			}
+		}
+	}
+	t := s.init.Track(id)
+	if ticks == 0 || t.Timescale == 0 {
+		return 0
+	}
+	lasts := toTime(ticks, t.Timescale)
+	if lasts < leastMeasured {
+		return 0
+	}
+	const step = 10_000
+	rate := int64(float64(8*size) / lasts.Seconds() * (100 + mostlyMore) / 100)
+	return (rate/step + 1) * step
+}
+
 // assign needs pub.mu.
 func (s *stream) assign(which map[trackKey]live.Rendition, a anchor) {
 	tracks := map[uint32]string{}
