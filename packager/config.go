@@ -81,6 +81,9 @@ type Config struct {
 	// Look is the ffmpeg that watches what is sent, and says where the picture is
 	// black or stands still or the sound is silent: its path. Empty: nobody watches.
 	Look string
+	// Watchers bounds how many of them run, of all packagers that have the same. Default:
+	// each may have 8.
+	Watchers Watchers
 
 	// Faults are set from the start, in the form of ParseFault.
 	Faults []string

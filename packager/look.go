@@ -33,6 +33,30 @@ type look struct {
 	eyes   map[string]*eye     // by rendition
 	queue  int                 // segments that wait for an eye
 	blind  map[string]bool     // of which it was said that it cannot be watched
+	room   Watchers            // of all packagers that share it
+}
+
+// Watchers bounds how many ffmpegs watch for all packagers that have the same; nil bounds
+// nothing.
+type Watchers chan struct{}
+
+// enter reports whether there is room for one more, which must leave.
+func (w Watchers) enter() bool {
+	if w == nil {
+		return true
+	}
+	select {
+	case w <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (w Watchers) leave() {
+	if w != nil {
+		<-w
+	}
 }
 
 // An eye watches one rendition.
@@ -95,16 +119,21 @@ func (l *look) see(seg *segment, tl *live.Timeline) {
 			delete(l.eyes, of)
 		}
 		switch {
-		case init.track.Encrypted, len(l.eyes) == maxEyes:
+		case init.track.Encrypted, len(l.eyes) == maxEyes, !l.room.enter():
 			if !l.blind[of] {
 				l.blind[of] = true
-				l.sender.log.Warn("a rendition is not watched", "rendition", of, "encrypted", init.track.Encrypted)
+				l.sender.log.Warn("a rendition is not watched", "rendition", of, "encrypted", init.track.Encrypted, "watched", len(l.eyes), "watching_for_all", len(l.room))
 			}
+			l.sender.count.with(func(s *Stats) { s.Unseen++ })
 			return
 		}
+		delete(l.blind, of)
 		e = &eye{of: of, init: init, video: init.track.Type == live.Video, feed: make(chan sighted, l.queue)}
 		l.eyes[of] = e
-		l.wg.Go(func() { l.watch(e) })
+		l.wg.Go(func() {
+			defer l.room.leave()
+			l.watch(e)
+		})
 	}
 	from, to := tl.Media(seg.number, lookTimescale)
 	if s := seg.span; s.Known() {

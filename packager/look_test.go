@@ -296,3 +296,40 @@ func await(t *testing.T, noticed func() bool) {
 		}
 	}
 }
+
+// TestLookHasRoom: packagers that share it have so many watch, and no more; who found no
+// room is watched when there is some again.
+func TestLookHasRoom(t *testing.T) {
+	e := testEvent(fixtureStart, "v180", "a-en")
+	tl := e.Timeline()
+	room := make(Watchers, 2)
+	open := func() (l *look, unseen func() int64, end func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		count := newCounters()
+		snd := newSender(ctx, senderConfig{clock: NewClock(nil, quiet()), timeline: e.Timeline, count: count, log: quiet()})
+		l = newLook(ctx, "/no/such/program", snd)
+		l.room = room
+		return l, func() (n int64) { count.with(func(s *Stats) { n = s.Unseen }); return n }, func() { cancel(); snd.close(); l.wg.Wait() }
+	}
+	segments := clipSegments(t, e, 2)
+	see := func(l *look) {
+		for _, seg := range segments {
+			if seg.init {
+				l.begin(seg)
+			} else {
+				l.see(seg, &tl)
+			}
+		}
+	}
+	one, _, end := open()
+	see(one)
+	two, unseen, endTwo := open()
+	defer endTwo()
+	if see(two); len(one.eyes) != 2 || len(two.eyes) != 0 || unseen() == 0 {
+		t.Errorf("%d and %d are watched, %d not seen", len(one.eyes), len(two.eyes), unseen())
+	}
+	end()
+	if see(two); len(two.eyes) != 2 || len(two.blind) != 0 {
+		t.Errorf("%d are watched, %v not", len(two.eyes), two.blind)
+	}
+}

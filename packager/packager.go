@@ -191,6 +191,7 @@ func (p *Packager) Run(ctx context.Context) error {
 	p.sender.Store(snd)
 	if p.cfg.Look != "" {
 		p.look = newLook(sctx, p.cfg.Look, snd)
+		p.look.room = p.cfg.Watchers
 		defer p.look.wg.Wait()
 	}
 	if p.cfg.Spec == nil {

@@ -205,13 +205,13 @@ func (l *inMemory) Close() error   { l.once.Do(func() { close(l.closed) }); retu
 func (l *inMemory) Addr() net.Addr { return &net.UnixAddr{Name: l.host, Net: "memory"} }
 
 // newIngest is the ingest of an origin.
-func newIngest(in *inside, guard *access.Guard, create, look bool, tenantShare int, clk *clock.Clock, log *slog.Logger, metrics prometheus.Registerer) (*ingest.Server, error) {
+func newIngest(in *inside, guard *access.Guard, create bool, look int, tenantShare int, clk *clock.Clock, log *slog.Logger, metrics prometheus.Registerer) (*ingest.Server, error) {
 	cfg := ingest.Config{
 		Packager: packager.Config{To: []string{"http://publish:7001"}, EventURL: "http://deliver:7002", EventWait: -1, Dial: in.dial, Time: clk},
 		Log:      log, TenantPercent: tenantShare,
 	}
-	if look {
-		cfg.Packager.Look = "ffmpeg"
+	if look > 0 {
+		cfg.Packager.Look, cfg.Packager.Watchers = "ffmpeg", make(packager.Watchers, look)
 	}
 	if guard != nil {
 		cfg.Allow = allowBy(guard)

@@ -54,6 +54,7 @@ type originFlags struct {
 	publish, deliver, control string
 	ingest                    string
 	create, look              bool
+	lookMost                  int
 	store, controlStore       string
 	cache                     cacheFlags
 	region                    string
@@ -82,6 +83,7 @@ func (f *originFlags) register(o *options) {
 	o.String(&f.control, "control", defaultControl, "`ADDRESS` of the control listener; beyond this machine it wants --credentials")
 	o.String(&f.ingest, "ingest", "", "`ADDRESS` on which encoders may send under names of their own (DASH-IF Live Media Ingest; ffmpeg -f dash, -f hls); beyond this machine it wants --credentials")
 	o.Bool(&f.look, "look", "with --ingest: have ffmpeg watch what comes, beside the publishing, and say where the picture is black or stands still or the sound is silent: a process for each encoder's smallest video and each audio")
+	o.Int(&f.lookMost, "look-most", 32, "with --look: how many ffmpegs watch at once, for all encoders; what is more is not watched (`NUMBER`)")
 	o.Bool(&f.create, "create", "with --ingest: make events of what comes, where there are none, for who has the right to")
 	f.access.register(o)
 	o.String(&f.roles, "roles", "publish,deliver,control", "`LIST` of the listeners to run")
@@ -139,6 +141,9 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 		addresses["ingest"] = f.ingest
 	} else if f.create || f.look {
 		return usagef("--create and --look: go with --ingest")
+	}
+	if f.lookMost < 1 {
+		return usagef("--look-most: %d is not at least 1", f.lookMost)
 	}
 	if err := f.access.safe(addresses); err != nil {
 		return err
@@ -259,7 +264,11 @@ func runOrigin(ctx context.Context, env *environment, args []string) error {
 	if f.ingest != "" {
 		in := newInside(org, log)
 		defer in.close()
-		srv, err := newIngest(in, guard, f.create, f.look, f.tenantShare, clk, log, metrics)
+		look := f.lookMost
+		if !f.look {
+			look = 0
+		}
+		srv, err := newIngest(in, guard, f.create, look, f.tenantShare, clk, log, metrics)
 		if err != nil {
 			return err
 		}
