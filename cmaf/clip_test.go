@@ -124,6 +124,28 @@ func TestClipsThatDoNotFit(t *testing.T) {
 	}
 }
 
+// A decoder takes a piece of a clip between segments of the programme for what it is.
+func TestClipsAreDecoded(t *testing.T) {
+	for id, want := range map[uint32]int{1: 5 * 60, 3: 468} {
+		m := single(t, "avc-aac.mp4", id)
+		pieces, err := ParseClip(fixture(t, "avc-aac.mp4"), m.track, atEvery(m.track, 2, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := [][]byte{m.init, m.segments[0], m.segments[1]}
+		for n := 2; n < 5; n++ {
+			b, err := Again(pieces[n%len(pieces)], m.track, window(m.track, n, 2, 1), uint32(n), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, b)
+		}
+		if got := frames(t, join(all...), 0, "-xerror"); len(got) < want || len(got) > want+3 { // a decoder of sound begins and ends with some more
+			t.Errorf("track %d: %d frames, want %d", id, len(got), want)
+		}
+	}
+}
+
 // FuzzParseClip: whatever is uploaded is refused, or makes pieces that can be shown.
 func FuzzParseClip(f *testing.F) {
 	m := single(f, "avc-aac.mp4", 1)
