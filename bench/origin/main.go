@@ -1,6 +1,6 @@
 // Origin measures an origin over each of its stores: PUT to 201 and GET to the
 // last byte of 1.5 MB segments at 1, 4 and 8 clients; how many of 10,000 reads
-// reach Cassandra behind memcached; what a storm of readers does to publishing; and
+// reach Cassandra behind memcached; what many events at once cost; what a storm of readers does to publishing; and
 // how soon a crowd has the next segment. Clients are on the same machine.
 //
 //	cd bench && go run ./origin
@@ -32,7 +32,7 @@ func main() {
 	stores := flag.String("stores", "memory,disk,cassandra,cached,s3", "`STORES` to measure")
 	count := flag.Int("count", 200, "`NUMBER` of segments for each figure")
 	size := flag.Int("size", 1_500_000, "`BYTES` of a segment")
-	parts := flag.String("parts", "latency,reads,storm,crowd", "`PARTS` to run")
+	parts := flag.String("parts", "latency,reads,storm,crowd,events", "`PARTS` to run")
 	read := flag.String("read", "", "be readers of this `URL` prefix")
 	rate := flag.Float64("rate", 0, "GETs a second of the readers")
 	segments := flag.String("numbers", "", "`NUMBERS` that the readers read")
@@ -80,6 +80,11 @@ func run(ctx context.Context, stores, parts []string, count, size int) error {
 	}
 	if slices.Contains(parts, "crowd") {
 		if err := r.crowd(ctx, size); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(parts, "events") {
+		if err := r.events(ctx); err != nil {
 			return err
 		}
 	}
