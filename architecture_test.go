@@ -71,7 +71,7 @@ var may = map[string][]string{
 	"packager/clip":       {},
 	"player":              {},
 	"viewer":              {"live", "cmaf"},
-	"scenario":            {"clock", "live", "cmaf", "selection", "manifest", "admit", "announce", "store", "store/memory", "store/disk", "origin", "edge", "edge/front", "packager", "player", "viewer", "github.com/prometheus/client_golang"},
+	"scenario":            {"clock", "live", "cmaf", "selection", "manifest", "admit", "announce", "store", "store/memory", "store/disk", "origin", "edge", "edge/front", "packager", "ingest", "player", "viewer", "github.com/prometheus/client_golang"},
 	"scenario/browser":    {"ingest"}, // in its tests
 	"drill":               {"live", "viewer", "internal/proc"},
 	"world":               {"live", "cmaf", "announce", "store", "store/memory", "store/disk", "blobs", "origin", "edge", "edge/front", "clock", "packager", "packager/clip", "github.com/prometheus/client_golang", "github.com/anishathalye/porcupine", "golang.org/x/sys"},
