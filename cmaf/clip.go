@@ -37,6 +37,10 @@ func ParseClip(b []byte, t *Track, at func(k int) int64) ([][]byte, error) {
 // MaxClipPieces bounds a clip: 33 minutes of two-second segments.
 const MaxClipPieces = 1000
 
+// maxClipSamples bounds the memory that a clip takes while it is cut: 33 minutes have
+// 240,000 frames at the most.
+const maxClipSamples = 1 << 20
+
 // A clip is one that is being cut.
 type clip struct {
 	t  *Track
@@ -75,6 +79,9 @@ func (c *clip) read(b []byte) error {
 				return unfit("its keys change inside of fragments: it has to be encrypted with the one key of the init segment")
 			}
 			for _, s := range f.Samples {
+				if len(c.samples) == maxClipSamples {
+					return unfit("it has more than %d samples", maxClipSamples)
+				}
 				if d := p.Data(s); len(d) > 0 {
 					c.add(s, d)
 				}

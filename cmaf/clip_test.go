@@ -146,6 +146,22 @@ func TestClipsAreDecoded(t *testing.T) {
 	}
 }
 
+// TestClipOfTooManySamples: a small file is not taken apart into more than memory holds.
+func TestClipOfTooManySamples(t *testing.T) {
+	m := single(t, "avc-aac.mp4", 1)
+	const samples = maxClipSamples / 2
+	fragment := func(at int) []byte {
+		return moof(tfhd(tfhdBaseIsMoof|tfhdSize, uint32(1)), tfdt(0), full("trun", 0, trunDataOffset, uint32(samples), int32(at)))
+	}
+	one := join(fragment(len(fragment(0))+8), box("mdat", make([]byte, samples)))
+	for n, many := range map[int]bool{2: false, 3: true} {
+		file := join(m.init, bytes.Repeat(one, n))
+		if _, err := ParseClip(file, m.track, atEvery(m.track, 2, 1)); !errors.Is(err, ErrUnfit) || strings.Contains(err.Error(), "more than 1048576 samples") != many {
+			t.Errorf("%d fragments of %d: %v", n, samples, err)
+		}
+	}
+}
+
 // FuzzParseClip: whatever is uploaded is refused, or makes pieces that can be shown.
 func FuzzParseClip(f *testing.F) {
 	m := single(f, "avc-aac.mp4", 1)

@@ -166,6 +166,29 @@ func TestFormsOfFragments(t *testing.T) {
 	}
 }
 
+// TestPlainSamples: what takes next to nothing in a file takes not much more in memory.
+func TestPlainSamples(t *testing.T) {
+	in := &Init{Tracks: []Track{*videoTrack(t)}}
+	for _, c := range []struct {
+		runs []uint32
+		fits bool
+	}{
+		{[]uint32{1 << 20}, true},
+		{[]uint32{1<<20 + 1}, false},
+		{[]uint32{1 << 19, 1 << 19}, true},
+		{[]uint32{1 << 19, 1<<19 + 1}, false},
+	} {
+		traf := [][]byte{tfhd(tfhdBaseIsMoof|tfhdSize, uint32(1)), tfdt(0)}
+		for _, n := range c.runs {
+			traf = append(traf, full("trun", 0, 0, n))
+		}
+		f, err := ParseFragment(moof(traf...), in, 0, 1<<30)
+		if (err == nil) != c.fits || err != nil && !errors.Is(err, ErrMalformed) || err == nil && len(f.Tracks[0].Samples) != 1<<20 {
+			t.Errorf("runs of %v samples: %v", c.runs, err)
+		}
+	}
+}
+
 func TestInspectRefuses(t *testing.T) {
 	run := func(n uint32, at int32) []byte { return full("trun", 0, trunDataOffset, n, at) }
 	const base = tfhdBaseIsMoof

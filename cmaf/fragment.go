@@ -26,12 +26,16 @@ type TrackFragment struct {
 // neither in the sample table nor, having no size, in the data.
 const maxBareSamples = 1 << 16
 
+// maxPlainSamples bounds those that take no bytes in the sample table, whatever their size: one
+// takes as much memory as 64 bytes of media.
+const maxPlainSamples = 1 << 20
+
 // ParseFragment reads the sample tables of a moof, which begins at offset base
 // of its stream (this matters to absolute data offsets only) and is followed
 // by at most data bytes of media. Offsets of samples count from the moof.
 //
 // It allocates for no more samples than the moof has table entries for or,
-// where all is default, than fit into data by their size; samples of no size
+// where all is default, than fit into data by their size, and 1,048,576; samples of no size
 // at all are at most 65,536. More is ErrMalformed.
 func ParseFragment(moof []byte, in *Init, base, data int64) (*Fragment, error) {
 	s := scanner{rest: moof}
@@ -44,7 +48,7 @@ func ParseFragment(moof []byte, in *Init, base, data int64) (*Fragment, error) {
 	}
 	f := &Fragment{}
 	room := int64(len(x.Data)) + max(data, 0)
-	bare := maxBareSamples
+	bare, plain := maxBareSamples, maxPlainSamples
 	follow := int64(0)
 	seen := false
 	for s := x.children(0); s.more(); {
@@ -60,7 +64,7 @@ func ParseFragment(moof []byte, in *Init, base, data int64) (*Fragment, error) {
 			}
 			f.Sequence, seen = be32(p), true
 		case boxTraf:
-			t, end, err := readTraf(c, in, base, follow, &room, &bare)
+			t, end, err := readTraf(c, in, base, follow, &room, &bare, &plain)
 			if err != nil {
 				return nil, within(boxMoof, within(boxTraf, err))
 			}
@@ -74,7 +78,7 @@ func ParseFragment(moof []byte, in *Init, base, data int64) (*Fragment, error) {
 	return f, nil
 }
 
-func readTraf(c Box, in *Init, base, follow int64, room *int64, bare *int) (TrackFragment, int64, error) {
+func readTraf(c Box, in *Init, base, follow int64, room *int64, bare, plain *int) (TrackFragment, int64, error) {
 	f, err := parseTraf(c, 0, follow)
 	if err != nil {
 		return TrackFragment{}, 0, err
@@ -100,10 +104,11 @@ func readTraf(c Box, in *Init, base, follow int64, room *int64, bare *int) (Trac
 		if r.stride == 0 {
 			// A product of two uint32 fits a uint64.
 			need := uint64(r.count) * uint64(r.size)
-			if need > uint64(*room) || r.size == 0 && int64(r.count) > int64(*bare) {
-				return out, 0, malformed(b.Offset, "%d samples without entries are more than the data holds", r.count).in(boxTrun)
+			if need > uint64(*room) || r.size == 0 && int64(r.count) > int64(*bare) || int64(r.count) > int64(*plain) {
+				return out, 0, malformed(b.Offset, "%d samples without entries are more than the data holds, or than %d", r.count, maxPlainSamples).in(boxTrun)
 			}
 			*room -= int64(need)
+			*plain -= int(r.count)
 			if r.size == 0 {
 				*bare -= int(r.count)
 			}
