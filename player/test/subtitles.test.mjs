@@ -89,3 +89,20 @@ test('XML of others is bounded', () => {
   assert.throws(() => elementsOf(`<a>${'<b/>'.repeat(20_001)}</a>`), RangeError);
   assert.deepEqual(elementsOf('<!DOCTYPE a><a x="&quot;&#65;&#x42;&unknown;"><!-- c --><b/>t</a>').attributes, [['x', '"AB&unknown;']]);
 });
+
+// Each of these would take a page minutes, or for ever, were it read naively.
+test('hostile documents take no longer than others', () => {
+  const spaces = ' '.repeat(300_000);
+  assert.deepEqual(ttmlCues(tt(`<p>a${spaces}b<br/>${spaces}</p>`, '', 'xml:space="preserve"')).map((c) => c.text.length), [300_002]);
+  const styles = Array.from({ length: 30 }, (_, i) => `<style xml:id="s${i}" style="${Array.from({ length: 30 }, (_, k) => `s${k}`).join(' ')}"/>`).join('');
+  assert.equal(ttmlCues(tt('<p style="s0">x</p>', styles)).length, 1);
+  assert.equal(ttmlCues(tt('<p style="s29">x</p>', `${styles}<style xml:id="s7" tts:fontStyle="italic"/>`))[0].text, '<i>x</i>');
+  for (const open of ['<!--x>', '<![CDATA[x>']) assert.throws(() => elementsOf(`<tt>${open.repeat(100_000)}</tt>`), RangeError);
+  const over = Array.from({ length: 200 }, () => box('trun', u32(0x000201), u32(1), u32(0), u32(200))); // the same bytes each time
+  assert.throws(() => samplesOf(segment(0, [[1000, vttc('one')]], over), none), /more bytes than the segment has/);
+});
+
+test('a cue never lies where no cue may', () => {
+  const right = '<region xml:id="r" tts:origin="60% 5%" tts:extent="80% 20%" tts:textAlign="right"/>';
+  assert.equal(ttmlCues(tt('<p region="r">x</p>', right))[0].settings.position, 100);
+});

@@ -30,6 +30,8 @@ export function samplesOf(bytes, defaults) {
       ({ at, offset } = readRun(v, bytes, trun, head, at, offset, samples));
     }
   }
+  // Several may say that the same bytes are theirs: who reads them all would never end.
+  if (samples.reduce((sum, s) => sum + s.data.length, 0) > bytes.byteLength) throw new RangeError('samples of more bytes than the segment has');
   return { samples, track, plain };
 }
 

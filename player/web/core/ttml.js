@@ -28,7 +28,7 @@ export function stppCues(samples, timescale) {
 export function ttmlCues(text) {
   const root = elementsOf(text);
   if (local(root) !== 'tt') throw new RangeError('not a TTML document');
-  const doc = { clock: clockOf(root), extent: lengths(attr(root, 'extent')), styles: new Map(), regions: new Map(), cues: [] };
+  const doc = { clock: clockOf(root), extent: lengths(attr(root, 'extent')), styles: new Map(), regions: new Map(), looked: new Map(), cues: [] };
   for (const e of descendants(root)) {
     const id = attr(e, 'id');
     if (local(e) === 'style' && id) doc.styles.set(id, e);
@@ -41,6 +41,7 @@ export function ttmlCues(text) {
 
 // walk goes through what is shown, with what is inherited.
 function walk(doc, e, above) {
+  if (doc.cues.length >= MOST_CUES) return;
   const here = inherit(doc, e, above);
   if (local(e) !== 'p') {
     for (const child of e.children) if (['div', 'p'].includes(local(child))) walk(doc, child, here);
@@ -64,10 +65,19 @@ function spans(doc, e, here) {
 }
 
 function cue(doc, here, written) {
-  const text = (here.keep ? written : written.replace(/[ \t\r\n]*\u2028[ \t\r\n]*/g, '\u2028').replace(/[ \t\r\n]+/g, ' ')).replaceAll('\u2028', '\n');
-  const trimmed = text.replace(/^[ \t\n]+|[ \t\n]+$/g, '');
+  const text = (here.keep ? written : written.replace(/[ \t\r\n]+/g, ' ').replace(/ ?\u2028 ?/g, '\u2028')).replaceAll('\u2028', '\n');
+  const trimmed = trim(text);
   if (!trimmed || !(here.to > here.from) || doc.cues.length >= MOST_CUES) return;
   doc.cues.push({ from: here.from, to: here.to, text: trimmed, settings: placed(doc, here) });
+}
+
+// trim looks at each end once, as no expression for the end of a text does.
+function trim(text) {
+  let from = 0;
+  let to = text.length;
+  while (from < to && ' \t\n'.includes(text[from])) from++;
+  while (from < to && ' \t\n'.includes(text[to - 1])) to--;
+  return text.slice(from, to);
 }
 
 // write is what is in an element, as the text of a VTTCue, with U+2028 for line breaks.
@@ -101,12 +111,23 @@ function inherit(doc, e, above) {
   };
 }
 
-// styleOf looks at the element, then at the styles that it names.
-function styleOf(doc, e, name, depth = 0) {
+// styleOf looks at the element, then at the styles that it names, at each once: they may
+// name each other, many times.
+function styleOf(doc, e, name) {
+  if (!doc.looked.has(e)) doc.looked.set(e, new Map());
+  const looked = doc.looked.get(e);
+  if (!looked.has(name)) {
+    looked.set(name, ''); // for those who come here from here
+    looked.set(name, lookFor(doc, e, name));
+  }
+  return looked.get(name);
+}
+
+function lookFor(doc, e, name) {
   const own = attr(e, name);
-  if (own || depth > 8) return own;
+  if (own) return own;
   for (const id of attr(e, 'style').split(/\s+/).reverse()) {
-    const found = doc.styles.has(id) ? styleOf(doc, doc.styles.get(id), name, depth + 1) : '';
+    const found = doc.styles.has(id) ? styleOf(doc, doc.styles.get(id), name) : '';
     if (found) return found;
   }
   for (const child of local(e) === 'region' ? e.children : []) {
@@ -130,7 +151,7 @@ function placed(doc, { region, align }) {
   const display = styleOf(doc, region, 'displayAlign') || 'before';
   if (width < 100) {
     out.size = width;
-    out.position = x + ({ left: 0, start: 0, right: width, end: width }[side] ?? width / 2);
+    out.position = Math.min(x + ({ left: 0, start: 0, right: width, end: width }[side] ?? width / 2), 100); // of a VTTCue no more
   }
   const at = { before: y, center: y + height / 2, after: y + height }[display] ?? y;
   if (at < 75) Object.assign(out, { line: at, snapToLines: false, lineAlign: { center: 'center', after: 'end' }[display] ?? 'start' });

@@ -127,18 +127,22 @@ export class Subtitles {
   }
 
   #add(track, init, bytes) {
-    let cues;
     try {
       const { samples } = samplesOf(bytes, init.defaults) ?? { samples: [] };
-      cues = init.codecs.startsWith('stpp') ? stppCues(samples, init.timescale) : wvttCues(samples, init.timescale);
+      this.#addCues(track, init.codecs.startsWith('stpp') ? stppCues(samples, init.timescale) : wvttCues(samples, init.timescale));
     } catch (error) {
       this.host.error(`text: ${error.message}`);
       return false;
     }
+    return true;
+  }
+
+  #addCues(track, cues) {
     const offset = this.host.timeline.timestampOffset;
+    const there = [...track.cues];
     for (const { from, to, text, settings } of cues) {
       const cue = { from: from + offset, to: to + offset, text, settings };
-      const before = [...track.cues].find((c) => goesOn({ from: c.startTime, to: c.endTime, text: c.text, settings: c.said }, cue));
+      const before = there.find((c) => goesOn({ from: c.startTime, to: c.endTime, text: c.text, settings: c.said }, cue));
       if (before) {
         before.endTime = cue.to;
         continue;
@@ -147,8 +151,8 @@ export class Subtitles {
       for (const [name, value] of Object.entries(settings)) if (name in shown) shown[name] = value;
       shown.said = settings;
       track.addCue(shown);
+      there.push(shown);
     }
-    return true;
   }
 
   #forget(track) {
