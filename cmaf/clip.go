@@ -27,7 +27,7 @@ func unfit(format string, a ...any) error {
 //
 // Errors wrap ErrUnfit, and ErrMalformed or ErrNotCMAF where b is no such file.
 func ParseClip(b []byte, t *Track, at func(k int) int64) ([][]byte, error) {
-	c := clip{t: t, at: at}
+	c := clip{t: t, at: at, room: len(b)}
 	if err := c.read(b); err != nil {
 		return nil, err
 	}
@@ -50,6 +50,7 @@ type clip struct {
 	later   int64  // by how much its samples decode later here, for the edit lists
 	samples []Sample
 	data    [][]byte
+	room    int // bytes of the file that no sample has yet
 }
 
 // read takes the samples of the track that fits, one after the other without holes.
@@ -83,6 +84,10 @@ func (c *clip) read(b []byte) error {
 					return unfit("it has more than %d samples", maxClipSamples)
 				}
 				if d := p.Data(s); len(d) > 0 {
+					// Several may say that the same bytes are theirs: pieces would be far larger than the file.
+					if c.room -= len(d); c.room < 0 {
+						return malformed(0, "the samples of track %d are more than the file", c.id)
+					}
 					c.add(s, d)
 				}
 			}

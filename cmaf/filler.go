@@ -138,7 +138,7 @@ const (
 // read takes the samples of the track that have data, one after the other without
 // holes.
 func (f *filler) read(src []byte) error {
-	in := &Init{Tracks: []Track{*f.t}}
+	in, left := &Init{Tracks: []Track{*f.t}}, maxPlainSamples
 	for s := (scanner{rest: src}); s.more(); {
 		x, err := s.next()
 		if err != nil {
@@ -151,8 +151,15 @@ func (f *filler) read(src []byte) error {
 		if err != nil {
 			return err
 		}
+		for i := range moof.Tracks {
+			left -= len(moof.Tracks[i].Samples)
+		}
+		if left < 0 {
+			return malformed(x.Offset, "more than %d samples", maxPlainSamples)
+		}
 		f.parts = append(f.parts, Part{Fragment: moof, Raw: src[x.Offset:]})
 	}
+	room := len(src)
 	for i := range f.parts {
 		p := &f.parts[i]
 		for k := range p.Fragment.Tracks {
@@ -162,9 +169,15 @@ func (f *filler) read(src []byte) error {
 			}
 			f.whole = f.whole || tf.Whole
 			for _, s := range tf.Samples {
-				if d := p.Data(s); len(d) > 0 {
-					f.samples, f.data = append(f.samples, s), append(f.data, d)
+				d := p.Data(s)
+				if len(d) == 0 {
+					continue
 				}
+				// Several may say that the same bytes are theirs: what is made would be far larger than the segment.
+				if room -= len(d); room < 0 {
+					return malformed(0, "samples of more bytes than the segment has")
+				}
+				f.samples, f.data = append(f.samples, s), append(f.data, d)
 			}
 		}
 	}
