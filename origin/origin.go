@@ -108,7 +108,7 @@ func New(ctx context.Context, cfg Config) (*Origin, error) {
 		Region: cfg.Region, StoreTimeout: cfg.StoreTimeout, Fallback: cfg.Fallback, FallbackAfter: cfg.FallbackAfter,
 		Log: cfg.Log, Metrics: cfg.Metrics})
 	o.control = control.New(control.Config{Clock: clk, Audit: o.audit, Book: o.book, Window: window, Journal: o.journal, Watchman: o.watchman,
-		Access: cfg.Access, Hosts: cfg.ControlHosts, TenantEvents: cfg.TenantEvents, TenantRenditions: cfg.TenantRenditions, Tenants: tenants,
+		Access: cfg.Access, Hosts: cfg.ControlHosts, TenantEvents: cfg.TenantEvents, TenantRenditions: cfg.TenantRenditions, TenantBytes: cfg.TenantBytes, Tenants: tenants,
 		BodyTimeout: cfg.BodyTimeout, StoreTimeout: cfg.StoreTimeout, Log: cfg.Log})
 	if err := o.load(ctx, cfg.Log); err != nil {
 		return nil, fmt.Errorf("origin: reading the store: %w", err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -270,4 +271,66 @@ func TestSlatesThatAreRefused(t *testing.T) {
 			t.Errorf("%s", doc)
 		}
 	})
+}
+
+// A clip counts for its tenant, and one that is refused leaves nothing in the store.
+func TestSlatesHaveRoom(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{TenantBytes: 10_000}, slates)
+		r.putInits("a", "b")
+		size := int64(0)
+		for n := 1; ; n++ {
+			w := r.upload("v", r.clipOf("v", n, take{}))
+			if w.Code == 507 {
+				r.want(w, 507, "tenant-full")
+				break
+			}
+			r.want(w, 200, "")
+			size = r.slatesStored()
+			if u := r.o.book.Usage("acme", ""); u.Bytes != size || size == 0 || n > 1000 {
+				t.Fatalf("%+v, with %d bytes stored", u, size)
+			}
+		}
+		if got := r.slatesStored(); size == 0 || got != size {
+			t.Errorf("%d bytes are stored after one was refused, %d before", got, size)
+		}
+	})
+}
+
+// A clip that comes while its event is deleted and created anew is of neither.
+func TestSlatesOfAnEventThatIsGone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, Config{}, slates)
+		r.putInits("a", "b")
+		doc := r.want(r.control("GET", "", ""), 200, "").Body.String()
+		meanwhile := readerFunc(func([]byte) (int, error) {
+			r.want(r.control("DELETE", "?yes=true", ""), 204, "")
+			r.want(r.control("PUT", "", doc), 201, "")
+			return 0, io.EOF
+		})
+		body := io.MultiReader(bytes.NewReader(r.clipOf("v", 3, take{})), meanwhile)
+		w := serve(r.ctl, request("PUT", "/v1/events/"+r.id.String()+"/slates/v", body, "Content-Type", "video/mp4"))
+		r.want(w, 409, "in-use")
+		if n := r.slatesStored(); n != 0 {
+			t.Errorf("%d bytes stay in the store", n)
+		}
+		if doc := r.want(r.control("GET", "", ""), 200, "").Body.String(); strings.Contains(doc, `"slates"`) {
+			t.Errorf("%s", doc)
+		}
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// slatesStored is how many bytes of clips are in the store.
+func (r *rig) slatesStored() (sum int64) {
+	for item, err := range store.All(r.Context(), r.o.look.Store, layout.Slates(r.id), store.ScanOptions{Values: true}) {
+		if err != nil {
+			r.Error(err)
+		}
+		sum += int64(len(item.Value))
+	}
+	return sum
 }

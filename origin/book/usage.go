@@ -23,7 +23,7 @@ import (
 // A Usage is what a tenant has.
 type Usage struct {
 	Events, Renditions int
-	Bytes              int64 // of segments that are published, of all pipelines
+	Bytes              int64 // of segments that are published, of all pipelines, and of clips
 }
 
 // Usage is what a tenant has beside one of its events. It looks at that tenant's alone: each
@@ -37,6 +37,9 @@ func (g *Book) Usage(tenant, besides string) (u Usage) {
 			u.Events++
 			u.Renditions += len(e.View().Config().Renditions)
 			u.Bytes += e.stored(now)
+			for _, x := range e.View().Record.Slates {
+				u.Bytes += x.Bytes
+			}
 		}
 	}
 	return u

@@ -46,6 +46,7 @@ type Config struct {
 	Audit    *audit.Log
 
 	TenantEvents, TenantRenditions int             // that one tenant may have
+	TenantBytes                    int64           // the same, in the store; 0: as many as there is room for
 	Tenants                        *metric.Tenants // what they were refused
 
 	Access       *access.Guard // nil: anybody may

@@ -46,23 +46,43 @@ func (s *server) putSlate(c *change) error {
 	for _, b := range pieces {
 		clip.Bytes += int64(len(b))
 	}
-	if err := e.View().Record.MaySlate(&clip); err != nil {
-		return err // before anything is stored
+	mayBe := func(rec *book.Record) error {
+		if rec.Life != e.Life {
+			return live.ErrInUse.With("the event was deleted while the clip was being sent: it may not fit the one that has its name now")
+		}
+		if err := rec.MaySlate(&clip); err != nil {
+			return err
+		}
+		return s.roomFor(c, &clip)
+	}
+	if err := mayBe(&e.View().Record); err != nil {
+		return err
 	}
 	if !c.dryRun {
 		if err := s.Book.KeepSlate(c.r.Context(), e, &clip, pieces); err != nil {
+			s.Book.DropSlates(c.r.Context(), e, []book.Slate{clip})
 			return err
 		}
 	}
 	err = s.slate(c, e, func(rec *book.Record) (book.Edit, error) {
 		tl := rec.Config.Event.Timeline()
-		return book.Edit{Slate: &clip, Oldest: tl.Oldest(s.Clock.Now())}, rec.MaySlate(&clip)
+		return book.Edit{Slate: &clip, Oldest: tl.Oldest(s.Clock.Now())}, mayBe(rec)
 	}, func() error { return writeJSON(c.w, http.StatusOK, clip) })
-	var refused *live.Problem
-	if errors.As(err, &refused) && !c.dryRun { // and not that the store may have taken the edit
+	// What is refused nobody names. Else the store may have taken the edit, whatever it said.
+	if refused := (*live.Problem)(nil); errors.As(err, &refused) && !c.dryRun {
 		s.Book.DropSlates(c.r.Context(), e, []book.Slate{clip})
 	}
 	return err
+}
+
+// roomFor refuses a clip for which its tenant has no room in the store.
+func (s *server) roomFor(c *change, clip *book.Slate) error {
+	u := s.Book.Usage(c.id.Tenant, "")
+	if s.TenantBytes == 0 || u.Bytes+clip.Bytes <= s.TenantBytes {
+		return nil
+	}
+	s.Tenants.Refused(c.id.Tenant, live.ErrTenantFull)
+	return live.ErrTenantFull.With(fmt.Sprintf("tenant %s has %d bytes stored, and may have %d: the clip has %d", c.id.Tenant, u.Bytes, s.TenantBytes, clip.Bytes))
 }
 
 // removeSlate takes a rendition's clips back: what is lost is filled again.
