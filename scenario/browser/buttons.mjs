@@ -134,6 +134,7 @@ try {
   await press('the volume', () => page.fill('#volume', '0.3'), volume((v) => Math.abs(v - 0.3) < 0.01));
   await page.evaluate(() => document.activeElement.blur());
   const full = (want) => async () => Boolean(await video(() => document.fullscreenElement)) === want;
+  await press('c says that there are no subtitles', key('c'), async () => (await page.textContent('#flash')) === 'No subtitles');
   await press('f is full screen', key('f'), full(true));
   await press('f leaves it', key('f'), full(false));
   await press('the full screen button', click('#full'), full(true));
@@ -172,7 +173,7 @@ try {
   const faults = (await demo()).faults.map((f) => f.id);
   for (const id of faults) if (!done.includes(`${id} on by key`)) bad.push(`nothing presses ${id}`);
   const helped = await page.$$eval('#keys kbd', (all) => all.map((k) => k.textContent));
-  const pressedKeys = ['Space', 'K', '←', '→', '⇧ ←', '⇧ →', 'J', 'L', 'End', 'Home', '↑', '↓', 'M', 'F', '?', '1', '2', '3', '4', '5'];
+  const pressedKeys = ['Space', 'K', '←', '→', '⇧ ←', '⇧ →', 'J', 'L', 'End', 'Home', '↑', '↓', 'M', 'C', 'F', '?', '1', '2', '3', '4', '5'];
   for (const k of helped) if (!pressedKeys.includes(k)) bad.push(`nothing presses the key ${k}`);
 } catch (e) {
   bad.push(String(e));
