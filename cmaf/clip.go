@@ -123,7 +123,7 @@ func (c *clip) choose(in *Init) error {
 			c.id, c.later = id, later
 			return nil
 		}
-		err = unfit("%s; the old one is the rendition's, the new one the clip's", strings.TrimPrefix(differs.Error(), "cmaf: "))
+		err = unfit("%s; the old one is the rendition's, the new one the clip's: encode it with all options of the rendition's encoder, its rate control too", strings.TrimPrefix(differs.Error(), "cmaf: "))
 	}
 	return err
 }

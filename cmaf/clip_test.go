@@ -99,7 +99,7 @@ func TestClipsThatDoNotFit(t *testing.T) {
 		{"another size", file, of("avc-aac.mp4", 2), two, ""},
 		{"another codec", fixture(t, "hevc.mp4"), m.track, two, "timescale is 15360"},
 		{"no such track", fixture(t, "hevc.mp4"), of("avc-aac.mp4", 3), two, "it has no audio track"},
-		{"another timescale", fixture(t, "ntsc.mp4"), m.track, two, "timescale is 15360 in the old init segment and 30000 in the new one; the old one is the rendition's"},
+		{"another timescale", fixture(t, "ntsc.mp4"), m.track, two, "timescale is 15360 in the old init segment and 30000 in the new one; the old one is the rendition's, the new one the clip's: encode it with all options of the rendition's encoder"},
 		{"in the clear", clear(), secret.track, two, "the new one the clip's"},
 		{"encrypted", join(append([][]byte{secret.init}, secret.segments...)...), m.track, two, "the new one the clip's"},
 		{"too short", file, m.track, atEvery(m.track, 60, 1), "it lasts for 6.000 s, and a segment for 60.000 s"},
