@@ -133,6 +133,7 @@ type inspection struct {
 	rest scanner // what follows the moof that is being read
 
 	samples    int64
+	claims     int64 // bytes that samples say are theirs
 	start, end int64 // decode: earliest begin, latest end
 	durations  histogram
 
@@ -266,11 +267,14 @@ func (in *inspection) traf(x Box, moof, follow int64) (int64, error) {
 			return 0, err
 		}
 		next, dataEnd := in.run(&f, &r, decode, ours)
+		in.claims += max(dataEnd-r.data, 0)
 		switch {
 		case next > maxTime || next < 0:
 			return 0, malformed(c.Offset, "impossible decode time after %d samples", r.count).in(boxTrun)
 		case dataEnd > r.data && (r.data < 0 || dataEnd > int64(len(in.seg))):
 			return 0, malformed(c.Offset, "data from %d to %d, in a segment of %d bytes", r.data, dataEnd, len(in.seg)).in(boxTrun)
+		case in.claims > int64(len(in.seg)):
+			return 0, malformed(c.Offset, "samples of more bytes than the segment has: they lie over each other").in(boxTrun)
 		case int64(r.count) > int64(len(in.seg)): // without entries and without data: a mere claim
 			return 0, malformed(c.Offset, "%d samples, in a segment of %d bytes", r.count, len(in.seg)).in(boxTrun)
 		}

@@ -32,7 +32,8 @@ func TestSamplesOverEachOther(t *testing.T) {
 		_, filler := Filler(b, track, w, w, 1, nil)
 		_, again := Again(b, track, w, 1, nil)
 		_, key := KeyFrame(b, track, w, 1)
-		for what, err := range map[string]error{"filler": filler, "again": again, "key frame": key} {
+		_, inspect := Inspect(b, track, w)
+		for what, err := range map[string]error{"filler": filler, "again": again, "key frame": key, "inspection": inspect} {
 			if bad := errors.Is(err, ErrMalformed); bad != (times > 1) || err != nil && !bad {
 				t.Errorf("%s of %d times the same: %v", what, times, err)
 			}
