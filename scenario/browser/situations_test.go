@@ -113,21 +113,26 @@ func (is situation) happens(t *testing.T, s *scenario.System, screens []*screen)
 }
 
 // TestPlayers has nobody notice that a pipeline is corrupt, dies and comes back, that
-// segments are lost in both, and that encoders come back with other pictures.
+// segments are lost in both, and replaced by slates, and that encoders come back with other
+// pictures.
 func TestPlayers(t *testing.T) {
 	needBrowser(t)
-	s := start(t, scenario.Options{}, renewable)
-	settled(t, s)
 	if !long() {
+		s := start(t, scenario.Options{}, slated)
+		give(t, s)
+		settled(t, s)
 		trouble.happens(t, s, groups(t, s, "page")[0])
+		wasSlated(t, s)
 		return
 	}
+	s := start(t, scenario.Options{}, renewable)
+	settled(t, s)
 	for _, is := range situations {
 		t.Run(is.name, func(t *testing.T) { is.happens(t, s, slices.Concat(groups(t, s, "page-"+is.name)...)) })
 	}
 }
 
-// TestMorePlayers is the same with others.
+// TestMorePlayers is the same with others, and what is lost is filled with what was before it.
 func TestMorePlayers(t *testing.T) {
 	needBrowser(t)
 	if long() {
