@@ -54,8 +54,12 @@ async function press(name, how, effect, seconds) {
 
 const key = (k) => () => page.keyboard.press(k);
 const click = (selector) => async () => {
-  await page.mouse.move(400 + Math.random() * 50, 300); // the controls hide
-  await page.click(selector);
+  for (let tries = 6; tries > 0; tries--) {
+    await page.mouse.move(400 + Math.random() * 50, 300); // the controls hide, on a busy machine before they are reached
+    const missed = await page.click(selector, { timeout: 5000 }).then(() => null, (e) => e);
+    if (!missed) break;
+    if (tries === 1) throw missed;
+  }
   await page.evaluate(() => document.activeElement.blur()); // a button takes the space key
 };
 const playing = (_, now) => now.playing;
