@@ -27,10 +27,10 @@ const (
 	aCrowd = 8
 )
 
-// now goes on to now, and reports whether it is one. urgent is when a piece was
-// published last, and waiting how many wait to read. It needs mu.
-func (h *hush) now(now, urgent time.Time, waiting int) bool {
-	wanted := h.storing.Load() > 0 || now.Sub(urgent) < quiet
+// now goes on to now, and reports whether it is one: waiting is how many wait to read. It
+// needs mu.
+func (h *hush) now(now time.Time, waiting int) bool {
+	wanted := h.storing.Load() > 0 // not a moment longer: who waited for the segment is answered then
 	if h.since.IsZero() && wanted && waiting >= aCrowd && !now.Before(h.rests) {
 		h.since = now
 	}
@@ -47,13 +47,7 @@ func (h *hush) now(now, urgent time.Time, waiting int) bool {
 }
 
 // until is when it ends at the latest. It needs mu, and that it is one.
-func (h *hush) until(urgent time.Time) time.Time {
-	latest := h.since.Add(hushMost)
-	if ends := urgent.Add(quiet); h.storing.Load() == 0 && ends.Before(latest) {
-		return ends
-	}
-	return latest
-}
+func (h *hush) until() time.Time { return h.since.Add(hushMost) }
 
 // Storing says that a segment begins to be stored, until stored is called.
 func (t *Turns) Storing() (stored func()) {
@@ -62,9 +56,10 @@ func (t *Turns) Storing() (stored func()) {
 	}
 	t.hush.storing.Add(1)
 	return func() {
-		if t.hush.storing.Add(-1) > 0 || !t.mu.TryLock() {
-			return // who has the lock goes on with it, and at the latest when the hush would have ended
+		if t.hush.storing.Add(-1) > 0 {
+			return
 		}
+		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.next(time.Now())
 	}

@@ -152,7 +152,7 @@ func (t *Turns) gives(c Class, now time.Time) bool {
 		return false
 	}
 	readers := t.waiting[Live].n + t.waiting[DVR].n + t.waiting[Rest].n
-	return t.hush.now(now, t.lastPiece(), readers) || c > Live && now.Before(t.until())
+	return t.hush.now(now, readers) || c > Live && now.Before(t.until())
 }
 
 func (t *Turns) lastPiece() time.Time { return time.Unix(0, t.urgent.Load()) }
@@ -220,7 +220,7 @@ func (t *Turns) arm(now time.Time) {
 	}
 	at := t.until()
 	if !t.hush.since.IsZero() {
-		at = t.hush.until(t.lastPiece())
+		at = t.hush.until()
 	}
 	if len(t.running) == t.slots {
 		at = t.running[0].since.Add(t.lease)

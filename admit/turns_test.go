@@ -406,11 +406,6 @@ func TestHush(t *testing.T) {
 		}
 		stored()
 		over(time.Second)
-		turns.Urgent()
-		over(3 * time.Millisecond / 2) // who had a turn
-		if n := over(time.Millisecond / 4); n > 0 {
-			t.Errorf("%d turns right behind a piece", n)
-		}
 		cancel()
 		all.Wait()
 		if h := &turns.hush; h.storing.Load() != 0 {
