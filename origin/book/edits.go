@@ -129,12 +129,18 @@ func (x *Edit) Drop(s live.Scope) {
 // Apply makes an edit on the record. It replaces what it changes, so that copies
 // of the record from before stay as they are.
 func (rec *Record) Apply(x *Edit) {
+	rec.apply(x, new(bool))
+}
+
+// apply is Apply for who makes many: the list of renditions is copied before the first that
+// changes one, and is rec's own then.
+func (rec *Record) apply(x *Edit, own *bool) {
 	c := &rec.Config
 	if x.configures() {
 		c.Version++
 	}
 	if x.Configure != nil {
-		c.Event = KeepLearnt(*x.Configure, c.Event)
+		c.Event, *own = KeepLearnt(*x.Configure, c.Event), false
 	}
 	if x.Generation != nil {
 		c.Generations = begin(live.NeededGenerations(c.Generations, x.Oldest), x.Generation, c.TakenBack)
@@ -145,7 +151,9 @@ func (rec *Record) Apply(x *Edit) {
 	if x.Learn != nil && x.Of > 0 {
 		c.Generations = learnIn(c.Generations, x.Of, x.Learn)
 	} else if x.Learn != nil {
-		c.Renditions = slices.Clone(c.Renditions)
+		if !*own {
+			c.Renditions, *own = slices.Clone(c.Renditions), true
+		}
 		for i := range c.Renditions {
 			if c.Renditions[i].Name == x.Learn.Name {
 				LearnFrom(&c.Renditions[i], x.Learn)
@@ -240,9 +248,9 @@ type ledger struct {
 
 // state is the event that it makes.
 func (l *ledger) state() Record {
-	rec := l.base
+	rec, own := l.base, false
 	for i := range l.edits {
-		rec.Apply(&l.edits[i])
+		rec.apply(&l.edits[i], &own)
 	}
 	rec.Folded, rec.Swept = nil, nil
 	return rec

@@ -3,6 +3,7 @@ package book
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -164,5 +165,31 @@ func TestTokenOfAnEdit(t *testing.T) {
 	want := store.NewTokens().Next()
 	if got, err := editToken(editKey(someID, want)); err != nil || got != want {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// What an event is follows from its record and its edits, and changes neither: others read
+// them at the same time.
+func TestStateLeavesItsEditsAlone(t *testing.T) {
+	ev := someEvent(time.Now())
+	other := ev
+	other.Renditions = slices.Clone(ev.Renditions)
+	l := ledger{base: Record{Config: live.Config{Event: ev}}, edits: []Edit{
+		{Token: store.Token{Time: 1}, Learn: &live.Rendition{Name: "v", Codecs: "avc1.64001f"}},
+		{Token: store.Token{Time: 2}, Learn: &live.Rendition{Name: "w", Codecs: "avc1.640015"}},
+		{Token: store.Token{Time: 3}, Configure: &other},
+		{Token: store.Token{Time: 4}, Learn: &live.Rendition{Name: "v", FrameRate: "30"}},
+	}}
+	rec := l.state()
+	for i, want := range []string{"avc1.64001f 30", "avc1.640015 "} {
+		if r := rec.Config.Renditions[i]; r.Codecs+" "+r.FrameRate != want {
+			t.Errorf("%s: %q %q", r.Name, r.Codecs, r.FrameRate)
+		}
+		if ev.Renditions[i].Codecs != "" || other.Renditions[i].Codecs+other.Renditions[i].FrameRate != "" {
+			t.Errorf("what was given has changed: %+v, %+v", ev.Renditions[i], other.Renditions[i])
+		}
+	}
+	if again := l.state(); !reflect.DeepEqual(again, rec) {
+		t.Errorf("%+v is another time %+v", rec, again)
 	}
 }
