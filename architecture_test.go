@@ -37,6 +37,8 @@ var may = map[string][]string{
 	"blobs/memcachedtest": {"internal/need", "internal/proc"},
 	"internal/proc":       {}, // for tests, benchmarks and drills
 	"internal/need":       {}, // for tests
+	"internal/mp4box":     {}, // for tests
+	"internal/records":    {}, // for tests
 	"origin":              {"budget", "clock", "live", "access", "admit", "announce", "store", "blobs", "origin/book", "origin/look", "origin/hear", "origin/journal", "origin/watch", "origin/window", "origin/health", "origin/metric", "origin/publish", "origin/deliver", "origin/control", "origin/audit", "listen", "listen/plain", "github.com/prometheus/client_golang"},
 	"origin/publish":      {"budget", "clock", "live", "access", "cmaf", "selection", "admit", "listen", "announce", "store", "blobs", "origin/audit", "origin/book", "origin/journal", "origin/look", "origin/window", "origin/health", "origin/layout", "origin/keylock", "origin/metric", "github.com/prometheus/client_golang"},
 	"origin/deliver":      {"budget", "clock", "live", "access", "selection", "manifest", "admit", "listen", "listen/plain", "internal/hedge", "announce", "store", "blobs", "origin/book", "origin/look", "origin/window", "origin/journal", "origin/watch", "origin/layout", "origin/metric", "github.com/prometheus/client_golang", "golang.org/x/sync"},
@@ -95,7 +97,7 @@ var may = map[string][]string{
 }
 
 // forTests is what the tests of any package may import as well.
-var forTests = []string{"clock", "internal/memnet", "internal/need", "internal/selfsigned", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "selection", "origin/layout", "origin/health", "origin/audit", "pgregory.net/rapid", "github.com/andybalholm/brotli", "golang.org/x/sys"}
+var forTests = []string{"clock", "internal/memnet", "internal/mp4box", "internal/need", "internal/records", "internal/selfsigned", "internal/reread", "access", "edge", "edge/front", "live", "listen", "cmaf", "announce/nats", "announce/nats/natstest", "announce/announcetest", "github.com/prometheus/client_model", "store", "store/memory", "store/disk", "store/storetest", "store/cassandra", "store/cassandra/cassandratest", "store/s3", "store/s3/s3test", "blobs", "blobs/memcachedtest", "packager", "packager/clip", "player", "scenario", "selection", "origin/layout", "origin/health", "origin/audit", "pgregory.net/rapid", "github.com/andybalholm/brotli", "golang.org/x/sys"}
 
 // pure packages decide by their arguments alone: no clock, no I/O.
 var pure = []string{"live", "cmaf", "selection", "manifest"}

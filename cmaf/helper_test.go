@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"headwater/internal/mp4box"
 	"headwater/live"
 )
 
@@ -94,25 +95,7 @@ func window(t *Track, i int, num, den int64) Window {
 	return Window{Start: at(int64(i)), End: at(int64(i) + 1), SegmentMS: num * 1000 / den}
 }
 
-// box makes a box by hand of strings, bytes and integers of their own width.
-func box(typ string, content ...any) []byte {
-	b := append([]byte{0, 0, 0, 0}, typ...)
-	for _, c := range content {
-		switch c := c.(type) {
-		case string:
-			b = append(b, c...)
-		case []byte:
-			b = append(b, c...)
-		default:
-			var err error
-			if b, err = binary.Append(b, binary.BigEndian, c); err != nil {
-				panic(err)
-			}
-		}
-	}
-	binary.BigEndian.PutUint32(b, uint32(len(b)))
-	return b
-}
+var box = mp4box.Box
 
 // full is box with version and flags.
 func full(typ string, version byte, flags uint32, content ...any) []byte {

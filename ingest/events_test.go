@@ -2,13 +2,13 @@ package ingest
 
 import (
 	"bytes"
-	"encoding/binary"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"headwater/cmaf"
+	"headwater/internal/mp4box"
 	"headwater/live"
 )
 
@@ -76,25 +76,7 @@ func TestEventMessages(t *testing.T) {
 	}
 }
 
-// box is one by hand.
-func box(typ string, content ...any) []byte {
-	b := append(make([]byte, 4), typ...)
-	for _, c := range content {
-		switch c := c.(type) {
-		case string:
-			b = append(b, c...)
-		case []byte:
-			b = append(b, c...)
-		default:
-			var err error
-			if b, err = binary.Append(b, binary.BigEndian, c); err != nil {
-				panic(err)
-			}
-		}
-	}
-	binary.BigEndian.PutUint32(b, uint32(len(b)))
-	return b
-}
+var box = mp4box.Box
 
 // TestEventMessageTrack has a track of event messages (ISO/IEC 23001-18) come beside
 // sound and picture, in a long POST of its own: each event is in the picture's segments once,

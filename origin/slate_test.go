@@ -8,7 +8,9 @@ import (
 	"io"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"headwater/live"
@@ -333,4 +335,48 @@ func (r *rig) slatesStored() (sum int64) {
 		sum += int64(len(item.Value))
 	}
 	return sum
+}
+
+// hungClips is a store of which no clip can be read.
+type hungClips struct {
+	store.Store
+	reads atomic.Int64
+}
+
+func (s *hungClips) Get(ctx context.Context, r store.Record, key string) (store.Item, error) {
+	if r != layout.Slates(testID) {
+		return s.Store.Get(ctx, r, key)
+	}
+	s.reads.Add(1)
+	<-ctx.Done()
+	return store.Item{}, context.Cause(ctx)
+}
+
+// TestSlateThatIsNotToBeRead: it is read once for all who ask, who leaves does not wait for
+// it, and who stays gets a filler.
+func TestSlateThatIsNotToBeRead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := &hungClips{Store: memory.New(memory.Options{})}
+		r := newRig(t, Config{Store: s}, slates)
+		r.putInits("a")
+		n := r.next()
+		r.putSegment("a", "v", n, take{}, 201)
+		r.want(r.upload("v", r.clipOf("v", 3, take{})), 200, "")
+		until(r.tl.Deadline(n + 1))
+		ctx, leave := context.WithCancel(t.Context())
+		gone, stays := r.ask(ctx, "v/"+live.SegmentName(n+1)), r.ask(t.Context(), "v/"+live.SegmentName(n+1))
+		time.Sleep(10 * time.Millisecond)
+		leave()
+		synctest.Wait()
+		if w := answered(gone); w == nil || w.Body.Len() > 0 {
+			t.Error("who left waits for the clip")
+		}
+		if w := answered(stays); w != nil {
+			t.Fatalf("%d at once", w.Code)
+		}
+		r.isFiller(<-stays, "v", n+1)
+		if reads, unslated := s.reads.Load(), r.counted("unslated_total"); reads != 1 || unslated != 1 {
+			t.Errorf("it was read %d times, %v are filled for want of it", reads, unslated)
+		}
+	})
 }

@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"bytes"
-	"encoding/binary"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -16,30 +15,13 @@ import (
 
 	"headwater/cmaf"
 	"headwater/ingest"
+	"headwater/internal/mp4box"
 	"headwater/live"
 	"headwater/packager"
 	"headwater/packager/clip"
 )
 
-// mp4 is a box by hand.
-func mp4(typ string, content ...any) []byte {
-	b := append(make([]byte, 4), typ...)
-	for _, c := range content {
-		switch c := c.(type) {
-		case string:
-			b = append(b, c...)
-		case []byte:
-			b = append(b, c...)
-		default:
-			var err error
-			if b, err = binary.Append(b, binary.BigEndian, c); err != nil {
-				panic(err)
-			}
-		}
-	}
-	binary.BigEndian.PutUint32(b, uint32(len(b)))
-	return b
-}
+var mp4 = mp4box.Box
 
 // eventTrack is a track of event messages (ISO/IEC 23001-18): its init segment, and its
 // sample of a second, in which a splice is said that is 5.5 s after decode time 0.

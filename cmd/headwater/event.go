@@ -229,19 +229,26 @@ func (s *eventSession) config(ctx context.Context) (cfg live.Config, err error) 
 	return cfg, err
 }
 
-func createEvent(ctx context.Context, s *eventSession) error {
-	var b []byte
-	var err error
+// readFile reads what -f names: it is what the verb needs.
+func (s *eventSession) readFile(what string) (b []byte, err error) {
 	switch s.file {
 	case "":
-		return usagef("-f: give the file with the event's JSON, or - for standard input")
+		return nil, usagef("-f: give %s, or - for standard input", what)
 	case "-":
 		b, err = io.ReadAll(s.env.stdin)
 	default:
 		b, err = os.ReadFile(s.file)
 	}
 	if err != nil {
-		return fmt.Errorf("-f: %w", err)
+		return nil, fmt.Errorf("-f: %w", err)
+	}
+	return b, nil
+}
+
+func createEvent(ctx context.Context, s *eventSession) error {
+	b, err := s.readFile("the file with the event's JSON")
+	if err != nil {
+		return err
 	}
 	// The origin judges too; here the error names the file's field at once.
 	ev, err := live.ParseEvent(b)

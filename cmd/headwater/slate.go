@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
 
 	"headwater/live"
 )
@@ -25,18 +23,9 @@ func giveSlate(ctx context.Context, s *eventSession) error {
 	case s.remove:
 		return s.change(ctx, eventChange{verb: "slate", method: http.MethodDelete, sub: sub, silent: true, what: "what is lost is filled with what was before it"})
 	}
-	var b []byte
-	var err error
-	switch s.file {
-	case "":
-		return usagef("-f: give the clip, a fragmented MP4, or - for standard input")
-	case "-":
-		b, err = io.ReadAll(s.env.stdin)
-	default:
-		b, err = os.ReadFile(s.file)
-	}
+	b, err := s.readFile("the clip, a fragmented MP4")
 	if err != nil {
-		return fmt.Errorf("-f: %w", err)
+		return err
 	}
 	cfg, err := s.config(ctx)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"headwater/internal/records"
 	"headwater/player"
 )
 
@@ -49,7 +50,6 @@ func splices(seconds int) string {
 }
 
 // leaving guards the file of sources.
-var leaving sync.Mutex
 
 // leaveSource adds to the file of sources, where there is one.
 func leaveSource(t *testing.T, name string, of recipe, segments int, findings []string, page string) {
@@ -57,23 +57,8 @@ func leaveSource(t *testing.T, name string, of recipe, segments int, findings []
 	if sourcesFile == "" {
 		return
 	}
-	line, err := json.Marshal(map[string]any{"at": time.Now().UTC().Truncate(time.Second), "name": name, "names": of.names,
+	records.Leave(t, sourcesFile, map[string]any{"at": time.Now().UTC().Truncate(time.Second), "name": name, "names": of.names,
 		"renditions": of.renditions, "segments": segments, "findings": findings, "page": page})
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaving.Lock()
-	defer leaving.Unlock()
-	f, err := os.OpenFile(sourcesFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Write(append(line, '\n')); err != nil {
-		t.Error(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Error(err)
-	}
 }
 
 // pages looks at events on our page, one at a time, where there is time for it.

@@ -21,7 +21,7 @@ const otherLabel = "other"
 // refused are the problems that viewers of an event can be answered with, by
 // this node or by a parent.
 var refused = []*live.Problem{
-	live.ErrNotHere, live.ErrNoEvent, live.ErrNoTenant, live.ErrNoRendition, live.ErrNever, live.ErrEarly, live.ErrNoInit,
+	live.ErrNotHere, live.ErrNoEvent, live.ErrNoTenant, live.ErrNoRendition, live.ErrNoKeyFrame, live.ErrNever, live.ErrEarly, live.ErrNoInit,
 	live.ErrMethod, live.ErrLost, live.ErrGone, live.ErrShed, live.ErrStoreDown, live.ErrDraining, live.ErrUpstream,
 	live.ErrInternal, live.ErrLoop, live.ErrToken,
 }

@@ -26,7 +26,7 @@ var refusable = map[string][]*live.Problem{
 		live.ErrInitMissing, live.ErrInitDiffers, live.ErrNotHere, live.ErrTooLarge, live.ErrNotCMAF, live.ErrNotStored,
 	},
 	"deliver": {
-		live.ErrNotHere, live.ErrNoEvent, live.ErrNoTenant, live.ErrNoRendition, live.ErrNever, live.ErrEarly, live.ErrNoInit, live.ErrMethod,
+		live.ErrNotHere, live.ErrNoEvent, live.ErrNoTenant, live.ErrNoRendition, live.ErrNoKeyFrame, live.ErrNever, live.ErrEarly, live.ErrNoInit, live.ErrMethod,
 		live.ErrLost, live.ErrGone, live.ErrShed, live.ErrStoreDown, live.ErrDraining, live.ErrInternal,
 	},
 }

@@ -24,7 +24,7 @@ func (s *Server) makeSlate(d *delivery) (step, error) {
 	s.release(d)
 	made, err := s.slateOf(d, d.view.Slate(d.path.Rendition, d.path.Number))
 	switch {
-	case errors.Is(err, live.ErrShed):
+	case errors.Is(err, live.ErrShed), d.r.Context().Err() != nil:
 		return nil, err
 	case err != nil:
 		s.Log.Warn("a slate cannot be had", "path", d.path.String(), "err", err)
@@ -58,18 +58,19 @@ func (s *Server) slateOf(d *delivery, clip *book.Slate) (filler, error) {
 	}
 	n := d.path.Number
 	key := window.Key{Event: d.path.Event, Rendition: d.path.Rendition, Number: n, Pipeline: "-slate/" + clip.ID}
+	data, there := s.Window.Get(key)
+	if digest, known := s.fillers.get(key); there && known {
+		return filler{data, digest}, nil
+	}
+	piece, err := s.pieceOf(d, clip)
+	if err != nil {
+		return filler{}, err
+	}
 	made, err, _ := s.shared.Do("slate "+d.path.String()+" "+clip.ID, func() (any, error) {
-		data, there := s.Window.Get(key)
-		if digest, known := s.fillers.get(key); there && known {
-			return filler{data, digest}, nil
-		}
-		piece, err := s.pieceOf(d, clip)
-		if err != nil {
-			return filler{}, err
-		}
 		work := s.Turns.Begin(context.Background(), d.class, d.taker())
 		defer work.End()
-		if data, err = in.Slate(d.view.Timelines[d.path.Rendition], piece, n, work.Pause); err != nil {
+		data, err := in.Slate(d.view.Timelines[d.path.Rendition], piece, n, work.Pause)
+		if err != nil {
 			return filler{}, err
 		}
 		made := filler{data, blobs.DigestOf(store.WithPauses(context.Background(), work.Pause), data)}
@@ -82,24 +83,25 @@ func (s *Server) slateOf(d *delivery, clip *book.Slate) (filler, error) {
 	return made.(filler), err
 }
 
-// pieceOf reads a piece of a clip, from memory or the store.
+// pieceOf reads a piece of a clip, from memory or, once for all who ask, the store.
 func (s *Server) pieceOf(d *delivery, clip *book.Slate) ([]byte, error) {
 	i := clip.Piece(d.path.Number)
 	key := window.Key{Event: d.path.Event, Rendition: d.path.Rendition, Number: live.Number(i), Pipeline: clip.ID}
 	if data, ok := s.clips.Get(key); ok {
 		return data, nil
 	}
-	leave, err := s.Look.Enter(d.path.Event.Tenant, d.class)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	ctx, cancel := context.WithTimeout(context.Background(), s.StoreTimeout)
-	defer cancel()
-	item, err := s.Look.Store.Get(ctx, layout.Slates(d.path.Event), layout.SlateKey(i, clip.ID))
-	if err != nil {
-		return nil, err
-	}
-	s.clips.Put(key, item.Value)
-	return item.Value, nil
+	e, class := d.event, d.class
+	return s.readOnce(d.r.Context(), key, false, func(ctx context.Context) ([]byte, error) {
+		leave, err := s.Look.Enter(e.ID.Tenant, class)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+		item, err := s.Look.Store.Get(ctx, layout.Slates(e.ID), layout.SlateKey(i, clip.ID))
+		if err != nil {
+			return nil, err
+		}
+		s.clips.Put(key, item.Value)
+		return item.Value, nil
+	})
 }

@@ -1,11 +1,11 @@
 package browser
 
 import (
-	"encoding/json"
 	"os"
-	"sync"
 	"testing"
 	"time"
+
+	"headwater/internal/records"
 )
 
 // recordsVariable names a file to which every run adds a line for each player: make
@@ -52,8 +52,6 @@ type sought struct {
 }
 
 // leaving guards the file of records.
-var leaving sync.Mutex
-
 // leave adds to the file of records, where there is one.
 func leave(t *testing.T, r record) {
 	t.Helper()
@@ -62,20 +60,5 @@ func leave(t *testing.T, r record) {
 		return
 	}
 	r.At = time.Now().UTC().Truncate(time.Second)
-	line, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaving.Lock()
-	defer leaving.Unlock()
-	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Write(append(line, '\n')); err != nil {
-		t.Error(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Error(err)
-	}
+	records.Leave(t, name, r)
 }
